@@ -1,0 +1,1 @@
+//! The phases of boot, in order, from the first mount to standby.

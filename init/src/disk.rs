@@ -1,0 +1,1 @@
+//! The disks that this head sees: identity, size, write cache.

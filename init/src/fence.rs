@@ -1,0 +1,1 @@
+//! Persistent reservations: claim, read-back, watch, release.

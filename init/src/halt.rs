@@ -1,0 +1,1 @@
+//! The ways out: immediate reset, orderly reboot and poweroff.

@@ -1,0 +1,24 @@
+//! PID 1 of a head: it performs what `orthrus-hb` decides.
+//!
+//! One heartbeat thread ([`reactor`]) owns the links, the core and the hardware watchdog, and never
+//! waits on a disk; workers ([`worker`]) do what can block and report outcomes. A library and a thin
+//! `main.rs`, so that tests and tools can use the parsers on any machine.
+
+pub mod boot;
+pub mod config;
+pub mod console;
+pub mod disk;
+pub mod export;
+pub mod fence;
+pub mod halt;
+pub mod link;
+pub mod log;
+pub mod modules;
+pub mod mounts;
+pub mod net;
+pub mod reactor;
+pub mod status;
+pub mod sys;
+pub mod volume;
+pub mod watchdog;
+pub mod worker;

@@ -1,0 +1,1 @@
+//! The ways to hear the peer: serial, Ethernet.

@@ -1,0 +1,1 @@
+//! Log lines to the console, the kernel log and a ring.

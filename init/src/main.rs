@@ -1,0 +1,3 @@
+//! `/init` of a head.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The file systems that a head needs to look at itself.

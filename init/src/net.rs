@@ -1,0 +1,1 @@
+//! Interfaces, service addresses, their announcement, and the tickle of old connections.

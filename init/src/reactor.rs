@@ -1,0 +1,1 @@
+//! The heartbeat thread: links, core, watchdog; it never waits on a disk.

@@ -1,0 +1,1 @@
+//! What the heads know of themselves, as one snapshot.

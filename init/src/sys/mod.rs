@@ -1,0 +1,4 @@
+//! Everything that is `unsafe`: system calls and kernel structures that `rustix` does not cover.
+//!
+//! Each function here is safe to call and says which kernel header or file its layout comes from.
+#![allow(unsafe_code)]

@@ -1,0 +1,1 @@
+//! The hardware watchdog, fed by the heartbeat thread only.

@@ -1,0 +1,1 @@
+//! Performs the core's actions on a pool and reports their outcomes.

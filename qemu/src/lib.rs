@@ -1,0 +1,1 @@
+//! The lab: two heads, a shelf, cables and a client, with faults on demand.
