@@ -22,3 +22,12 @@ pub mod sys;
 pub mod volume;
 pub mod watchdog;
 pub mod worker;
+
+/// What an idempotent step found: whether the kernel had to be changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The step changed the kernel's state.
+    Changed,
+    /// The state was as wanted already.
+    Already,
+}
