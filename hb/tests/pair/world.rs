@@ -182,18 +182,7 @@ impl World {
                 && !self.machines[who].paused
                 && !self.machines[who].frozen
         });
-        assert!(
-            holders != [true, true] || self.disk_is_contested(),
-            "two heads serve"
-        );
-    }
-
-    /// For the instant between a preemption and the loser's next look at the disk.
-    fn disk_is_contested(&self) -> bool {
-        let Registrant::Head(owner, _) = self.disk else {
-            return false;
-        };
-        !self.machines[1 - owner].resets.is_empty() || self.preempted.last().is_some()
+        assert_ne!(holders, [true, true], "two heads serve");
     }
 
     fn run_head(&mut self, who: usize) {
