@@ -17,6 +17,7 @@ pub mod modules;
 pub mod mounts;
 pub mod net;
 pub mod reactor;
+pub mod serial;
 pub mod status;
 pub mod sys;
 pub mod volume;
