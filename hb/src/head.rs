@@ -83,6 +83,8 @@ pub struct Head {
     next_beat: Instant,
     last_input: Instant,
     last_timeout: Instant,
+    /// It lets go of everything, to halt.
+    retiring: bool,
     /// A reset was asked for; nothing else is.
     resetting: bool,
     // What the last events said, to find changes.
@@ -124,6 +126,7 @@ impl Head {
             next_beat: now,
             last_input: now,
             last_timeout: now,
+            retiring: false,
             resetting: false,
             told_liveness: Liveness::Unheard,
             told_links: [false; LinkId::ALL.len()],
@@ -213,6 +216,14 @@ impl Head {
                 due.fragment = true;
             }
         }
+        self.settle(now);
+    }
+
+    /// This head is about to halt: it offers every pool to the peer and claims nothing more. See
+    /// [`Head::is_at_rest`].
+    pub fn retire(&mut self, now: Instant) {
+        self.notice_gap(now);
+        self.retiring = true;
         self.settle(now);
     }
 
@@ -351,6 +362,11 @@ impl Head {
         (up, up && link.is_heard(UNHEARD_WINDOW))
     }
 
+    /// Whether nothing of any pool is held here, nor on its way here.
+    pub fn is_at_rest(&self) -> bool {
+        self.pools.iter().all(Pool::is_at_rest)
+    }
+
     /// Whether the peer runs another configuration file.
     pub fn digest_differs(&self) -> bool {
         self.peer
@@ -432,6 +448,7 @@ impl Head {
             booted: self.booted,
             me: self.config.me,
             timing: self.config.timing,
+            retiring: self.retiring,
             liveness: self.liveness(),
             word: self.peer.word(pool.index()),
             marks: self.peer.links.map(|link| link.sent.wrapping_add(1)),

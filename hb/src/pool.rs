@@ -133,6 +133,8 @@ pub(crate) struct View {
     pub(crate) booted: Instant,
     pub(crate) me: HeadId,
     pub(crate) timing: Timing,
+    /// This head is about to halt: it lets go of everything and claims nothing.
+    pub(crate) retiring: bool,
     pub(crate) liveness: Liveness,
     pub(crate) word: Option<Word>,
     /// The next sequence number of each link.
@@ -333,6 +335,14 @@ impl Pool {
             self.known = self.known.max(beat.epoch);
         }
         match self.state {
+            State::Standby { .. } | State::Faulted { .. } if view.retiring => None,
+            State::Claiming {
+                step: Step::Confirm { .. },
+                ..
+            } if view.retiring => {
+                self.rest_until(Rest::Offered, view.now);
+                None
+            }
             State::Standby { .. } => self.decide_standby(view),
             State::Claiming {
                 authority,
@@ -358,7 +368,7 @@ impl Pool {
                 let asked = view.peer().is_some_and(|beat| {
                     beat.state == PoolState::Standby && beat.wish == Wish::Request
                 });
-                asked.then(|| self.release(epoch, Next::Offer, view))
+                (asked || view.retiring).then(|| self.release(epoch, Next::Offer, view))
             }
             State::Faulted { retry_at, .. } => {
                 let peer = view.peer().map(|beat| beat.state);
@@ -560,6 +570,10 @@ impl Pool {
             return None;
         };
         // The world may have changed while the worker looked.
+        if view.retiring {
+            self.rest_until(Rest::Offered, view.now);
+            return None;
+        }
         if view.peer().is_some_and(|beat| beat.state.may_hold()) {
             self.rest_until(Rest::PeerHolds, view.now);
             return None;
@@ -613,6 +627,11 @@ impl Pool {
     /// A watcher found a reservation gone. Only the claim that is held now can be lost.
     pub(crate) fn fence_lost(&self, epoch: Epoch) -> Option<ResetReason> {
         (self.held() == Some(epoch)).then_some(ResetReason::FenceLost(self.id))
+    }
+
+    /// Whether a head that halts may do so now: nothing of the pool is left on it.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        matches!(self.state, State::Standby { .. } | State::Faulted { .. })
     }
 
     /// Begins a handover to the peer.

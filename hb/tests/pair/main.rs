@@ -365,6 +365,20 @@ fn commands_that_make_no_sense_are_refused() {
 }
 
 #[test]
+fn a_head_that_retires_lets_go_and_the_peer_takes_over() {
+    let mut world = World::serving();
+    let now = world.now;
+    world.machines[A].head.as_mut().unwrap().retire(now);
+    world.until("b serves", |w| w.state(B) == PoolState::Serving);
+    assert!(world.head(A).is_at_rest());
+    assert_eq!(world.preempted, []);
+    // And nothing is taken back, even when the peer dies before the halt.
+    world.crash(B);
+    world.run(Duration::from_secs(60));
+    assert!(world.head(A).is_at_rest());
+}
+
+#[test]
 fn a_message_reaches_the_peer_over_either_link() {
     for cut in [None, Some(LinkId::Serial), Some(LinkId::Ether)] {
         let mut world = World::serving();
