@@ -94,7 +94,7 @@ impl<D: Read + Write> Line<D> {
 
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         loop {
-            while let Some(at) = self.unread.next() {
+            for at in self.unread.by_ref() {
                 let byte = self.chunk[at];
                 if byte != 0 {
                     self.skipping |= self.partial.push(byte).is_err();
