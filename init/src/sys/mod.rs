@@ -2,3 +2,8 @@
 //!
 //! Each function here is safe to call and says which kernel header or file its layout comes from.
 #![allow(unsafe_code)]
+
+#[cfg(test)]
+pub mod headers;
+pub mod pr;
+pub mod sg;
