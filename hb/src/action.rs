@@ -10,6 +10,21 @@ use crate::{Epoch, PoolId};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Ticket(pub u32);
 
+/// By what right a pool is claimed: whose keys may be preempted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Authority {
+    /// Nobody's: the peer was not heard since boot, so only what is free is taken.
+    Free,
+    /// The peer is alive and says that it holds nothing: keys of it are left-overs, once it has
+    /// said so again after we saw them.
+    PeerYields,
+    /// The peer was alive and is silent on every link. Covers its keys up to the epoch that it told
+    /// us: a newer one was registered since, by a peer that cannot be dead.
+    PeerDead,
+    /// The operator says that the peer is off.
+    Operator,
+}
+
 /// Something to be done for a pool, by a worker that may block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Job {
@@ -30,9 +45,9 @@ pub enum Work {
     Survey,
     /// Take the reservations of all members, arbiter first, under a key of the job's epoch.
     Claim {
-        /// Whether keys of the peer may be preempted. Only those of an epoch before the job's: one
-        /// as new as ours belongs to a rival claim, which the arbiter decides.
-        preempt: bool,
+        /// Whose keys may be preempted. Only those of an epoch before the job's: one as new as ours
+        /// belongs to a rival claim, which the arbiter decides.
+        authority: Authority,
     },
     /// Activate and export the pool. Only after its claim.
     Import,

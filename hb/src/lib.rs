@@ -21,7 +21,9 @@ pub mod peer;
 pub mod pool;
 pub mod wire;
 
-pub use action::{Action, Done, Failure, Holder, Job, Outcome, ResetReason, Ticket, Work};
+pub use action::{
+    Action, Authority, Done, Failure, Holder, Job, Outcome, ResetReason, Ticket, Work,
+};
 pub use command::{Accepted, Command, Refusal};
 pub use config::{Config, MAX_POOLS, PoolConfig, PoolId, Timing};
 pub use epoch::Epoch;

@@ -24,7 +24,7 @@
 
 use embassy_time::{Duration, Instant};
 
-use crate::action::{Done, Failure, Holder, Job, Outcome, ResetReason, Ticket, Work};
+use crate::action::{Authority, Done, Failure, Holder, Job, Outcome, ResetReason, Ticket, Work};
 use crate::command::{Accepted, Refusal};
 use crate::config::{PoolId, Timing};
 use crate::link::LinkId;
@@ -34,21 +34,6 @@ use crate::{Epoch, HeadId};
 
 /// Longest pause between attempts at a pool that cannot be imported.
 const RETRY_MAX: Duration = Duration::from_secs(60);
-
-/// By what right a pool is claimed: whose keys may be preempted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Authority {
-    /// Nobody's: the peer was not heard since boot, so only what is free is taken.
-    Free,
-    /// The peer is alive and says that it holds nothing: keys of it are left-overs, once it has
-    /// said so again after we saw them.
-    PeerYields,
-    /// The peer was alive and is silent on every link. Covers its keys up to the epoch that it told
-    /// us: a newer one was registered since, by a peer that cannot be dead.
-    PeerDead,
-    /// The operator says that the peer is off.
-    Operator,
-}
 
 /// Why a pool rests on this head though it is not served here: a closed list, each with its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -296,8 +281,8 @@ impl Pool {
         Wanted::Run(job)
     }
 
-    fn claim(&mut self, authority: Authority, epoch: Epoch, preempt: bool) -> Wanted {
-        let job = self.job(epoch, Work::Claim { preempt });
+    fn claim(&mut self, authority: Authority, epoch: Epoch) -> Wanted {
+        let job = self.job(epoch, Work::Claim { authority });
         self.state = State::Claiming {
             authority,
             step: Step::Claim {
@@ -480,7 +465,7 @@ impl Pool {
             .iter()
             .zip(marks)
             .any(|(&heard, mark)| heard >= mark);
-        after.then(|| self.claim(authority, epoch, true))
+        after.then(|| self.claim(authority, epoch))
     }
 
     /// Takes in an outcome; one that is not waited for has no effect.
@@ -584,8 +569,9 @@ impl Pool {
                 self.fail(Failure::Stranger, view);
                 None
             }
-            (Holder::Nobody, _) => Some(self.claim(authority, epoch, false)),
-            (Holder::Peer(_), Authority::Operator) => Some(self.claim(authority, epoch, true)),
+            (Holder::Nobody, _) | (Holder::Peer(_), Authority::Operator) => {
+                Some(self.claim(authority, epoch))
+            }
             (Holder::Peer(_), Authority::PeerYields) => {
                 let step = Step::Confirm {
                     epoch,
@@ -599,7 +585,7 @@ impl Pool {
                 None
             }
             (Holder::Peer(held), Authority::PeerDead) if held <= self.known => {
-                Some(self.claim(authority, epoch, true))
+                Some(self.claim(authority, epoch))
             }
             (Holder::Peer(held), Authority::PeerDead | Authority::Free) => {
                 let rest = Rest::HeldByUnheardPeer(held);

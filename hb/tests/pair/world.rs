@@ -7,9 +7,9 @@ use std::collections::VecDeque;
 
 use embassy_time::{Duration, Instant};
 use orthrus_hb::{
-    Accepted, Action, ClusterId, Command, Config, Done, Epoch, Event, FRAME_MAX_BYTES, Failure,
-    Head, HeadId, Holder, Incarnation, Job, LinkId, Outcome, PoolConfig, PoolId, PoolState,
-    Refusal, ResetReason, Timing, Work,
+    Accepted, Action, Authority, ClusterId, Command, Config, Done, Epoch, Event, FRAME_MAX_BYTES,
+    Failure, Head, HeadId, Holder, Incarnation, Job, LinkId, Outcome, PoolConfig, PoolId,
+    PoolState, Refusal, ResetReason, Timing, Work,
 };
 
 pub const A: usize = 0;
@@ -283,8 +283,8 @@ fn perform(
             greatest: Epoch::NONE,
             holder: Holder::Stranger,
         }),
-        (Work::Claim { preempt }, Registrant::Head(owner, epoch)) if owner != who => {
-            if !preempt || epoch >= job.epoch {
+        (Work::Claim { authority }, Registrant::Head(owner, epoch)) if owner != who => {
+            if authority == Authority::Free || epoch >= job.epoch {
                 return Err(Failure::HeldByPeer(epoch));
             }
             preempted.push((owner, epoch));

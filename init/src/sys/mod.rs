@@ -4,3 +4,7 @@
 #![allow(unsafe_code)]
 
 pub mod ether;
+#[cfg(test)]
+pub mod headers;
+pub mod pr;
+pub mod sg;
