@@ -2,3 +2,6 @@
 //!
 //! Each function here is safe to call and says which kernel header or file its layout comes from.
 #![allow(unsafe_code)]
+
+pub mod netlink;
+pub mod packet;
