@@ -6,5 +6,7 @@
 pub mod ether;
 #[cfg(test)]
 pub mod headers;
+pub mod netlink;
+pub mod packet;
 pub mod pr;
 pub mod sg;
