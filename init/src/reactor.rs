@@ -246,10 +246,6 @@ impl Reactor {
     /// A device that fails is reported once and not tried again: the link then counts as silent.
     /// A cable that is merely pulled is no error of its device.
     fn lose(&mut self, link: LinkId, error: &io::Error) {
-        // ENETDOWN comes and goes with the carrier of some drivers.
-        if error.raw_os_error() == Some(libc::ENETDOWN) {
-            return;
-        }
         error!(link = link.name(), %error, "the link's device failed; not used until the next boot");
         self.cables[link.index()] = None;
     }
