@@ -2,3 +2,8 @@
 //!
 //! Each function here is safe to call and says which kernel header or file its layout comes from.
 #![allow(unsafe_code)]
+
+pub mod klog;
+pub mod sched;
+pub mod signal;
+pub mod wdt;
