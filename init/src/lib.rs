@@ -5,6 +5,7 @@
 //! `main.rs`, so that tests and tools can use the parsers on any machine.
 
 pub mod boot;
+pub mod clock;
 pub mod config;
 pub mod console;
 pub mod disk;
