@@ -21,6 +21,8 @@ pub mod net;
 pub mod operator;
 pub mod reactor;
 pub mod serial;
+pub mod settings;
+pub mod signal;
 pub mod source;
 pub mod status;
 pub mod sys;
