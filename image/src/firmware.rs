@@ -15,7 +15,11 @@ use anyhow::{Context, Result, ensure};
 use xshell::{Shell, cmd};
 
 use crate::{
-    Kernel, Tools, fingerprint::Fingerprint, mkosi::Mkosi, modules, progress::step,
+    Kernel, Tools,
+    fingerprint::Fingerprint,
+    mkosi::Mkosi,
+    modules::{self, Indexes},
+    progress::step,
     workspace::Workspace,
 };
 
@@ -100,7 +104,7 @@ fn initramfs(
     firmware: &Firmware,
 ) -> Result<()> {
     let list = workspace.image_source().join("modules/head.list");
-    let mut fingerprint = Fingerprint::new("initramfs")?;
+    let mut fingerprint = Fingerprint::new(include_str!("firmware.rs"));
     fingerprint.text(kernel.version());
     fingerprint.path(init)?;
     fingerprint.path(&list)?;
@@ -114,7 +118,7 @@ fn initramfs(
         let tree = fresh_tree(workspace, "head-tree")?;
         fs::copy(init, tree.join("init")).with_context(|| format!("copy {}", init.display()))?;
         fs::set_permissions(tree.join("init"), fs::Permissions::from_mode(0o755))?;
-        modules::install(tools, kernel, &list, &tree)?;
+        modules::install(tools, kernel, &list, &tree, Indexes::ForInit)?;
         pack(workspace, tools, "head", &tree, &firmware.initrd)?;
         stamp.set()
     })
@@ -141,7 +145,7 @@ pub(crate) fn pack(
 }
 
 fn disk(workspace: &Workspace, tools: &Tools, kernel: &Kernel, firmware: &Firmware) -> Result<()> {
-    let mut fingerprint = Fingerprint::new("disk")?;
+    let mut fingerprint = Fingerprint::new(include_str!("firmware.rs"));
     fingerprint.path(&kernel.image())?;
     fingerprint.path(&firmware.initrd)?;
     fingerprint.path(&workspace.image_source().join("mkosi/disk"))?;

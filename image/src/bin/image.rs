@@ -16,6 +16,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Build the lab's client image.
+    Client,
     /// Run a program of the tree of tools, such as `qemu-img`.
     Tool {
         /// The program's name.
@@ -34,6 +36,10 @@ fn main() -> Result<ExitCode> {
         None => {
             let firmware = orthrus_image::firmware::build(&workspace, &tools)?;
             println!("{firmware:?}");
+        }
+        Some(Verb::Client) => {
+            let client = orthrus_image::client::build(&workspace, &tools)?;
+            println!("{client:?}");
         }
         Some(Verb::Tool { name, arguments }) => {
             let error = tools.command(&name)?.args(arguments).exec();
