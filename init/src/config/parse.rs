@@ -109,7 +109,7 @@ fn heartbeat(root: &Section<'_>) -> Result<HeartbeatConfig, ConfigError> {
     let mut heartbeat = HeartbeatConfig {
         dead_ms: DEAD_DEFAULT_MS,
         serial: "ttyS1".to_owned(),
-        control: "ttyS2".to_owned(),
+        control: CONTROL_DEFAULT.to_owned(),
     };
     let Some(section) = root.section("heartbeat")? else {
         return Ok(heartbeat);

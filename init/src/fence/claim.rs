@@ -18,7 +18,8 @@ use super::outcome::{ClaimError, Claimed, Note};
 use super::reservations::{Holder, WRITE_EXCLUSIVE_REGISTRANTS_ONLY};
 use super::steps::Claimant;
 use super::take::take;
-use super::{Authority, ClaimRequest, Fence, Member, Survey, parallel, release};
+use super::{Authority, ClaimRequest, Fence, Member, Survey, release};
+use crate::disk::parallel;
 
 /// One attempt to claim; shared with the threads that work for it.
 #[derive(Clone)]

@@ -25,7 +25,6 @@ use crate::disk::{Disk, DiskId};
 
 pub mod claim;
 mod outcome;
-mod parallel;
 pub mod release;
 pub mod reservations;
 pub mod scsi;
