@@ -1,0 +1,3 @@
+//! KVM or emulation.
+/// x
+pub const PROBE_WORD: &str = "orthrus-lab-probe";
