@@ -33,18 +33,20 @@ const LEFT_OUT: [&str; 5] = [
 
 /// The tree called `name`, made by way of `fetch` unless it is there already.
 ///
-/// `list` is what it is made of, one item a line: the tree is made anew when that changes.
+/// `list` is what it is made of, one item a line: the tree is made anew when that changes. `finish`
+/// may add to the tree before it is put in place.
 pub fn ensure(
     workspace: &Workspace,
     name: &str,
     list: &[&str],
     fetch: impl FnOnce(&Apt) -> Result<Vec<PathBuf>>,
+    finish: impl FnOnce(&Path) -> Result<()>,
 ) -> Result<PathBuf> {
     let place = workspace.cache().join(format!("{name}-{}", key(list)));
     if place.exists() {
         return Ok(place);
     }
-    let _lock = workspace.lock("packages")?;
+    let _lock = Workspace::lock(&workspace.cache().join("lock"))?;
     if place.exists() {
         return Ok(place); // made by the process that we waited for
     }
@@ -61,6 +63,7 @@ pub fn ensure(
         .iter()
         .filter_map(|file| Some(file.file_name()?.to_str()?.to_owned() + "\n"));
     fs::write(making.join("PACKAGES"), names.collect::<String>())?;
+    finish(&making)?;
     fs::rename(&making, &place).with_context(|| format!("rename to {}", place.display()))?;
     Ok(place)
 }

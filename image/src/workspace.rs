@@ -59,16 +59,17 @@ impl Workspace {
         self.root.join("image")
     }
 
-    /// Waits for, and takes, the lock on a piece of the cache (`apt`, `tools`, ...).
-    ///
-    /// The lock dies with its holder, however it ends.
-    pub fn lock(&self, piece: &str) -> Result<Lock> {
-        let dir = self.cache().join("locks");
-        fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
-        let path = dir.join(piece);
-        let file = File::create(&path).with_context(|| format!("create {}", path.display()))?;
+    /// Waits for, and takes, the lock whose file is `path`: whoever makes a piece of `target/` holds
+    /// that piece's. The lock dies with its holder, however it ends.
+    pub fn lock(path: &Path) -> Result<Lock> {
+        let dir = path.parent().context("a lock lies in a directory")?;
+        fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
+        let file = File::create(path).with_context(|| format!("create {}", path.display()))?;
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-            eprintln!("waiting for another process that builds `{piece}`");
+            eprintln!(
+                "  waiting for another build, which holds {}",
+                path.display()
+            );
             flock(&file, FlockOperation::LockExclusive)
                 .with_context(|| format!("lock {}", path.display()))?;
         }

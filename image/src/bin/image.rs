@@ -31,7 +31,10 @@ fn main() -> Result<ExitCode> {
     let workspace = Workspace::here()?;
     let tools = Tools::ensure(&workspace)?;
     match arguments.verb {
-        None => println!("{}", tools.root().display()),
+        None => {
+            let firmware = orthrus_image::firmware::build(&workspace, &tools)?;
+            println!("{firmware:?}");
+        }
         Some(Verb::Tool { name, arguments }) => {
             let error = tools.command(&name)?.args(arguments).exec();
             return Err(error).with_context(|| format!("run {name}"));

@@ -7,6 +7,7 @@
 //! already runs in namespaces). The price is that a program's built-in paths still point into the
 //! host, so those that matter are given by environment or argument, here and nowhere else.
 
+mod in_place;
 mod packages;
 
 use std::{
@@ -36,7 +37,13 @@ impl Tools {
             "the tools are amd64 packages; this is another machine"
         );
         let list = packages::TOOLS;
-        let root = tree::ensure(workspace, "tools", list, |apt| apt.closure(list))?;
+        let root = tree::ensure(
+            workspace,
+            "tools",
+            list,
+            |apt| apt.closure(list),
+            |_| Ok(()),
+        )?;
         let root = root
             .canonicalize()
             .with_context(|| format!("resolve {}", root.display()))?;
@@ -104,6 +111,15 @@ impl Tools {
             ),
         }
     }
+}
+
+/// Runs a command to its end; an error says which command it was.
+pub fn run(command: &mut Command) -> Result<()> {
+    let status = command
+        .status()
+        .with_context(|| format!("start {command:?}"))?;
+    ensure!(status.success(), "{status}: {command:?}");
+    Ok(())
 }
 
 /// The name of the program that a script's first line asks for; nothing for an ELF file.

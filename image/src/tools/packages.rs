@@ -27,4 +27,6 @@ pub const TOOLS: &[&str] = &[
     "e2fsprogs",
     "util-linux",            // unshare, setpriv
     "python3",               // mkosi and ukify are Python
+    // Essential packages, which no other depends on: what mkosi and maintainer scripts call.
+    "bash", "dash", "coreutils", "findutils", "grep", "gzip", "mawk", "sed", "tar",
 ];
