@@ -28,7 +28,7 @@ pub fn script(disks: usize) -> String {
              mkdir -p $store\n\
              echo udev_path=$(node shelf-{index}) > $store/control\n\
              echo 1 > $store/enable\n\
-             echo lab-disk-{index} > $store/wwn/vpd_unit_serial\n\
+             echo {index:032x} | sed s/^00/1a/ > $store/wwn/vpd_unit_serial\n\
              mkdir -p $tpg/lun/lun_{lun}\n\
              ln -s $PWD/$store $tpg/lun/lun_{lun}/store\n"
         ));
