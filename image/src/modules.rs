@@ -10,8 +10,17 @@ use anyhow::{Context, Result, bail};
 
 use crate::{Tools, kernel::Kernel, tools};
 
-/// Index files that a loader of modules reads as text; depmod's binary ones and the rest are left out.
-const INDEX: [&str; 4] = [
+/// Which of depmod's index files go along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Indexes {
+    /// Those that `init` reads, as text: dependencies, aliases, soft dependencies, what is built in.
+    ForInit,
+    /// All; modprobe reads binary ones.
+    ForModprobe,
+}
+
+/// The index files of [`Indexes::ForInit`].
+const FOR_INIT: [&str; 4] = [
     "modules.dep",
     "modules.alias",
     "modules.softdep",
@@ -20,7 +29,13 @@ const INDEX: [&str; 4] = [
 
 /// Copies the modules named in `list` (one a line, `#` starts a comment) and all that they need to
 /// `root/lib/modules/VERSION`, with index files that speak of exactly these.
-pub fn install(tools: &Tools, kernel: &Kernel, list: &Path, root: &Path) -> Result<usize> {
+pub fn install(
+    tools: &Tools,
+    kernel: &Kernel,
+    list: &Path,
+    root: &Path,
+    indexes: Indexes,
+) -> Result<()> {
     let text = fs::read_to_string(list).with_context(|| format!("read {}", list.display()))?;
     let names = text
         .lines()
@@ -57,14 +72,16 @@ pub fn install(tools: &Tools, kernel: &Kernel, list: &Path, root: &Path) -> Resu
             .arg(root)
             .arg(kernel.version()),
     )?;
-    for entry in fs::read_dir(&place)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        if entry.file_type()?.is_file() && !INDEX.iter().any(|keep| name == *keep) {
-            fs::remove_file(entry.path())?;
+    if indexes == Indexes::ForInit {
+        for entry in fs::read_dir(&place)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if entry.file_type()?.is_file() && !FOR_INIT.iter().any(|keep| name == *keep) {
+                fs::remove_file(entry.path())?;
+            }
         }
     }
-    Ok(wanted.len())
+    Ok(())
 }
 
 /// What depmod found in the whole kernel. Names have `_` for every `-`, as `lsmod` shows them.

@@ -53,9 +53,29 @@ impl Apt {
         Ok(apt)
     }
 
-    /// The sources file for the release that we build with, for other tools that use apt.
-    pub fn sources_file(&self) -> PathBuf {
+    fn sources_file(&self) -> PathBuf {
         self.dir.join("sources/release.sources")
+    }
+
+    /// The text of the sources, for an apt that runs on the tree of tools instead of on the host.
+    pub fn sources_for_sandbox(&self) -> Result<String> {
+        let file = self.sources_file();
+        let text = fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
+        Ok(sources::with_keyring(&text))
+    }
+
+    /// How the host downloads (proxies, time-outs), as a configuration file of apt.
+    pub fn acquire(&self) -> Result<String> {
+        let shell = Shell::new()?;
+        let host = cmd!(shell, "apt-config dump Acquire")
+            .quiet()
+            .read()
+            .context("read the host's apt configuration")?;
+        // Index targets are further lists (AppStream and such): megabytes that nobody here reads.
+        let lines = host
+            .lines()
+            .filter(|line| !line.starts_with("Acquire::IndexTargets"));
+        Ok(lines.map(|line| format!("{line}\n")).collect())
     }
 
     /// Downloads `packages` with all that they depend on, as if nothing were installed;
@@ -177,16 +197,7 @@ impl Apt {
     /// `APT_CONFIG` is read first, so the directories that it names decide what is read after it:
     /// nothing, as the host's configuration is replaced by the excerpt that stands in this text.
     fn config(&self) -> Result<String> {
-        let shell = Shell::new()?;
-        let host = cmd!(shell, "apt-config dump Acquire")
-            .quiet()
-            .read()
-            .context("read the host's apt configuration")?;
-        // Index targets are further lists (AppStream and such): megabytes that nobody here reads.
-        let host: Vec<_> = host
-            .lines()
-            .filter(|line| !line.starts_with("Acquire::IndexTargets"))
-            .collect();
+        let host = self.acquire()?;
         let dir = self.dir.display();
         Ok(format!(
             "{host}
@@ -207,8 +218,7 @@ APT::Architecture \"amd64\";
 APT::Architectures {{ \"amd64\"; }};
 Acquire::Languages \"none\";
 Acquire::Retries \"3\";
-",
-            host = host.join("\n")
+"
         ))
     }
 }

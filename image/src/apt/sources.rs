@@ -59,6 +59,30 @@ pub fn for_release(etc_apt: &Path, os_release: &str) -> Result<String> {
     Ok(text)
 }
 
+/// The same sources, signed by Debian's keyring where the tree of tools has it: inside of the image
+/// builder's sandbox the host's keyrings are out of sight. A key within the text stays.
+pub fn with_keyring(sources: &str) -> String {
+    let mut text = String::new();
+    for stanza in sources
+        .split("\n\n")
+        .filter(|stanza| !stanza.trim().is_empty())
+    {
+        let inline = stanza.lines().any(|line| line.starts_with([' ', '\t']));
+        for line in stanza
+            .lines()
+            .filter(|line| inline || !line.starts_with("Signed-By:"))
+        {
+            text.push_str(line);
+            text.push('\n');
+        }
+        if !inline {
+            text.push_str("Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n");
+        }
+        text.push('\n');
+    }
+    text
+}
+
 /// `VERSION_CODENAME` of an os-release file.
 fn codename(os_release: &str) -> Result<String> {
     let field = os_release

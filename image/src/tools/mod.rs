@@ -113,12 +113,18 @@ impl Tools {
     }
 }
 
-/// Runs a command to its end; an error says which command it was.
+/// Runs a command to its end, silently; an error says which command it was and what it said.
 pub fn run(command: &mut Command) -> Result<()> {
-    let status = command
-        .status()
+    let output = command
+        .output()
         .with_context(|| format!("start {command:?}"))?;
-    ensure!(status.success(), "{status}: {command:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.success(),
+        "{}: {command:?} said:\n{}",
+        output.status,
+        said.trim()
+    );
     Ok(())
 }
 

@@ -28,5 +28,5 @@ pub const TOOLS: &[&str] = &[
     "util-linux",            // unshare, setpriv
     "python3",               // mkosi and ukify are Python
     // Essential packages, which no other depends on: what mkosi and maintainer scripts call.
-    "bash", "dash", "coreutils", "findutils", "grep", "gzip", "mawk", "sed", "tar",
+    "bash", "coreutils", "dash", "diffutils", "findutils", "grep", "gzip", "libc-bin", "mawk", "sed", "tar",
 ];

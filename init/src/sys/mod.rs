@@ -2,3 +2,14 @@
 //!
 //! Each function here is safe to call and says which kernel header or file its layout comes from.
 #![allow(unsafe_code)]
+
+#[cfg(test)]
+pub mod headers;
+pub mod klog;
+pub mod netlink;
+pub mod packet;
+pub mod pr;
+pub mod sched;
+pub mod sg;
+pub mod signal;
+pub mod wdt;

@@ -1,1 +1,0 @@
-//! The disks that this head sees: identity, size, write cache.

@@ -1,0 +1,332 @@
+//! The disks that this head sees: identity, size, write cache.
+//!
+//! Looks only at what the kernel says in sysfs; a disk's contents are the business of `volume`, its
+//! reservations that of `fence`.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::Step;
+
+pub mod direct;
+mod identity;
+
+pub use identity::DiskId;
+
+/// A whole disk that may belong to a pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disk {
+    /// The kernel's name, `sda`: good for messages, and until the next boot.
+    pub name: String,
+    /// Its device node.
+    pub path: PathBuf,
+    /// Who it is on both heads.
+    pub id: DiskId,
+    /// The maker.
+    pub vendor: String,
+    /// The product.
+    pub model: String,
+    /// Its size.
+    pub bytes: u64,
+    /// The smallest unit of a write, in bytes.
+    pub logical_block: u32,
+    /// Its volatile cache, as the kernel understood it.
+    pub write_cache: WriteCache,
+}
+
+/// What becomes of a write that the disk has acknowledged when the power goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteCache {
+    /// It is on the medium.
+    WriteThrough,
+    /// It may be lost unless a flush followed.
+    WriteBack,
+    /// The disk does not say.
+    Unknown,
+}
+
+/// Why a disk cannot be used or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum DiskError {
+    /// The list of disks could not be read.
+    #[error("disks: cannot list {path}: {source}")]
+    List {
+        /// The directory.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// An attribute that every disk has could not be read.
+    #[error("{disk}: cannot read {attribute}: {source}")]
+    Attribute {
+        /// The kernel's name of the disk.
+        disk: String,
+        /// The file in sysfs.
+        attribute: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Nothing tells this disk from others, so the heads could not agree which one it is.
+    #[error("{disk}: has neither a device identification (VPD 83) nor a serial number")]
+    NoIdentity {
+        /// The kernel's name of the disk.
+        disk: String,
+    },
+    /// The write cache could not be turned off.
+    #[error("{disk}: cannot turn the write cache off: {source}")]
+    CacheSwitch {
+        /// The kernel's name of the disk.
+        disk: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The disk took the command and still has its cache on.
+    #[error("{disk}: write cache is {found:?} after it was turned off")]
+    CacheStays {
+        /// The kernel's name of the disk.
+        disk: String,
+        /// What it says now.
+        found: WriteCache,
+    },
+}
+
+const SYSFS_BLOCK: &str = "/sys/block";
+
+/// Kernel names of block devices that are never a shared disk.
+const NOT_DISKS: [&str; 9] = [
+    "loop", "ram", "zram", "dm-", "md", "sr", "fd", "nbd", "mtdblock",
+];
+
+/// All whole disks, by kernel name, but no disk with a partition: pools are on whole disks, and the
+/// boot disk is not a shared one.
+pub fn scan() -> Vec<Result<Disk, DiskError>> {
+    scan_in(Path::new(SYSFS_BLOCK))
+}
+
+/// Reads a disk's attributes anew: the write cache may come back after a power-on.
+pub fn refresh(disk: &Disk) -> Result<Disk, DiskError> {
+    describe(&Path::new(SYSFS_BLOCK).join(&disk.name), &disk.name)
+}
+
+fn scan_in(block: &Path) -> Vec<Result<Disk, DiskError>> {
+    let entries = match std::fs::read_dir(block) {
+        Ok(entries) => entries,
+        Err(source) => {
+            let path = block.to_path_buf();
+            return vec![Err(DiskError::List { path, source })];
+        }
+    };
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| !NOT_DISKS.iter().any(|prefix| name.starts_with(prefix)))
+        .collect();
+    // sdb before sdaa, as the kernel counts.
+    names.sort_by(|a, b| (a.len(), a).cmp(&(b.len(), b)));
+    let mut disks = Vec::new();
+    for name in names {
+        let directory = block.join(&name);
+        if is_hidden(&directory) || has_partition(&directory, &name) {
+            continue;
+        }
+        match describe(&directory, &name) {
+            // A drive without a medium.
+            Ok(disk) if disk.bytes == 0 => {}
+            other => disks.push(other),
+        }
+    }
+    disks
+}
+
+fn is_hidden(directory: &Path) -> bool {
+    std::fs::read_to_string(directory.join("hidden")).is_ok_and(|text| text.trim() == "1")
+}
+
+fn has_partition(directory: &Path, name: &str) -> bool {
+    let Ok(entries) = std::fs::read_dir(directory) else {
+        return false;
+    };
+    entries.flatten().any(|entry| {
+        entry.file_name().to_string_lossy().starts_with(name)
+            && entry.path().join("partition").exists()
+    })
+}
+
+fn describe(directory: &Path, name: &str) -> Result<Disk, DiskError> {
+    let number = |attribute: &str| -> Result<u64, DiskError> {
+        let failed = |source| DiskError::Attribute {
+            disk: name.to_owned(),
+            attribute: attribute.to_owned(),
+            source,
+        };
+        let text = std::fs::read_to_string(directory.join(attribute)).map_err(failed)?;
+        text.trim()
+            .parse()
+            .map_err(|_| failed(io::Error::from(io::ErrorKind::InvalidData)))
+    };
+    let optional = |attribute: &str| -> String {
+        std::fs::read_to_string(directory.join(attribute))
+            .map(|text| text.trim().to_owned())
+            .unwrap_or_default()
+    };
+    let page = |attribute: &str| std::fs::read(directory.join(attribute)).unwrap_or_default();
+
+    // sysfs counts sectors of 512 bytes whatever the disk's own are.
+    let bytes = number("size")?.saturating_mul(512);
+    let logical_block = u32::try_from(number("queue/logical_block_size")?).unwrap_or(u32::MAX);
+    let (vendor, model) = (optional("device/vendor"), optional("device/model"));
+    let id = identity::from_page_83(&page("device/vpd_pg83"))
+        .or_else(|| identity::from_page_80(&page("device/vpd_pg80"), &vendor, &model))
+        // virtio-blk tells its serial number here, NVMe below its controller.
+        .or_else(|| identity::from_serial(&optional("serial"), &vendor, &model))
+        .or_else(|| identity::from_serial(&optional("device/serial"), &vendor, &model))
+        .ok_or_else(|| DiskError::NoIdentity {
+            disk: name.to_owned(),
+        })?;
+    Ok(Disk {
+        name: name.to_owned(),
+        path: Path::new("/dev").join(name),
+        id,
+        vendor,
+        model,
+        bytes,
+        logical_block,
+        write_cache: write_cache(directory),
+    })
+}
+
+/// What the disk itself said (`cache_type`, from its caching mode page), else what the block layer assumes.
+fn write_cache(directory: &Path) -> WriteCache {
+    let text = cache_switch(directory)
+        .and_then(|switch| std::fs::read_to_string(switch).ok())
+        .or_else(|| std::fs::read_to_string(directory.join("queue/write_cache")).ok());
+    match text.as_deref().map(str::trim) {
+        // "none": there is no cache that could be on.
+        Some("write through" | "none") => WriteCache::WriteThrough,
+        Some("write back" | "write back, no read (daft)") => WriteCache::WriteBack,
+        _ => WriteCache::Unknown,
+    }
+}
+
+/// `device/scsi_disk/<host:channel:target:lun>/cache_type`, which SCSI disks have.
+fn cache_switch(directory: &Path) -> Option<PathBuf> {
+    let mut entries = std::fs::read_dir(directory.join("device/scsi_disk")).ok()?;
+    Some(entries.next()?.ok()?.path().join("cache_type"))
+}
+
+/// Turns the disk's own write cache off, so that what it acknowledges is on the medium, and reads that
+/// back. To be done by the owner, after the claim and after every power-on of the disk.
+///
+/// The kernel sends MODE SELECT and reads the mode page again; the variant with the prefix `temporary`
+/// would only change what the kernel believes.
+pub fn disable_write_cache(disk: &Disk) -> Result<Step, DiskError> {
+    disable_write_cache_in(Path::new(SYSFS_BLOCK), &disk.name)
+}
+
+fn disable_write_cache_in(block: &Path, name: &str) -> Result<Step, DiskError> {
+    let directory = block.join(name);
+    if write_cache(&directory) == WriteCache::WriteThrough {
+        return Ok(Step::Already);
+    }
+    let switched = match cache_switch(&directory) {
+        Some(switch) => std::fs::write(switch, "write through"),
+        None => Err(io::Error::from(io::ErrorKind::Unsupported)),
+    };
+    switched.map_err(|source| DiskError::CacheSwitch {
+        disk: name.to_owned(),
+        source,
+    })?;
+    match write_cache(&directory) {
+        WriteCache::WriteThrough => Ok(Step::Changed),
+        found => Err(DiskError::CacheStays {
+            disk: name.to_owned(),
+            found,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Sysfs(PathBuf);
+
+    impl Sysfs {
+        fn new(test: &str) -> Sysfs {
+            let path = std::env::temp_dir().join(format!("orthrus-{test}-{}", std::process::id()));
+            let _ = std::fs::remove_dir_all(&path);
+            std::fs::create_dir_all(&path).unwrap();
+            Sysfs(path)
+        }
+
+        fn file(&self, path: &str, bytes: &[u8]) {
+            let path = self.0.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, bytes).unwrap();
+        }
+
+        fn disk(&self, name: &str, serial: u8) {
+            self.file(&format!("{name}/size"), b"2048\n");
+            self.file(&format!("{name}/queue/logical_block_size"), b"512\n");
+            self.file(&format!("{name}/device/vendor"), b"ACME    \n");
+            self.file(
+                &format!("{name}/device/vpd_pg83"),
+                &[0, 0x83, 0, 12, 1, 3, 0, 8, 0x50, 0, 0, 0, 0, 0, 0, serial],
+            );
+        }
+    }
+
+    impl Drop for Sysfs {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn whole_disks_only_and_not_the_boot_disk() {
+        let sysfs = Sysfs::new("scan");
+        for name in ["sdaa", "sdb", "loop0", "dm-0", "sr0", "sda", "sdc"] {
+            sysfs.disk(name, name.len() as u8);
+        }
+        sysfs.file("sda/sda1/partition", b"1\n");
+        sysfs.file("sdc/size", b"0\n");
+        let found: Vec<String> = scan_in(&sysfs.0)
+            .into_iter()
+            .map(|disk| disk.unwrap().name)
+            .collect();
+        assert_eq!(found, ["sdb", "sdaa"]);
+    }
+
+    #[test]
+    fn a_disk_without_identity_is_an_error_that_names_it() {
+        let sysfs = Sysfs::new("identity");
+        sysfs.file("vda/size", b"2048\n");
+        sysfs.file("vda/queue/logical_block_size", b"512\n");
+        let found = scan_in(&sysfs.0);
+        assert!(matches!(&found[..], [Err(DiskError::NoIdentity { disk })] if disk == "vda"));
+        sysfs.file("vda/serial", b"shelf-1");
+        let found = scan_in(&sysfs.0).remove(0).unwrap();
+        assert_eq!(found.id, DiskId("serial...shelf-1".into()));
+        assert_eq!(found.bytes, 1024 * 1024);
+    }
+
+    #[test]
+    fn write_cache_is_turned_off_and_read_back() {
+        let sysfs = Sysfs::new("cache");
+        sysfs.disk("sda", 1);
+        let switch = "sda/device/scsi_disk/0:0:0:0/cache_type";
+        sysfs.file(switch, b"write back\n");
+        let step = disable_write_cache_in(&sysfs.0, "sda").unwrap();
+        assert_eq!(step, Step::Changed);
+        let step = disable_write_cache_in(&sysfs.0, "sda").unwrap();
+        assert_eq!(step, Step::Already);
+    }
+
+    #[test]
+    fn a_cache_that_has_no_switch_is_said() {
+        let sysfs = Sysfs::new("noswitch");
+        sysfs.disk("vda", 1);
+        sysfs.file("vda/queue/write_cache", b"write back\n");
+        let failed = disable_write_cache_in(&sysfs.0, "vda");
+        assert!(matches!(failed, Err(DiskError::CacheSwitch { .. })));
+    }
+}

@@ -1,1 +1,0 @@
-//! Persistent reservations: claim, read-back, watch, release.

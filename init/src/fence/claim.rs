@@ -1,0 +1,225 @@
+//! The claim: the arbiter alone first, then all other disks at once, then everything is read back.
+//!
+//! ```text
+//! hold exclusively ─ survey ─ choose the epoch ─ arbiter ─ the rest, in parallel
+//!                 ─ wait out what could not be aborted ─ read back ─ prove that we can write
+//! ```
+//!
+//! Whatever fails, our key is taken off every disk again, the arbiter last: as long as that is ours nobody else
+//! gets half a shelf.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use orthrus_hb::Key;
+
+use super::outcome::{ClaimError, Claimed, Note};
+use super::reservations::{Holder, WRITE_EXCLUSIVE_REGISTRANTS_ONLY};
+use super::steps::Claimant;
+use super::take::take;
+use super::{Authority, ClaimRequest, Fence, Member, Survey, parallel, release};
+
+/// One attempt to claim; shared with the threads that work for it.
+#[derive(Clone)]
+pub(super) struct Attempt {
+    pub(super) claimant: Claimant,
+    pub(super) pause: Arc<dyn Fn(Duration) + Send + Sync>,
+    limit: Duration,
+    /// Set when the claim was given up: a thread that comes back later lets its disk go.
+    given_up: Arc<AtomicBool>,
+}
+
+impl Attempt {
+    pub(super) fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::SeqCst)
+    }
+}
+
+impl Fence {
+    /// Claims all members. `Ok` means: read back on every one of them, only our key is registered, it holds the
+    /// reservation, our writes pass, and no write of a former owner is under way.
+    ///
+    /// Blocks for up to about a minute; a healthy shelf takes milliseconds. Whatever was read from the disks
+    /// before is to be forgotten afterwards.
+    pub fn claim(&self, request: &ClaimRequest) -> Result<Claimed, ClaimError> {
+        // Held until the claim is through, so that nothing is activated meanwhile either.
+        let mut holds = Vec::new();
+        for member in &self.members {
+            let held = member.path.hold().map_err(|trouble| ClaimError::InUse {
+                disk: member.name.clone(),
+                trouble,
+            })?;
+            holds.push(held);
+        }
+        let survey = self.survey();
+        let key = choose_key(&survey, request)?;
+        let attempt = Attempt {
+            claimant: Claimant {
+                key,
+                authority: request.authority,
+                arbiter: true,
+            },
+            pause: self.pause.clone(),
+            limit: self.limit,
+            given_up: Arc::default(),
+        };
+        let outcome = self.carry_out(&attempt, &survey, request);
+        if outcome.is_err() {
+            attempt.given_up.store(true, Ordering::SeqCst);
+            for (disk, trouble) in self.let_go(key) {
+                tracing::error!(%disk, %trouble, "key of the failed claim is still registered");
+            }
+        }
+        outcome
+    }
+
+    fn carry_out(
+        &self,
+        attempt: &Attempt,
+        survey: &Survey,
+        request: &ClaimRequest,
+    ) -> Result<Claimed, ClaimError> {
+        let key = attempt.claimant.key;
+        let (arbiter, others) = self.members.split_at(1);
+        let mut taken = each(arbiter, attempt, take)?;
+        let mut rest = attempt.clone();
+        rest.claimant.arbiter = false;
+        taken.extend(each(others, &rest, take)?);
+
+        let mut notes = Vec::new();
+        let mut unaborted = self.vanished_owner(survey, request);
+        for disk in taken {
+            notes.extend(disk.notes);
+            unaborted |= disk.unaborted;
+        }
+        for note in &notes {
+            tracing::warn!("{note}");
+        }
+        if unaborted {
+            let time = request.command_lifetime;
+            tracing::warn!(?time, "waiting for writes that could not be aborted");
+            (self.pause)(time);
+            notes.push(Note::Waited { time });
+        }
+        // The arbiter is read last: what it says is the latest word on a race.
+        each(others, attempt, read_back)?;
+        each(arbiter, attempt, read_back)?;
+        each(&self.members, attempt, prove_write)?;
+        // Known for certain only now: a disk tells PTPL active once somebody registered with it.
+        let persistent = self
+            .survey()
+            .disks
+            .iter()
+            .all(|disk| disk.capabilities.is_some_and(|c| c.persist_active));
+        Ok(Claimed {
+            epoch: key.epoch,
+            key,
+            persistent,
+            notes,
+        })
+    }
+
+    /// A dead owner whose keys are not on every disk: the shelf forgot them, so there is nothing to preempt and
+    /// nothing that aborts its writes.
+    fn vanished_owner(&self, survey: &Survey, request: &ClaimRequest) -> bool {
+        let peer = request.head.peer().number();
+        request.authority == Authority::PeerDead
+            && survey.disks.iter().any(|disk| {
+                let keys = disk.seen.iter().flat_map(|seen| &seen.keys);
+                let mut heads = keys.filter_map(|key| Key::from_bits(*key, request.cluster));
+                !heads.any(|key| key.head.number() == peer)
+            })
+    }
+}
+
+/// The key of the claim, unless what the survey shows forbids one. Touches nothing.
+fn choose_key(survey: &Survey, request: &ClaimRequest) -> Result<Key, ClaimError> {
+    if let Some((disk, source)) = survey.failure() {
+        return Err(ClaimError::Read {
+            disk: disk.to_owned(),
+            source: source.clone(),
+        });
+    }
+    if let Some((disk, key)) = survey.stranger(request.cluster) {
+        return Err(ClaimError::Stranger {
+            disk: disk.to_owned(),
+            key,
+        });
+    }
+    if !request.authority.covers_peer()
+        && let Some((disk, key)) = survey.newest_of(request.cluster, request.head.peer())
+    {
+        return Err(ClaimError::HeldByPeer {
+            disk: disk.to_owned(),
+            epoch: key.epoch,
+        });
+    }
+    let newest = survey.greatest_epoch(request.cluster).max(request.floor);
+    Ok(Key {
+        cluster: request.cluster,
+        head: request.head,
+        epoch: newest.next().ok_or(ClaimError::EpochsUsedUp)?,
+    })
+}
+
+/// Runs `work` on each disk in parallel; the first failure, in the order of the disks, is the claim's.
+fn each<T, W>(members: &[Member], attempt: &Attempt, work: W) -> Result<Vec<T>, ClaimError>
+where
+    T: Send + 'static,
+    W: Fn(&Member, &Attempt) -> Result<T, ClaimError> + Copy + Send + 'static,
+{
+    let limit = attempt.limit;
+    let attempt = attempt.clone();
+    let outcomes = parallel::each(members, limit, move |member| {
+        let outcome = work(member, &attempt);
+        if attempt.is_given_up() {
+            // We come back too late, and the undo may have run before our last command took effect.
+            let _ = release::let_go(member, attempt.claimant.key);
+        }
+        outcome
+    });
+    let timed_out = |member: &Member| ClaimError::TimedOut {
+        disk: member.name.clone(),
+        limit,
+    };
+    members
+        .iter()
+        .zip(outcomes)
+        .map(|(member, outcome)| outcome.unwrap_or_else(|| Err(timed_out(member))))
+        .collect()
+}
+
+/// Only our key is registered, and it holds the reservation with our type.
+fn read_back(member: &Member, attempt: &Attempt) -> Result<(), ClaimError> {
+    let key = attempt.claimant.key.to_bits();
+    let wanted = Holder {
+        key,
+        kind: WRITE_EXCLUSIVE_REGISTRANTS_ONLY,
+    };
+    let seen = member.path.read().map_err(|source| ClaimError::Read {
+        disk: member.name.clone(),
+        source,
+    })?;
+    if seen.holder == Some(wanted) && seen.keys == [key] {
+        return Ok(());
+    }
+    let keys: Vec<String> = seen.keys.iter().map(|key| format!("{key:#018x}")).collect();
+    let holder = seen.holder.map_or("nobody".to_owned(), |holder| {
+        format!("{:#018x} with type {}", holder.key, holder.kind)
+    });
+    Err(ClaimError::ReadBack {
+        disk: member.name.clone(),
+        found: format!("registered: {}; holder: {holder}", keys.join(", ")),
+    })
+}
+
+fn prove_write(member: &Member, _attempt: &Attempt) -> Result<(), ClaimError> {
+    member
+        .path
+        .prove_write()
+        .map_err(|source| ClaimError::CannotWrite {
+            disk: member.name.clone(),
+            source,
+        })
+}

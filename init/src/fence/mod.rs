@@ -1,0 +1,202 @@
+//! Persistent reservations: survey, claim, release, watch.
+//!
+//! Nothing that belongs to a pool may be written before [`Fence::claim`] returned `Ok`, and not a byte
+//! after a reservation is lost: the owner's [`Watch`] says so, and the heartbeat thread resets.
+//! Here is the procedure of DESIGN section 5 over a trait ([`Reservations`]); the real disk is in
+//! [`scsi`], and the tests run the same code on a shelf in memory.
+//!
+//! Read in this order: [`reservations`] (the words), [`steps`] (what to do next on one disk, pure),
+//! [`claim`] (the whole shelf), [`release`], [`watch`].
+//!
+//! Decisions:
+//! - The caller names the members (all PVs of the volume group); a claim never makes do with fewer.
+//! - Commands are repeated until the read-back shows what was wanted; their statuses are hints.
+//! - Each disk has its own thread with a limit, since one call on a dead disk can block for half a
+//!   minute and more. A thread that comes back after its claim was given up lets its disk go again.
+//! - Registering is write access, so a claim first opens every member exclusively: that fails as long as any
+//!   mount, array or device-mapper device of the pool exists in this kernel.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use orthrus_hb::{ClusterId, Epoch, HeadId, Key};
+
+use crate::disk::{Disk, DiskId};
+
+pub mod claim;
+mod outcome;
+mod parallel;
+pub mod release;
+pub mod reservations;
+pub mod scsi;
+#[cfg(test)]
+mod shelf;
+pub mod steps;
+pub mod survey;
+mod take;
+#[cfg(test)]
+mod tests;
+pub mod watch;
+
+pub use outcome::{ClaimError, Claimed, Note};
+pub use reservations::{Reservations, Seen};
+pub use survey::{DiskSurvey, Survey};
+pub use watch::{Alarm, Lost, Watch};
+
+/// How long a target may still carry out a write that it accepted before a PREEMPT, when it could not be told
+/// to abort it.
+///
+/// No standard bounds this. Drives made for shelves give up their own error recovery after some 7 s,
+/// because controllers drop a drive that is silent for 8 to 10; a write that is accepted is done or failed by
+/// then. Commands that were still on the wire do not count: they meet the reservation when they arrive.
+/// The price is paid only on targets without PREEMPT AND ABORT, and only when the owner did not let go.
+pub const COMMAND_LIFETIME: Duration = Duration::from_secs(10);
+
+/// More members than this are not claimed: each has a thread of its own while a claim runs.
+pub const MAX_MEMBERS: usize = 128;
+
+/// One disk of a pool, with the way to its reservations.
+#[derive(Clone)]
+pub struct Member {
+    /// The kernel's name, for messages.
+    pub name: String,
+    /// Who it is on both heads; the smallest is the arbiter.
+    pub id: DiskId,
+    /// Its reservations.
+    pub path: Arc<dyn Reservations>,
+}
+
+/// All members of one pool, the arbiter first.
+pub struct Fence {
+    members: Vec<Member>,
+    /// Waits; a test lets virtual time pass instead.
+    pause: Arc<dyn Fn(Duration) + Send + Sync>,
+    /// How long a step over all disks may take.
+    limit: Duration,
+}
+
+/// How long a step over all disks may take. A healthy disk answers in milliseconds; the kernel tries a dead
+/// one for half a minute and more, and waiting for it would only delay saying so.
+const DISKS_LIMIT: Duration = Duration::from_secs(20);
+
+/// Why the members of a pool cannot be fenced at all.
+#[derive(Debug, thiserror::Error)]
+pub enum FenceError {
+    /// A pool without disks.
+    #[error("there is no disk to fence")]
+    NoMembers,
+    /// Too many.
+    #[error("{0} member disks, and at most {MAX_MEMBERS} can be fenced")]
+    TooMany(usize),
+    /// Two paths to one disk: a reservation through one would fence the other.
+    #[error("{one} and {other} are the same disk {id}")]
+    Duplicate {
+        /// One name.
+        one: String,
+        /// The other.
+        other: String,
+        /// The identity that both have.
+        id: DiskId,
+    },
+    /// The device node could not be opened.
+    #[error("{disk}: cannot open: {source}")]
+    Open {
+        /// The kernel's name of the disk.
+        disk: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+}
+
+/// What entitles a claim to remove the peer's keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Authority {
+    /// Nothing: only a pool that nobody holds, or that an earlier incarnation of this head held.
+    Free,
+    /// The peer beats as standby, so its keys are stale.
+    PeerStandby,
+    /// The peer is dead.
+    PeerDead,
+    /// The operator says so.
+    Operator,
+}
+
+impl Authority {
+    fn covers_peer(self) -> bool {
+        self != Authority::Free
+    }
+}
+
+/// Who claims, and by what right.
+#[derive(Clone, Copy, Debug)]
+pub struct ClaimRequest {
+    /// The cluster; keys of others are strangers'.
+    pub cluster: ClusterId,
+    /// This head.
+    pub head: HeadId,
+    /// The greatest epoch known from elsewhere (beats, the volume group's stamp).
+    pub floor: Epoch,
+    /// What entitles us to remove the peer's keys.
+    pub authority: Authority,
+    /// Usually [`COMMAND_LIFETIME`].
+    pub command_lifetime: Duration,
+}
+
+impl Fence {
+    /// Opens the members of a pool: *all* disks that its metadata names.
+    pub fn open(disks: &[Disk]) -> Result<Fence, FenceError> {
+        let mut members = Vec::new();
+        for disk in disks {
+            let scsi = scsi::Scsi::open(disk).map_err(|source| FenceError::Open {
+                disk: disk.name.clone(),
+                source,
+            })?;
+            members.push(Member {
+                name: disk.name.clone(),
+                id: disk.id.clone(),
+                path: Arc::new(scsi),
+            });
+        }
+        Fence::new(members, Arc::new(std::thread::sleep))
+    }
+
+    /// Of members that are open, with a way to wait.
+    pub fn new(
+        mut members: Vec<Member>,
+        pause: Arc<dyn Fn(Duration) + Send + Sync>,
+    ) -> Result<Fence, FenceError> {
+        if members.is_empty() {
+            return Err(FenceError::NoMembers);
+        }
+        if members.len() > MAX_MEMBERS {
+            return Err(FenceError::TooMany(members.len()));
+        }
+        members.sort_by(|a, b| a.id.cmp(&b.id));
+        for pair in members.windows(2) {
+            if let [one, other] = pair
+                && one.id == other.id
+            {
+                return Err(FenceError::Duplicate {
+                    one: one.name.clone(),
+                    other: other.name.clone(),
+                    id: one.id.clone(),
+                });
+            }
+        }
+        Ok(Fence {
+            members,
+            pause,
+            limit: DISKS_LIMIT,
+        })
+    }
+
+    /// The members, the arbiter first.
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// Starts to watch a claim; see [`Watch`].
+    pub fn watch(&self, key: Key) -> Watch {
+        Watch::start(&self.members, key)
+    }
+}

@@ -1,0 +1,167 @@
+//! How a claim ends: what holds now, what had to be done for it, or why not.
+
+use std::fmt;
+use std::time::Duration;
+
+use orthrus_hb::{Epoch, Key};
+
+use super::reservations::{Answer, ReadError, WriteRefused};
+
+/// A claim that holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claimed {
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// Its key, registered on every member.
+    pub key: Key,
+    /// Whether every disk says that it keeps reservations through a loss of power.
+    pub persistent: bool,
+    /// What had to be done, for the log.
+    pub notes: Vec<Note>,
+}
+
+/// Something that a claim did besides registering and reserving.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// A key was removed and its commands aborted.
+    Aborted {
+        /// The kernel's name of the disk.
+        disk: String,
+        /// The key.
+        victim: Key,
+    },
+    /// A key was removed; that its commands were aborted is not known.
+    Preempted {
+        /// The kernel's name of the disk.
+        disk: String,
+        /// The key.
+        victim: Key,
+        /// How PREEMPT AND ABORT was answered last.
+        abort: Answer,
+    },
+    /// Writes that were not known to be aborted were waited for.
+    Waited {
+        /// How long the claim waited for writes that might still be under way.
+        time: Duration,
+    },
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Note::Aborted { disk, victim } => {
+                write!(f, "{disk}: removed key {victim} and aborted its commands")
+            }
+            Note::Preempted {
+                disk,
+                victim,
+                abort,
+            } => write!(
+                f,
+                "{disk}: removed key {victim} without abort (PREEMPT AND ABORT: {abort})"
+            ),
+            Note::Waited { time } => write!(
+                f,
+                "waited {} s for writes of the former owner that could not be aborted",
+                time.as_secs_f32()
+            ),
+        }
+    }
+}
+
+/// Why a claim failed. Our key is off all disks that could be reached.
+#[derive(Debug, thiserror::Error)]
+pub enum ClaimError {
+    /// A mount, array or device-mapper device in this kernel uses the disk.
+    #[error("{disk}: in use in this head's own kernel: {trouble}")]
+    InUse {
+        /// The kernel's name of the disk.
+        disk: String,
+        /// What the exclusive open said.
+        trouble: std::io::Error,
+    },
+    /// A key that belongs to no head of this cluster.
+    #[error(
+        "{disk}: key {key:#018x} is not of this cluster: another cluster or host uses the disk; \
+         it is never removed automatically"
+    )]
+    Stranger {
+        /// The kernel's name of the disk.
+        disk: String,
+        /// The number.
+        key: u64,
+    },
+    /// The peer holds it and nothing entitles us to take it.
+    #[error("{disk}: held by the peer, epoch {epoch}")]
+    HeldByPeer {
+        /// The kernel's name of the disk.
+        disk: String,
+        /// The peer's epoch.
+        epoch: Epoch,
+    },
+    /// The peer claimed at the same time and was first.
+    #[error("{disk}: the peer was first, with epoch {epoch}")]
+    LostRace {
+        /// The kernel's name of the disk.
+        disk: String,
+        /// The winner's epoch.
+        epoch: Epoch,
+    },
+    /// Our registration was removed while we claimed.
+    #[error("{disk}: our registration was removed during the claim")]
+    Overtaken {
+        /// The kernel's name of the disk.
+        disk: String,
+    },
+    /// No epoch is left.
+    #[error("epochs are used up")]
+    EpochsUsedUp,
+    /// The reservations could not be read.
+    #[error("{disk}: {source}")]
+    Read {
+        /// The kernel's name of the disk.
+        disk: String,
+        /// Why not.
+        source: ReadError,
+    },
+    /// A command has no effect on this disk.
+    #[error("{disk}: {step} has no effect, answered {answer}")]
+    NoEffect {
+        /// The kernel's name of the disk.
+        disk: String,
+        /// The command.
+        step: &'static str,
+        /// How it was answered last.
+        answer: Answer,
+    },
+    /// The registrations never came to rest.
+    #[error("{disk}: registrations keep changing")]
+    Restless {
+        /// The kernel's name of the disk.
+        disk: String,
+    },
+    /// The read-back at the end shows something else than our key alone.
+    #[error("{disk}: read-back shows {found}")]
+    ReadBack {
+        /// The kernel's name of the disk.
+        disk: String,
+        /// What it shows.
+        found: String,
+    },
+    /// The read-back is fine and yet this path may not write.
+    #[error("{disk}: {source}")]
+    CannotWrite {
+        /// The kernel's name of the disk.
+        disk: String,
+        /// Why not.
+        source: WriteRefused,
+    },
+    /// The disk did not answer in time.
+    #[error("{disk}: no answer within {} s", limit.as_secs())]
+    TimedOut {
+        /// The kernel's name of the disk.
+        disk: String,
+        /// The limit.
+        limit: Duration,
+    },
+}

@@ -1,0 +1,41 @@
+//! The same work on many disks at once, with a limit: a dead disk costs its own thread and no more.
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::Member;
+
+/// Runs `work` for each member in a thread of its own; the results in the order of the members, `None`
+/// where it was not done within `limit`. Such a thread lives on until its call returns, so `work` must see
+/// for itself whether it is still wanted.
+pub fn each<T, W>(members: &[Member], limit: Duration, work: W) -> Vec<Option<T>>
+where
+    T: Send + 'static,
+    W: Fn(&Member) -> T + Clone + Send + 'static,
+{
+    let (done, results) = mpsc::channel();
+    let mut outcomes: Vec<Option<T>> = Vec::new();
+    let mut running = 0;
+    for (index, member) in members.iter().enumerate() {
+        outcomes.push(None);
+        let (done, work, member) = (done.clone(), work.clone(), member.clone());
+        let spawned = thread::Builder::new()
+            .name(format!("fence {}", member.name))
+            .spawn(move || {
+                // The receiver is gone when the limit passed: nobody is left to tell.
+                let _ = done.send((index, work(&member)));
+            });
+        running += usize::from(spawned.is_ok());
+    }
+    let deadline = Instant::now() + limit;
+    while running > 0 {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let Ok((index, outcome)) = results.recv_timeout(left) else {
+            break;
+        };
+        outcomes[index] = Some(outcome);
+        running -= 1;
+    }
+    outcomes
+}

@@ -1,0 +1,343 @@
+//! Reservations of a real SCSI disk: set by the block layer's ioctls, read back by `SG_IO`.
+//!
+//! Bytes from the disk are parsed by pure functions at the end; they may be anything.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::reservations::{
+    Answer, Capabilities, Hold, Holder, ReadError, Reservations, Seen, Trouble, WriteRefused,
+};
+use crate::disk::{Disk, direct};
+use crate::sys::{pr, sg};
+
+/// PERSISTENT RESERVE IN.
+const PR_IN: u8 = 0x5e;
+const READ_KEYS: u8 = 0;
+const READ_RESERVATION: u8 = 1;
+const REPORT_CAPABILITIES: u8 = 2;
+const SYNCHRONIZE_CACHE_10: u8 = 0x35;
+
+/// How long a disk may take to say who is registered. It answers from memory; the kernel begins to
+/// recover the path after this, so it must not be shorter than an ordinary pause of a busy shelf.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A disk with a thousand registrants is none of ours.
+const KEYS_BUFFER: usize = 8 + 8 * 1024;
+
+/// After a reset or a preemption a disk answers the next command of each path with one *unit attention*
+/// for each thing that happened; a few in a row are normal.
+const ATTENTIONS: usize = 8;
+
+const UNIT_ATTENTION: u8 = 6;
+const ILLEGAL_REQUEST: u8 = 5;
+const STATUS_CONFLICT: u8 = 0x18;
+
+/// A SCSI disk, open for commands. Opened read-only: a writable open would be a claim of its own.
+pub struct Scsi {
+    path: PathBuf,
+    logical_block: u32,
+    file: File,
+}
+
+impl Scsi {
+    /// Opens the disk's node.
+    pub fn open(disk: &Disk) -> io::Result<Scsi> {
+        Ok(Scsi {
+            path: disk.path.clone(),
+            logical_block: disk.logical_block,
+            file: open(&disk.path, 0)?,
+        })
+    }
+
+    fn pr_in(&self, step: &'static str, action: u8, data: &mut [u8]) -> Result<usize, ReadError> {
+        let length = u16::try_from(data.len()).unwrap_or(u16::MAX).to_be_bytes();
+        let command = [PR_IN, action, 0, 0, 0, 0, 0, length[0], length[1], 0];
+        let reply =
+            self.execute(&command, data)
+                .map_err(|errno| match Errno(errno).is_unsupported() {
+                    true => ReadError::Unsupported,
+                    false => ReadError::Call {
+                        step,
+                        trouble: Trouble::Errno(errno),
+                    },
+                })?;
+        match (reply.status, reply.host_status, reply.sense_code()) {
+            (0, 0, _) => Ok(reply.received.min(data.len())),
+            (2, 0, Some((ILLEGAL_REQUEST, _, _))) => Err(ReadError::Unsupported),
+            (status, host, sense) => Err(ReadError::Command {
+                step,
+                status,
+                host,
+                sense,
+            }),
+        }
+    }
+
+    /// Sends a command, again while the disk wants to tell of something that happened before.
+    fn execute(&self, command: &[u8], data: &mut [u8]) -> Result<sg::Reply, i32> {
+        let mut attempt = 0;
+        loop {
+            let reply = sg::execute(self.file.as_fd(), command, data, READ_TIMEOUT)
+                .map_err(|errno| errno.raw_os_error())?;
+            let attention = matches!(reply.sense_code(), Some((UNIT_ATTENTION, _, _)));
+            attempt += 1;
+            if !attention || attempt >= ATTENTIONS {
+                return Ok(reply);
+            }
+        }
+    }
+}
+
+fn open(path: &Path, more: i32) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC | more)
+        .open(path)
+}
+
+struct Errno(i32);
+
+impl Errno {
+    /// The kernel's ways to say that this is no SCSI disk, or that its driver has no reservations.
+    fn is_unsupported(&self) -> bool {
+        matches!(self.0, libc::ENOTTY | libc::EOPNOTSUPP | libc::ENOSYS)
+    }
+}
+
+fn answer(result: rustix::io::Result<pr::Status>) -> Answer {
+    match result {
+        Ok(pr::Status::GOOD) => Answer::Good,
+        Ok(pr::Status::CONFLICT) => Answer::Conflict,
+        Ok(pr::Status(other)) => Answer::Failed(Trouble::Status(other)),
+        // sd turns ILLEGAL REQUEST, invalid field, into EINVAL.
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::OPNOTSUPP) => Answer::Refused,
+        Err(errno) => Answer::Failed(Trouble::Errno(errno.raw_os_error())),
+    }
+}
+
+impl Reservations for Scsi {
+    fn hold(&self) -> io::Result<Hold> {
+        // Without O_CREAT the kernel gives O_EXCL this meaning for block devices: EBUSY while anything
+        // (dm, md, a mount) has claimed the device.
+        open(&self.path, libc::O_EXCL).map(|file| Hold(Some(file)))
+    }
+
+    fn read(&self) -> Result<Seen, ReadError> {
+        // Two commands: when a registration changed between them the generation tells, and both are
+        // read again. (RESERVE does not count; who relies on the pair reads it again anyway.)
+        for _ in 0..5 {
+            let mut buffer = vec![0; KEYS_BUFFER];
+            let length = self.pr_in("READ KEYS", READ_KEYS, &mut buffer)?;
+            let (generation, keys) = parse_keys(&buffer[..length])?;
+            let mut buffer = [0; 24];
+            let length = self.pr_in("READ RESERVATION", READ_RESERVATION, &mut buffer)?;
+            let (after, holder) = parse_reservation(&buffer[..length])?;
+            if generation == after {
+                return Ok(Seen {
+                    generation,
+                    keys,
+                    holder,
+                });
+            }
+        }
+        Err(ReadError::Unstable)
+    }
+
+    fn capabilities(&self) -> Option<Capabilities> {
+        let mut buffer = [0; 8];
+        let length = self
+            .pr_in("REPORT CAPABILITIES", REPORT_CAPABILITIES, &mut buffer)
+            .ok()?;
+        parse_capabilities(&buffer[..length])
+    }
+
+    fn register(&self, old: Option<u64>, new: u64) -> Answer {
+        answer(pr::register(self.file.as_fd(), old, new))
+    }
+
+    fn reserve(&self, key: u64) -> Answer {
+        answer(pr::reserve(self.file.as_fd(), key))
+    }
+
+    fn release(&self, key: u64, kind: u8) -> Answer {
+        match kernel_type(kind) {
+            Some(kind) => answer(pr::release(self.file.as_fd(), key, kind)),
+            None => Answer::Refused,
+        }
+    }
+
+    fn preempt(&self, own: u64, victim: u64, abort: bool) -> Answer {
+        answer(pr::preempt(self.file.as_fd(), own, victim, abort))
+    }
+
+    fn prove_write(&self) -> Result<(), WriteRefused> {
+        // The first block of a whole-disk PV: before the LVM label or, with 4 KiB blocks, the block of the
+        // label. Nobody writes there while a VG is in use. Rejected: a WRITE of zero blocks and a LUN
+        // reset, which QEMU answers itself, and VERIFY and UNMAP, which not every target has.
+        direct::rewrite_first_block(&self.path, self.logical_block).map_err(|error| {
+            match error.raw_os_error() {
+                Some(libc::EBADE) => WriteRefused::Conflict,
+                code => WriteRefused::Failed(Trouble::Errno(code.unwrap_or(libc::EIO))),
+            }
+        })
+    }
+
+    fn probe_conflict(&self) -> Result<(), WriteRefused> {
+        let command = [SYNCHRONIZE_CACHE_10, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let reply = self
+            .execute(&command, &mut [])
+            .map_err(|errno| WriteRefused::Failed(Trouble::Errno(errno)))?;
+        match reply.status {
+            STATUS_CONFLICT => Err(WriteRefused::Conflict),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The kernel's number of an SPC type.
+fn kernel_type(kind: u8) -> Option<u32> {
+    match kind {
+        1 => Some(1),
+        3 => Some(2),
+        5 => Some(pr::WRITE_EXCLUSIVE_REGISTRANTS_ONLY),
+        6 => Some(4),
+        7 => Some(5),
+        8 => Some(6),
+        _ => None,
+    }
+}
+
+/// Generation and length of the list that follow.
+fn parse_header<'a>(
+    step: &'static str,
+    bytes: &'a [u8],
+) -> Result<(u32, usize, &'a [u8]), ReadError> {
+    let [g0, g1, g2, g3, l0, l1, l2, l3, rest @ ..] = bytes else {
+        let what = "answer is shorter than its header";
+        return Err(ReadError::Malformed { step, what });
+    };
+    let generation = u32::from_be_bytes([*g0, *g1, *g2, *g3]);
+    let length = u32::from_be_bytes([*l0, *l1, *l2, *l3]) as usize;
+    if length > rest.len() {
+        let what = "answer is cut short, or there are more registrants than we look at";
+        return Err(ReadError::Malformed { step, what });
+    }
+    Ok((generation, length, rest))
+}
+
+fn parse_keys(bytes: &[u8]) -> Result<(u32, Vec<u64>), ReadError> {
+    let step = "READ KEYS";
+    let (generation, length, rest) = parse_header(step, bytes)?;
+    let (keys, odd) = rest[..length].as_chunks::<8>();
+    if !odd.is_empty() {
+        let what = "length is not a multiple of a key's";
+        return Err(ReadError::Malformed { step, what });
+    }
+    Ok((
+        generation,
+        keys.iter().map(|key| u64::from_be_bytes(*key)).collect(),
+    ))
+}
+
+fn parse_reservation(bytes: &[u8]) -> Result<(u32, Option<Holder>), ReadError> {
+    let step = "READ RESERVATION";
+    let (generation, length, rest) = parse_header(step, bytes)?;
+    if length == 0 {
+        return Ok((generation, None));
+    }
+    let [
+        k0,
+        k1,
+        k2,
+        k3,
+        k4,
+        k5,
+        k6,
+        k7,
+        _,
+        _,
+        _,
+        _,
+        _,
+        scope_and_type,
+        _,
+        _,
+        ..,
+    ] = rest[..length]
+    else {
+        let what = "descriptor is shorter than 16 bytes";
+        return Err(ReadError::Malformed { step, what });
+    };
+    let holder = Holder {
+        key: u64::from_be_bytes([k0, k1, k2, k3, k4, k5, k6, k7]),
+        kind: scope_and_type & 0xf,
+    };
+    Ok((generation, Some(holder)))
+}
+
+fn parse_capabilities(bytes: &[u8]) -> Option<Capabilities> {
+    let [_, _, can, does, ..] = bytes else {
+        return None;
+    };
+    Some(Capabilities {
+        persist_capable: can & 1 != 0,
+        persist_active: does & 1 != 0,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_read_big_endian_with_their_generation() {
+        let mut bytes = vec![0, 0, 0, 7, 0, 0, 0, 16];
+        bytes.extend(0x1122_3344_5566_7788_u64.to_be_bytes());
+        bytes.extend(9_u64.to_be_bytes());
+        bytes.extend([0xff; 100]);
+        assert_eq!(parse_keys(&bytes), Ok((7, vec![0x1122_3344_5566_7788, 9])));
+        for end in 0..24 {
+            assert!(parse_keys(&bytes[..end]).is_err());
+        }
+        bytes[7] = 15;
+        assert!(parse_keys(&bytes).is_err());
+    }
+
+    #[test]
+    fn type_in_the_read_back_is_spcs_five_where_the_kernel_says_three() {
+        let mut bytes = vec![0, 0, 0, 1, 0, 0, 0, 16];
+        bytes.extend(5_u64.to_be_bytes());
+        bytes.extend([0, 0, 0, 0, 0, 0x05, 0, 0]);
+        let holder = Holder { key: 5, kind: 5 };
+        assert_eq!(parse_reservation(&bytes), Ok((1, Some(holder))));
+        assert_eq!(kernel_type(5), Some(3));
+        assert!(parse_reservation(&bytes[..20]).is_err());
+        assert_eq!(parse_reservation(&[0, 0, 0, 1, 0, 0, 0, 0]), Ok((1, None)));
+    }
+
+    #[test]
+    fn status_is_not_an_errno() {
+        assert_eq!(answer(Ok(pr::Status(0x18))), Answer::Conflict);
+        assert_eq!(
+            answer(Ok(pr::Status(2))),
+            Answer::Failed(Trouble::Status(2))
+        );
+        assert_eq!(answer(Err(rustix::io::Errno::INVAL)), Answer::Refused);
+    }
+
+    #[test]
+    fn a_file_that_is_no_disk_has_no_reservations() {
+        let scsi = Scsi {
+            path: "/dev/null".into(),
+            logical_block: 512,
+            file: open(Path::new("/dev/null"), 0).unwrap(),
+        };
+        assert_eq!(scsi.read(), Err(ReadError::Unsupported));
+        assert_eq!(scsi.capabilities(), None);
+    }
+}

@@ -1,0 +1,109 @@
+//! Who is registered on which disk, and who holds it: looks, and touches nothing.
+
+use orthrus_hb::{ClusterId, Epoch, HeadId, Key};
+
+use super::reservations::{Capabilities, ReadError, Seen, Trouble};
+use super::{Fence, parallel};
+use crate::disk::DiskId;
+
+/// What each member said, the arbiter first.
+#[derive(Clone, Debug)]
+pub struct Survey {
+    /// One entry a member.
+    pub disks: Vec<DiskSurvey>,
+}
+
+/// What one disk said.
+#[derive(Clone, Debug)]
+pub struct DiskSurvey {
+    /// The kernel's name of the disk.
+    pub name: String,
+    /// Its identity.
+    pub id: DiskId,
+    /// Its registrations and reservation.
+    pub seen: Result<Seen, ReadError>,
+    /// Whether it keeps them without power; `None` when it does not say.
+    pub capabilities: Option<Capabilities>,
+}
+
+impl Fence {
+    /// Asks all members at once.
+    pub fn survey(&self) -> Survey {
+        let answers = parallel::each(&self.members, self.limit, |member| {
+            (member.path.read(), member.path.capabilities())
+        });
+        let disks = self.members.iter().zip(answers).map(|(member, answer)| {
+            let (seen, capabilities) = answer.unwrap_or((Err(too_late()), None));
+            DiskSurvey {
+                name: member.name.clone(),
+                id: member.id.clone(),
+                seen,
+                capabilities,
+            }
+        });
+        Survey {
+            disks: disks.collect(),
+        }
+    }
+}
+
+fn too_late() -> ReadError {
+    ReadError::Call {
+        step: "READ KEYS",
+        trouble: Trouble::Errno(libc::ETIMEDOUT),
+    }
+}
+
+impl Survey {
+    /// Each number that is registered or reserves, with the disk's name. Some stand here twice.
+    fn numbers(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.disks.iter().flat_map(|disk| {
+            let seen = disk.seen.as_ref().ok();
+            let registered = seen.into_iter().flat_map(|seen| seen.keys.iter().copied());
+            let holder = seen.and_then(|seen| Some(seen.holder?.key));
+            registered
+                .chain(holder)
+                .map(move |number| (disk.name.as_str(), number))
+        })
+    }
+
+    /// The cluster's keys, with the disk's name.
+    pub fn keys(&self, cluster: ClusterId) -> impl Iterator<Item = (&str, Key)> {
+        self.numbers()
+            .filter_map(move |(disk, number)| Some((disk, Key::from_bits(number, cluster)?)))
+    }
+
+    /// The first number that no head of the cluster registered, with the disk's name.
+    pub fn stranger(&self, cluster: ClusterId) -> Option<(&str, u64)> {
+        self.numbers()
+            .find(|(_, number)| Key::from_bits(*number, cluster).is_none())
+    }
+
+    /// The greatest epoch of the cluster's keys, either head's.
+    pub fn greatest_epoch(&self, cluster: ClusterId) -> Epoch {
+        let epochs = self.keys(cluster).map(|(_, key)| key.epoch);
+        epochs.max().unwrap_or(Epoch::NONE)
+    }
+
+    /// The newest key of one head.
+    pub fn newest_of(&self, cluster: ClusterId, head: HeadId) -> Option<(&str, Key)> {
+        self.keys(cluster)
+            .filter(|(_, key)| key.head == head)
+            .max_by_key(|(_, key)| key.epoch)
+    }
+
+    /// The first disk that could not be read, and why.
+    pub fn failure(&self) -> Option<(&str, &ReadError)> {
+        self.disks
+            .iter()
+            .find_map(|disk| Some((disk.name.as_str(), disk.seen.as_ref().err()?)))
+    }
+
+    /// Disks that forget their reservations when the power goes, by their own word.
+    pub fn forgetful(&self) -> impl Iterator<Item = &str> {
+        self.disks
+            .iter()
+            .filter(|disk| disk.capabilities.is_none_or(|c| !c.persist_capable))
+            .map(|disk| disk.name.as_str())
+    }
+}

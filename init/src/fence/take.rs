@@ -1,0 +1,187 @@
+//! One disk of a claim: read, do the next step, read again, until only our key is left.
+
+use orthrus_hb::Key;
+
+use super::Member;
+use super::claim::Attempt;
+use super::outcome::{ClaimError, Note};
+use super::reservations::{Answer, Seen};
+use super::steps::{self, Next, Stop};
+
+/// Steps on one disk after which a claim gives up: a clean one needs four, each leftover key one more.
+const MOST_STEPS: u32 = 64;
+
+/// How often one and the same step is tried in a row before it counts as impossible on this disk.
+const MOST_TRIES: u32 = 4;
+
+/// How often PREEMPT AND ABORT may stay without effect, when it is not refused outright, before PREEMPT
+/// alone is used: the first command after a preemption by others is often answered by a unit attention.
+const ABORT_TRIES: u32 = 2;
+
+/// How often, and how long each time, the winner waits for a loser to let go: a second in all.
+const BACK_OFFS: u32 = 20;
+const BACK_OFF: std::time::Duration = std::time::Duration::from_millis(50);
+
+/// What happened on one disk.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) notes: Vec<Note>,
+    /// Writes of a former owner may still be under way.
+    pub(super) unaborted: bool,
+}
+
+/// Makes one disk ours and ours alone.
+pub(super) fn take(member: &Member, attempt: &Attempt) -> Result<Taken, ClaimError> {
+    let disk = || member.name.clone();
+    let key = attempt.claimant.key;
+    let mut work = Work::new(member, key);
+    let mut registered = false;
+    let mut back_offs = 0;
+    for _ in 0..MOST_STEPS {
+        if attempt.is_given_up() {
+            break;
+        }
+        let seen = member.path.read().map_err(|source| ClaimError::Read {
+            disk: disk(),
+            source,
+        })?;
+        work.settle(&seen);
+        registered |= seen.keys.contains(&key.to_bits());
+        match steps::next(&attempt.claimant, &seen, registered) {
+            Next::Done => return Ok(work.taken),
+            Next::Stop(stop) => return Err(stopped(stop, disk())),
+            Next::BackOff { loser } if back_offs == BACK_OFFS => {
+                return Err(ClaimError::HeldByPeer {
+                    disk: disk(),
+                    epoch: loser.epoch,
+                });
+            }
+            Next::BackOff { .. } => {
+                back_offs += 1;
+                (attempt.pause)(BACK_OFF);
+            }
+            step => work.send(step)?,
+        }
+    }
+    Err(ClaimError::Restless { disk: disk() })
+}
+
+fn stopped(stop: Stop, disk: String) -> ClaimError {
+    match stop {
+        Stop::Stranger(key) => ClaimError::Stranger { disk, key },
+        Stop::Peer(epoch) => ClaimError::HeldByPeer { disk, epoch },
+        Stop::LostRace(epoch) => ClaimError::LostRace { disk, epoch },
+        Stop::Overtaken => ClaimError::Overtaken { disk },
+    }
+}
+
+fn name(step: Next) -> &'static str {
+    match step {
+        Next::Register => "REGISTER",
+        Next::Reserve => "RESERVE",
+        Next::Release { .. } => "RELEASE",
+        Next::Preempt { .. } => "PREEMPT",
+        Next::BackOff { .. } | Next::Done | Next::Stop(_) => "nothing",
+    }
+}
+
+/// What was tried on one disk, and what came of it.
+struct Work<'a> {
+    member: &'a Member,
+    key: Key,
+    taken: Taken,
+    last: Option<Next>,
+    tries: u32,
+    /// How the last command was answered.
+    answer: Answer,
+    /// The key being removed, and how PREEMPT AND ABORT was answered for it last.
+    victim: Option<(Key, Answer)>,
+    /// The answer that made us give PREEMPT AND ABORT up on this disk.
+    no_abort: Option<Answer>,
+}
+
+impl<'a> Work<'a> {
+    fn new(member: &'a Member, key: Key) -> Work<'a> {
+        let taken = Taken {
+            notes: Vec::new(),
+            unaborted: false,
+        };
+        Work {
+            member,
+            key,
+            taken,
+            last: None,
+            tries: 0,
+            answer: Answer::Good,
+            victim: None,
+            no_abort: None,
+        }
+    }
+
+    /// Sends a step's command. Whether it worked shows when the disk is read again.
+    fn send(&mut self, step: Next) -> Result<(), ClaimError> {
+        let (path, own) = (&self.member.path, self.key.to_bits());
+        self.tries = match self.last == Some(step) {
+            true => self.tries + 1,
+            false => 1,
+        };
+        self.last = Some(step);
+        if self.tries > MOST_TRIES {
+            return Err(ClaimError::NoEffect {
+                disk: self.member.name.clone(),
+                step: name(step),
+                answer: self.answer,
+            });
+        }
+        self.answer = match step {
+            Next::Register => path.register(None, own),
+            Next::Reserve => path.reserve(own),
+            Next::Release { kind } => path.release(own, kind),
+            Next::Preempt { victim } => self.preempt(victim),
+            // Not commands.
+            Next::BackOff { .. } | Next::Done | Next::Stop(_) => return Ok(()),
+        };
+        tracing::debug!(disk = %self.member.name, command = name(step), answer = %self.answer);
+        Ok(())
+    }
+
+    /// PREEMPT AND ABORT; PREEMPT alone once that turned out not to work on this disk.
+    fn preempt(&mut self, victim: Key) -> Answer {
+        if let Some((tried, answer)) = self.victim
+            && tried == victim
+            && (answer == Answer::Refused || self.tries > ABORT_TRIES)
+        {
+            self.no_abort.get_or_insert(answer);
+        }
+        let abort = self.no_abort.is_none();
+        let (own, number) = (self.key.to_bits(), victim.to_bits());
+        let answer = self.member.path.preempt(own, number, abort);
+        self.victim = Some((victim, self.no_abort.unwrap_or(answer)));
+        answer
+    }
+
+    /// Notes a victim that is seen to be gone. Only a PREEMPT AND ABORT that itself answered success counts as
+    /// an abort: after any other answer it is not known what removed the key.
+    fn settle(&mut self, seen: &Seen) {
+        let Some((victim, abort)) = self.victim else {
+            return;
+        };
+        let number = victim.to_bits();
+        if seen.keys.contains(&number) || seen.holder.is_some_and(|holder| holder.key == number) {
+            return;
+        }
+        self.victim = None;
+        let disk = self.member.name.clone();
+        if abort == Answer::Good && self.no_abort.is_none() {
+            self.taken.notes.push(Note::Aborted { disk, victim });
+            return;
+        }
+        // The loser of this very race never got so far as to write.
+        self.taken.unaborted |= victim.epoch < self.key.epoch;
+        self.taken.notes.push(Note::Preempted {
+            disk,
+            victim,
+            abort,
+        });
+    }
+}

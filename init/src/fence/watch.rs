@@ -1,0 +1,231 @@
+//! The owner's watch: reads the reservations back several times a second, each disk in a thread of its own.
+//!
+//! The heartbeat thread asks [`Watch::lost`], which never waits and never allocates, and resets the head
+//! when it answers. A disk that cannot be read is not a lost one: a broken disk is a matter for RAID and
+//! `status`, and its writes fail by themselves. The watch never registers again.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use orthrus_hb::Key;
+
+use super::Member;
+use super::reservations::{Seen, WRITE_EXCLUSIVE_REGISTRANTS_ONLY, WriteRefused};
+
+/// How often each disk is read back.
+const INTERVAL: Duration = Duration::from_millis(200);
+
+/// Every so many rounds (a second) the watch also sends a command that only registrants may send: a target
+/// that binds registrations to a session goes on to show our key after a reconnect.
+const ROUNDS_TO_PROBE: u64 = 5;
+
+/// The fence is lost: reset at once.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{disk}: {why}")]
+pub struct Lost {
+    /// The kernel's name of the disk.
+    pub disk: String,
+    /// What was found there.
+    pub why: Why,
+}
+
+/// What shows that the fence is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Why {
+    /// Our key is not registered.
+    #[error("our registration is gone")]
+    NotRegistered,
+    /// Somebody else holds the reservation.
+    #[error("reserved by {0:#018x}")]
+    HeldBy(u64),
+    /// Nobody holds it.
+    #[error("our reservation is gone")]
+    NotReserved,
+    /// The reservation has another type.
+    #[error("reservation has type {0}")]
+    Kind(u8),
+    /// A head of our cluster registered for a newer claim.
+    #[error("newer key {0} is registered beside ours")]
+    NewerKey(Key),
+    /// A command was answered by a reservation conflict.
+    #[error("{0}")]
+    Write(WriteRefused),
+}
+
+/// A registrant that should not be there, while the fence holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Alarm {
+    /// An older key of our cluster: it is removed.
+    #[error("older key {0} is registered beside ours")]
+    OlderKey(Key),
+    /// A stranger's key: it may write to the disk, and is not removed.
+    #[error("a stranger's key {0:#018x} is registered beside ours and may write")]
+    Stranger(u64),
+}
+
+/// What one read-back says about our claim.
+pub fn judge(seen: &Seen, key: Key) -> Result<Option<Alarm>, Why> {
+    let number = key.to_bits();
+    if !seen.keys.contains(&number) {
+        return Err(Why::NotRegistered);
+    }
+    match seen.holder {
+        None => return Err(Why::NotReserved),
+        Some(holder) if holder.key != number => return Err(Why::HeldBy(holder.key)),
+        Some(holder) if holder.kind != WRITE_EXCLUSIVE_REGISTRANTS_ONLY => {
+            return Err(Why::Kind(holder.kind));
+        }
+        Some(_) => {}
+    }
+    let mut alarm = None;
+    for other in seen.keys.iter().filter(|other| **other != number) {
+        match Key::from_bits(*other, key.cluster) {
+            // An equal epoch is a rival of the same race, which lost it: as stale as an older one.
+            Some(other) if other.epoch > key.epoch => return Err(Why::NewerKey(other)),
+            Some(other) => alarm = Some(Alarm::OlderKey(other)),
+            None => alarm = alarm.or(Some(Alarm::Stranger(*other))),
+        }
+    }
+    Ok(alarm)
+}
+
+/// A running watch; it ends when dropped.
+pub struct Watch {
+    shared: Arc<Shared>,
+    stops: Vec<mpsc::Sender<()>>,
+}
+
+struct Shared {
+    key: Key,
+    started: Instant,
+    lost: OnceLock<Lost>,
+    /// A thread could not be started or has ended: nobody looks at its disk.
+    blind: AtomicBool,
+    disks: Vec<DiskState>,
+}
+
+struct DiskState {
+    name: String,
+    /// When the disk was read back last, in milliseconds after `started`.
+    read_ms: AtomicU64,
+}
+
+impl Watch {
+    pub(super) fn start(members: &[Member], key: Key) -> Watch {
+        let disks = members.iter().map(|member| DiskState {
+            name: member.name.clone(),
+            read_ms: AtomicU64::new(0),
+        });
+        let shared = Arc::new(Shared {
+            key,
+            started: Instant::now(),
+            lost: OnceLock::new(),
+            blind: AtomicBool::new(false),
+            disks: disks.collect(),
+        });
+        let mut stops = Vec::new();
+        for (index, member) in members.iter().enumerate() {
+            let (stop, stopped) = mpsc::channel();
+            let (shared, member) = (shared.clone(), member.clone());
+            let name = format!("watch {}", member.name);
+            let blind = shared.clone();
+            let spawned = thread::Builder::new()
+                .name(name)
+                .spawn(move || look(&shared, index, &member, &stopped));
+            if spawned.is_err() {
+                blind.blind.store(true, Ordering::SeqCst);
+            }
+            stops.push(stop);
+        }
+        Watch { shared, stops }
+    }
+
+    /// What was lost, as soon as a disk showed it. Does not wait, lock or allocate.
+    pub fn lost(&self) -> Option<&Lost> {
+        self.shared.lost.get()
+    }
+
+    /// A watching thread is missing, so that a loss could go unseen: as bad as a loss.
+    pub fn is_blind(&self) -> bool {
+        self.shared.blind.load(Ordering::SeqCst)
+    }
+
+    /// The disk whose last read-back is the oldest, and how old it is.
+    pub fn oldest(&self) -> Option<(&str, Duration)> {
+        let now = self.shared.started.elapsed();
+        self.shared
+            .disks
+            .iter()
+            .map(|disk| {
+                let read = Duration::from_millis(disk.read_ms.load(Ordering::SeqCst));
+                (disk.name.as_str(), now.saturating_sub(read))
+            })
+            .max_by_key(|(_, age)| *age)
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        for stop in &self.stops {
+            // A thread that is gone needs no telling.
+            let _ = stop.send(());
+        }
+    }
+}
+
+/// The thread of one disk.
+fn look(shared: &Shared, index: usize, member: &Member, stopped: &mpsc::Receiver<()>) {
+    let mut said = None;
+    let mut round = 0_u64;
+    loop {
+        match look_once(shared.key, member, round) {
+            Ok(alarm) => {
+                let now = shared.started.elapsed().as_millis();
+                let now = u64::try_from(now).unwrap_or(u64::MAX);
+                shared.disks[index].read_ms.store(now, Ordering::SeqCst);
+                if said != alarm
+                    && let Some(alarm) = alarm
+                {
+                    tracing::error!(disk = %member.name, "{alarm}");
+                }
+                said = alarm;
+            }
+            Err(Look::Lost(why)) => {
+                let disk = member.name.clone();
+                // The first loss is the one that counts.
+                let _ = shared.lost.set(Lost { disk, why });
+                return;
+            }
+            Err(Look::Unreadable) => {}
+        }
+        round += 1;
+        // Dropped with the watch, or told: either way nobody asks any more.
+        if stopped.recv_timeout(INTERVAL) != Err(mpsc::RecvTimeoutError::Timeout) {
+            return;
+        }
+    }
+}
+
+enum Look {
+    Lost(Why),
+    Unreadable,
+}
+
+/// One look at one disk: the read-back, and now and then the probe.
+fn look_once(key: Key, member: &Member, round: u64) -> Result<Option<Alarm>, Look> {
+    let seen = member.path.read().map_err(|_| Look::Unreadable)?;
+    let alarm = judge(&seen, key).map_err(Look::Lost)?;
+    if let Some(Alarm::OlderKey(older)) = alarm {
+        // Whether it worked shows in the next round.
+        member.path.preempt(key.to_bits(), older.to_bits(), true);
+        member.path.preempt(key.to_bits(), older.to_bits(), false);
+    }
+    if round % ROUNDS_TO_PROBE == 0
+        && let Err(refused @ WriteRefused::Conflict) = member.path.probe_conflict()
+    {
+        return Err(Look::Lost(Why::Write(refused)));
+    }
+    Ok(alarm)
+}
