@@ -25,7 +25,7 @@ use crate::config::{self, Config};
 use crate::console::{control, terminal};
 use crate::halt::Reset;
 use crate::link::{Cable, ether::Ether, serial::Serial};
-use crate::modules::Modules;
+use crate::modules::{ModuleError, Modules};
 use crate::net::{self, Interface, Mac};
 use crate::operator::{Desk, Halt, Running};
 use crate::reactor::{self, Inputs, Message, Reactor};
@@ -60,7 +60,7 @@ pub fn run() -> Result<Infallible, Box<dyn std::error::Error>> {
         kernel()
     );
     kernel_settings();
-    let modules = load_modules();
+    let modules = load_modules()?;
     let desk = Arc::new(Desk::default());
     if let Err(error) = terminal::start(CONSOLE, desk.clone()) {
         error!(%error, "no console");
@@ -72,7 +72,7 @@ pub fn run() -> Result<Infallible, Box<dyn std::error::Error>> {
             warn!("nothing is claimed; mend orthrus.toml and reboot");
             desk.fail_with(problem);
             // Nobody could say which port is the control port: programs ask on the usual one.
-            start_control(config::DEFAULT_CONTROL, &desk);
+            start_control(config::CONTROL_DEFAULT, &desk);
         }
     }
     let error = signal::run(|request| {
@@ -100,11 +100,8 @@ fn kernel_settings() {
 }
 
 /// What the hardware asks for, and what every head needs whatever its hardware.
-fn load_modules() -> Modules {
-    let modules = Modules::open().unwrap_or_else(|error| {
-        error!("{error}");
-        Modules::none()
-    });
+fn load_modules() -> Result<Modules, ModuleError> {
+    let modules = Modules::open()?;
     load(&modules, &["configfs", "efivarfs"]);
     let found = modules.load_for_hardware();
     info!("{} modules loaded for the hardware", found.loaded.len());
@@ -114,7 +111,7 @@ fn load_modules() -> Modules {
     if let Err(error) = mounts::efivars() {
         warn!("{error}");
     }
-    modules
+    Ok(modules)
 }
 
 fn load(modules: &Modules, names: &[&str]) {

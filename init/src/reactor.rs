@@ -35,7 +35,9 @@ const INPUTS_MAX: usize = 8 * MAX_POOLS;
 /// not keep the head from its deadline.
 const FRAMES_MAX: usize = 64;
 
-/// What other threads tell the heartbeat thread.
+/// What other threads tell the heartbeat thread. A message travels by value: a box would be freed by the
+/// heartbeat thread, and the allocator's lock is one that others may hold.
+#[expect(clippy::large_enum_variant)]
 pub enum Input {
     /// A worker finished a job.
     Outcome(Outcome),

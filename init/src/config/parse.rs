@@ -7,8 +7,9 @@ use toml::de::DeTable;
 use super::error::ConfigError;
 use super::section::{Field, Section, line_of};
 use super::{
-    Config, HeadConfig, HeartbeatConfig, Identity, IscsiConfig, LunConfig, Luns, MAX_ADDRESSES,
-    MAX_BYTES, MAX_CLIENTS, MAX_LUN_NUMBER, MAX_LUNS, MAX_POOLS, PoolConfig, Secret, names, unique,
+    CONTROL_DEFAULT, Config, HeadConfig, HeartbeatConfig, Identity, IscsiConfig, LunConfig, Luns,
+    MAX_ADDRESSES, MAX_BYTES, MAX_CLIENTS, MAX_LUN_NUMBER, MAX_LUNS, MAX_POOLS, PoolConfig, Secret,
+    names, unique,
 };
 use crate::net::Mac;
 

@@ -94,7 +94,7 @@ impl Worker {
         }
         lock(&self.report).volumes.clear();
         if let Some(claim) = &self.claim {
-            volume::deactivate(&claim.group)?;
+            volume::deactivate(&claim.group.uuid)?;
             // Not before this is over: until then a lost reservation means a reset. And not after the
             // next step: that takes the reservation away ourselves.
             lock(&self.watch).take();
