@@ -6,7 +6,7 @@
 
 use std::{
     fs::{self, File},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result};
@@ -14,7 +14,7 @@ use anyhow::{Context, Result};
 use crate::{
     Kernel, Tools,
     apt::Apt,
-    fingerprint::Fingerprint,
+    fingerprint::{Fingerprint, build_seconds},
     firmware::{fresh_tree, pack, place},
     mkosi::Mkosi,
     modules::{self, Indexes},
@@ -31,6 +31,20 @@ pub struct ClientImage {
     pub modules_initrd: PathBuf,
     /// Root file system: squashfs, zstd. Without `/lib/modules`.
     pub root: PathBuf,
+}
+
+impl ClientImage {
+    /// What was made, for a list: a name, the file, and the seconds that it took when last built.
+    pub fn artefacts(&self) -> [(&'static str, &Path, Option<f32>); 2] {
+        [
+            (
+                "modules",
+                &self.modules_initrd,
+                build_seconds(&self.modules_initrd),
+            ),
+            ("root", &self.root, build_seconds(&self.root)),
+        ]
+    }
 }
 
 /// Builds the client image into `target/image`; what is there already is not built again.
@@ -60,11 +74,7 @@ fn modules_initrd(
     fingerprint.path(&list)?;
     fingerprint.path(&workspace.image_source().join("mkosi/initramfs"))?;
     let stamp = fingerprint.stamp(&image.modules_initrd);
-    if stamp.is_current() {
-        return Ok(());
-    }
-    step("client modules", || {
-        stamp.clear()?;
+    stamp.build("client modules", || {
         let tree = fresh_tree(workspace, "client-tree")?;
         modules::install(tools, kernel, &list, &tree, Indexes::ForModprobe)?;
         pack(
@@ -73,8 +83,7 @@ fn modules_initrd(
             "client-modules",
             &tree,
             &image.modules_initrd,
-        )?;
-        stamp.set()
+        )
     })
 }
 
@@ -82,58 +91,75 @@ fn root(workspace: &Workspace, tools: &Tools, image: &ClientImage) -> Result<()>
     let mut fingerprint = Fingerprint::new(include_str!("client.rs"));
     fingerprint.path(&workspace.image_source().join("mkosi/client"))?;
     let stamp = fingerprint.stamp(&image.root);
-    if stamp.is_current() {
-        return Ok(());
-    }
-    stamp.clear()?;
-    let tar = step("client root: Debian packages", || {
-        let apt = Apt::new(workspace)?;
-        let mut arguments = Vec::new();
-        // mkosi's own sources name an archive of debug symbols, which a mirror need not have.
-        let sandbox = workspace.images().join("work/client-apt");
-        fs::create_dir_all(&sandbox)?;
-        for (name, text, target) in [
-            (
-                "sources",
-                apt.sources_for_sandbox()?,
-                "/etc/apt/sources.list.d/mkosi.sources",
-            ),
-            ("acquire", apt.acquire()?, "/etc/apt/apt.conf.d/90host"),
-        ] {
-            let file = sandbox.join(name);
-            fs::write(&file, text).with_context(|| format!("write {}", file.display()))?;
-            let mut tree = file.into_os_string();
-            tree.push(":");
-            tree.push(target);
-            arguments.extend(["--sandbox-tree".into(), tree]);
-        }
-        let output = Mkosi {
-            tools,
-            workspace,
-            configuration: "client",
-            name: "client",
-            arguments,
-        }
-        .run()?;
-        Ok(output.join("client.tar"))
-    })?;
-    step("client root: squashfs", || {
-        let making = tar.with_extension("squashfs");
-        let source = File::open(&tar).with_context(|| format!("open {}", tar.display()))?;
-        let mut pack = tools.command("sqfstar")?;
-        pack.args([
-            "-quiet",
-            "-no-progress",
-            "-force",
-            "-comp",
-            "zstd",
-            "-Xcompression-level",
-            "6",
-        ]);
-        pack.args(["-mkfs-time", "0"]).arg(&making).stdin(source);
-        crate::tools::run(&mut pack)?;
-        place(&making, &image.root)?;
-        fs::remove_file(&tar).with_context(|| format!("remove {}", tar.display()))?;
-        stamp.set()
+    stamp.build("client root", || {
+        let tar = step("Debian packages of the client", || tar(workspace, tools))?;
+        step("squashfs of the client", || {
+            squashfs(tools, &tar, &image.root)
+        })
     })
+}
+
+/// Installs the packages; returns the root file system as a tar.
+fn tar(workspace: &Workspace, tools: &Tools) -> Result<PathBuf> {
+    let apt = Apt::new(workspace)?;
+    let mut arguments = Vec::new();
+    // mkosi's own sources name an archive of debug symbols, which a mirror need not have.
+    let sandbox = workspace.images().join("work/client-apt");
+    fs::create_dir_all(&sandbox)?;
+    for (name, text, target) in [
+        (
+            "sources",
+            apt.sources_for_sandbox()?,
+            "/etc/apt/sources.list.d/mkosi.sources",
+        ),
+        ("acquire", apt.acquire()?, "/etc/apt/apt.conf.d/90host"),
+    ] {
+        let file = sandbox.join(name);
+        fs::write(&file, text).with_context(|| format!("write {}", file.display()))?;
+        let mut tree = file.into_os_string();
+        tree.push(":");
+        tree.push(target);
+        arguments.extend(["--sandbox-tree".into(), tree]);
+    }
+    let output = Mkosi {
+        tools,
+        workspace,
+        configuration: "client",
+        name: "client",
+        arguments,
+    }
+    .run()?;
+    Ok(output.join("client.tar"))
+}
+
+fn squashfs(tools: &Tools, tar: &Path, to: &Path) -> Result<()> {
+    let making = tar.with_extension("squashfs");
+    let source = File::open(tar).with_context(|| format!("open {}", tar.display()))?;
+    let mut pack = tools.command("sqfstar")?;
+    pack.args([
+        "-quiet",
+        "-no-progress",
+        "-force",
+        "-comp",
+        "zstd",
+        "-Xcompression-level",
+        "6",
+    ]);
+    // sqfstar takes no mode or time of the root directory from the tar.
+    pack.args([
+        "-mkfs-time",
+        "0",
+        "-root-mode",
+        "0755",
+        "-root-time",
+        "0",
+        "-root-uid",
+        "0",
+        "-root-gid",
+        "0",
+    ]);
+    pack.arg(&making).stdin(source);
+    crate::tools::run(&mut pack)?;
+    place(&making, to)?;
+    fs::remove_file(tar).with_context(|| format!("remove {}", tar.display()))
 }

@@ -5,10 +5,13 @@ use std::{
     io::Read,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    time::Instant,
 };
 
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
+
+use crate::progress::step;
 
 /// The hash of the inputs of one piece.
 #[derive(Default)]
@@ -63,48 +66,67 @@ impl Fingerprint {
 
     /// The stamp of these inputs for the piece at `output`.
     pub fn stamp(self, output: &Path) -> Stamp {
-        let text = self
+        let hash = self
             .0
             .finalize()
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect();
-        let mut path = output.as_os_str().to_owned();
-        path.push(".stamp");
         Stamp {
             output: output.to_path_buf(),
-            path: path.into(),
-            text,
+            hash,
         }
     }
 }
 
-/// Says whether a piece was built of given inputs.
+/// Says whether a piece was built of given inputs, in a file beside it: the hash of the inputs, and
+/// how many seconds the piece took.
 #[derive(Debug)]
 pub struct Stamp {
     output: PathBuf,
-    path: PathBuf,
-    text: String,
+    hash: String,
 }
 
 impl Stamp {
-    /// Whether the piece is there and was built of these inputs.
-    pub fn is_current(&self) -> bool {
-        self.output.exists() && fs::read_to_string(&self.path).is_ok_and(|text| text == self.text)
+    /// Builds the piece as a named step, unless it is there and was built of these inputs.
+    pub fn build(&self, what: &str, build: impl FnOnce() -> Result<()>) -> Result<()> {
+        if self.output.exists() && read(&self.output).is_some_and(|(hash, _)| hash == self.hash) {
+            return Ok(());
+        }
+        // While the piece is being built there is no stamp, so half a piece never counts.
+        self.clear()?;
+        let start = Instant::now();
+        step(what, build)?;
+        let path = stamp_path(&self.output);
+        let text = format!("{}\n{:.1}\n", self.hash, start.elapsed().as_secs_f32());
+        fs::write(&path, text).with_context(|| format!("write {}", path.display()))
     }
 
-    /// Forgets the stamp while the piece is being built, so that half a piece never counts.
+    /// Forgets that the piece was built.
     pub fn clear(&self) -> Result<()> {
-        match fs::remove_file(&self.path) {
+        let path = stamp_path(&self.output);
+        match fs::remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(error).with_context(|| format!("remove {}", self.path.display()))
+                Err(error).with_context(|| format!("remove {}", path.display()))
             }
             _ => Ok(()),
         }
     }
+}
 
-    /// Records that the piece was built of these inputs.
-    pub fn set(&self) -> Result<()> {
-        fs::write(&self.path, &self.text).with_context(|| format!("write {}", self.path.display()))
-    }
+/// How many seconds the piece at `output` took when it was last built.
+pub fn build_seconds(output: &Path) -> Option<f32> {
+    Some(read(output)?.1)
+}
+
+fn read(output: &Path) -> Option<(String, f32)> {
+    let text = fs::read_to_string(stamp_path(output)).ok()?;
+    let (hash, seconds) = text.trim().split_once('\n')?;
+    Some((hash.to_owned(), seconds.parse().ok()?))
+}
+
+fn stamp_path(output: &Path) -> PathBuf {
+    let mut path = output.as_os_str().to_owned();
+    path.push(".stamp");
+    path.into()
 }

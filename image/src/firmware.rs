@@ -16,7 +16,7 @@ use xshell::{Shell, cmd};
 
 use crate::{
     Kernel, Tools,
-    fingerprint::Fingerprint,
+    fingerprint::{Fingerprint, build_seconds},
     mkosi::Mkosi,
     modules::{self, Indexes},
     progress::step,
@@ -40,6 +40,20 @@ pub struct Firmware {
     pub uki: PathBuf,
     /// GPT disk whose ESP boots the UKI; raw, sparse.
     pub disk: PathBuf,
+}
+
+impl Firmware {
+    /// What was made, for a list: a name, the file, and the seconds that its step took when it was
+    /// last built. Kernel, UKI and disk are made in one step.
+    pub fn artefacts(&self) -> [(&'static str, &Path, Option<f32>); 4] {
+        let (initramfs, disk) = (build_seconds(&self.initrd), build_seconds(&self.disk));
+        [
+            ("kernel", &self.kernel, disk),
+            ("initramfs", &self.initrd, initramfs),
+            ("UKI", &self.uki, disk),
+            ("disk", &self.disk, disk),
+        ]
+    }
 }
 
 /// What to build, where it is not the firmware as it is shipped.
@@ -110,17 +124,12 @@ fn initramfs(
     fingerprint.path(&list)?;
     fingerprint.path(&workspace.image_source().join("mkosi/initramfs"))?;
     let stamp = fingerprint.stamp(&firmware.initrd);
-    if stamp.is_current() {
-        return Ok(());
-    }
-    step("initramfs", || {
-        stamp.clear()?;
+    stamp.build("initramfs", || {
         let tree = fresh_tree(workspace, "head-tree")?;
         fs::copy(init, tree.join("init")).with_context(|| format!("copy {}", init.display()))?;
         fs::set_permissions(tree.join("init"), fs::Permissions::from_mode(0o755))?;
         modules::install(tools, kernel, &list, &tree, Indexes::ForInit)?;
-        pack(workspace, tools, "head", &tree, &firmware.initrd)?;
-        stamp.set()
+        pack(workspace, tools, "head", &tree, &firmware.initrd)
     })
 }
 
@@ -150,11 +159,10 @@ fn disk(workspace: &Workspace, tools: &Tools, kernel: &Kernel, firmware: &Firmwa
     fingerprint.path(&firmware.initrd)?;
     fingerprint.path(&workspace.image_source().join("mkosi/disk"))?;
     let stamp = fingerprint.stamp(&firmware.disk);
-    if stamp.is_current() && firmware.uki.exists() && firmware.kernel.exists() {
-        return Ok(());
-    }
-    step("UKI and disk", || {
+    if !firmware.uki.exists() || !firmware.kernel.exists() {
         stamp.clear()?;
+    }
+    stamp.build("UKI and disk", || {
         let tree = fresh_tree(workspace, "disk-tree")?;
         let modules = tree.join("usr/lib/modules").join(kernel.version());
         let stubs = tree.join("usr/lib/systemd/boot/efi");
@@ -197,8 +205,7 @@ fn disk(workspace: &Workspace, tools: &Tools, kernel: &Kernel, firmware: &Firmwa
         );
         fs::copy(kernel.image(), &firmware.kernel)?;
         place(&output.join("orthrus.efi"), &firmware.uki)?;
-        place(&output.join("orthrus.raw"), &firmware.disk)?;
-        stamp.set()
+        place(&output.join("orthrus.raw"), &firmware.disk)
     })
 }
 

@@ -1,7 +1,7 @@
 //! `cargo image`: builds the firmware and prints what was made.
 //! `cargo image tool NAME ARGS...` runs a program of the tree of tools.
 
-use std::{os::unix::process::CommandExt as _, process::ExitCode};
+use std::{fs, os::unix::process::CommandExt as _, path::Path, process::ExitCode};
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -35,11 +35,11 @@ fn main() -> Result<ExitCode> {
     match arguments.verb {
         None => {
             let firmware = orthrus_image::firmware::build(&workspace, &tools)?;
-            println!("{firmware:?}");
+            report(&workspace, &firmware.artefacts())?;
         }
         Some(Verb::Client) => {
             let client = orthrus_image::client::build(&workspace, &tools)?;
-            println!("{client:?}");
+            report(&workspace, &client.artefacts())?;
         }
         Some(Verb::Tool { name, arguments }) => {
             let error = tools.command(&name)?.args(arguments).exec();
@@ -47,4 +47,24 @@ fn main() -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// One line an artefact: what, where, how large, how long its step took.
+fn report(workspace: &Workspace, artefacts: &[(&str, &Path, Option<f32>)]) -> Result<()> {
+    for (name, path, seconds) in artefacts {
+        let bytes = fs::metadata(path)
+            .with_context(|| format!("look at {}", path.display()))?
+            .len();
+        let shown = path
+            .strip_prefix(workspace.root())
+            .unwrap_or(path)
+            .display()
+            .to_string();
+        let time = seconds.map_or_else(String::new, |seconds| format!("built in {seconds:.1} s"));
+        println!(
+            "{name:<10} {shown:<32} {:>7.1} MiB  {time}",
+            bytes as f64 / f64::from(1 << 20)
+        );
+    }
+    Ok(())
 }

@@ -31,10 +31,8 @@ use crate::net::Mac;
 
 /// The file's name: in the root of the initramfs, or of the ESP.
 pub const FILE_NAME: &str = "orthrus.toml";
-/// Serial port of the heartbeat link, unless the file names another.
-pub const DEFAULT_SERIAL: &str = "ttyS1";
-/// Serial port of the control connection, unless the file names another; also when there is no file.
-pub const DEFAULT_CONTROL: &str = "ttyS2";
+/// The serial port for programs, unless the file says otherwise.
+pub const CONTROL_DEFAULT: &str = "ttyS2";
 /// Pools in a file.
 pub const MAX_POOLS: usize = 8;
 /// LUNs of a pool.
