@@ -46,16 +46,32 @@ impl Accel {
     }
 
     /// Finds out, or remembers what was found since the host's last boot.
-    pub fn probe(workspace: &Workspace, tools: &Tools, kernel: &Path, initrd: &Path) -> anyhow::Result<Self> {
+    pub fn probe(
+        workspace: &Workspace,
+        tools: &Tools,
+        kernel: &Path,
+        initrd: &Path,
+    ) -> anyhow::Result<Self> {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let memo = workspace.target().join("lab-accel");
         let known = fs::read_to_string(&memo).unwrap_or_default();
-        let device = fs::OpenOptions::new().read(true).write(true).open("/dev/kvm").is_ok();
+        let device = fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open("/dev/kvm")
+            .is_ok();
         let expected = |accel: Self| format!("{} {} {device}", boot.trim(), accel.name());
-        if let Some(accel) = [Self::Kvm, Self::Tcg].into_iter().find(|&accel| known == expected(accel)) {
+        if let Some(accel) = [Self::Kvm, Self::Tcg]
+            .into_iter()
+            .find(|&accel| known == expected(accel))
+        {
             return Ok(accel);
         }
-        let accel = if device && boots(tools, kernel, initrd)? { Self::Kvm } else { Self::Tcg };
+        let accel = if device && boots(tools, kernel, initrd)? {
+            Self::Kvm
+        } else {
+            Self::Tcg
+        };
         fs::write(&memo, expected(accel)).with_context(|| format!("writing {}", memo.display()))?;
         Ok(accel)
     }
@@ -65,13 +81,27 @@ fn boots(tools: &Tools, kernel: &Path, initrd: &Path) -> anyhow::Result<bool> {
     let log = std::env::temp_dir().join(format!("orthrus-kvm-probe-{}", std::process::id()));
     let mut qemu = tools
         .command("qemu-system-x86_64")?
-        .args(["-nodefaults", "-no-user-config", "-machine", "q35", "-m", "256", "-display", "none", "-no-reboot"])
+        .args([
+            "-nodefaults",
+            "-no-user-config",
+            "-machine",
+            "q35",
+            "-m",
+            "256",
+            "-display",
+            "none",
+            "-no-reboot",
+        ])
         .args(Accel::Kvm.arguments())
         .arg("-kernel")
         .arg(kernel)
         .arg("-initrd")
         .arg(initrd)
-        .args(["-append", "console=ttyS0 quiet panic=-1 lab.role=probe", "-serial"])
+        .args([
+            "-append",
+            "console=ttyS0 quiet panic=-1 lab.role=probe",
+            "-serial",
+        ])
         .arg(format!("file:{}", log.display()))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -79,7 +109,8 @@ fn boots(tools: &Tools, kernel: &Path, initrd: &Path) -> anyhow::Result<bool> {
         .spawn()
         .context("starting QEMU")?;
     let until = Instant::now() + PROBE_LIMIT;
-    let reached = || fs::read(&log).is_ok_and(|said| String::from_utf8_lossy(&said).contains(PROBE_WORD));
+    let reached =
+        || fs::read(&log).is_ok_and(|said| String::from_utf8_lossy(&said).contains(PROBE_WORD));
     while Instant::now() < until && !reached() && matches!(qemu.try_wait(), Ok(None)) {
         thread::sleep(Duration::from_millis(100));
     }

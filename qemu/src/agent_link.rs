@@ -102,13 +102,24 @@ impl AgentLink {
         let id = self.next_channel.fetch_add(1, Ordering::Relaxed);
         let (sender, frames) = channel();
         lock(&self.channels).insert(id, sender);
-        let exec = serde_json::to_vec(&Exec { argv: argv.to_vec() })?;
+        let exec = serde_json::to_vec(&Exec {
+            argv: argv.to_vec(),
+        })?;
         self.send(&Frame::new(id, Kind::Open, exec))?;
-        Ok(GuestCommand { link: Arc::clone(self), channel: id, frames })
+        Ok(GuestCommand {
+            link: Arc::clone(self),
+            channel: id,
+            frames,
+        })
     }
 
     /// Runs a command to its end.
-    pub fn run(self: &Arc<Self>, argv: &[&str], input: &[u8], limit: Duration) -> anyhow::Result<Output> {
+    pub fn run(
+        self: &Arc<Self>,
+        argv: &[&str],
+        input: &[u8],
+        limit: Duration,
+    ) -> anyhow::Result<Output> {
         let argv: Vec<String> = argv.iter().map(|&word| word.to_owned()).collect();
         let command = self.open(&argv)?;
         for piece in input.chunks(32768) {
@@ -122,21 +133,31 @@ impl AgentLink {
     pub fn script(self: &Arc<Self>, script: &str, limit: Duration) -> anyhow::Result<String> {
         let output = self.run(&["sh", "-c", script], &[], limit)?;
         if output.status != 0 {
-            bail!("exit status {}: {}{}", output.status, output.stdout, output.stderr.trim());
+            bail!(
+                "exit status {}: {}{}",
+                output.status,
+                output.stdout,
+                output.stderr.trim()
+            );
         }
         Ok(output.stdout)
     }
 
     fn send(&self, frame: &Frame) -> anyhow::Result<()> {
         let mut stream = lock(&self.stream);
-        let stream = stream.as_mut().ok_or_else(|| anyhow!("the guest is not running"))?;
+        let stream = stream
+            .as_mut()
+            .ok_or_else(|| anyhow!("the guest is not running"))?;
         Ok(frame.write(stream)?)
     }
 
     fn read_forever(&self) {
         loop {
             if let Ok(stream) = UnixStream::connect(&self.socket) {
-                if let (Ok(mut reader), Ok(())) = (stream.try_clone(), stream.set_write_timeout(Some(Duration::from_secs(10)))) {
+                if let (Ok(mut reader), Ok(())) = (
+                    stream.try_clone(),
+                    stream.set_write_timeout(Some(Duration::from_secs(10))),
+                ) {
                     *lock(&self.stream) = Some(stream);
                     while let Ok(Some(frame)) = Frame::read(&mut reader) {
                         self.take(frame);
@@ -181,7 +202,10 @@ impl GuestCommand {
         let until = Instant::now() + limit;
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         loop {
-            match self.frames.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            match self
+                .frames
+                .recv_timeout(until.saturating_duration_since(Instant::now()))
+            {
                 Ok(frame) => match frame.kind {
                     Kind::Stdout => stdout.extend(frame.payload),
                     Kind::Stderr => stderr.extend(frame.payload),

@@ -37,7 +37,10 @@ impl Clock {
                 if late >= STALL {
                     let mut record = record.lock().unwrap_or_else(PoisonError::into_inner);
                     if record.len() < STALLS_MAX {
-                        record.push(Stall { ended_unix_ms: unix_ms(), late_ms: late.as_millis() as u64 });
+                        record.push(Stall {
+                            ended_unix_ms: unix_ms(),
+                            late_ms: late.as_millis() as u64,
+                        });
                     }
                 }
             }
@@ -47,17 +50,27 @@ impl Clock {
 
     /// What was seen so far.
     pub fn stalls(&self) -> Vec<Stall> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
 /// Now, in milliseconds of the Unix epoch.
 pub fn unix_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64)
 }
 
 /// A time of day (UTC) with milliseconds, for reports.
 pub fn time_of_day(unix_ms: u64) -> String {
     let (seconds, ms) = (unix_ms / 1000 % 86_400, unix_ms % 1000);
-    format!("{:02}:{:02}:{:02}.{ms:03}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+    format!(
+        "{:02}:{:02}:{:02}.{ms:03}",
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60
+    )
 }

@@ -43,7 +43,14 @@ pub enum Condition {
     Not(Box<Condition>),
 }
 
-const POOL_STATES: [&str; 6] = ["standby", "claiming", "importing", "serving", "releasing", "faulted"];
+const POOL_STATES: [&str; 6] = [
+    "standby",
+    "claiming",
+    "importing",
+    "serving",
+    "releasing",
+    "faulted",
+];
 
 impl FromStr for Condition {
     type Err = String;
@@ -52,7 +59,11 @@ impl FromStr for Condition {
         if let ["not", rest @ ..] = words.as_slice() {
             return Ok(Self::Not(Box::new(rest.join(" ").parse()?)));
         }
-        let unknown = || format!("{text:?} is no condition: such as 'a serves tank', 'b standby', 'a answers', 'client io'");
+        let unknown = || {
+            format!(
+                "{text:?} is no condition: such as 'a serves tank', 'b standby', 'a answers', 'client io'"
+            )
+        };
         let (&who, &what, pool) = match words.as_slice() {
             [who, what] => (who, what, None),
             [who, what, pool] => (who, what, Some((*pool).to_owned())),
@@ -78,7 +89,9 @@ impl FromStr for Condition {
                     ("answers", _, None) => Ok(Self::Answers(head)),
                     ("silent", _, None) => Ok(Self::Not(Box::new(Self::Answers(head)))),
                     (_, Some(power), None) => Ok(Self::HeadPower(head, power)),
-                    (state, None, pool) if POOL_STATES.contains(&state) => Ok(Self::Pool(head, state.into(), pool)),
+                    (state, None, pool) if POOL_STATES.contains(&state) => {
+                        Ok(Self::Pool(head, state.into(), pool))
+                    }
                     _ => Err(unknown()),
                 }
             }
@@ -88,13 +101,20 @@ impl FromStr for Condition {
 
 impl fmt::Display for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let of = |pool: &Option<String>| pool.as_ref().map_or(String::new(), |pool| format!(" {pool}"));
+        let of = |pool: &Option<String>| {
+            pool.as_ref()
+                .map_or(String::new(), |pool| format!(" {pool}"))
+        };
         match self {
-            Self::Pool(head, state, pool) if state == "serving" => write!(f, "{head} serves{}", of(pool)),
+            Self::Pool(head, state, pool) if state == "serving" => {
+                write!(f, "{head} serves{}", of(pool))
+            }
             Self::Pool(head, state, pool) => write!(f, "{head} {state}{}", of(pool)),
             Self::AnyServes(pool) => write!(f, "any serves{}", of(pool)),
             Self::Answers(head) => write!(f, "{head} answers"),
-            Self::HeadPower(head, power) => write!(f, "{head} {}", format!("{power:?}").to_lowercase()),
+            Self::HeadPower(head, power) => {
+                write!(f, "{head} {}", format!("{power:?}").to_lowercase())
+            }
             Self::ClientPower(power) => write!(f, "client {}", format!("{power:?}").to_lowercase()),
             Self::ClientUp => f.write_str("client up"),
             Self::ClientIn => f.write_str("client in"),
@@ -109,7 +129,9 @@ impl Condition {
     pub fn holds(&self, status: &LabStatus) -> bool {
         let head = |which: Head| status.heads.iter().find(|head| head.head == which);
         match self {
-            Self::Pool(which, state, pool) => head(*which).is_some_and(|head| in_state(head, state, pool.as_deref())),
+            Self::Pool(which, state, pool) => {
+                head(*which).is_some_and(|head| in_state(head, state, pool.as_deref()))
+            }
             Self::AnyServes(pool) => any_serves(status, pool.as_deref()),
             Self::Answers(which) => head(*which).is_some_and(|head| head.report.is_some()),
             Self::HeadPower(which, power) => head(*which).is_some_and(|head| head.power == *power),
@@ -123,9 +145,14 @@ impl Condition {
 }
 
 fn in_state(head: &HeadStatus, state: &str, pool: Option<&str>) -> bool {
-    let Some(report) = &head.report else { return false };
+    let Some(report) = &head.report else {
+        return false;
+    };
     let views = headview::pools(report);
-    let mut chosen = views.iter().filter(|view| pool.is_none_or(|pool| pool == view.name)).peekable();
+    let mut chosen = views
+        .iter()
+        .filter(|view| pool.is_none_or(|pool| pool == view.name))
+        .peekable();
     // A head without pools is standby for all of them, and serves none.
     if chosen.peek().is_none() {
         return pool.is_none() && state == "standby";
@@ -134,9 +161,20 @@ fn in_state(head: &HeadStatus, state: &str, pool: Option<&str>) -> bool {
 }
 
 fn any_serves(status: &LabStatus, pool: Option<&str>) -> bool {
-    let mut pools = status.pools.iter().filter(|p| pool.is_none_or(|pool| pool == p.pool.name)).peekable();
+    let mut pools = status
+        .pools
+        .iter()
+        .filter(|p| pool.is_none_or(|pool| pool == p.pool.name))
+        .peekable();
     pools.peek().is_some()
-        && pools.all(|p| status.heads.iter().filter(|head| in_state(head, "serving", Some(&p.pool.name))).count() == 1)
+        && pools.all(|p| {
+            status
+                .heads
+                .iter()
+                .filter(|head| in_state(head, "serving", Some(&p.pool.name)))
+                .count()
+                == 1
+        })
 }
 
 #[cfg(test)]
@@ -157,17 +195,35 @@ mod tests {
 
     #[test]
     fn conditions_read_as_they_print() {
-        for text in ["a serves tank", "b standby", "any serves", "not client io", "a paused", "client up", "b faulted x"] {
+        for text in [
+            "a serves tank",
+            "b standby",
+            "any serves",
+            "not client io",
+            "a paused",
+            "client up",
+            "b faulted x",
+        ] {
             assert_eq!(text.parse::<Condition>().unwrap().to_string(), text);
         }
-        for text in ["", "a", "c serves tank", "a dances", "client serves tank", "a serves x y"] {
+        for text in [
+            "",
+            "a",
+            "c serves tank",
+            "a dances",
+            "client serves tank",
+            "a serves x y",
+        ] {
             assert!(text.parse::<Condition>().is_err(), "{text}");
         }
     }
 
     #[test]
     fn all_pools_are_meant_where_none_is_named() {
-        let serves_one = head(Head::A, json!([{"name":"x","state":"serving"},{"name":"y","state":"standby"}]));
+        let serves_one = head(
+            Head::A,
+            json!([{"name":"x","state":"serving"},{"name":"y","state":"standby"}]),
+        );
         assert!(in_state(&serves_one, "serving", Some("x")));
         assert!(!in_state(&serves_one, "serving", None));
         let empty = head(Head::B, json!([]));

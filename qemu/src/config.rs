@@ -48,17 +48,25 @@ pub fn secret() -> anyhow::Result<String> {
 
 /// The pools of a configuration; none if it cannot be read (the heads say what is wrong with it).
 pub fn pools(text: &str) -> Vec<Pool> {
-    let Ok(table) = text.parse::<toml::Table>() else { return Vec::new() };
-    let Some(pools) = table.get("pool").and_then(|pools| pools.as_array()) else { return Vec::new() };
+    let Ok(table) = text.parse::<toml::Table>() else {
+        return Vec::new();
+    };
+    let Some(pools) = table.get("pool").and_then(|pools| pools.as_array()) else {
+        return Vec::new();
+    };
     pools
         .iter()
         .filter_map(|pool| {
             let address = pool.get("address")?;
-            let address = address.as_str().or_else(|| address.as_array()?.first()?.as_str())?;
+            let address = address
+                .as_str()
+                .or_else(|| address.as_array()?.first()?.as_str())?;
             Some(Pool {
                 name: pool.get("name")?.as_str()?.to_owned(),
                 address: address.split('/').next()?.to_owned(),
-                iqn: pool.get("iscsi").and_then(|iscsi| Some(iscsi.get("iqn")?.as_str()?.to_owned())),
+                iqn: pool
+                    .get("iscsi")
+                    .and_then(|iscsi| Some(iscsi.get("iqn")?.as_str()?.to_owned())),
             })
         })
         .collect()
@@ -78,7 +86,11 @@ mod tests {
     #[test]
     fn addresses_may_be_a_list() {
         let text = "[[pool]]\nname='x'\naddress=['10.0.0.1/24','10.0.0.2/24']\n[pool.iscsi]\niqn='iqn.x'\n";
-        let expected = Pool { name: "x".into(), address: "10.0.0.1".into(), iqn: Some("iqn.x".into()) };
+        let expected = Pool {
+            name: "x".into(),
+            address: "10.0.0.1".into(),
+            iqn: Some("iqn.x".into()),
+        };
         assert_eq!(pools(text), [expected]);
         assert!(pools("cluster = ").is_empty());
     }

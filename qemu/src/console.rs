@@ -40,7 +40,10 @@ impl Console {
             if count == 0 {
                 break;
             }
-            let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut listeners = self
+                .listeners
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             listeners.retain(|listener| listener.send(buffer[..count].to_vec()).is_ok());
         }
         *self.stream.lock().unwrap_or_else(PoisonError::into_inner) = None;
@@ -49,14 +52,19 @@ impl Console {
     /// What the machine prints from now on.
     pub fn attach(&self) -> Receiver<Vec<u8>> {
         let (sender, receiver) = channel();
-        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
+        self.listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(sender);
         receiver
     }
 
     /// Types.
     pub fn write(&self, bytes: &[u8]) -> anyhow::Result<()> {
         let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
-        let stream = stream.as_mut().ok_or_else(|| anyhow!("the machine is not running"))?;
+        let stream = stream
+            .as_mut()
+            .ok_or_else(|| anyhow!("the machine is not running"))?;
         stream.write_all(bytes).context("writing to the console")
     }
 }

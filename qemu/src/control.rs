@@ -39,7 +39,12 @@ impl ControlPort {
     pub fn new(socket: PathBuf) -> Self {
         // Numbers of an earlier supervisor must not be mistaken for ours: begin somewhere else.
         let last_id = std::process::id().wrapping_mul(7919) % 1_000_000;
-        Self { socket, stream: None, last_id, seen: Vec::new() }
+        Self {
+            socket,
+            stream: None,
+            last_id,
+            seen: Vec::new(),
+        }
     }
 
     /// Forgets the connection: the machine behind it was started again.
@@ -67,11 +72,16 @@ impl ControlPort {
             stream.set_write_timeout(Some(Duration::from_secs(2)))?;
             self.stream = Some(stream);
         }
-        let stream = self.stream.as_mut().ok_or_else(|| anyhow!("not connected"))?;
+        let stream = self
+            .stream
+            .as_mut()
+            .ok_or_else(|| anyhow!("not connected"))?;
         self.last_id = self.last_id.wrapping_add(1);
         let id = self.last_id;
         // The leading newline ends whatever half a line the head may have been left with.
-        stream.write_all(format!("\n{id} {command}\n").as_bytes()).context("writing to the control port")?;
+        stream
+            .write_all(format!("\n{id} {command}\n").as_bytes())
+            .context("writing to the control port")?;
         let until = Instant::now() + limit;
         let mut buffer = [0; 4096];
         while Instant::now() < until {
@@ -87,7 +97,10 @@ impl ControlPort {
                 }
             }
         }
-        bail!("no answer on the control port within {:.1} s", limit.as_secs_f64())
+        bail!(
+            "no answer on the control port within {:.1} s",
+            limit.as_secs_f64()
+        )
     }
 }
 
@@ -112,7 +125,9 @@ fn take_answer(seen: &mut Vec<u8>) -> Option<(u32, Answer)> {
             continue;
         };
         let body = line_end + 1;
-        let Some(trailer) = seen.get(body + length) else { return None };
+        let Some(trailer) = seen.get(body + length) else {
+            return None;
+        };
         if *trailer != 3 {
             seen.remove(0);
             continue;
@@ -125,7 +140,11 @@ fn take_answer(seen: &mut Vec<u8>) -> Option<(u32, Answer)> {
 
 fn header(line: &[u8]) -> Option<(u32, u8, usize)> {
     let mut words = std::str::from_utf8(line).ok()?.split(' ');
-    let header = (words.next()?.parse().ok()?, words.next()?.parse().ok()?, words.next()?.trim().parse().ok()?);
+    let header = (
+        words.next()?.parse().ok()?,
+        words.next()?.parse().ok()?,
+        words.next()?.trim().parse().ok()?,
+    );
     (words.next().is_none() && header.2 <= ANSWER_MAX_BYTES).then_some(header)
 }
 
@@ -148,13 +167,22 @@ mod tests {
     #[test]
     fn answers_come_out_of_noise() {
         let bytes = b"log line\n\x02bad header\n\x021 0 5\nhello\x03\nmore\n\x022 3 0\n\x03\n";
-        assert_eq!(answers(bytes), [(1, 0, "hello".into()), (2, 3, String::new())]);
+        assert_eq!(
+            answers(bytes),
+            [(1, 0, "hello".into()), (2, 3, String::new())]
+        );
     }
 
     #[test]
     fn an_answer_may_hold_newlines_and_be_torn_by_a_reset() {
-        assert_eq!(answers(b"\x027 0 4\na\nb\n\x03\n"), [(7, 0, "a\nb\n".into())]);
+        assert_eq!(
+            answers(b"\x027 0 4\na\nb\n\x03\n"),
+            [(7, 0, "a\nb\n".into())]
+        );
         // The head was reset in the middle: the length leads past the next answer's beginning.
-        assert_eq!(answers(b"\x027 0 9\nab\x028 1 2\nok\x03\n").last(), Some(&(8, 1, "ok".into())));
+        assert_eq!(
+            answers(b"\x027 0 9\nab\x028 1 2\nok\x03\n").last(),
+            Some(&(8, 1, "ok".into()))
+        );
     }
 }

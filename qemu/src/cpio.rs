@@ -16,7 +16,13 @@ pub fn archive(entries: &[Entry<'_>]) -> Vec<u8> {
     const REGULAR: u32 = 0o100_000;
     let mut out = Vec::new();
     for (index, entry) in entries.iter().enumerate() {
-        member(&mut out, index as u32 + 1, REGULAR | entry.mode, entry.path, entry.bytes);
+        member(
+            &mut out,
+            index as u32 + 1,
+            REGULAR | entry.mode,
+            entry.path,
+            entry.bytes,
+        );
     }
     member(&mut out, 0, 0, "TRAILER!!!", &[]);
     pad(&mut out, 512);
@@ -48,7 +54,11 @@ mod tests {
 
     #[test]
     fn members_are_aligned_and_the_end_is_marked() {
-        let bytes = archive(&[Entry { path: "a.toml", mode: 0o600, bytes: b"xyz" }]);
+        let bytes = archive(&[Entry {
+            path: "a.toml",
+            mode: 0o600,
+            bytes: b"xyz",
+        }]);
         assert!(bytes.starts_with(b"0707010000000100008180"));
         assert_eq!(bytes.len() % 512, 0);
         assert_eq!(&bytes[110..116], b"a.toml");

@@ -23,14 +23,19 @@ pub fn write(tools: &Tools, image: &Path, name: &str, content: &Path) -> anyhow:
         .output()
         .context("running mcopy")?;
     if !output.status.success() {
-        bail!("mcopy to {}: {}", image.display(), String::from_utf8_lossy(&output.stderr).trim());
+        bail!(
+            "mcopy to {}: {}",
+            image.display(),
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
     }
     Ok(())
 }
 
 /// The type of an EFI system partition, C12A7328-F81F-11D2-BA4B-00A0C93EC93B, as it lies on disk.
-const ESP_TYPE: [u8; 16] =
-    [0x28, 0x73, 0x2a, 0xc1, 0x1f, 0xf8, 0xd2, 0x11, 0xba, 0x4b, 0x00, 0xa0, 0xc9, 0x3e, 0xc9, 0x3b];
+const ESP_TYPE: [u8; 16] = [
+    0x28, 0x73, 0x2a, 0xc1, 0x1f, 0xf8, 0xd2, 0x11, 0xba, 0x4b, 0x00, 0xa0, 0xc9, 0x3e, 0xc9, 0x3b,
+];
 
 /// The byte at which the first EFI system partition begins.
 fn find(image: &Path) -> anyhow::Result<u64> {
@@ -45,7 +50,10 @@ fn find(image: &Path) -> anyhow::Result<u64> {
     let size = u32::from_le_bytes(header[84..88].try_into()?);
     let mut entry = [0; 128];
     for index in 0..count {
-        file.read_exact_at(&mut entry, table * SECTOR + u64::from(index) * u64::from(size))?;
+        file.read_exact_at(
+            &mut entry,
+            table * SECTOR + u64::from(index) * u64::from(size),
+        )?;
         if entry[..16] == ESP_TYPE {
             return Ok(u64::from_le_bytes(entry[32..40].try_into()?) * SECTOR);
         }

@@ -72,7 +72,11 @@ const HEADER_BYTES: usize = 11;
 impl Frame {
     /// A frame.
     pub fn new(channel: u32, kind: Kind, payload: impl Into<Vec<u8>>) -> Self {
-        Self { channel, kind, payload: payload.into() }
+        Self {
+            channel,
+            kind,
+            payload: payload.into(),
+        }
     }
 
     /// Writes the frame in one call, so that frames of several threads behind one lock never mix.
@@ -98,7 +102,8 @@ impl Frame {
                 return Ok(None);
             }
             let length = u32::from_le_bytes([header[5], header[6], header[7], header[8]]) as usize;
-            let Some(kind) = Kind::from_byte(header[0]).filter(|_| length <= PAYLOAD_MAX_BYTES) else {
+            let Some(kind) = Kind::from_byte(header[0]).filter(|_| length <= PAYLOAD_MAX_BYTES)
+            else {
                 continue; // garbage that looked like a beginning
             };
             let mut payload = vec![0; length];
@@ -106,13 +111,20 @@ impl Frame {
                 return Ok(None);
             }
             let channel = u32::from_le_bytes([header[1], header[2], header[3], header[4]]);
-            return Ok(Some(Self { channel, kind, payload }));
+            return Ok(Some(Self {
+                channel,
+                kind,
+                payload,
+            }));
         }
     }
 
     /// The exit status in an `Exit` frame; -1 if it is none.
     pub fn exit_status(&self) -> i32 {
-        self.payload.as_slice().try_into().map_or(-1, i32::from_le_bytes)
+        self.payload
+            .as_slice()
+            .try_into()
+            .map_or(-1, i32::from_le_bytes)
     }
 
     /// The payload as text for people.
@@ -177,7 +189,9 @@ mod tests {
     #[test]
     fn a_torn_frame_is_the_end_and_not_an_error() {
         let mut bytes = Vec::new();
-        Frame::new(1, Kind::Stdout, vec![0; 100]).write(&mut bytes).unwrap();
+        Frame::new(1, Kind::Stdout, vec![0; 100])
+            .write(&mut bytes)
+            .unwrap();
         bytes.truncate(50);
         assert_eq!(Frame::read(&mut bytes.as_slice()).unwrap(), None);
     }

@@ -15,7 +15,9 @@ pub struct PoolView {
 
 /// The pools in a head's status.
 pub fn pools(status: &Value) -> Vec<PoolView> {
-    let Some(pools) = status.get("pools").and_then(Value::as_array) else { return Vec::new() };
+    let Some(pools) = status.get("pools").and_then(Value::as_array) else {
+        return Vec::new();
+    };
     pools
         .iter()
         .filter_map(|pool| {

@@ -76,13 +76,24 @@ impl IoReport {
 impl std::fmt::Display for IoReport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let state = if self.running { "writing" } else { "stopped" };
-        writeln!(f, "checked writer  {state}, {} ({:.0} a second)", self.target, self.per_second)?;
-        writeln!(f, "acknowledged    {} writes on {} blocks, {} errors", self.writes, self.blocks, self.errors)?;
+        writeln!(
+            f,
+            "checked writer  {state}, {} ({:.0} a second)",
+            self.target, self.per_second
+        )?;
+        writeln!(
+            f,
+            "acknowledged    {} writes on {} blocks, {} errors",
+            self.writes, self.blocks, self.errors
+        )?;
         for error in &self.first_errors {
             writeln!(f, "                {error}")?;
         }
         let gap = self.longest;
-        let (from, to) = (time_of_day(gap.began_unix_ms), time_of_day(gap.ended_unix_ms));
+        let (from, to) = (
+            time_of_day(gap.began_unix_ms),
+            time_of_day(gap.ended_unix_ms),
+        );
         write!(f, "longest gap     {} ms, {from} to {to} UTC", gap.ms)
     }
 }
@@ -99,7 +110,8 @@ pub struct Run {
 impl Run {
     /// A run whose journal goes to a file.
     pub fn begin(run: u64, target: String, journal: &Path) -> anyhow::Result<Self> {
-        let file = File::create(journal).with_context(|| format!("creating {}", journal.display()))?;
+        let file =
+            File::create(journal).with_context(|| format!("creating {}", journal.display()))?;
         Ok(Self {
             report: IoReport {
                 run,
@@ -122,7 +134,9 @@ impl Run {
         let mut words = line.split(' ');
         let kind = words.next().unwrap_or_default();
         let mut number = || words.next().and_then(|word| word.parse::<u64>().ok());
-        let (Some(seq), Some(block), Some(_began), Some(ended_us)) = (number(), number(), number(), number()) else {
+        let (Some(seq), Some(block), Some(_began), Some(ended_us)) =
+            (number(), number(), number(), number())
+        else {
             return;
         };
         match kind {
@@ -132,7 +146,9 @@ impl Run {
                 if self.report.first_errors.len() < ERRORS_KEPT {
                     let at = time_of_day(now_unix_ms);
                     let what = words.collect::<Vec<_>>().join(" ");
-                    self.report.first_errors.push(format!("{at} write {seq} of block {block}: {what}"));
+                    self.report
+                        .first_errors
+                        .push(format!("{at} write {seq} of block {block}: {what}"));
                 }
             }
             _ => {}
@@ -144,16 +160,24 @@ impl Run {
         let newest = self.newest.entry(block).or_default();
         *newest = seq.max(*newest);
         // Lanes print in any order: a gap lies between the latest completion so far and a later one.
-        let gap_us = self.last_ended_us.map_or(0, |last| ended_us.saturating_sub(last));
-        let gap =
-            Gap { ms: gap_us / 1000, began_unix_ms: now_unix_ms.saturating_sub(gap_us / 1000), ended_unix_ms: now_unix_ms };
+        let gap_us = self
+            .last_ended_us
+            .map_or(0, |last| ended_us.saturating_sub(last));
+        let gap = Gap {
+            ms: gap_us / 1000,
+            began_unix_ms: now_unix_ms.saturating_sub(gap_us / 1000),
+            ended_unix_ms: now_unix_ms,
+        };
         if gap.ms > self.report.longest.ms {
             self.report.longest = gap;
         }
         if gap_us >= GAP_LISTED_US && self.report.gaps.len() < GAPS_MAX {
             self.report.gaps.push(gap);
         }
-        self.last_ended_us = Some(self.last_ended_us.map_or(ended_us, |last| last.max(ended_us)));
+        self.last_ended_us = Some(
+            self.last_ended_us
+                .map_or(ended_us, |last| last.max(ended_us)),
+        );
         self.last_ack_unix_ms = now_unix_ms;
     }
 
@@ -169,7 +193,11 @@ impl Run {
         let now = unix_ms();
         let mut report = self.report.clone();
         report.blocks = self.newest.len() as u64;
-        let until = if report.running { now } else { self.last_ack_unix_ms };
+        let until = if report.running {
+            now
+        } else {
+            self.last_ack_unix_ms
+        };
         let seconds = until.saturating_sub(report.began_unix_ms).max(1) as f64 / 1000.0;
         report.per_second = report.writes as f64 / seconds;
         report.silent_ms = (report.writes > 0).then(|| now.saturating_sub(self.last_ack_unix_ms));
@@ -187,7 +215,11 @@ mod tests {
     use super::*;
 
     fn run() -> Run {
-        let path = std::env::temp_dir().join(format!("journal-{}-{:?}", std::process::id(), std::thread::current().id()));
+        let path = std::env::temp_dir().join(format!(
+            "journal-{}-{:?}",
+            std::process::id(),
+            std::thread::current().id()
+        ));
         Run::begin(5, "tank LUN 0".into(), &path).unwrap()
     }
 
@@ -203,7 +235,14 @@ mod tests {
             run.line(line, at);
         }
         let report = run.report();
-        assert_eq!(report.longest, Gap { ms: 2000, began_unix_ms: 1_010, ended_unix_ms: 3_010 });
+        assert_eq!(
+            report.longest,
+            Gap {
+                ms: 2000,
+                began_unix_ms: 1_010,
+                ended_unix_ms: 3_010
+            }
+        );
         assert_eq!(report.gaps.len(), 1);
         assert_eq!(report.longest_since(3_500), Gap::default());
         assert_eq!((report.writes, report.blocks, report.errors), (4, 4, 0));
@@ -219,6 +258,8 @@ mod tests {
         assert_eq!(run.newest().get(&1), Some(&7));
         let report = run.report();
         assert_eq!(report.errors, 1);
-        assert!(report.first_errors[0].ends_with("write 8 of block 1: Input/output error (os error 5)"));
+        assert!(
+            report.first_errors[0].ends_with("write 8 of block 1: Input/output error (os error 5)")
+        );
     }
 }

@@ -18,7 +18,16 @@ use orthrus_image::Tools;
 use crate::names::Head;
 
 /// Arguments of `unshare` for the supervisor.
-const UNSHARE: &[&str] = &["--user", "--map-root-user", "--net", "--pid", "--mount", "--kill-child", "--fork", "--"];
+const UNSHARE: &[&str] = &[
+    "--user",
+    "--map-root-user",
+    "--net",
+    "--pid",
+    "--mount",
+    "--kill-child",
+    "--fork",
+    "--",
+];
 
 /// The client's address.
 pub const CLIENT_ADDRESS: &str = "10.77.0.100/24";
@@ -60,8 +69,14 @@ pub fn probe() -> anyhow::Result<()> {
 /// Inside: a private /run, loopback, bridges and taps.
 pub fn furnish(tools: &Tools) -> anyhow::Result<()> {
     // tgtd and others keep their sockets under /run; the host's is not theirs.
-    rustix::mount::mount("tmpfs", "/run", "tmpfs", rustix::mount::MountFlags::empty(), None)
-        .context("mounting a private /run")?;
+    rustix::mount::mount(
+        "tmpfs",
+        "/run",
+        "tmpfs",
+        rustix::mount::MountFlags::empty(),
+        None,
+    )
+    .context("mounting a private /run")?;
     std::fs::create_dir_all("/run/tgtd")?;
     ip(tools, "link set lo up")?;
     for (bridge, address) in [("clients", "10.77.0.1/24"), ("shelf", "10.78.0.1/24")] {
@@ -69,7 +84,12 @@ pub fn furnish(tools: &Tools) -> anyhow::Result<()> {
         ip(tools, &format!("address add {address} dev {bridge}"))?;
         ip(tools, &format!("link set {bridge} up"))?;
     }
-    for (tap, bridge) in [("data-a", "clients"), ("data-b", "clients"), ("client", "clients"), ("shelf-vm", "shelf")] {
+    for (tap, bridge) in [
+        ("data-a", "clients"),
+        ("data-b", "clients"),
+        ("client", "clients"),
+        ("shelf-vm", "shelf"),
+    ] {
         ip(tools, &format!("tuntap add {tap} mode tap"))?;
         ip(tools, &format!("link set {tap} master {bridge} up"))?;
     }
@@ -83,9 +103,16 @@ pub fn set_data_port(tools: &Tools, head: Head, joined: bool) -> anyhow::Result<
 }
 
 fn ip(tools: &Tools, arguments: &str) -> anyhow::Result<()> {
-    let output = tools.command("ip")?.args(arguments.split(' ')).output().context("running ip")?;
+    let output = tools
+        .command("ip")?
+        .args(arguments.split(' '))
+        .output()
+        .context("running ip")?;
     if !output.status.success() {
-        bail!("ip {arguments}: {}", String::from_utf8_lossy(&output.stderr).trim());
+        bail!(
+            "ip {arguments}: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
     }
     Ok(())
 }
@@ -95,13 +122,31 @@ fn ip(tools: &Tools, arguments: &str) -> anyhow::Result<()> {
 pub fn outer_pid(inner: u32) -> Option<u32> {
     let mine = std::fs::read_link("/proc/self/ns/pid").ok()?;
     for entry in std::fs::read_dir("/proc").ok()?.flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-        if std::fs::read_link(entry.path().join("ns/pid")).ok().as_ref() != Some(&mine) {
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<u32>().ok())
+        else {
+            continue;
+        };
+        if std::fs::read_link(entry.path().join("ns/pid"))
+            .ok()
+            .as_ref()
+            != Some(&mine)
+        {
             continue;
         }
         let status = std::fs::read_to_string(entry.path().join("status")).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
-        if line.split_whitespace().last().and_then(|pid| pid.parse().ok()) == Some(inner) {
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("NSpid:"))
+            .unwrap_or_default();
+        if line
+            .split_whitespace()
+            .last()
+            .and_then(|pid| pid.parse().ok())
+            == Some(inner)
+        {
             return Some(pid);
         }
     }

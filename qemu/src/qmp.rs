@@ -14,7 +14,8 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
 /// Runs one command.
 pub fn execute(socket: &Path, command: &str, arguments: Value) -> anyhow::Result<Value> {
-    let stream = UnixStream::connect(socket).with_context(|| format!("QMP socket {}", socket.display()))?;
+    let stream =
+        UnixStream::connect(socket).with_context(|| format!("QMP socket {}", socket.display()))?;
     stream.set_read_timeout(Some(ANSWER_LIMIT))?;
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut writer = stream;
@@ -26,7 +27,12 @@ pub fn execute(socket: &Path, command: &str, arguments: Value) -> anyhow::Result
     ask(&mut writer, &mut reader, command, arguments)
 }
 
-fn ask(to: &mut impl Write, from: &mut impl BufRead, command: &str, arguments: Value) -> anyhow::Result<Value> {
+fn ask(
+    to: &mut impl Write,
+    from: &mut impl BufRead,
+    command: &str,
+    arguments: Value,
+) -> anyhow::Result<Value> {
     let request = json!({ "execute": command, "arguments": arguments });
     to.write_all(format!("{request}\n").as_bytes())?;
     loop {
@@ -35,7 +41,13 @@ fn ask(to: &mut impl Write, from: &mut impl BufRead, command: &str, arguments: V
             return Ok(value.clone());
         }
         if let Some(error) = answer.get("error") {
-            bail!("QMP {command}: {}", error.get("desc").and_then(Value::as_str).unwrap_or("refused"));
+            bail!(
+                "QMP {command}: {}",
+                error
+                    .get("desc")
+                    .and_then(Value::as_str)
+                    .unwrap_or("refused")
+            );
         }
         // An event: nothing waits for one here.
     }

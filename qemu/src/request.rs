@@ -112,7 +112,13 @@ pub struct IoOptions {
 impl Default for IoOptions {
     fn default() -> Self {
         // Four in flight with 50 ms between: about 50 to 80 writes a second under emulation.
-        Self { pool: None, lun: None, depth: 4, pace_ms: 50, blocks: 4096 }
+        Self {
+            pool: None,
+            lun: None,
+            depth: 4,
+            pace_ms: 50,
+            blocks: 4096,
+        }
     }
 }
 

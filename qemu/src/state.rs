@@ -22,12 +22,16 @@ impl StateDir {
             bail!("{name:?} is no name for a lab: 1 to 32 of letters, digits, '-' and '_'");
         }
         let target = orthrus_image::Workspace::here()?.target();
-        Ok(Self { path: target.join("lab").join(name) })
+        Ok(Self {
+            path: target.join("lab").join(name),
+        })
     }
 
     /// A directory that is known already.
     pub fn at(path: &Path) -> Self {
-        Self { path: path.to_owned() }
+        Self {
+            path: path.to_owned(),
+        }
     }
 
     /// Its path.
@@ -42,11 +46,16 @@ impl StateDir {
 
     /// Empties it for a new lab; fails while one runs.
     pub fn prepare(&self) -> anyhow::Result<()> {
-        fs::create_dir_all(&self.path).with_context(|| format!("creating {}", self.path.display()))?;
+        fs::create_dir_all(&self.path)
+            .with_context(|| format!("creating {}", self.path.display()))?;
         drop(self.lock()?);
         for entry in fs::read_dir(&self.path)?.flatten() {
             let path = entry.path();
-            let _ = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            let _ = if path.is_dir() {
+                fs::remove_dir_all(&path)
+            } else {
+                fs::remove_file(&path)
+            };
         }
         Ok(())
     }
@@ -75,6 +84,9 @@ impl StateDir {
 pub fn last_lines(path: &Path, count: usize) -> String {
     let bytes = fs::read(path).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<&str> = text.lines().map(|line| line.trim_end_matches('\r')).collect();
+    let lines: Vec<&str> = text
+        .lines()
+        .map(|line| line.trim_end_matches('\r'))
+        .collect();
     lines[lines.len().saturating_sub(count)..].join("\n")
 }

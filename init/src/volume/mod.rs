@@ -18,6 +18,8 @@ pub mod group;
 pub mod label;
 pub mod refusal;
 pub mod table;
+#[cfg(test)]
+mod tests;
 pub mod text;
 pub mod uuid;
 

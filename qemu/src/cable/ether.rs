@@ -21,7 +21,8 @@ pub fn start(dir: &Path, gates: &Arc<Gates>) -> anyhow::Result<()> {
         let from = dir.join(format!("{head}.ether.lab"));
         let to = dir.join(format!("{}.ether", head.peer()));
         let _ = std::fs::remove_file(&from);
-        let receiver = UnixDatagram::bind(&from).with_context(|| format!("binding {}", from.display()))?;
+        let receiver =
+            UnixDatagram::bind(&from).with_context(|| format!("binding {}", from.display()))?;
         let sender = UnixDatagram::unbound()?;
         sender.set_nonblocking(true)?; // a machine that does not receive loses frames, as a full ring does
         let gates = Arc::clone(gates);
@@ -49,7 +50,8 @@ mod tests {
         let gates = Arc::new(Gates::default());
         start(&dir, &gates).unwrap();
         let b = UnixDatagram::bind(dir.join("b.ether")).unwrap();
-        b.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        b.set_read_timeout(Some(Duration::from_millis(300)))
+            .unwrap();
         let a = UnixDatagram::unbound().unwrap();
         let mut frame = [0; 64];
         a.send_to(b"one", dir.join("a.ether.lab")).unwrap();

@@ -65,7 +65,12 @@ impl FromStr for Cable {
         Self::ALL
             .into_iter()
             .find(|cable| cable.to_string() == word)
-            .ok_or_else(|| format!("{word:?} is no cable: it is one of {}", Self::ALL.map(|c| c.to_string()).join(", ")))
+            .ok_or_else(|| {
+                format!(
+                    "{word:?} is no cable: it is one of {}",
+                    Self::ALL.map(|c| c.to_string()).join(", ")
+                )
+            })
     }
 }
 
@@ -94,24 +99,38 @@ pub struct Cut {
 impl Cut {
     /// Silent, in both directions.
     pub fn silent(cable: Cable) -> Self {
-        Self { cable, mode: Mode::Silent, to: None }
+        Self {
+            cable,
+            mode: Mode::Silent,
+            to: None,
+        }
     }
 
     /// With loss of carrier.
     pub fn carrier(cable: Cable) -> Self {
-        Self { cable, mode: Mode::Carrier, to: None }
+        Self {
+            cable,
+            mode: Mode::Carrier,
+            to: None,
+        }
     }
 
     /// Only towards a head.
     pub fn towards(self, head: Head) -> Self {
-        Self { to: Some(head), ..self }
+        Self {
+            to: Some(head),
+            ..self
+        }
     }
 
     /// Says what is wrong with a cut that no cable can have.
     pub fn check(&self) -> Result<(), String> {
         let heartbeat = matches!(self.cable, Cable::Serial | Cable::Ether);
         if self.to.is_some() && !heartbeat {
-            return Err(format!("{} has one head only: --to is for serial and ether", self.cable));
+            return Err(format!(
+                "{} has one head only: --to is for serial and ether",
+                self.cable
+            ));
         }
         if self.mode == Mode::Carrier && self.cable == Cable::Serial {
             return Err("a three-wire serial line has no carrier: cut it --silent".into());
@@ -174,7 +193,12 @@ mod tests {
         assert!(Cut::carrier(Cable::Ether).check().is_ok());
         assert!(Cut::carrier(Cable::Serial).check().is_err());
         assert!(Cut::carrier(Cable::Ether).towards(Head::B).check().is_err());
-        assert!(Cut::silent(Cable::Data(Head::A)).towards(Head::A).check().is_err());
+        assert!(
+            Cut::silent(Cable::Data(Head::A))
+                .towards(Head::A)
+                .check()
+                .is_err()
+        );
     }
 
     #[test]

@@ -31,12 +31,17 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 impl ShelfPath {
     /// Listens on `listen` and relays to `target`.
     pub fn start(listen: SocketAddr, target: SocketAddr) -> anyhow::Result<Arc<Self>> {
-        let listener = TcpListener::bind(listen).with_context(|| format!("listening on {listen}"))?;
+        let listener =
+            TcpListener::bind(listen).with_context(|| format!("listening on {listen}"))?;
         Ok(Self::serve(listener, target))
     }
 
     fn serve(listener: TcpListener, target: SocketAddr) -> Arc<Self> {
-        let path = Arc::new(Self { target, state: Mutex::default(), changed: Condvar::new() });
+        let path = Arc::new(Self {
+            target,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        });
         let this = Arc::clone(&path);
         thread::spawn(move || {
             for head in listener.incoming().flatten() {
@@ -67,7 +72,10 @@ impl ShelfPath {
     fn pass(&self) -> bool {
         let mut state = self.lock();
         while state.cut == Some(Mode::Silent) {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         state.cut.is_none()
     }
@@ -76,10 +84,19 @@ impl ShelfPath {
         if !self.pass() {
             return;
         }
-        let Ok(shelf) = TcpStream::connect_timeout(&self.target, CONNECT_LIMIT) else { return };
+        let Ok(shelf) = TcpStream::connect_timeout(&self.target, CONNECT_LIMIT) else {
+            return;
+        };
         let _ = (head.set_nodelay(true), shelf.set_nodelay(true));
-        let copies = [head.try_clone(), shelf.try_clone(), head.try_clone(), shelf.try_clone()];
-        let [Ok(head2), Ok(shelf2), Ok(head3), Ok(shelf3)] = copies else { return };
+        let copies = [
+            head.try_clone(),
+            shelf.try_clone(),
+            head.try_clone(),
+            shelf.try_clone(),
+        ];
+        let [Ok(head2), Ok(shelf2), Ok(head3), Ok(shelf3)] = copies else {
+            return;
+        };
         {
             let mut state = self.lock();
             // Those that have ended in the meantime need no closing any more.
@@ -115,7 +132,9 @@ mod tests {
         let head = TcpStream::connect(address).unwrap();
         let (served, _) = shelf.accept().unwrap();
         for stream in [&head, &served] {
-            stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+            stream
+                .set_read_timeout(Some(Duration::from_millis(300)))
+                .unwrap();
         }
         (path, head, served)
     }
@@ -137,6 +156,10 @@ mod tests {
         let (path, mut head, _shelf) = pair();
         path.set_cut(Some(Mode::Carrier));
         assert!(matches!(head.read(&mut [0]), Ok(0) | Err(_)));
-        assert!(head.peer_addr().is_err() || head.write_all(&[0; 4096]).is_err() || head.read(&mut [0]).is_ok_and(|n| n == 0));
+        assert!(
+            head.peer_addr().is_err()
+                || head.write_all(&[0; 4096]).is_err()
+                || head.read(&mut [0]).is_ok_and(|n| n == 0)
+        );
     }
 }

@@ -27,7 +27,10 @@ pub fn start(dir: &Path, gates: &Arc<Gates>) {
     let ends: [End; 2] = Default::default();
     for head in Head::BOTH {
         let path = dir.join(format!("{head}.serial"));
-        let (mine, others) = (Arc::clone(&ends[head.index()]), Arc::clone(&ends[head.peer().index()]));
+        let (mine, others) = (
+            Arc::clone(&ends[head.index()]),
+            Arc::clone(&ends[head.peer().index()]),
+        );
         let gates = Arc::clone(gates);
         thread::spawn(move || relay(&path, &mine, &others, &gates, head.peer()));
     }
@@ -46,8 +49,16 @@ fn relay(path: &PathBuf, mine: &End, others: &End, gates: &Gates, towards: Head)
                 if gates.is_cut(towards) {
                     continue;
                 }
-                if let Some(other) = others.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
-                    let _ = send(other, &buffer[..count], SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+                if let Some(other) = others
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .as_ref()
+                {
+                    let _ = send(
+                        other,
+                        &buffer[..count],
+                        SendFlags::DONTWAIT | SendFlags::NOSIGNAL,
+                    );
                 }
             }
             *mine.lock().unwrap_or_else(PoisonError::into_inner) = None;
@@ -66,7 +77,8 @@ mod tests {
     fn a_cut_direction_loses_bytes_and_the_other_does_not() {
         let dir = std::env::temp_dir().join(format!("orthrus-serial-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
-        let [a, b] = Head::BOTH.map(|head| UnixListener::bind(dir.join(format!("{head}.serial"))).unwrap());
+        let [a, b] =
+            Head::BOTH.map(|head| UnixListener::bind(dir.join(format!("{head}.serial"))).unwrap());
         let gates = Arc::new(Gates::default());
         start(&dir, &gates);
         let (mut a, mut b) = (a.accept().unwrap().0, b.accept().unwrap().0);

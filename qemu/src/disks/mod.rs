@@ -15,7 +15,11 @@ pub const DISK_BYTES: u64 = 1 << 30;
 pub const DISK_COUNT: usize = 4;
 
 /// The images that a lab runs on: given in place, or copied into its state directory.
-pub fn provide(wanted: &Disks, made: &[PathBuf], dir: &std::path::Path) -> anyhow::Result<Vec<PathBuf>> {
+pub fn provide(
+    wanted: &Disks,
+    made: &[PathBuf],
+    dir: &std::path::Path,
+) -> anyhow::Result<Vec<PathBuf>> {
     let originals = match wanted {
         Disks::None => return Ok(Vec::new()),
         Disks::InPlace(files) => {

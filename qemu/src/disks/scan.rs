@@ -30,7 +30,11 @@ pub fn tags(images: &[PathBuf], run: u64) -> anyhow::Result<HashMap<u64, Tag>> {
             while at < end {
                 let count = CHUNK_BYTES.min(end - at) as usize;
                 file.read_exact_at(&mut buffer[..count], at)?;
-                for tag in buffer[..count].chunks(BLOCK_BYTES).filter_map(Tag::read).filter(|tag| tag.run == run) {
+                for tag in buffer[..count]
+                    .chunks(BLOCK_BYTES)
+                    .filter_map(Tag::read)
+                    .filter(|tag| tag.run == run)
+                {
                     let newest = found.entry(tag.block).or_insert(tag);
                     if tag.seq > newest.seq {
                         *newest = tag;
@@ -49,7 +53,9 @@ pub fn compare(run: u64, acknowledged: &BTreeMap<u64, u64>, found: &HashMap<u64,
     for (&block, &seq) in acknowledged {
         match judge(found.get(&block).copied(), run, block, seq) {
             Ok(()) => verified.blocks += 1,
-            Err(what) => verified.lost.push(format!("block {block} {seq}: the raw disks: {what}")),
+            Err(what) => verified
+                .lost
+                .push(format!("block {block} {seq}: the raw disks: {what}")),
         }
     }
     verified
@@ -73,7 +79,9 @@ pub fn digest(images: &[PathBuf]) -> anyhow::Result<u64> {
                     bytes[..word.len()].copy_from_slice(word);
                     let word = u64::from_le_bytes(bytes);
                     if word != 0 {
-                        sum = (sum ^ word ^ (at + index as u64 * 8)).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(7);
+                        sum = (sum ^ word ^ (at + index as u64 * 8))
+                            .wrapping_mul(0x0000_0100_0000_01b3)
+                            .rotate_left(7);
                     }
                 }
                 at += count as u64;
@@ -95,7 +103,12 @@ mod tests {
         file.set_len(8 << 20).unwrap();
         let mut block = vec![0; BLOCK_BYTES];
         for (seq, number, at) in [(3, 0, 1 << 20), (9, 1, (1 << 20) + 4096), (4, 0, 4 << 20)] {
-            Tag { run: 6, block: number, seq }.fill(&mut block);
+            Tag {
+                run: 6,
+                block: number,
+                seq,
+            }
+            .fill(&mut block);
             file.write_all_at(&block, at).unwrap();
         }
         let images = [path.clone()];

@@ -17,7 +17,7 @@ pub fn data(file: &File) -> anyhow::Result<Vec<(u64, u64)>> {
     while at < length {
         let start = match seek(file, SeekFrom::Data(at)) {
             Ok(start) => start,
-            Err(Errno::NXIO) => break, // only a hole is left
+            Err(Errno::NXIO) => break,              // only a hole is left
             Err(_) => return Ok(vec![(0, length)]), // a file system that does not know holes
         };
         let end = seek(file, SeekFrom::Hole(start))?;
@@ -38,7 +38,9 @@ pub fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
         while at < end {
             let count = CHUNK_BYTES.min((end - at) as usize);
             source.read_exact_at(&mut buffer[..count], at)?;
-            target.write_all_at(&buffer[..count], at).with_context(|| format!("writing {}", to.display()))?;
+            target
+                .write_all_at(&buffer[..count], at)
+                .with_context(|| format!("writing {}", to.display()))?;
             at += count as u64;
         }
     }
@@ -53,7 +55,10 @@ mod tests {
     #[test]
     fn a_copy_is_equal_and_as_sparse() {
         let dir = std::env::temp_dir();
-        let (from, to) = (dir.join(format!("sparse-{}", std::process::id())), dir.join(format!("copy-{}", std::process::id())));
+        let (from, to) = (
+            dir.join(format!("sparse-{}", std::process::id())),
+            dir.join(format!("copy-{}", std::process::id())),
+        );
         let file = File::create(&from).unwrap();
         file.set_len(64 << 20).unwrap();
         file.write_all_at(b"begin", 0).unwrap();

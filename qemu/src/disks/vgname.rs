@@ -9,15 +9,17 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 const SECTOR: usize = 512;
-/// First word that is no volume group but the text of an orphan's or an old format.
-const NAME_MAX_BYTES: usize = 128;
+/// More than the longest name that lvm2 allows (127), and the brace behind it.
+const NAME_MAX_BYTES: usize = 160;
 
 /// The volume group on an image; `None` if there is none.
 pub fn read(image: &Path) -> Option<String> {
     let file = File::open(image).ok()?;
     let mut head = vec![0; 4 * SECTOR];
     file.read_exact_at(&mut head, 0).ok()?;
-    let label = head.chunks_exact(SECTOR).find(|sector| sector.starts_with(b"LABELONE"))?;
+    let label = head
+        .chunks_exact(SECTOR)
+        .find(|sector| sector.starts_with(b"LABELONE"))?;
     let header = number(label, 20, 4)? as usize;
     // After uuid (32) and size (8): data areas, a zero pair, metadata areas, a zero pair.
     let areas: Vec<(u64, u64)> = (header + 40..SECTOR - 16)

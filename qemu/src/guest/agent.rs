@@ -47,11 +47,19 @@ fn answer(runner: &Runner, sink: &super::exec::Sink, frame: Frame) {
 
 fn port() -> anyhow::Result<File> {
     for _ in 0..100 {
-        for entry in fs::read_dir("/sys/class/virtio-ports").into_iter().flatten().flatten() {
+        for entry in fs::read_dir("/sys/class/virtio-ports")
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
             let name = fs::read_to_string(entry.path().join("name")).unwrap_or_default();
             if name.trim() == PORT {
                 let path = format!("/dev/{}", entry.file_name().to_string_lossy());
-                return OpenOptions::new().read(true).write(true).open(&path).context(path);
+                return OpenOptions::new()
+                    .read(true)
+                    .write(true)
+                    .open(&path)
+                    .context(path);
             }
         }
         thread::sleep(Duration::from_millis(50));
@@ -61,7 +69,9 @@ fn port() -> anyhow::Result<File> {
 
 /// Brings up loopback and the first other interface with the address on the kernel's command line.
 fn network() {
-    let Some(address) = super::boot::option("lab.address") else { return };
+    let Some(address) = super::boot::option("lab.address") else {
+        return;
+    };
     let interface = fs::read_dir("/sys/class/net")
         .into_iter()
         .flatten()

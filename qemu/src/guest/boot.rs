@@ -16,14 +16,28 @@ use super::modules::Modules;
 
 /// Loaded in every guest.
 const MODULES: &[&str] = &[
-    "crc32c_generic", "virtio_pci", "virtio_blk", "virtio_net", "virtio_console", "virtio_rng",
-    "squashfs", "erofs", "ext4", "loop", "overlay", "af_packet",
+    "crc32c_generic",
+    "virtio_pci",
+    "virtio_blk",
+    "virtio_net",
+    "virtio_console",
+    "virtio_rng",
+    "squashfs",
+    "erofs",
+    "ext4",
+    "loop",
+    "overlay",
+    "af_packet",
 ];
 /// Loaded in the client: the initiator, and what its users may mount.
-const CLIENT_MODULES: &[&str] =
-    &["sd_mod", "sg", "iscsi_tcp", "dm_mod", "nfsv4", "nfs", "xfs"];
+const CLIENT_MODULES: &[&str] = &["sd_mod", "sg", "iscsi_tcp", "dm_mod", "nfsv4", "nfs", "xfs"];
 /// Loaded in the LIO shelf.
-const SHELF_MODULES: &[&str] = &["configfs", "target_core_mod", "target_core_iblock", "iscsi_target_mod"];
+const SHELF_MODULES: &[&str] = &[
+    "configfs",
+    "target_core_mod",
+    "target_core_iblock",
+    "iscsi_target_mod",
+];
 /// Loaded in the disk maker.
 const MAKER_MODULES: &[&str] = &["dm_mod", "sd_mod", "virtio_scsi"];
 
@@ -52,7 +66,10 @@ fn prepare() -> anyhow::Result<()> {
         "maker" => MAKER_MODULES,
         _ => CLIENT_MODULES,
     };
-    MODULES.iter().chain(more).for_each(|name| modules.load(name));
+    MODULES
+        .iter()
+        .chain(more)
+        .for_each(|name| modules.load(name));
     let root = root_device()?;
     enter(&root)?;
     println!("guest: {role} ready");
@@ -107,7 +124,8 @@ fn enter(device: &str) -> anyhow::Result<()> {
     fs::create_dir_all("/memory/upper")?;
     fs::create_dir_all("/memory/work")?;
     let layers = c"lowerdir=/image,upperdir=/memory/upper,workdir=/memory/work";
-    mount("overlay", "/root", "overlay", MountFlags::empty(), layers).context("mounting the overlay")?;
+    mount("overlay", "/root", "overlay", MountFlags::empty(), layers)
+        .context("mounting the overlay")?;
     for dir in ["/proc", "/sys", "/dev"] {
         let target = format!("/root{dir}");
         fs::create_dir_all(&target)?;
@@ -117,12 +135,17 @@ fn enter(device: &str) -> anyhow::Result<()> {
         fs::create_dir_all(dir)?;
         mount(text, dir, "tmpfs", MountFlags::empty(), None)?;
     }
-    fs::copy("/init", format!("/root{}", super::SELF)).context("copying the agent into the root")?;
+    fs::copy("/init", format!("/root{}", super::SELF))
+        .context("copying the agent into the root")?;
     rustix::process::chdir("/root")?;
     mount_move(".", "/")?;
     rustix::process::chroot(".")?;
     rustix::process::chdir("/")?;
-    for (kind, target) in [("devpts", "/dev/pts"), ("tmpfs", "/dev/shm"), ("configfs", "/sys/kernel/config")] {
+    for (kind, target) in [
+        ("devpts", "/dev/pts"),
+        ("tmpfs", "/dev/shm"),
+        ("configfs", "/sys/kernel/config"),
+    ] {
         let _ = fs::create_dir_all(target);
         // configfs only where its module is loaded.
         let _ = mount(kind, target, kind, MountFlags::empty(), None);
@@ -135,7 +158,10 @@ fn supervise() -> anyhow::Result<()> {
     let agent = Command::new(super::SELF)
         .arg("agent")
         .env_clear()
-        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        .env(
+            "PATH",
+            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        )
         .env("HOME", "/root")
         .env("LC_ALL", "C.UTF-8")
         .process_group(0)
@@ -156,6 +182,9 @@ fn supervise() -> anyhow::Result<()> {
 /// A word `NAME=VALUE` of the kernel's command line.
 pub fn option(name: &str) -> Option<String> {
     let line = fs::read_to_string("/proc/cmdline").ok()?;
-    line.split_whitespace()
-        .find_map(|word| word.strip_prefix(name)?.strip_prefix('=').map(str::to_owned))
+    line.split_whitespace().find_map(|word| {
+        word.strip_prefix(name)?
+            .strip_prefix('=')
+            .map(str::to_owned)
+    })
 }

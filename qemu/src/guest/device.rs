@@ -35,7 +35,9 @@ pub fn luns(iqn: &str) -> Vec<u64> {
 }
 
 fn children(dir: &Path, prefix: &str) -> Vec<String> {
-    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+    let Ok(entries) = fs::read_dir(dir) else {
+        return Vec::new();
+    };
     let mut found: Vec<String> = entries
         .flatten()
         .filter(|e| e.file_name().to_string_lossy().starts_with(prefix))

@@ -33,19 +33,29 @@ const DRAIN: Duration = Duration::from_millis(500);
 impl Runner {
     /// A runner that answers into `sink`.
     pub fn new(sink: Sink) -> Self {
-        Self { sink, running: Arc::default() }
+        Self {
+            sink,
+            running: Arc::default(),
+        }
     }
 
     /// Starts a command on a channel.
     pub fn start(&self, channel_id: u32, mut command: Command) {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0);
         match command.spawn() {
             Ok(child) => self.attend(channel_id, child),
             Err(e) => {
                 let text = format!("{}: {e}\n", command.get_program().to_string_lossy());
                 send(&self.sink, Frame::new(channel_id, Kind::Stderr, text));
                 // 127 is what a shell says when there is no such command.
-                send(&self.sink, Frame::new(channel_id, Kind::Exit, 127i32.to_le_bytes()));
+                send(
+                    &self.sink,
+                    Frame::new(channel_id, Kind::Exit, 127i32.to_le_bytes()),
+                );
             }
         }
     }
@@ -53,7 +63,9 @@ impl Runner {
     /// Passes a frame on to its command.
     pub fn deliver(&self, frame: Frame) {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(entry) = running.get_mut(&frame.channel) else { return };
+        let Some(entry) = running.get_mut(&frame.channel) else {
+            return;
+        };
         match frame.kind {
             Kind::Stdin => {
                 if let Some(stdin) = &entry.stdin {
@@ -62,7 +74,8 @@ impl Runner {
             }
             Kind::StdinEnd => entry.stdin = None,
             Kind::Kill => {
-                let _ = rustix::process::kill_process_group(entry.pid, rustix::process::Signal::KILL);
+                let _ =
+                    rustix::process::kill_process_group(entry.pid, rustix::process::Signal::KILL);
             }
             _ => {}
         }
@@ -84,8 +97,14 @@ impl Runner {
             .unwrap_or_else(PoisonError::into_inner)
             .insert(channel_id, Running { stdin, pid });
         let pumps = [
-            child.stdout.take().map(|from| pump(from, channel_id, Kind::Stdout, Arc::clone(&self.sink))),
-            child.stderr.take().map(|from| pump(from, channel_id, Kind::Stderr, Arc::clone(&self.sink))),
+            child
+                .stdout
+                .take()
+                .map(|from| pump(from, channel_id, Kind::Stdout, Arc::clone(&self.sink))),
+            child
+                .stderr
+                .take()
+                .map(|from| pump(from, channel_id, Kind::Stderr, Arc::clone(&self.sink))),
         ];
         let (sink, running) = (Arc::clone(&self.sink), Arc::clone(&self.running));
         thread::spawn(move || {
@@ -94,8 +113,14 @@ impl Runner {
             while pumps.iter().flatten().any(|pump| !pump.is_finished()) && Instant::now() < until {
                 thread::sleep(Duration::from_millis(2));
             }
-            running.lock().unwrap_or_else(PoisonError::into_inner).remove(&channel_id);
-            send(&sink, Frame::new(channel_id, Kind::Exit, status.to_le_bytes()));
+            running
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(&channel_id);
+            send(
+                &sink,
+                Frame::new(channel_id, Kind::Exit, status.to_le_bytes()),
+            );
         });
     }
 }
@@ -113,7 +138,12 @@ fn feed(mut stdin: ChildStdin) -> Sender<Vec<u8>> {
     sender
 }
 
-fn pump(mut from: impl Read + Send + 'static, id: u32, kind: Kind, sink: Sink) -> thread::JoinHandle<()> {
+fn pump(
+    mut from: impl Read + Send + 'static,
+    id: u32,
+    kind: Kind,
+    sink: Sink,
+) -> thread::JoinHandle<()> {
     thread::spawn(move || {
         let mut buffer = vec![0; 16384];
         while let Ok(count) = from.read(&mut buffer) {
@@ -133,7 +163,9 @@ pub fn send(sink: &Sink, frame: Frame) {
 
 /// Exit status as a shell gives it: 128 and the signal for a command that was killed.
 pub fn status_code(status: ExitStatus) -> i32 {
-    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
+    status
+        .code()
+        .unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
 }
 
 #[cfg(test)]

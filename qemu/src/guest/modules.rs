@@ -36,10 +36,18 @@ impl Modules {
         for (file, rest) in text.lines().filter_map(|line| line.split_once(':')) {
             let name = module_name(file);
             // modules.dep lists the whole chain, the innermost last.
-            needs.insert(name.clone(), rest.split_whitespace().rev().map(module_name).collect());
+            needs.insert(
+                name.clone(),
+                rest.split_whitespace().rev().map(module_name).collect(),
+            );
             files.insert(name, file.to_owned());
         }
-        Self { root, files, needs, loaded: HashSet::new() }
+        Self {
+            root,
+            files,
+            needs,
+            loaded: HashSet::new(),
+        }
     }
 
     /// Loads a module and what it needs. A module that the image lacks is assumed to be built in.
@@ -52,18 +60,22 @@ impl Modules {
     }
 
     fn insert(&mut self, name: &str) {
-        let Some(file) = self.files.get(name) else { return };
+        let Some(file) = self.files.get(name) else {
+            return;
+        };
         if !self.loaded.insert(name.to_owned()) {
             return;
         }
         let path = self.root.join(file);
         let flags = if file.ends_with(".ko") { 0 } else { COMPRESSED };
-        let outcome = File::open(&path).map_err(|e| e.to_string()).and_then(|file| {
-            match rustix::system::finit_module(&file, &CString::default(), flags) {
-                Ok(()) | Err(Errno::EXIST) => Ok(()),
-                Err(e) => Err(e.to_string()),
-            }
-        });
+        let outcome = File::open(&path)
+            .map_err(|e| e.to_string())
+            .and_then(|file| {
+                match rustix::system::finit_module(&file, &CString::default(), flags) {
+                    Ok(()) | Err(Errno::EXIST) => Ok(()),
+                    Err(e) => Err(e.to_string()),
+                }
+            });
         if let Err(e) = outcome {
             eprintln!("guest: module {name}: {e}");
         }
@@ -81,7 +93,8 @@ mod tests {
 
     #[test]
     fn dependencies_come_innermost_first() {
-        let text = "kernel/net/a-b.ko.xz: kernel/net/c.ko.xz kernel/lib/d.ko.xz\nkernel/lib/d.ko.xz:\n";
+        let text =
+            "kernel/net/a-b.ko.xz: kernel/net/c.ko.xz kernel/lib/d.ko.xz\nkernel/lib/d.ko.xz:\n";
         let modules = Modules::parse(PathBuf::new(), text);
         assert_eq!(modules.needs["a_b"], ["d", "c"]);
         assert!(modules.needs["d"].is_empty());

@@ -27,7 +27,9 @@ impl Tag {
         block[24..32].copy_from_slice(&self.block.to_le_bytes());
         block[32..40].copy_from_slice(&self.seq.to_le_bytes());
         // Filler that differs from write to write: a mix of two writes must not pass the checksum.
-        let mut state = self.run ^ self.block.rotate_left(32) ^ self.seq.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut state =
+            self.run ^ self.block.rotate_left(32) ^ self.seq.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+                | 1;
         for word in block[40..CHECKSUM_AT].chunks_exact_mut(8) {
             state ^= state << 13;
             state ^= state >> 7;
@@ -44,7 +46,11 @@ impl Tag {
         if block[..16] != MAGIC || word(block, CHECKSUM_AT) != checksum(&block[..CHECKSUM_AT]) {
             return None;
         }
-        Some(Self { run: word(block, 16), block: word(block, 24), seq: word(block, 32) })
+        Some(Self {
+            run: word(block, 16),
+            block: word(block, 24),
+            seq: word(block, 32),
+        })
     }
 }
 
@@ -56,9 +62,13 @@ fn word(block: &[u8], at: usize) -> u64 {
 
 /// FNV-1a over words: this guards against tearing and misplacement, not against an adversary.
 fn checksum(bytes: &[u8]) -> u64 {
-    bytes.chunks_exact(8).fold(0xcbf2_9ce4_8422_2325, |sum, chunk| {
-        (sum ^ word(chunk, 0)).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(5)
-    })
+    bytes
+        .chunks_exact(8)
+        .fold(0xcbf2_9ce4_8422_2325, |sum, chunk| {
+            (sum ^ word(chunk, 0))
+                .wrapping_mul(0x0000_0100_0000_01b3)
+                .rotate_left(5)
+        })
 }
 
 /// A block-aligned window into a buffer: direct I/O wants its memory aligned, and `Vec` alone does
@@ -93,7 +103,11 @@ impl Aligned {
 mod tests {
     use super::*;
 
-    const TAG: Tag = Tag { run: 77, block: 1234, seq: 9 };
+    const TAG: Tag = Tag {
+        run: 77,
+        block: 1234,
+        seq: 9,
+    };
 
     #[test]
     fn a_block_says_what_it_was_told() {

@@ -32,7 +32,9 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<()> {
     let (mut verified, mut lost) = (0u64, 0u64);
     for line in std::io::stdin().lock().lines() {
         let line = line?;
-        let Some((block, seq)) = line.split_once(' ') else { continue };
+        let Some((block, seq)) = line.split_once(' ') else {
+            continue;
+        };
         let (block, seq): (u64, u64) = (block.parse()?, seq.trim().parse()?);
         let found = match file.read_exact_at(buffer.bytes_mut(), block * BLOCK_BYTES as u64) {
             Ok(()) => judge(Tag::read(buffer.bytes()), args.run, block, seq),
@@ -67,7 +69,13 @@ mod tests {
 
     #[test]
     fn an_older_write_is_a_loss_and_a_newer_one_is_not() {
-        let tag = |seq| Some(Tag { run: 1, block: 2, seq });
+        let tag = |seq| {
+            Some(Tag {
+                run: 1,
+                block: 2,
+                seq,
+            })
+        };
         assert!(judge(tag(5), 1, 2, 5).is_ok());
         assert!(judge(tag(6), 1, 2, 5).is_ok());
         assert!(judge(tag(4), 1, 2, 5).is_err());

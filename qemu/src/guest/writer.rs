@@ -96,9 +96,16 @@ impl Shared {
             }
             let block = block_of(round, lane, depth, self.args.blocks);
             let seq = self.seq.fetch_add(1, Ordering::Relaxed) + 1;
-            Tag { run: self.args.run, block, seq }.fill(buffer.bytes_mut());
+            Tag {
+                run: self.args.run,
+                block,
+                seq,
+            }
+            .fill(buffer.bytes_mut());
             let began_us = self.began.elapsed().as_micros();
-            let outcome = self.file.write_all_at(buffer.bytes(), block * BLOCK_BYTES as u64);
+            let outcome = self
+                .file
+                .write_all_at(buffer.bytes(), block * BLOCK_BYTES as u64);
             let ended_us = self.began.elapsed().as_micros();
             let line = match &outcome {
                 Ok(()) => format!("ack {seq} {block} {began_us} {ended_us}\n"),

@@ -34,7 +34,9 @@ pub fn script(disks: usize) -> String {
         ));
         for head in Head::BOTH {
             let acl = format!("$tpg/acls/{}/lun_{lun}", initiator(head));
-            script.push_str(&format!("mkdir -p {acl}\nln -s $PWD/$tpg/lun/lun_{lun} {acl}/lun\n"));
+            script.push_str(&format!(
+                "mkdir -p {acl}\nln -s $PWD/$tpg/lun/lun_{lun} {acl}/lun\n"
+            ));
         }
     }
     script.push_str("echo 1 > $tpg/enable\n");

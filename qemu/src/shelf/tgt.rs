@@ -23,7 +23,10 @@ pub struct Tgt {
 impl Tgt {
     /// Starts it and gives it the disks as LUNs 1, 2, ...
     pub fn start(tools: &Tools, dir: &Path, disks: &[PathBuf]) -> anyhow::Result<Self> {
-        let log = OpenOptions::new().create(true).append(true).open(dir.join("tgtd.log"))?;
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(dir.join("tgtd.log"))?;
         let child = tools
             .command("tgtd")?
             .args(["-f", "--iscsi", "portal=127.0.0.1:3260"])
@@ -44,12 +47,25 @@ impl Tgt {
         for (index, disk) in disks.iter().enumerate() {
             let (lun, disk) = ((index + 1).to_string(), disk.to_string_lossy());
             let unit = ["--mode", "logicalunit", "--tid", "1", "--lun", &lun];
-            admin(tools, &[&["--op", "new"], &unit[..], &["-b", &disk]].concat())?;
+            admin(
+                tools,
+                &[&["--op", "new"], &unit[..], &["-b", &disk]].concat(),
+            )?;
             // Names that stay the same over a restart: they are what tells the disks apart.
-            let names = format!("vendor_id=LAB,product_id=shelf-disk,scsi_sn=lab-disk-{index},scsi_id=lab-disk-{index}");
-            admin(tools, &[&["--op", "update"], &unit[..], &["--params", &names]].concat())?;
+            let names = format!(
+                "vendor_id=LAB,product_id=shelf-disk,scsi_sn=lab-disk-{index},scsi_id=lab-disk-{index}"
+            );
+            admin(
+                tools,
+                &[&["--op", "update"], &unit[..], &["--params", &names]].concat(),
+            )?;
         }
-        admin(tools, &["--op", "bind", "--mode", "target", "--tid", "1", "-I", "ALL"])?;
+        admin(
+            tools,
+            &[
+                "--op", "bind", "--mode", "target", "--tid", "1", "-I", "ALL",
+            ],
+        )?;
         Ok(tgt)
     }
 
@@ -68,9 +84,17 @@ impl Drop for Tgt {
 }
 
 fn admin(tools: &Tools, arguments: &[&str]) -> anyhow::Result<()> {
-    let output = tools.command("tgtadm")?.args(["--lld", "iscsi"]).args(arguments).output()?;
+    let output = tools
+        .command("tgtadm")?
+        .args(["--lld", "iscsi"])
+        .args(arguments)
+        .output()?;
     if !output.status.success() {
-        bail!("tgtadm {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+        bail!(
+            "tgtadm {}: {}",
+            arguments.join(" "),
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
     }
     Ok(())
 }

@@ -29,11 +29,11 @@ use crate::console::Console;
 use crate::control::ControlPort;
 use crate::io::Run;
 use crate::names::{Head, Machine, ShelfKind};
+use crate::namespace;
 use crate::shelf::{self, tgt::Tgt};
 use crate::spec::Spec;
 use crate::state::StateDir;
 use crate::vm::{Vm, wiring};
-use crate::namespace;
 
 /// First argument of a program that is to be a supervisor; see [`enter_if_asked`].
 const WORD: &str = "__lab-supervisor";
@@ -93,7 +93,8 @@ fn run(dir: &Path) -> anyhow::Result<()> {
     std::env::set_current_dir(dir)?;
     let state = StateDir::at(dir);
     let _lock: File = state.lock()?;
-    let spec: Spec = serde_json::from_slice(&std::fs::read(state.file("spec.json"))?).context("spec.json")?;
+    let spec: Spec =
+        serde_json::from_slice(&std::fs::read(state.file("spec.json"))?).context("spec.json")?;
     let tools = Tools::ensure(&Workspace::here()?)?;
     let supervisor = Arc::new(Supervisor::build(spec, tools)?);
     supervisor.watch_parent();
@@ -118,7 +119,10 @@ impl Supervisor {
         let mut paths = Vec::new();
         if spec.shelf != ShelfKind::Plain {
             for head in Head::BOTH {
-                paths.push(ShelfPath::start(shelf::portal_of(head), shelf::target_address(spec.shelf))?);
+                paths.push(ShelfPath::start(
+                    shelf::portal_of(head),
+                    shelf::target_address(spec.shelf),
+                )?);
             }
         }
         let vm = |machine, arguments| Mutex::new(Vm::new(machine, &dir, &tools, arguments));
@@ -129,7 +133,8 @@ impl Supervisor {
                 vm(Machine::Client, wiring::client(&spec)),
                 vm(Machine::Shelf, wiring::lio_shelf(&spec)),
             ],
-            controls: Head::BOTH.map(|head| Mutex::new(ControlPort::new(format!("{head}.control").into()))),
+            controls: Head::BOTH
+                .map(|head| Mutex::new(ControlPort::new(format!("{head}.control").into()))),
             consoles: [Machine::A, Machine::B, Machine::Client, Machine::Shelf]
                 .map(|machine| Console::start(format!("{machine}.console").into())),
             client: AgentLink::start("client.agent".into()),

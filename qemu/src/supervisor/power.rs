@@ -42,14 +42,20 @@ impl Supervisor {
                 *tgt = Some(Tgt::start(&self.tools, &self.spec.dir, &self.spec.disks)?);
                 Ok(())
             }
-            (ShelfKind::Tgt, false) => {
-                lock(&self.tgt).take().map(drop).context("the shelf is off already")
-            }
+            (ShelfKind::Tgt, false) => lock(&self.tgt)
+                .take()
+                .map(drop)
+                .context("the shelf is off already"),
             (ShelfKind::Lio, true) => {
                 self.vm(Machine::Shelf).start()?;
-                self.shelf.wait_up(GUEST_BOOT_LIMIT).context("the LIO shelf")?;
+                self.shelf
+                    .wait_up(GUEST_BOOT_LIMIT)
+                    .context("the LIO shelf")?;
                 let script = lio::script(self.spec.disks.len());
-                self.shelf.script(&script, GUEST_BOOT_LIMIT).context("setting up the LIO shelf").map(drop)
+                self.shelf
+                    .script(&script, GUEST_BOOT_LIMIT)
+                    .context("setting up the LIO shelf")
+                    .map(drop)
             }
             (ShelfKind::Lio, false) => self.crash(Machine::Shelf),
         }
@@ -108,7 +114,9 @@ impl Supervisor {
     }
 
     pub(super) fn hang(&self, head: Head) -> anyhow::Result<()> {
-        let answer = self.control(head).ask("rehearse hang --yes", Duration::from_secs(5))?;
+        let answer = self
+            .control(head)
+            .ask("rehearse hang --yes", Duration::from_secs(5))?;
         if answer.code != 0 {
             bail!("head {head} refused: {}", answer.text.trim());
         }

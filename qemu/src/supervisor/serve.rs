@@ -24,7 +24,9 @@ type Outcome = anyhow::Result<Option<Value>>;
 impl Supervisor {
     /// Serves a connection to its end.
     pub(super) fn serve(self: Arc<Self>, mut stream: UnixStream) {
-        let Ok(Some(frame)) = Frame::read(&mut stream) else { return };
+        let Ok(Some(frame)) = Frame::read(&mut stream) else {
+            return;
+        };
         let outcome = serde_json::from_slice::<Request>(&frame.payload)
             .context("a request of another version of the lab")
             .and_then(|request| self.perform(request, &stream));
@@ -39,9 +41,14 @@ impl Supervisor {
     fn perform(&self, request: Request, stream: &UnixStream) -> Outcome {
         match request {
             Request::Status => reply(self.status()),
-            Request::Tell { head, command, limit_ms } => {
-                reply(self.control(head).ask(&command, Duration::from_millis(limit_ms))?)
-            }
+            Request::Tell {
+                head,
+                command,
+                limit_ms,
+            } => reply(
+                self.control(head)
+                    .ask(&command, Duration::from_millis(limit_ms))?,
+            ),
             Request::Crash(machine) => done(self.crash(machine)),
             Request::Boot(machine) => done(self.boot(machine)),
             Request::Reset(machine) => done(self.reset(machine)),
@@ -87,7 +94,11 @@ impl Supervisor {
         let mut output = stream.try_clone()?;
         while let Some(frame) = command.next() {
             let last = matches!(frame.kind, Kind::Exit | Kind::Failure);
-            if Frame::new(0, frame.kind, frame.payload).write(&mut output).is_err() || last {
+            if Frame::new(0, frame.kind, frame.payload)
+                .write(&mut output)
+                .is_err()
+                || last
+            {
                 return Ok(None);
             }
         }
@@ -100,7 +111,10 @@ impl Supervisor {
         let mut output = stream.try_clone()?;
         thread::spawn(move || {
             for bytes in said {
-                if Frame::new(0, Kind::Stdout, bytes).write(&mut output).is_err() {
+                if Frame::new(0, Kind::Stdout, bytes)
+                    .write(&mut output)
+                    .is_err()
+                {
                     return;
                 }
             }

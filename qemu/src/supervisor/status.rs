@@ -21,7 +21,10 @@ impl Supervisor {
     pub(super) fn status(&self) -> LabStatus {
         let heads: Vec<HeadStatus> = thread::scope(|scope| {
             let asked = Head::BOTH.map(|head| scope.spawn(move || self.head_status(head)));
-            asked.into_iter().filter_map(|thread| thread.join().ok()).collect()
+            asked
+                .into_iter()
+                .filter_map(|thread| thread.join().ok())
+                .collect()
         });
         let client = &self.spec.dir;
         let mut client_vm = self.vm(Machine::Client);
@@ -43,7 +46,9 @@ impl Supervisor {
             heads,
             client,
             cuts: lock(&self.cuts).iter().map(ToString::to_string).collect(),
-            io: lock(&self.io).as_ref().map(|writer| lock(&writer.run).report()),
+            io: lock(&self.io)
+                .as_ref()
+                .map(|writer| lock(&writer.run).report()),
             stalls: self.clock.stalls(),
         }
     }
@@ -60,7 +65,14 @@ impl Supervisor {
             Ok(report) => (Some(report), None),
             Err(why) => (None, Some(why)),
         };
-        HeadStatus { head, power, pid, console_log: self.spec.dir.join(format!("{head}.console.log")), report, silence }
+        HeadStatus {
+            head,
+            power,
+            pid,
+            console_log: self.spec.dir.join(format!("{head}.console.log")),
+            report,
+            silence,
+        }
     }
 
     fn ask_status(&self, head: Head) -> anyhow::Result<Value> {
@@ -70,18 +82,27 @@ impl Supervisor {
 
     fn shelf_status(&self) -> ShelfStatus {
         let pid = match self.spec.shelf {
-            ShelfKind::Tgt => lock(&self.tgt).as_ref().and_then(|tgt| namespace::outer_pid(tgt.id())),
+            ShelfKind::Tgt => lock(&self.tgt)
+                .as_ref()
+                .and_then(|tgt| namespace::outer_pid(tgt.id())),
             ShelfKind::Lio => self.vm(Machine::Shelf).pid(),
             ShelfKind::Plain => None,
         };
-        ShelfStatus { kind: self.spec.shelf, on: self.shelf_on(), pid, disks: self.spec.disks.clone() }
+        ShelfStatus {
+            kind: self.spec.shelf,
+            on: self.shelf_on(),
+            pid,
+            disks: self.spec.disks.clone(),
+        }
     }
 
     fn pool_status(&self, heads: &[HeadStatus]) -> Vec<PoolStatus> {
         let serving = |pool: &str| {
             heads.iter().find_map(|head| {
                 let views = headview::pools(head.report.as_ref()?);
-                let view = views.into_iter().find(|view| view.name == pool && view.state == "serving")?;
+                let view = views
+                    .into_iter()
+                    .find(|view| view.name == pool && view.state == "serving")?;
                 Some((head.head, view.epoch))
             })
         };

@@ -20,7 +20,9 @@ impl Supervisor {
             (Cable::Ether, Mode::Silent) => self.ether.set_cut(cut.to, true),
             (Cable::Ether, Mode::Carrier) => self.set_heartbeat_carrier(false)?,
             (Cable::Shelf(head), mode) => self.set_path(head, Some(mode))?,
-            (Cable::Data(head), Mode::Silent) => namespace::set_data_port(&self.tools, head, false)?,
+            (Cable::Data(head), Mode::Silent) => {
+                namespace::set_data_port(&self.tools, head, false)?
+            }
             (Cable::Data(head), Mode::Carrier) => self.set_link(head, wiring::DATA, false)?,
         }
         let mut cuts = lock(&self.cuts);
@@ -31,7 +33,11 @@ impl Supervisor {
     }
 
     pub(super) fn join(&self, cable: Cable, to: Option<Head>) -> anyhow::Result<()> {
-        let cuts: Vec<Cut> = lock(&self.cuts).iter().copied().filter(|cut| cut.cable == cable).collect();
+        let cuts: Vec<Cut> = lock(&self.cuts)
+            .iter()
+            .copied()
+            .filter(|cut| cut.cable == cable)
+            .collect();
         let carrier = cuts.iter().any(|cut| cut.mode == Mode::Carrier);
         match cable {
             Cable::Serial => self.serial.set_cut(to, false),
@@ -54,7 +60,10 @@ impl Supervisor {
         all.retain(|cut| cut.cable != cable);
         if let Some(joined) = to {
             let other = joined.peer();
-            if cuts.iter().any(|cut| cut.to.is_none_or(|towards| towards == other)) {
+            if cuts
+                .iter()
+                .any(|cut| cut.to.is_none_or(|towards| towards == other))
+            {
                 all.push(Cut::silent(cable).towards(other));
             }
         }

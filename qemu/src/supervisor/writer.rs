@@ -30,12 +30,15 @@ impl Supervisor {
         self.wait_client()?;
         for pool in &self.spec.pools {
             let Some(iqn) = &pool.iqn else { continue };
-            self.client.script(&client::login_script(&pool.address, iqn), LOGIN_LIMIT).with_context(|| {
-                format!("logging in to {iqn} at {}", pool.address)
-            })?;
+            self.client
+                .script(&client::login_script(&pool.address, iqn), LOGIN_LIMIT)
+                .with_context(|| format!("logging in to {iqn} at {}", pool.address))?;
             let until = Instant::now() + LOGIN_LIMIT;
             let luns = loop {
-                let said = self.client.run(&[SELF, "luns", iqn], &[], LOGIN_LIMIT)?.stdout;
+                let said = self
+                    .client
+                    .run(&[SELF, "luns", iqn], &[], LOGIN_LIMIT)?
+                    .stdout;
                 let luns: Vec<u64> = said.lines().filter_map(|line| line.parse().ok()).collect();
                 if !luns.is_empty() {
                     break luns;
@@ -60,14 +63,20 @@ impl Supervisor {
         self.login()?;
         let (pool, lun) = self.choose(options)?;
         let iqn = pool.iqn.as_deref().unwrap_or_default();
-        let found = self.client.run(&[SELF, "device", iqn, &lun.to_string()], &[], LOGIN_LIMIT)?;
+        let found = self
+            .client
+            .run(&[SELF, "device", iqn, &lun.to_string()], &[], LOGIN_LIMIT)?;
         if found.status != 0 {
             bail!("{}", found.stderr.trim());
         }
         let device = found.stdout.trim().to_owned();
         let run_id = unix_ms();
         let journal = self.spec.dir.join(format!("io-{run_id}.journal"));
-        let run = Arc::new(Mutex::new(Run::begin(run_id, format!("{} LUN {lun}", pool.name), &journal)?));
+        let run = Arc::new(Mutex::new(Run::begin(
+            run_id,
+            format!("{} LUN {lun}", pool.name),
+            &journal,
+        )?));
         let words = [
             (SELF, "write".into()),
             ("--device", device.clone()),
@@ -76,7 +85,10 @@ impl Supervisor {
             ("--pace-ms", options.pace_ms.to_string()),
             ("--blocks", options.blocks.to_string()),
         ];
-        let argv: Vec<String> = words.into_iter().flat_map(|(word, value)| [word.to_owned(), value]).collect();
+        let argv: Vec<String> = words
+            .into_iter()
+            .flat_map(|(word, value)| [word.to_owned(), value])
+            .collect();
         let command = self.client.open(&argv)?;
         let send = command.sender();
         let record = Arc::clone(&run);
@@ -89,17 +101,34 @@ impl Supervisor {
 
     fn choose(&self, options: &IoOptions) -> anyhow::Result<(Pool, u64)> {
         let wanted = options.pool.as_deref();
-        let pool = self.spec.pools.iter().find(|pool| wanted.is_none_or(|name| name == pool.name) && pool.iqn.is_some());
-        let pool = pool.with_context(|| format!("no pool {} with an iSCSI target", wanted.unwrap_or_default()))?;
-        let luns = lock(&self.luns).get(&pool.name).cloned().unwrap_or_default();
-        let lun = options.lun.or_else(|| luns.first().copied()).context("the target has no LUN")?;
+        let pool = self
+            .spec
+            .pools
+            .iter()
+            .find(|pool| wanted.is_none_or(|name| name == pool.name) && pool.iqn.is_some());
+        let pool = pool.with_context(|| {
+            format!(
+                "no pool {} with an iSCSI target",
+                wanted.unwrap_or_default()
+            )
+        })?;
+        let luns = lock(&self.luns)
+            .get(&pool.name)
+            .cloned()
+            .unwrap_or_default();
+        let lun = options
+            .lun
+            .or_else(|| luns.first().copied())
+            .context("the target has no LUN")?;
         Ok((pool.clone(), lun))
     }
 
     pub(super) fn io_stop(&self) -> anyhow::Result<IoReport> {
         let run = {
             let io = lock(&self.io);
-            let writer = io.as_ref().context("the checked writer was never started")?;
+            let writer = io
+                .as_ref()
+                .context("the checked writer was never started")?;
             (writer.stop)();
             Arc::clone(&writer.run)
         };
@@ -110,7 +139,10 @@ impl Supervisor {
                 return Ok(report);
             }
             if Instant::now() > until {
-                bail!("the writer does not end: writes are still in flight after {} s", STOP_LIMIT.as_secs());
+                bail!(
+                    "the writer does not end: writes are still in flight after {} s",
+                    STOP_LIMIT.as_secs()
+                );
             }
             thread::sleep(Duration::from_millis(50));
         }
@@ -118,21 +150,44 @@ impl Supervisor {
 
     pub(super) fn io_report(&self) -> anyhow::Result<IoReport> {
         let io = lock(&self.io);
-        let writer = io.as_ref().context("the checked writer was never started")?;
+        let writer = io
+            .as_ref()
+            .context("the checked writer was never started")?;
         Ok(lock(&writer.run).report())
     }
 
     /// Reads every acknowledged block through the initiator.
     pub(super) fn verify(&self) -> anyhow::Result<Verified> {
         let (device, run, newest) = self.promised()?;
-        let input: String = newest.iter().map(|(block, seq)| format!("{block} {seq}\n")).collect();
-        let argv = [SELF, "verify", "--device", &device, "--run", &run.to_string()];
+        let input: String = newest
+            .iter()
+            .map(|(block, seq)| format!("{block} {seq}\n"))
+            .collect();
+        let argv = [
+            SELF,
+            "verify",
+            "--device",
+            &device,
+            "--run",
+            &run.to_string(),
+        ];
         let output = self.client.run(&argv, input.as_bytes(), VERIFY_LIMIT)?;
         let last = output.stdout.lines().last().unwrap_or_default();
-        let blocks = last.strip_prefix("verified ").and_then(|rest| rest.split(' ').next()?.parse().ok());
-        let (0, Some(blocks)) = (output.status, blocks) else { bail!("verifying: {}", output.stderr.trim()) };
-        let lost = output.stdout.lines().filter_map(|line| line.strip_prefix("lost ")).map(|line| format!("block {line}"));
-        Ok(Verified { blocks, lost: lost.collect() })
+        let blocks = last
+            .strip_prefix("verified ")
+            .and_then(|rest| rest.split(' ').next()?.parse().ok());
+        let (0, Some(blocks)) = (output.status, blocks) else {
+            bail!("verifying: {}", output.stderr.trim())
+        };
+        let lost = output
+            .stdout
+            .lines()
+            .filter_map(|line| line.strip_prefix("lost "))
+            .map(|line| format!("block {line}"));
+        Ok(Verified {
+            blocks,
+            lost: lost.collect(),
+        })
     }
 
     /// Finds every acknowledged block on the raw images.
@@ -144,9 +199,15 @@ impl Supervisor {
 
     fn promised(&self) -> anyhow::Result<(String, u64, BTreeMap<u64, u64>)> {
         let io = lock(&self.io);
-        let writer = io.as_ref().context("the checked writer was never started")?;
+        let writer = io
+            .as_ref()
+            .context("the checked writer was never started")?;
         let mut run = lock(&writer.run);
-        Ok((writer.device.clone(), run.report().run, run.newest().clone()))
+        Ok((
+            writer.device.clone(),
+            run.report().run,
+            run.newest().clone(),
+        ))
     }
 }
 

@@ -79,7 +79,9 @@ impl Vm {
 
     /// What it is doing.
     pub fn power(&mut self) -> Power {
-        let Some(child) = &mut self.child else { return Power::Off };
+        let Some(child) = &mut self.child else {
+            return Power::Off;
+        };
         match child.try_wait() {
             Ok(None) => self.held.unwrap_or(Power::Running),
             _ => {
@@ -91,7 +93,9 @@ impl Vm {
 
     /// SIGKILL: no more instruction of it is executed once this returns.
     pub fn crash(&mut self) -> anyhow::Result<()> {
-        let Some(mut child) = self.child.take() else { bail!("{} is not running", self.machine) };
+        let Some(mut child) = self.child.take() else {
+            bail!("{} is not running", self.machine)
+        };
         child.kill().context("killing QEMU")?;
         child.wait()?;
         self.held = None;
@@ -132,7 +136,8 @@ impl Vm {
 
     /// Tells the machine whether one of its network cards has a carrier.
     pub fn set_link(&mut self, netdev: &str, up: bool) -> anyhow::Result<()> {
-        self.qmp("set_link", json!({ "name": netdev, "up": up })).map(drop)
+        self.qmp("set_link", json!({ "name": netdev, "up": up }))
+            .map(drop)
     }
 
     /// One QMP command.
@@ -140,7 +145,11 @@ impl Vm {
         match self.power() {
             Power::Off => bail!("{} is not running", self.machine),
             Power::Paused => bail!("{} is paused and answers nothing", self.machine),
-            _ => qmp::execute(&self.dir.join(format!("{}.qmp", self.machine)), command, arguments),
+            _ => qmp::execute(
+                &self.dir.join(format!("{}.qmp", self.machine)),
+                command,
+                arguments,
+            ),
         }
     }
 
@@ -155,7 +164,9 @@ impl Vm {
     }
 
     fn signal(&self, signal: Signal) -> anyhow::Result<()> {
-        let Some(child) = &self.child else { bail!("{} is not running", self.machine) };
+        let Some(child) = &self.child else {
+            bail!("{} is not running", self.machine)
+        };
         kill_process(Pid::from_child(child), signal).context("signalling QEMU")
     }
 }

@@ -27,8 +27,14 @@ pub fn head(spec: &Spec, head: Head) -> Vec<String> {
     let mut line = Line::machine(spec, head.into(), HEAD_MEMORY_MIB);
     // The third port on an interrupt of its own: two ISA devices on one line lose edges in QEMU.
     for (port, name, iobase, irq) in [(1, "serial", "0x2f8", 3), (2, "control", "0x3e8", 5)] {
-        line.add("-chardev", format!("socket,id={name},path={head}.{name},server=on,wait=off"));
-        line.add("-device", format!("isa-serial,chardev={name},index={port},iobase={iobase},irq={irq}"));
+        line.add(
+            "-chardev",
+            format!("socket,id={name},path={head}.{name},server=on,wait=off"),
+        );
+        line.add(
+            "-device",
+            format!("isa-serial,chardev={name},index={port},iobase={iobase},irq={irq}"),
+        );
     }
     line.add(
         "-netdev",
@@ -37,21 +43,50 @@ pub fn head(spec: &Spec, head: Head) -> Vec<String> {
              remote.type=unix,remote.path={head}.ether.lab"
         ),
     );
-    line.add("-device", format!("virtio-net-pci,netdev={HEARTBEAT},mac={}", mac(head, 1)));
-    line.add("-netdev", format!("tap,id={DATA},ifname=data-{head},script=no,downscript=no"));
-    line.add("-device", format!("virtio-net-pci,netdev={DATA},mac={}", mac(head, 2)));
+    line.add(
+        "-device",
+        format!("virtio-net-pci,netdev={HEARTBEAT},mac={}", mac(head, 1)),
+    );
+    line.add(
+        "-netdev",
+        format!("tap,id={DATA},ifname=data-{head},script=no,downscript=no"),
+    );
+    line.add(
+        "-device",
+        format!("virtio-net-pci,netdev={DATA},mac={}", mac(head, 2)),
+    );
     line.add("-device", "i6300esb");
     line.add("-watchdog-action", "reset");
     match &spec.firmware {
-        Boot::Direct { kernel, initrd, cmdline } => {
-            line.kernel(&kernel.display().to_string(), &initrd.display().to_string(), cmdline);
+        Boot::Direct {
+            kernel,
+            initrd,
+            cmdline,
+        } => {
+            line.kernel(
+                &kernel.display().to_string(),
+                &initrd.display().to_string(),
+                cmdline,
+            );
         }
         Boot::Uefi { code, vars, disks } => {
             let (vars, disk) = (vars[head.index()].display(), disks[head.index()].display());
-            line.add("-drive", format!("if=pflash,unit=0,format=raw,readonly=on,file={}", code.display()));
+            line.add(
+                "-drive",
+                format!(
+                    "if=pflash,unit=0,format=raw,readonly=on,file={}",
+                    code.display()
+                ),
+            );
             line.add("-drive", format!("if=pflash,unit=1,format=raw,file={vars}"));
-            line.add("-blockdev", format!("driver=raw,node-name=boot,file.driver=file,file.filename={disk}"));
-            line.add("-device", "virtio-blk-pci,drive=boot,serial=boot,bootindex=0");
+            line.add(
+                "-blockdev",
+                format!("driver=raw,node-name=boot,file.driver=file,file.filename={disk}"),
+            );
+            line.add(
+                "-device",
+                "virtio-blk-pci,drive=boot,serial=boot,bootindex=0",
+            );
         }
     }
     shared_disks(&mut line, spec, head);
@@ -72,7 +107,10 @@ fn shared_disks(line: &mut Line, spec: &Spec, head: Head) {
                     disk.display()
                 ),
             );
-            line.add("-device", format!("virtio-blk-pci,drive=d{index},serial=shelf-{index},share-rw=on"));
+            line.add(
+                "-device",
+                format!("virtio-blk-pci,drive=d{index},serial=shelf-{index},share-rw=on"),
+            );
         }
         return;
     }
@@ -87,29 +125,62 @@ fn shared_disks(line: &mut Line, spec: &Spec, head: Head) {
                  initiator-name={initiator},cache.direct=on"
             ),
         );
-        line.add("-device", format!("scsi-block,drive=d{index},bus=scsi.0,scsi-id={index}"));
+        line.add(
+            "-device",
+            format!("scsi-block,drive=d{index},bus=scsi.0,scsi-id={index}"),
+        );
     }
 }
 
 /// The client.
 pub fn client(spec: &Spec) -> Vec<String> {
-    let mut line = Line::agent(spec, Machine::Client, CLIENT_MEMORY_MIB, "client", Some(CLIENT_ADDRESS));
-    line.add("-netdev", "tap,id=data,ifname=client,script=no,downscript=no");
-    line.add("-device", "virtio-net-pci,netdev=data,mac=52:54:00:0a:64:02");
+    let mut line = Line::agent(
+        spec,
+        Machine::Client,
+        CLIENT_MEMORY_MIB,
+        "client",
+        Some(CLIENT_ADDRESS),
+    );
+    line.add(
+        "-netdev",
+        "tap,id=data,ifname=client,script=no,downscript=no",
+    );
+    line.add(
+        "-device",
+        "virtio-net-pci,netdev=data,mac=52:54:00:0a:64:02",
+    );
     line.words
 }
 
 /// The LIO shelf.
 pub fn lio_shelf(spec: &Spec) -> Vec<String> {
-    let mut line = Line::agent(spec, Machine::Shelf, SHELF_MEMORY_MIB, "shelf", Some(SHELF_ADDRESS));
-    line.add("-netdev", "tap,id=data,ifname=shelf-vm,script=no,downscript=no");
-    line.add("-device", "virtio-net-pci,netdev=data,mac=52:54:00:0a:65:02");
+    let mut line = Line::agent(
+        spec,
+        Machine::Shelf,
+        SHELF_MEMORY_MIB,
+        "shelf",
+        Some(SHELF_ADDRESS),
+    );
+    line.add(
+        "-netdev",
+        "tap,id=data,ifname=shelf-vm,script=no,downscript=no",
+    );
+    line.add(
+        "-device",
+        "virtio-net-pci,netdev=data,mac=52:54:00:0a:65:02",
+    );
     for (index, disk) in spec.disks.iter().enumerate() {
         line.add(
             "-blockdev",
-            format!("driver=raw,node-name=d{index},file.driver=file,file.filename={}", disk.display()),
+            format!(
+                "driver=raw,node-name=d{index},file.driver=file,file.filename={}",
+                disk.display()
+            ),
         );
-        line.add("-device", format!("virtio-blk-pci,drive=d{index},serial=shelf-{index}"));
+        line.add(
+            "-device",
+            format!("virtio-blk-pci,drive=d{index},serial=shelf-{index}"),
+        );
     }
     line.words
 }
@@ -122,9 +193,14 @@ pub struct Line {
 impl Line {
     fn machine(spec: &Spec, machine: Machine, memory_mib: u32) -> Self {
         let mut line = Self { words: Vec::new() };
-        let smm = if matches!(spec.firmware, Boot::Uefi { .. }) { ",smm=on" } else { "" };
+        let smm = if matches!(spec.firmware, Boot::Uefi { .. }) {
+            ",smm=on"
+        } else {
+            ""
+        };
         line.add("-name", format!("orthrus-{}-{machine}", spec.name));
-        line.words.extend(["-nodefaults", "-no-user-config", "-display", "none"].map(str::to_owned));
+        line.words
+            .extend(["-nodefaults", "-no-user-config", "-display", "none"].map(str::to_owned));
         line.add("-machine", format!("q35{smm}"));
         line.words.extend(spec.accel.arguments().map(str::to_owned));
         line.add("-m", memory_mib.to_string());
@@ -142,14 +218,24 @@ impl Line {
     }
 
     /// A machine with the lab's agent in it.
-    fn agent(spec: &Spec, machine: Machine, memory_mib: u32, role: &str, address: Option<&str>) -> Self {
+    fn agent(
+        spec: &Spec,
+        machine: Machine,
+        memory_mib: u32,
+        role: &str,
+        address: Option<&str>,
+    ) -> Self {
         let mut line = Self::machine(spec, machine, memory_mib);
         let mut cmdline = format!("console=ttyS0 quiet loglevel=4 panic=-1 lab.role={role}");
         if let Some(address) = address {
             cmdline.push_str(&format!(" lab.address={address}"));
         }
         let image = &spec.client;
-        line.kernel(&image.kernel.display().to_string(), &image.initrd.display().to_string(), &cmdline);
+        line.kernel(
+            &image.kernel.display().to_string(),
+            &image.initrd.display().to_string(),
+            &cmdline,
+        );
         line.add(
             "-blockdev",
             format!(
@@ -160,8 +246,14 @@ impl Line {
         );
         line.add("-device", "virtio-blk-pci,drive=root,serial=root");
         line.add("-device", "virtio-serial-pci");
-        line.add("-chardev", format!("socket,id=agent,path={machine}.agent,server=on,wait=off"));
-        line.add("-device", format!("virtserialport,chardev=agent,name={PORT}"));
+        line.add(
+            "-chardev",
+            format!("socket,id=agent,path={machine}.agent,server=on,wait=off"),
+        );
+        line.add(
+            "-device",
+            format!("virtserialport,chardev=agent,name={PORT}"),
+        );
         line
     }
 
