@@ -5,6 +5,7 @@
 //! client. A thread enters a namespace for a while; a socket stays in the one it was opened in.
 //!
 //! Where user namespaces or `ip` are missing the tests say so and pass.
+#![allow(clippy::unwrap_used)] // a panic is how a test fails, in its helpers too
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
