@@ -5,6 +5,8 @@
 //! `main.rs`, so that tests and tools can use the parsers on any machine.
 
 pub mod boot;
+pub mod clients;
+pub mod clock;
 pub mod config;
 pub mod console;
 pub mod disk;
@@ -16,7 +18,12 @@ pub mod log;
 pub mod modules;
 pub mod mounts;
 pub mod net;
+pub mod operator;
 pub mod reactor;
+pub mod serial;
+pub mod settings;
+pub mod signal;
+pub mod source;
 pub mod status;
 pub mod sys;
 pub mod volume;

@@ -1,1 +1,344 @@
-//! The heartbeat thread: links, core, watchdog; it never waits on a disk.
+//! The heartbeat thread: the cables, the core and the watchdog, and nothing that can wait.
+//!
+//! It never touches a disk, never takes a lock that another thread may hold for long (it tries, and
+//! goes on), and allocates nothing after its start. What must be waited for is done by workers,
+//! which post [`Input`]s here. It alone feeds the hardware watchdog: a head whose heartbeat is stuck
+//! is reset by it.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex};
+
+use embassy_time::Instant;
+use orthrus_hb::{
+    Accepted, Action, Command, Event, FRAME_MAX_BYTES, Head, Job, LinkId, Liveness, MAX_POOLS,
+    MESSAGE_MAX_BYTES, Outcome, PoolId, Refusal, ResetReason,
+};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use tracing::{error, info, warn};
+
+use crate::clock;
+use crate::halt::Reset;
+use crate::link::Cable;
+use crate::status::Snapshot;
+use crate::watchdog::Watchdog;
+use crate::worker::WatchSlot;
+
+/// Bytes of a message between the heads.
+pub type Message = heapless::Vec<u8, MESSAGE_MAX_BYTES>;
+
+/// Inputs that may wait: several from each pool's worker and watchers, and the consoles'.
+const INPUTS_MAX: usize = 8 * MAX_POOLS;
+
+/// Frames taken from one cable before the other things get their turn: a cable that babbles must
+/// not keep the head from its deadline.
+const FRAMES_MAX: usize = 64;
+
+/// What other threads tell the heartbeat thread. A message travels by value: a box would be freed by the
+/// heartbeat thread, and the allocator's lock is one that others may hold.
+#[expect(clippy::large_enum_variant)]
+pub enum Input {
+    /// A worker finished a job.
+    Outcome(Outcome),
+    /// An operator's command, and where the answer goes.
+    Command(Command, SyncSender<Result<Accepted, Refusal>>),
+    /// A message for the peer.
+    Message(Message),
+    /// Let go of every pool, to halt.
+    Retire,
+    /// A rehearsal: stop here for ever, as a stuck kernel would make us.
+    Hang,
+}
+
+/// How other threads reach the heartbeat thread.
+#[derive(Clone)]
+pub struct Handle {
+    inputs: SyncSender<Input>,
+    wake: Arc<OwnedFd>,
+}
+
+impl Handle {
+    /// Posts an input and wakes the heartbeat thread. Waits while its queue is full.
+    pub fn post(&self, input: Input) {
+        // The receiver lives as long as the machine: the heartbeat thread never ends.
+        if self.inputs.send(input).is_ok() {
+            // An eventfd write fails only when it is about to overflow, and then it wakes anyway.
+            let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+        }
+    }
+
+    /// Asks the core to do something, and waits for its answer.
+    ///
+    /// # Errors
+    /// Why it does not do it.
+    pub fn command(&self, command: Command) -> Result<Accepted, Refusal> {
+        let (answer, answered) = sync_channel(1);
+        self.post(Input::Command(command, answer));
+        // Ends without an answer only when the head resets.
+        answered.recv().unwrap_or(Err(Refusal::Busy))
+    }
+}
+
+/// What the heartbeat thread owns.
+pub struct Reactor {
+    /// The core.
+    pub head: Head,
+    /// The cables, by [`LinkId::index`]; `None` for one that could not be opened.
+    pub cables: [Option<Box<dyn Cable>>; LinkId::ALL.len()],
+    /// Jobs for the pools' workers, by pool.
+    pub workers: Vec<SyncSender<Job>>,
+    /// The pools' watches over their reservations, by pool.
+    pub watches: Vec<WatchSlot>,
+    /// The hardware watchdog, if there is one.
+    pub watchdog: Option<Watchdog>,
+    /// The way out.
+    pub reset: Reset,
+    /// What consoles read.
+    pub snapshot: Arc<Mutex<Snapshot>>,
+    /// The peer's last message.
+    pub mailbox: Arc<Mutex<Message>>,
+    /// The pools' names, for the log.
+    pub names: Vec<String>,
+}
+
+/// Where inputs arrive.
+pub struct Inputs {
+    queue: Receiver<Input>,
+    wake: Arc<OwnedFd>,
+}
+
+/// The two ends of the queue into the heartbeat thread.
+///
+/// # Errors
+/// The errno of `eventfd(2)`.
+pub fn inputs() -> io::Result<(Handle, Inputs)> {
+    let (sender, queue) = sync_channel(INPUTS_MAX);
+    let wake = Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?);
+    Ok((
+        Handle {
+            inputs: sender,
+            wake: wake.clone(),
+        },
+        Inputs { queue, wake },
+    ))
+}
+
+impl Reactor {
+    /// Runs for ever.
+    pub fn run(mut self, inputs: &Inputs) -> ! {
+        let mut frame = [0; FRAME_MAX_BYTES];
+        loop {
+            self.drain_cables(&mut frame);
+            self.drain_inputs(inputs);
+            self.look_at_watches();
+            let now = clock::now();
+            if now >= self.head.poll_timeout() {
+                self.head.handle_timeout(now);
+                self.feed_watchdog();
+            }
+            self.perform(now, &mut frame);
+            self.publish();
+            self.wait(inputs);
+        }
+    }
+
+    fn drain_cables(&mut self, buffer: &mut [u8]) {
+        for link in LinkId::ALL {
+            for _ in 0..FRAMES_MAX {
+                let Some(cable) = &mut self.cables[link.index()] else {
+                    break;
+                };
+                match cable.receive(buffer) {
+                    Ok(Some(length)) => {
+                        // The core counts what it rejects; a line for each would drown the log.
+                        let _ = self
+                            .head
+                            .handle_frame(link, &buffer[..length], clock::now());
+                    }
+                    Ok(None) => break,
+                    Err(error) => {
+                        self.lose(link, &error);
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    fn drain_inputs(&mut self, inputs: &Inputs) {
+        // Empties the counter; fails only when it is empty.
+        let _ = rustix::io::read(&inputs.wake, &mut [0; 8]);
+        while let Ok(input) = inputs.queue.try_recv() {
+            let now = clock::now();
+            match input {
+                Input::Outcome(outcome) => self.head.handle_outcome(&outcome, now),
+                Input::Command(command, answer) => {
+                    let answered = self.head.handle_command(command, now);
+                    let _ = answer.try_send(answered); // the asker may have gone
+                }
+                Input::Message(message) => {
+                    self.head.send_message(&message);
+                }
+                Input::Retire => self.head.retire(now),
+                Input::Hang => {
+                    warn!("rehearsal: the heartbeat thread stops here");
+                    loop {
+                        std::thread::park();
+                    }
+                }
+            }
+        }
+    }
+
+    /// A slot that is locked is being changed by its worker; the next look is at most a beat away.
+    fn look_at_watches(&mut self) {
+        for (index, slot) in self.watches.iter().enumerate() {
+            let Ok(slot) = slot.try_lock() else { continue };
+            let Some((epoch, watch)) = &*slot else {
+                continue;
+            };
+            // Where nobody looks any more a loss would go unseen.
+            if watch.lost().is_some() || watch.is_blind() {
+                self.head
+                    .handle_fence_lost(PoolId(index as u8), *epoch, clock::now());
+            }
+        }
+    }
+
+    fn feed_watchdog(&mut self) {
+        if let Some(watchdog) = &self.watchdog
+            && let Err(error) = watchdog.feed()
+        {
+            error!(%error, "the watchdog cannot be fed");
+        }
+    }
+
+    /// Actions first, a reset at once; then frames; and jobs last, so that the peer has been told of
+    /// a claim before a worker begins it.
+    fn perform(&mut self, now: Instant, buffer: &mut [u8]) {
+        let mut jobs = heapless::Vec::<Job, { 2 * MAX_POOLS }>::new();
+        while let Some(action) = self.head.poll_action() {
+            match action {
+                Action::Reset(reason) => self.reset_now(reason),
+                Action::Run(job) => {
+                    // As large as the core's own queue.
+                    let _ = jobs.push(job);
+                }
+            }
+        }
+        for link in LinkId::ALL {
+            while let Some(length) = self.head.poll_transmit(link, now, buffer) {
+                let Some(cable) = &mut self.cables[link.index()] else {
+                    continue;
+                };
+                if let Err(error) = cable.send(&buffer[..length]) {
+                    self.lose(link, &error);
+                }
+            }
+        }
+        for job in jobs {
+            let sent = self
+                .workers
+                .get(job.pool.index())
+                .map(|worker| worker.try_send(job));
+            match sent {
+                Some(Ok(())) => {}
+                // A pool has one job at a time, so there is room unless a worker is gone.
+                None | Some(Err(TrySendError::Full(_) | TrySendError::Disconnected(_))) => {
+                    self.reset.reset_now("a pool's worker is gone");
+                }
+            }
+        }
+        if let Some(message) = self.head.poll_message()
+            && let Ok(mut mailbox) = self.mailbox.try_lock()
+            && let Ok(message) = Message::from_slice(message)
+        {
+            *mailbox = message;
+        }
+        while let Some(event) = self.head.poll_event() {
+            self.tell(event);
+        }
+    }
+
+    /// A device that fails is reported once and not tried again: the link then counts as silent.
+    /// A cable that is merely pulled is no error of its device.
+    fn lose(&mut self, link: LinkId, error: &io::Error) {
+        error!(link = link.name(), %error, "the link's device failed; not used until the next boot");
+        self.cables[link.index()] = None;
+    }
+
+    fn reset_now(&self, reason: ResetReason) -> ! {
+        let (why, pool) = match reason {
+            ResetReason::FenceLost(pool) => ("lost the reservations of", Some(pool)),
+            ResetReason::OwnGap => ("did not run for too long while holding a pool", None),
+            ResetReason::Replaced(pool) => ("the peer serves, under a newer epoch,", Some(pool)),
+            ResetReason::ImportStuck(pool) => ("stuck in the import of", Some(pool)),
+            ResetReason::ReleaseStuck(pool) => ("stuck in the release of", Some(pool)),
+        };
+        let mut text = heapless::String::<120>::new();
+        let name = pool
+            .and_then(|pool| self.names.get(pool.index()))
+            .map_or("", String::as_str);
+        let _ = text.push_str(why);
+        let _ = text.push(' ');
+        let _ = text.push_str(name);
+        self.reset.reset_now(text.trim_end());
+    }
+
+    fn tell(&self, event: Event) {
+        match event {
+            Event::Pool {
+                pool,
+                from,
+                to,
+                epoch,
+            } => {
+                let pool = self.names.get(pool.index()).map_or("?", String::as_str);
+                info!(pool, epoch = epoch.0, "{} -> {}", from.name(), to.name());
+            }
+            Event::PeerBooted => info!("the peer is heard, in a new boot of it"),
+            Event::Peer(Liveness::Dead) => warn!("the peer is dead: every link is silent"),
+            Event::Peer(Liveness::Alive) => info!("the peer is alive"),
+            Event::Peer(Liveness::Unheard) => {}
+            Event::Link { link, up: true } => info!("link {} is up", link.name()),
+            Event::Link { link, up: false } => warn!("link {} is silent", link.name()),
+            Event::Late(late) => {
+                warn!(
+                    "the heartbeat ran {} ms late; not counted as silence",
+                    late.as_millis()
+                );
+            }
+        }
+    }
+
+    fn publish(&self) {
+        // A console that is just reading gets the next one.
+        if let Ok(mut snapshot) = self.snapshot.try_lock() {
+            snapshot.take(&self.head);
+        }
+    }
+
+    fn wait(&self, inputs: &Inputs) {
+        let mut fds = heapless::Vec::<PollFd<'_>, 3>::new();
+        let all = self.cables.iter().flatten().map(|cable| cable.fd());
+        for fd in all.chain([inputs.wake.as_fd()]) {
+            push(&mut fds, fd);
+        }
+        let left = self
+            .head
+            .poll_timeout()
+            .saturating_duration_since(clock::now());
+        let timeout = Timespec {
+            tv_sec: left.as_secs() as i64,
+            tv_nsec: (left.as_micros() % 1_000_000) as i64 * 1000,
+        };
+        // EINTR and the like only make the loop look once more.
+        let _ = poll(&mut fds, Some(&timeout));
+    }
+}
+
+fn push<'a>(fds: &mut heapless::Vec<PollFd<'a>, 3>, fd: BorrowedFd<'a>) {
+    // Two cables and the queue: it fits.
+    let _ = fds.push(PollFd::from_borrowed_fd(fd, PollFlags::IN));
+}

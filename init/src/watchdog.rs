@@ -1,1 +1,240 @@
 //! The hardware watchdog, fed by the heartbeat thread only.
+//!
+//! It is what ends a head whose kernel or heartbeat thread is stuck. Which one: the lowest numbered
+//! that is real hardware, by `/sys/class/watchdog/*/identity` and not by `/dev/watchdog`, which is
+//! whoever's driver came first. IPMI's comes after a chip on the board (its feed goes through a slow
+//! service processor), the kernel's software watchdog last: it dies with the kernel that it watches.
+//!
+//! Closing the device never disarms it, neither on a crash nor by mistake: only [`Watchdog::disarm`]
+//! writes the magic byte, and only an orderly poweroff calls that.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+use thiserror::Error;
+
+use crate::sys::wdt;
+
+/// Why there is no watchdog, or none that can be trusted.
+#[derive(Debug, Error)]
+pub enum WatchdogError {
+    /// The machine has none, or its driver is not loaded.
+    #[error("watchdog: none in {dir}: this machine has no watchdog, or its driver is not loaded")]
+    None {
+        /// Where they were looked for.
+        dir: String,
+    },
+    /// A call to the kernel failed.
+    #[error("watchdog {device}: {step}: {errno}")]
+    Device {
+        /// The device file.
+        device: String,
+        /// What was being done.
+        step: &'static str,
+        /// The kernel's answer.
+        errno: io::Error,
+    },
+}
+
+/// How far a watchdog can be trusted, worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// The kernel's own timer: it dies with the kernel.
+    Software,
+    /// A service processor.
+    Ipmi,
+    /// A timer in the chipset or on the board.
+    Hardware,
+}
+
+/// A watchdog that could be armed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// The number in `/dev/watchdogN`.
+    pub number: u32,
+    /// What its driver calls it; empty when the kernel does not say.
+    pub identity: String,
+    /// How far it can be trusted.
+    pub kind: Kind,
+}
+
+/// All watchdogs under a directory laid out like `/sys/class/watchdog`, best first.
+pub fn candidates(dir: &Path) -> Vec<Candidate> {
+    let Ok(entries) = fs::read_dir(dir) else {
+        return Vec::new();
+    };
+    let mut found: Vec<Candidate> = entries
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            let number = entry
+                .file_name()
+                .to_str()?
+                .strip_prefix("watchdog")?
+                .parse()
+                .ok()?;
+            let identity = fs::read_to_string(entry.path().join("identity")).unwrap_or_default();
+            let identity = identity.trim().to_owned();
+            let kind = kind(&identity);
+            Some(Candidate {
+                number,
+                identity,
+                kind,
+            })
+        })
+        .collect();
+    found.sort_by_key(|candidate| (std::cmp::Reverse(candidate.kind), candidate.number));
+    found
+}
+
+fn kind(identity: &str) -> Kind {
+    let identity = identity.to_ascii_lowercase();
+    if identity.contains("software") || identity.contains("softdog") {
+        Kind::Software
+    } else if identity.contains("ipmi") {
+        Kind::Ipmi
+    } else {
+        Kind::Hardware
+    }
+}
+
+/// An armed watchdog.
+#[derive(Debug)]
+pub struct Watchdog {
+    file: File,
+    device: PathBuf,
+    identity: String,
+    kind: Kind,
+    timeout_seconds: u32,
+}
+
+impl Watchdog {
+    /// Arms the best watchdog of the machine; from here on it must be fed.
+    ///
+    /// The next best is tried when one cannot be opened; the error is the best one's.
+    pub fn arm(timeout_seconds: u32) -> Result<Watchdog, WatchdogError> {
+        let dir = Path::new("/sys/class/watchdog");
+        let mut first = None;
+        for candidate in candidates(dir) {
+            match Watchdog::open(&candidate, timeout_seconds) {
+                Ok(watchdog) => return Ok(watchdog),
+                Err(error) => {
+                    tracing::warn!("{error}");
+                    first.get_or_insert(error);
+                }
+            }
+        }
+        Err(first.unwrap_or_else(|| WatchdogError::None {
+            dir: dir.display().to_string(),
+        }))
+    }
+
+    fn open(candidate: &Candidate, timeout_seconds: u32) -> Result<Watchdog, WatchdogError> {
+        let device = PathBuf::from(format!("/dev/watchdog{}", candidate.number));
+        let failed = |step| {
+            let device = device.display().to_string();
+            move |errno| WatchdogError::Device {
+                device,
+                step,
+                errno,
+            }
+        };
+        let file = File::options()
+            .write(true)
+            .open(&device)
+            .map_err(failed("open"))?;
+        // Some have one fixed time and refuse: what counts is the time in force, read back below.
+        if let Err(errno) = wdt::set_timeout(&file, timeout_seconds) {
+            tracing::warn!("watchdog {}: set timeout: {errno}", device.display());
+        }
+        let timeout_seconds = wdt::timeout(&file).map_err(failed("read timeout"))?;
+        let identity = if candidate.identity.is_empty() {
+            wdt::identity(&file).unwrap_or_else(|_| "unknown".to_owned())
+        } else {
+            candidate.identity.clone()
+        };
+        let kind = kind(&identity);
+        Ok(Watchdog {
+            file,
+            device,
+            identity,
+            kind,
+            timeout_seconds,
+        })
+    }
+
+    /// Puts off the reset by the whole timeout. One short write: neither blocks nor allocates.
+    pub fn feed(&self) -> io::Result<()> {
+        (&self.file).write_all(b"\0")
+    }
+
+    /// What the driver calls itself.
+    pub fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    /// How far it can be trusted.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The device file.
+    pub fn device(&self) -> &Path {
+        &self.device
+    }
+
+    /// Time without a feed after which the machine is reset: the one in force, which drivers round.
+    pub fn timeout_seconds(&self) -> u32 {
+        self.timeout_seconds
+    }
+
+    /// Disarms it, for an orderly poweroff only. A driver set to *nowayout* stays armed.
+    pub fn disarm(self) -> io::Result<()> {
+        // The byte announces that the close that follows, as `self` ends, is meant: without it the
+        // driver takes a close for a crash and lets its timer run on.
+        (&self.file).write_all(b"V")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fake(name: &str, watchdogs: &[(u32, &str)]) -> PathBuf {
+        let dir = std::env::temp_dir().join(format!("orthrus-wdt-{name}-{}", std::process::id()));
+        for (number, identity) in watchdogs {
+            let one = dir.join(format!("watchdog{number}"));
+            fs::create_dir_all(&one).unwrap();
+            fs::write(one.join("identity"), format!("{identity}\n")).unwrap();
+        }
+        dir
+    }
+
+    #[test]
+    fn hardware_comes_before_ipmi_and_software_whoever_was_first() {
+        let dir = fake(
+            "order",
+            &[
+                (0, "Software Watchdog"),
+                (1, "IPMI"),
+                (2, "i6300ESB timer"),
+                (3, "x"),
+            ],
+        );
+        let order: Vec<u32> = candidates(&dir).iter().map(|one| one.number).collect();
+        assert_eq!(order, [2, 3, 1, 0]);
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn machine_without_watchdogs_has_no_candidates() {
+        assert!(candidates(Path::new("/nonexistent")).is_empty());
+        let dir = fake("stranger", &[(0, "iTCO_wdt")]);
+        fs::create_dir_all(dir.join("watchdogs-of-others")).unwrap();
+        fs::create_dir_all(dir.join("watchdog")).unwrap();
+        assert_eq!(candidates(&dir).len(), 1);
+        fs::remove_dir_all(dir).unwrap();
+    }
+}

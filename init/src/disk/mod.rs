@@ -3,6 +3,7 @@
 //! Looks only at what the kernel says in sysfs; a disk's contents are the business of `volume`, its
 //! reservations that of `fence`.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -47,6 +48,16 @@ pub enum WriteCache {
     WriteBack,
     /// The disk does not say.
     Unknown,
+}
+
+impl fmt::Display for WriteCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            WriteCache::WriteThrough => "off",
+            WriteCache::WriteBack => "on",
+            WriteCache::Unknown => "unknown",
+        })
+    }
 }
 
 /// Why a disk cannot be used or changed.

@@ -6,5 +6,11 @@
 pub mod dm;
 #[cfg(test)]
 pub mod headers;
+pub mod klog;
+pub mod netlink;
+pub mod packet;
 pub mod pr;
+pub mod sched;
 pub mod sg;
+pub mod signal;
+pub mod wdt;

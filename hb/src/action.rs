@@ -1,0 +1,135 @@
+//! What the core asks for, and what it is told came of it.
+//!
+//! Each request carries a ticket that is never used twice in one boot and, once there is one, the
+//! epoch of the claim it belongs to. An outcome repeats both; one that does not match what the pool
+//! is waiting for is of an earlier life and has no effect.
+
+use crate::{Epoch, PoolId};
+
+/// Number of a request, unique in this boot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Ticket(pub u32);
+
+/// By what right a pool is claimed: whose keys may be preempted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Authority {
+    /// Nobody's: the peer was not heard since boot, so only what is free is taken.
+    Free,
+    /// The peer is alive and says that it holds nothing: keys of it are left-overs, once it has
+    /// said so again after we saw them.
+    PeerYields,
+    /// The peer was alive and is silent on every link. Covers its keys up to the epoch that it told
+    /// us: a newer one was registered since, by a peer that cannot be dead.
+    PeerDead,
+    /// The operator says that the peer is off.
+    Operator,
+}
+
+/// Something to be done for a pool, by a worker that may block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// The pool.
+    pub pool: PoolId,
+    /// To be repeated in the outcome.
+    pub ticket: Ticket,
+    /// The claim that the job belongs to; [`Epoch::NONE`] for a survey.
+    pub epoch: Epoch,
+    /// What to do.
+    pub work: Work,
+}
+
+/// The kinds of work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// Read members, keys and reservations of the pool; change nothing.
+    Survey,
+    /// Take the reservations of all members, arbiter first, under a key of the job's epoch.
+    Claim {
+        /// Whose keys may be preempted. Only those of an epoch before the job's: one as new as ours
+        /// belongs to a rival claim, which the arbiter decides.
+        authority: Authority,
+    },
+    /// Activate and export the pool. Only after its claim.
+    Import,
+    /// Undo whatever stands of export, activation and claim; nothing to undo is success.
+    Release,
+}
+
+/// What the heartbeat thread must do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Give this to the pool's worker.
+    Run(Job),
+    /// Reset the machine at once, without any orderly step.
+    Reset(ResetReason),
+}
+
+/// Why a head resets itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResetReason {
+    /// A reservation of a pool that this head holds is no longer there.
+    FenceLost(PoolId),
+    /// This head did not run for `dead` or longer while it held a pool.
+    OwnGap,
+    /// The peer serves, under a newer epoch, a pool that this head holds.
+    Replaced(PoolId),
+    /// An import is stuck.
+    ImportStuck(PoolId),
+    /// A release is stuck or failed half-way.
+    ReleaseStuck(PoolId),
+}
+
+/// Who holds reservations or registrations on a pool's disks, taken over all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// Nobody, or only this head (an earlier boot of it).
+    Nobody,
+    /// The peer, with its newest epoch on any disk.
+    Peer(Epoch),
+    /// A registrant that is not of this cluster.
+    Stranger,
+}
+
+/// What became of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The job's pool.
+    pub pool: PoolId,
+    /// The job's ticket.
+    pub ticket: Ticket,
+    /// The job's epoch.
+    pub epoch: Epoch,
+    /// The result.
+    pub result: Result<Done, Failure>,
+}
+
+/// A job that succeeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// What is on the disks.
+    Surveyed {
+        /// The greatest epoch in any key of this cluster on any member.
+        greatest: Epoch,
+        /// Who holds them.
+        holder: Holder,
+    },
+    /// All members are ours, by read-back.
+    Claimed,
+    /// Clients are served.
+    Imported,
+    /// Nothing of the pool is left in this kernel, nor of our key on the disks.
+    Released,
+}
+
+/// Why a job failed. The worker keeps the words; the core needs the kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The peer holds a member, under this epoch; our part of the claim was undone.
+    HeldByPeer(Epoch),
+    /// A stranger holds a member.
+    Stranger,
+    /// The pool cannot be served as it is: missing members, foreign owner, unknown volume.
+    Refused,
+    /// A device or the kernel failed.
+    Device,
+}

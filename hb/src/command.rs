@@ -1,0 +1,57 @@
+//! What an operator asks of the core, and why it may be refused.
+
+use core::fmt;
+
+use crate::PoolId;
+
+/// An operator's request for one pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Let the peer have it.
+    Handover(PoolId),
+    /// Get it here: asks a living owner, preempts one that cannot be heard.
+    Takeover(PoolId),
+    /// Move it to its home head, from wherever this is said.
+    Giveback(PoolId),
+}
+
+/// What a command set in motion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// This head lets go and the peer takes over.
+    Releasing,
+    /// The peer was asked to let go.
+    AskedPeer,
+    /// This head claims the pool.
+    Claiming,
+}
+
+/// Why a command does nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// No such pool.
+    UnknownPool,
+    /// The pool is already where the command would bring it.
+    AlreadyThere,
+    /// This head does not serve the pool.
+    NotServing,
+    /// The pool is on its way already.
+    Busy,
+    /// There is no peer to hand it to.
+    PeerNotHeard,
+    /// The peer could not import it, or does not stand by for it.
+    PeerNotReady,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Refusal::UnknownPool => "no such pool",
+            Refusal::AlreadyThere => "the pool is there already",
+            Refusal::NotServing => "this head does not serve the pool",
+            Refusal::Busy => "the pool is changing hands; see `pools`",
+            Refusal::PeerNotHeard => "the peer is not heard on any link",
+            Refusal::PeerNotReady => "the peer does not stand by for the pool",
+        })
+    }
+}

@@ -1,0 +1,85 @@
+//! What the core is told about its cluster at boot; it never changes while the head runs.
+
+use embassy_time::Duration;
+use heapless::Vec;
+
+use crate::key::{ClusterId, HeadId};
+
+/// Pools that one pair of heads can serve. Bounds every table of the core.
+pub const MAX_POOLS: usize = 8;
+
+/// Index of a pool in the configuration, equal on both heads because the file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PoolId(pub u8);
+
+impl PoolId {
+    /// As an index into tables of pools.
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+/// What the core knows of one pool.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolConfig {
+    /// The head that the pool prefers.
+    pub home: HeadId,
+}
+
+/// How long things take. Both heads must use the same values.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// Interval of beats on the cables.
+    pub beat: Duration,
+    /// Silence of a link after which it no longer vouches for the peer, and the gap in our own
+    /// running after which we must assume that we were replaced.
+    pub dead: Duration,
+    /// How long a booting head waits to hear its peer before it claims what is free.
+    ///
+    /// Heads that get power together differ by the time that their firmware takes to find its
+    /// devices; ten seconds of that is ordinary for real hardware. Nothing unsafe follows from a
+    /// wait that is too short: the arbiter decides a race.
+    pub peer_wait: Duration,
+    /// How long a head leaves a pool that nobody serves to its home head.
+    pub home_wait: Duration,
+    /// Limit of an import. Past it the worker is stuck in the kernel and cannot undo: reset.
+    pub import_limit: Duration,
+    /// Limit of a release: past it the head resets and the peer fences it.
+    pub release_limit: Duration,
+    /// How long a head that let go of a pool waits for the peer to take it, before it takes it back.
+    pub offer_limit: Duration,
+    /// Pause before a claim that failed is tried again.
+    pub retry: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Timing {
+        Timing {
+            beat: Duration::from_millis(100),
+            dead: Duration::from_millis(1000),
+            peer_wait: Duration::from_secs(15),
+            home_wait: Duration::from_secs(10),
+            import_limit: Duration::from_secs(60),
+            release_limit: Duration::from_secs(20),
+            offer_limit: Duration::from_secs(10),
+            retry: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Everything that the core is told.
+#[derive(Clone)]
+pub struct Config {
+    /// The cluster, as in keys and frames.
+    pub cluster: ClusterId,
+    /// Which of the two heads this is.
+    pub me: HeadId,
+    /// Key of the frames' MAC. Never printed.
+    pub secret: [u8; 32],
+    /// Digest of the configuration file; heads whose digests differ raise an alarm.
+    pub digest: u32,
+    /// Intervals and limits.
+    pub timing: Timing,
+    /// The pools, in the order of the configuration file.
+    pub pools: Vec<PoolConfig, MAX_POOLS>,
+}

@@ -1,0 +1,183 @@
+//! What this head knows of its peer: which boot of it speaks, when it was last heard, what it said.
+//!
+//! Replay: an incarnation counts only from the first frame on that echoes ours, which an attacker
+//! cannot have recorded, and after that each link's sequence number only grows. An incarnation that
+//! was followed by another is retired for good: its frames echo us too, and must not bring it back.
+
+use embassy_time::{Duration, Instant};
+use heapless::Deque;
+
+use crate::config::MAX_POOLS;
+use crate::link::{Link, LinkId};
+use crate::wire::{Body, Frame, FrameError, Incarnation, PoolBeat};
+
+/// Earlier boots of the peer that are remembered. The peer would have to boot this often within one
+/// boot of ours before a recorded frame could be taken for a new boot.
+const RETIRED_MAX: usize = 64;
+
+/// How long an unconfirmed incarnation is echoed after its last frame. A living peer sends ten
+/// frames a second; a recorded frame must not make us echo a dead boot for long.
+const CANDIDATE_LIFETIME: Duration = Duration::from_secs(1);
+
+/// Whether the peer can be heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Liveness {
+    /// Not once since this head booted.
+    Unheard,
+    /// On at least one link.
+    Alive,
+    /// It was heard, and now every link is silent for its limit.
+    Dead,
+}
+
+/// What the peer last said of a pool, and what it had heard of us when it said so.
+#[derive(Clone, Copy, Debug)]
+pub struct Word {
+    /// What it said.
+    pub beat: PoolBeat,
+    /// For each link, the greatest of our sequence numbers acknowledged by a frame that carried
+    /// this pool: the peer said `beat` after it had heard that frame of ours.
+    pub(crate) acknowledged: [u32; LinkId::ALL.len()],
+}
+
+/// The peer, as heard.
+pub struct Peer {
+    incarnation: Option<Incarnation>,
+    candidate: Option<(Incarnation, Instant)>,
+    retired: Deque<Incarnation, RETIRED_MAX>,
+    pub(crate) links: [Link; LinkId::ALL.len()],
+    digest: Option<[u8; 4]>,
+    words: [Option<Word>; MAX_POOLS],
+}
+
+impl Peer {
+    pub(crate) fn new() -> Peer {
+        Peer {
+            incarnation: None,
+            candidate: None,
+            retired: Deque::new(),
+            links: [Link::default(); LinkId::ALL.len()],
+            digest: None,
+            words: [None; MAX_POOLS],
+        }
+    }
+
+    /// Takes in an authentic frame of the peer. Returns whether it is the first of a new boot.
+    pub(crate) fn accept(
+        &mut self,
+        frame: &Frame<'_>,
+        link: LinkId,
+        me: Incarnation,
+        now: Instant,
+    ) -> Result<bool, FrameError> {
+        let result = self.admit(frame, link, me, now);
+        let state = &mut self.links[link.index()];
+        if result.is_err() {
+            state.rejected = state.rejected.wrapping_add(1);
+            return result;
+        }
+        state.heard();
+        state.received = frame.sequence;
+        // An acknowledgement of what was never sent is from before our own boot.
+        if frame.acknowledged <= state.sent {
+            state.acknowledged = state.acknowledged.max(frame.acknowledged);
+        }
+        if let Body::Beat { digest, pools } = &frame.body {
+            self.digest = Some(*digest);
+            for &beat in pools {
+                self.note(beat, link);
+            }
+        }
+        result
+    }
+
+    fn admit(
+        &mut self,
+        frame: &Frame<'_>,
+        link: LinkId,
+        me: Incarnation,
+        now: Instant,
+    ) -> Result<bool, FrameError> {
+        if self.incarnation == Some(frame.incarnation) {
+            let newer = frame.sequence > self.links[link.index()].received;
+            return if newer {
+                Ok(false)
+            } else {
+                Err(FrameError::Replayed)
+            };
+        }
+        if self.retired.iter().any(|&old| old == frame.incarnation) {
+            return Err(FrameError::Replayed);
+        }
+        if frame.echo != Some(me) {
+            self.candidate = Some((frame.incarnation, now));
+            return Err(FrameError::Unconfirmed);
+        }
+        if let Some(old) = self.incarnation.replace(frame.incarnation) {
+            if self.retired.is_full() {
+                self.retired.pop_front();
+            }
+            // There is room: one was just removed if there was none.
+            let _ = self.retired.push_back(old);
+        }
+        self.candidate = None;
+        self.words = [None; MAX_POOLS];
+        self.links.iter_mut().for_each(Link::renew);
+        Ok(true)
+    }
+
+    fn note(&mut self, beat: PoolBeat, link: LinkId) {
+        let Some(word) = self.words.get_mut(usize::from(beat.pool)) else {
+            return;
+        };
+        let mut acknowledged = word.map_or([0; LinkId::ALL.len()], |w| w.acknowledged);
+        acknowledged[link.index()] = self.links[link.index()].acknowledged;
+        *word = Some(Word { beat, acknowledged });
+    }
+
+    /// Counts silence on all links.
+    pub(crate) fn pass(&mut self, elapsed: Duration) {
+        self.links.iter_mut().for_each(|link| link.pass(elapsed));
+    }
+
+    /// The incarnation to echo: one that waits to be confirmed before the one that is.
+    pub(crate) fn echo(&self, now: Instant) -> Option<Incarnation> {
+        match self.candidate {
+            Some((candidate, seen)) if now.saturating_duration_since(seen) < CANDIDATE_LIFETIME => {
+                Some(candidate)
+            }
+            _ => self.incarnation,
+        }
+    }
+
+    /// Whether it can be heard, given the limit of silence of each link.
+    pub fn liveness(&self, dead: Duration) -> Liveness {
+        if self.incarnation.is_none() {
+            Liveness::Unheard
+        } else if self.links.iter().any(|link| link.is_up(dead)) {
+            Liveness::Alive
+        } else {
+            Liveness::Dead
+        }
+    }
+
+    /// What it last said of a pool in its present boot.
+    pub fn word(&self, pool: usize) -> Option<Word> {
+        self.words.get(pool).copied().flatten()
+    }
+
+    /// Digest of its configuration file.
+    pub fn digest(&self) -> Option<[u8; 4]> {
+        self.digest
+    }
+
+    /// The state of a link.
+    pub fn link(&self, link: LinkId) -> &Link {
+        &self.links[link.index()]
+    }
+
+    /// Its boot, as confirmed.
+    pub fn incarnation(&self) -> Option<Incarnation> {
+        self.incarnation
+    }
+}

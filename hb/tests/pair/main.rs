@@ -1,0 +1,403 @@
+//! Two `Head`s against each other in virtual time: each test is one rule.
+
+#![allow(clippy::unwrap_used)] // a panic is how a test fails
+
+mod world;
+
+use embassy_time::Duration;
+use orthrus_hb::{
+    Accepted, Command, Done, Epoch, Event, LinkId, Outcome, PoolState, Refusal, ResetReason, Rest,
+    Ticket,
+};
+use world::{A, B, Registrant, TANK, World};
+
+#[test]
+fn the_home_head_serves_when_both_boot() {
+    let mut world = World::new();
+    world.boot(B);
+    world.run(Duration::from_secs(3));
+    world.boot(A);
+    world.until("a serves", |w| w.state(A) == PoolState::Serving);
+    world.run(Duration::from_secs(60));
+    assert_eq!(
+        (world.state(A), world.state(B)),
+        (PoolState::Serving, PoolState::Standby)
+    );
+    assert_eq!(world.head(B).pools()[0].rest(), Some(Rest::PeerHolds));
+}
+
+#[test]
+fn a_head_alone_takes_what_is_free_after_a_bounded_wait() {
+    let mut world = World::new();
+    world.boot(B);
+    world.until("b serves", |w| w.state(B) == PoolState::Serving);
+    assert_eq!(world.disk, Registrant::Head(B, Epoch(1)));
+}
+
+#[test]
+fn the_standby_takes_over_from_a_crashed_owner() {
+    let mut world = World::serving();
+    world.crash(A);
+    world.until("b serves", |w| w.state(B) == PoolState::Serving);
+    assert_eq!(world.disk, Registrant::Head(B, Epoch(2)));
+    world.boot(A);
+    world.run(Duration::from_secs(120));
+    assert_eq!(world.state(A), PoolState::Standby);
+    assert_eq!(world.machines[A].resets, []);
+    assert_eq!(world.preempted, [(A, Epoch(1))]);
+}
+
+#[test]
+fn one_silent_link_moves_nothing_and_is_told() {
+    for link in LinkId::ALL {
+        let mut world = World::serving();
+        world.cut[A][link.index()] = true;
+        world.cut[B][link.index()] = true;
+        world.run(Duration::from_secs(30));
+        assert_eq!(
+            (world.state(A), world.state(B)),
+            (PoolState::Serving, PoolState::Standby)
+        );
+        assert!(
+            world.machines[B]
+                .events
+                .contains(&Event::Link { link, up: false })
+        );
+        assert_eq!(world.head(A).link_works(link), (false, false));
+    }
+}
+
+#[test]
+fn a_link_cut_one_way_is_told_by_the_head_that_is_not_heard() {
+    let mut world = World::serving();
+    world.cut[A][LinkId::Serial.index()] = true;
+    world.run(Duration::from_secs(5));
+    assert_eq!(world.head(A).link_works(LinkId::Serial), (true, false));
+    assert_eq!(world.head(B).link_works(LinkId::Serial), (false, false));
+    assert_eq!(world.head(A).link_works(LinkId::Ether), (true, true));
+}
+
+#[test]
+fn a_frozen_owner_resets_itself_and_comes_back_as_standby() {
+    let mut world = World::serving();
+    world.machines[A].frozen = true;
+    world.until("b serves", |w| w.state(B) == PoolState::Serving);
+    world.machines[A].frozen = false;
+    world.run(Duration::from_secs(60));
+    // Which it notices first is a race: its key is gone, and its peer's beats carry a newer epoch.
+    let [ResetReason::FenceLost(TANK) | ResetReason::Replaced(TANK)] = world.machines[A].resets[..]
+    else {
+        panic!("{:?}", world.machines[A].resets)
+    };
+    assert_eq!(
+        (world.state(A), world.state(B)),
+        (PoolState::Standby, PoolState::Serving)
+    );
+}
+
+#[test]
+fn a_paused_owner_resets_before_it_does_anything_else() {
+    let mut world = World::serving();
+    world.machines[A].paused = true;
+    world.run(Duration::from_secs(30));
+    // Even when nobody has replaced it: it cannot know.
+    world.machines[A].paused = false;
+    world.until("a resets", |w| !w.machines[A].resets.is_empty());
+    assert_eq!(world.machines[A].resets, [ResetReason::OwnGap]);
+}
+
+#[test]
+fn a_standby_does_not_take_its_own_sleep_for_the_peers_silence() {
+    let mut world = World::serving();
+    world.machines[B].paused = true;
+    world.run(Duration::from_secs(30));
+    world.machines[B].paused = false;
+    world.run(Duration::from_secs(30));
+    assert_eq!(
+        (world.state(A), world.state(B)),
+        (PoolState::Serving, PoolState::Standby)
+    );
+    assert_eq!(world.preempted, []);
+}
+
+#[test]
+fn handover_and_giveback_preempt_nobody() {
+    let mut world = World::serving();
+    assert_eq!(
+        world.command(A, Command::Handover(TANK)),
+        Ok(Accepted::Releasing)
+    );
+    world.until("b serves", |w| w.state(B) == PoolState::Serving);
+    assert_eq!(world.state(A), PoolState::Standby);
+    world.run(Duration::from_secs(60));
+    assert_eq!(
+        world.state(B),
+        PoolState::Serving,
+        "the home head does not take it back unasked"
+    );
+    assert_eq!(
+        world.command(A, Command::Giveback(TANK)),
+        Ok(Accepted::AskedPeer)
+    );
+    world.until("a serves", |w| w.state(A) == PoolState::Serving);
+    world.run(Duration::from_secs(60));
+    assert_eq!(
+        (world.state(A), world.state(B)),
+        (PoolState::Serving, PoolState::Standby)
+    );
+    assert_eq!(
+        (world.preempted.as_slice(), world.disk),
+        (&[][..], Registrant::Head(A, Epoch(3)))
+    );
+}
+
+#[test]
+fn a_failed_handover_goes_back_to_where_it_came_from() {
+    let mut world = World::serving();
+    world.machines[B].import_fails = true;
+    world.command(A, Command::Handover(TANK)).unwrap();
+    world.until("b faults", |w| w.state(B) == PoolState::Faulted);
+    world.until("a serves", |w| w.state(A) == PoolState::Serving);
+    world.until("b stands by", |w| w.state(B) == PoolState::Standby);
+}
+
+#[test]
+fn an_offer_that_nobody_takes_is_withdrawn() {
+    let mut world = World::serving();
+    world.command(A, Command::Handover(TANK)).unwrap();
+    world.machines[B].paused = true;
+    world.until("a lets go", |w| w.state(A) == PoolState::Standby);
+    world.until("a serves again", |w| w.state(A) == PoolState::Serving);
+}
+
+#[test]
+fn a_head_that_never_heard_its_peer_preempts_nothing_until_told() {
+    let mut world = World::serving();
+    world.cut_cables();
+    world.crash(B);
+    world.boot(B);
+    world.run(Duration::from_secs(90));
+    assert_eq!(world.state(B), PoolState::Standby);
+    assert_eq!(
+        world.head(B).pools()[0].rest(),
+        Some(Rest::HeldByUnheardPeer(Epoch(1)))
+    );
+    assert_eq!(world.state(A), PoolState::Serving);
+    world.crash(A);
+    assert_eq!(
+        world.command(B, Command::Takeover(TANK)),
+        Ok(Accepted::Claiming)
+    );
+    world.until("b serves", |w| w.state(B) == PoolState::Serving);
+    assert_eq!(world.preempted, [(A, Epoch(1))]);
+}
+
+#[test]
+fn all_cables_cut_lead_to_one_takeover_and_no_second() {
+    let mut world = World::serving();
+    world.cut_cables();
+    world.run(Duration::from_secs(300));
+    assert_eq!(world.preempted, [(A, Epoch(1))]);
+    assert_eq!(world.machines[A].resets, [ResetReason::FenceLost(TANK)]);
+    assert_eq!(
+        (world.state(A), world.state(B)),
+        (PoolState::Standby, PoolState::Serving)
+    );
+}
+
+#[test]
+fn both_boot_without_cables_and_exactly_one_serves() {
+    let mut world = World::new();
+    world.cut_cables();
+    world.boot(A);
+    world.boot(B);
+    world.run(Duration::from_secs(120));
+    let states = [world.state(A), world.state(B)];
+    assert!(states.contains(&PoolState::Serving) && states.contains(&PoolState::Standby));
+    assert_eq!(world.preempted, []);
+}
+
+#[test]
+fn stale_keys_of_a_peer_that_stands_by_are_removed() {
+    let mut world = World::new();
+    // Power was lost while B served; both come back, A is home.
+    world.disk = Registrant::Head(B, Epoch(41));
+    world.boot(A);
+    world.boot(B);
+    world.until("a serves", |w| w.state(A) == PoolState::Serving);
+    assert_eq!(world.disk, Registrant::Head(A, Epoch(42)));
+}
+
+#[test]
+fn a_silent_peer_with_a_newer_key_than_it_ever_told_is_not_preempted() {
+    let mut world = World::serving();
+    world.disk = Registrant::Head(A, Epoch(9));
+    world.crash(A);
+    world.run(Duration::from_secs(120));
+    assert_eq!(
+        world.head(B).pools()[0].rest(),
+        Some(Rest::HeldByUnheardPeer(Epoch(9)))
+    );
+    assert_eq!(world.preempted, []);
+}
+
+#[test]
+fn a_strangers_reservation_is_left_alone() {
+    let mut world = World::new();
+    world.disk = Registrant::Stranger;
+    world.boot(A);
+    world.boot(B);
+    world.run(Duration::from_secs(120));
+    assert_eq!(
+        (world.state(A), world.disk),
+        (PoolState::Faulted, Registrant::Stranger)
+    );
+}
+
+#[test]
+fn replayed_frames_keep_nobody_alive() {
+    let mut world = World::serving();
+    world.crash(A);
+    let frames: Vec<_> = world
+        .recorded
+        .iter()
+        .filter(|(who, ..)| *who == A)
+        .cloned()
+        .collect();
+    for (_, link, bytes) in frames.iter().cycle().take(2000) {
+        world.replay(B, *link, bytes);
+        world.run(Duration::from_millis(10));
+    }
+    assert_eq!(world.state(B), PoolState::Serving);
+    let (accepted, rejected) = world.head(B).peer().link(LinkId::Ether).counters();
+    assert!(rejected > accepted);
+}
+
+#[test]
+fn a_retired_boot_of_the_peer_does_not_come_back() {
+    let mut world = World::serving();
+    let old: Vec<_> = world
+        .recorded
+        .iter()
+        .filter(|(who, ..)| *who == A)
+        .cloned()
+        .collect();
+    world.crash(A);
+    world.until("b serves", |w| w.state(B) == PoolState::Serving);
+    world.boot(A);
+    world.run(Duration::from_secs(5));
+    let boot = world.head(B).peer().incarnation();
+    for (_, link, bytes) in &old {
+        world.replay(B, *link, bytes);
+    }
+    world.run(Duration::from_secs(1));
+    assert_eq!(world.head(B).peer().incarnation(), boot);
+}
+
+#[test]
+fn an_outcome_of_another_ticket_or_epoch_has_no_effect() {
+    let mut world = World::serving();
+    let now = world.now;
+    world.command(A, Command::Handover(TANK)).unwrap();
+    let head = world.machines[A].head.as_mut().unwrap();
+    for (ticket, epoch) in [(0, 1), (3, 1), (4, 2), (99, 1)] {
+        let (ticket, epoch) = (Ticket(ticket), Epoch(epoch));
+        let result = Ok(Done::Released);
+        head.handle_outcome(
+            &Outcome {
+                pool: TANK,
+                ticket,
+                epoch,
+                result,
+            },
+            now,
+        );
+        assert_eq!(head.pools()[0].state(), PoolState::Releasing);
+    }
+}
+
+#[test]
+fn a_lost_fence_of_an_old_epoch_has_no_effect() {
+    let mut world = World::serving();
+    let now = world.now;
+    let head = world.machines[A].head.as_mut().unwrap();
+    head.handle_fence_lost(TANK, Epoch(0), now);
+    assert_eq!(head.poll_action(), None);
+    world.run(Duration::from_secs(1));
+    assert_eq!(world.machines[A].resets, []);
+}
+
+#[test]
+fn a_release_that_hangs_ends_in_a_reset_and_a_takeover() {
+    let mut world = World::serving();
+    world.work_time = Duration::from_secs(3600);
+    world.command(A, Command::Handover(TANK)).unwrap();
+    world.run(Duration::from_millis(50));
+    world.work_time = Duration::from_millis(200);
+    world.until("a resets", |w| !w.machines[A].resets.is_empty());
+    assert_eq!(world.machines[A].resets, [ResetReason::ReleaseStuck(TANK)]);
+    world.until("one serves", |w| {
+        [A, B].iter().any(|&h| w.state(h) == PoolState::Serving)
+    });
+}
+
+#[test]
+fn commands_that_make_no_sense_are_refused() {
+    let mut world = World::serving();
+    assert_eq!(
+        world.command(A, Command::Takeover(TANK)),
+        Err(Refusal::AlreadyThere)
+    );
+    assert_eq!(
+        world.command(A, Command::Giveback(TANK)),
+        Err(Refusal::AlreadyThere)
+    );
+    assert_eq!(
+        world.command(B, Command::Handover(TANK)),
+        Err(Refusal::NotServing)
+    );
+    world.crash(B);
+    world.run(Duration::from_secs(3));
+    assert_eq!(
+        world.command(A, Command::Handover(TANK)),
+        Err(Refusal::PeerNotHeard)
+    );
+}
+
+#[test]
+fn a_head_that_retires_lets_go_and_the_peer_takes_over() {
+    let mut world = World::serving();
+    let now = world.now;
+    world.machines[A].head.as_mut().unwrap().retire(now);
+    world.until("b serves", |w| w.state(B) == PoolState::Serving);
+    assert!(world.head(A).is_at_rest());
+    assert_eq!(world.preempted, []);
+    // And nothing is taken back, even when the peer dies before the halt.
+    world.crash(B);
+    world.run(Duration::from_secs(60));
+    assert!(world.head(A).is_at_rest());
+}
+
+#[test]
+fn a_message_reaches_the_peer_over_either_link() {
+    for cut in [None, Some(LinkId::Serial), Some(LinkId::Ether)] {
+        let mut world = World::serving();
+        if let Some(link) = cut {
+            world.cut[A][link.index()] = true;
+            world.cut[B][link.index()] = true;
+            world.run(Duration::from_secs(3));
+        }
+        let bytes: Vec<u8> = (0..1500).map(|i| i as u8).collect();
+        assert!(
+            world.machines[A]
+                .head
+                .as_mut()
+                .unwrap()
+                .send_message(&bytes)
+        );
+        world.run(Duration::from_secs(5));
+        let head = world.machines[B].head.as_mut().unwrap();
+        assert_eq!(head.poll_message(), Some(bytes.as_slice()), "cut: {cut:?}");
+        assert_eq!(head.poll_message(), None);
+    }
+}

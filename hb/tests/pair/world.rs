@@ -1,0 +1,308 @@
+//! Two heads, two cables and one disk in virtual time.
+//!
+//! The disk knows one registrant at a time, which is all that a pool of one member needs: what is
+//! under test here are the decisions. Work takes as long as a test says.
+
+use std::collections::VecDeque;
+
+use embassy_time::{Duration, Instant};
+use orthrus_hb::{
+    Accepted, Action, Authority, ClusterId, Command, Config, Done, Epoch, Event, FRAME_MAX_BYTES,
+    Failure, Head, HeadId, Holder, Incarnation, Job, LinkId, Outcome, PoolConfig, PoolId,
+    PoolState, Refusal, ResetReason, Timing, Work,
+};
+
+pub const A: usize = 0;
+pub const B: usize = 1;
+pub const TANK: PoolId = PoolId(0);
+const STEP: Duration = Duration::from_millis(10);
+const IDS: [HeadId; 2] = [HeadId::First, HeadId::Second];
+
+/// Who has registered and reserved the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Registrant {
+    Nobody,
+    Head(usize, Epoch),
+    Stranger,
+}
+
+pub struct Machine {
+    pub head: Option<Head>,
+    /// Its clock stands still and nothing of it runs.
+    pub frozen: bool,
+    /// Nothing of it runs, but its clock goes on.
+    pub paused: bool,
+    pub resets: Vec<ResetReason>,
+    pub events: Vec<Event>,
+    /// Its next import fails.
+    pub import_fails: bool,
+    jobs: VecDeque<(Instant, Job)>,
+    inbox: VecDeque<(LinkId, Vec<u8>)>,
+    lost_time: Duration,
+    boots: u8,
+}
+
+pub struct World {
+    pub now: Instant,
+    pub machines: [Machine; 2],
+    pub disk: Registrant,
+    /// `cut[from][link]`: what this head sends there is lost.
+    pub cut: [[bool; 2]; 2],
+    /// Every frame that was sent, for replays.
+    pub recorded: Vec<(usize, LinkId, Vec<u8>)>,
+    pub work_time: Duration,
+    pub timing: Timing,
+    /// Claims that preempted somebody.
+    pub preempted: Vec<(usize, Epoch)>,
+}
+
+impl World {
+    /// Both heads off, nothing reserved, home is A.
+    pub fn new() -> World {
+        let machine = || Machine {
+            head: None,
+            frozen: false,
+            paused: false,
+            resets: Vec::new(),
+            events: Vec::new(),
+            import_fails: false,
+            jobs: VecDeque::new(),
+            inbox: VecDeque::new(),
+            lost_time: Duration::from_ticks(0),
+            boots: 0,
+        };
+        World {
+            now: Instant::from_secs(1000),
+            machines: [machine(), machine()],
+            disk: Registrant::Nobody,
+            cut: [[false; 2]; 2],
+            recorded: Vec::new(),
+            work_time: Duration::from_millis(200),
+            timing: Timing::default(),
+            preempted: Vec::new(),
+        }
+    }
+
+    /// Both booted, A serving, B standby.
+    pub fn serving() -> World {
+        let mut world = World::new();
+        world.boot(A);
+        world.boot(B);
+        world.until("a serves", |w| w.state(A) == PoolState::Serving);
+        world
+    }
+
+    pub fn boot(&mut self, who: usize) {
+        let machine = &mut self.machines[who];
+        machine.boots += 1;
+        machine.jobs.clear();
+        machine.inbox.clear();
+        machine.paused = false;
+        machine.frozen = false;
+        machine.lost_time = Duration::from_ticks(0);
+        let config = Config {
+            cluster: ClusterId::from_name("test"),
+            me: IDS[who],
+            secret: [3; 32],
+            digest: 1,
+            timing: self.timing,
+            pools: heapless::Vec::from_slice(&[PoolConfig {
+                home: HeadId::First,
+            }])
+            .unwrap(),
+        };
+        let incarnation = Incarnation([who as u8 + 1, machine.boots, 0, 0, 0, 0, 0, 9]);
+        machine.head = Some(Head::new(config, incarnation, self.now));
+    }
+
+    pub fn crash(&mut self, who: usize) {
+        self.machines[who].head = None;
+    }
+
+    pub fn cut_cables(&mut self) {
+        self.cut = [[true; 2]; 2];
+    }
+
+    pub fn head(&self, who: usize) -> &Head {
+        self.machines[who].head.as_ref().expect("head is up")
+    }
+
+    pub fn state(&self, who: usize) -> PoolState {
+        self.head(who).pools()[0].state()
+    }
+
+    pub fn command(&mut self, who: usize, command: Command) -> Result<Accepted, Refusal> {
+        let now = self.clock(who);
+        self.machines[who]
+            .head
+            .as_mut()
+            .expect("head is up")
+            .handle_command(command, now)
+    }
+
+    /// Plays a recorded frame to a head.
+    pub fn replay(&mut self, to: usize, link: LinkId, bytes: &[u8]) {
+        self.machines[to].inbox.push_back((link, bytes.to_vec()));
+    }
+
+    /// Runs until a condition holds. Two minutes of virtual time are more than any rule waits.
+    pub fn until(&mut self, what: &str, condition: impl Fn(&World) -> bool) {
+        let end = self.now + Duration::from_secs(120);
+        while !condition(self) {
+            assert!(self.now < end, "never: {what}");
+            self.step();
+        }
+    }
+
+    pub fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.now < end {
+            self.step();
+        }
+    }
+
+    fn clock(&self, who: usize) -> Instant {
+        self.now - self.machines[who].lost_time
+    }
+
+    fn step(&mut self) {
+        self.now += STEP;
+        for who in [A, B] {
+            let machine = &mut self.machines[who];
+            if machine.frozen {
+                machine.lost_time += STEP;
+            }
+            if machine.head.is_some() && !machine.frozen && !machine.paused {
+                self.run_head(who);
+            }
+        }
+        let holders = [A, B].map(|who| {
+            self.machines[who].head.is_some()
+                && self.state(who) == PoolState::Serving
+                && !self.machines[who].paused
+                && !self.machines[who].frozen
+        });
+        assert_ne!(holders, [true, true], "two heads serve");
+    }
+
+    fn run_head(&mut self, who: usize) {
+        let now = self.clock(who);
+        let machine = &mut self.machines[who];
+        let Some(head) = machine.head.as_mut() else {
+            return;
+        };
+        while let Some((link, bytes)) = machine.inbox.pop_front() {
+            let _ = head.handle_frame(link, &bytes, now);
+        }
+        if let Some(epoch) = lost(who, head, self.disk) {
+            head.handle_fence_lost(TANK, epoch, now);
+        }
+        if now >= head.poll_timeout() {
+            head.handle_timeout(now);
+        }
+        while machine.jobs.front().is_some_and(|(done, _)| *done <= now) {
+            let (_, job) = machine.jobs.pop_front().unwrap();
+            let fails = &mut machine.import_fails;
+            let result = perform(who, job, &mut self.disk, fails, &mut self.preempted);
+            let Job {
+                pool,
+                ticket,
+                epoch,
+                ..
+            } = job;
+            head.handle_outcome(
+                &Outcome {
+                    pool,
+                    ticket,
+                    epoch,
+                    result,
+                },
+                now,
+            );
+        }
+        while let Some(action) = head.poll_action() {
+            match action {
+                Action::Run(job) => machine.jobs.push_back((now + self.work_time, job)),
+                Action::Reset(reason) => {
+                    machine.resets.push(reason);
+                    self.boot(who);
+                    return;
+                }
+            }
+        }
+        while let Some(event) = head.poll_event() {
+            machine.events.push(event);
+        }
+        let mut sent = Vec::new();
+        for link in LinkId::ALL {
+            let mut buffer = [0; FRAME_MAX_BYTES];
+            while let Some(length) = head.poll_transmit(link, now, &mut buffer) {
+                sent.push((link, buffer[..length].to_vec()));
+            }
+        }
+        for (link, bytes) in sent {
+            self.recorded.push((who, link, bytes.clone()));
+            if !self.cut[who][link.index()] && self.machines[1 - who].head.is_some() {
+                self.machines[1 - who].inbox.push_back((link, bytes));
+            }
+        }
+    }
+}
+
+/// What a watcher would report: the epoch that this head serves under and does not hold any more.
+fn lost(who: usize, head: &Head, disk: Registrant) -> Option<Epoch> {
+    let pool = &head.pools()[0];
+    let holds = matches!(pool.state(), PoolState::Importing | PoolState::Serving);
+    (holds && disk != Registrant::Head(who, pool.epoch())).then(|| pool.epoch())
+}
+
+fn perform(
+    who: usize,
+    job: Job,
+    disk: &mut Registrant,
+    import_fails: &mut bool,
+    preempted: &mut Vec<(usize, Epoch)>,
+) -> Result<Done, Failure> {
+    match (job.work, *disk) {
+        (Work::Survey, Registrant::Nobody) => Ok(Done::Surveyed {
+            greatest: Epoch::NONE,
+            holder: Holder::Nobody,
+        }),
+        (Work::Survey, Registrant::Head(owner, epoch)) => {
+            let holder = if owner == who {
+                Holder::Nobody
+            } else {
+                Holder::Peer(epoch)
+            };
+            Ok(Done::Surveyed {
+                greatest: epoch,
+                holder,
+            })
+        }
+        (Work::Survey, Registrant::Stranger) => Ok(Done::Surveyed {
+            greatest: Epoch::NONE,
+            holder: Holder::Stranger,
+        }),
+        (Work::Claim { authority }, Registrant::Head(owner, epoch)) if owner != who => {
+            if authority == Authority::Free || epoch >= job.epoch {
+                return Err(Failure::HeldByPeer(epoch));
+            }
+            preempted.push((owner, epoch));
+            *disk = Registrant::Head(who, job.epoch);
+            Ok(Done::Claimed)
+        }
+        (Work::Claim { .. }, Registrant::Stranger) => Err(Failure::Stranger),
+        (Work::Claim { .. }, _) => {
+            *disk = Registrant::Head(who, job.epoch);
+            Ok(Done::Claimed)
+        }
+        (Work::Import, _) if std::mem::take(import_fails) => Err(Failure::Device),
+        (Work::Import, _) => Ok(Done::Imported),
+        (Work::Release, _) => {
+            if *disk == Registrant::Head(who, job.epoch) {
+                *disk = Registrant::Nobody;
+            }
+            Ok(Done::Released)
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! `/orthrus.toml`: parsed into what the rest can rely on, with errors that name line and field.
+//!
+//! One file, identical on both heads; [`Config::whoami`] tells a head which of the two it is. What
+//! comes out of [`Config::parse`] holds: names fit where they are used, limits are kept, nothing is
+//! there twice. So nothing here may be lenient: a field that is not understood is an error, because
+//! a head that ignored it would serve something other than what was asked for.
+//!
+//! A bad file stops nothing but the pools: the caller reports the error and boots on to the console.
+//!
+//! Reading order: this file (the shape), `parse` (the fields), `unique` (what may be there once),
+//! `names` (what a name looks like), `section` (TOML tables with places), `whoami`.
+
+mod error;
+mod names;
+mod parse;
+mod secret;
+mod section;
+mod unique;
+mod whoami;
+
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use orthrus_hb::{ClusterId, HeadId};
+
+pub use error::ConfigError;
+pub use secret::Secret;
+pub use whoami::WhoamiError;
+
+use crate::net::Mac;
+
+/// The file's name: in the root of the initramfs, or of the ESP.
+pub const FILE_NAME: &str = "orthrus.toml";
+/// The serial port for programs, unless the file says otherwise.
+pub const CONTROL_DEFAULT: &str = "ttyS2";
+/// Pools in a file.
+pub const MAX_POOLS: usize = 8;
+/// LUNs of a pool.
+pub const MAX_LUNS: usize = 64;
+/// Initiator names in the ACL of a pool.
+pub const MAX_CLIENTS: usize = 64;
+/// Service addresses of a pool.
+pub const MAX_ADDRESSES: usize = 8;
+/// The greatest LUN number: what the one-byte form of SAM's LUN field holds, which every initiator
+/// understands.
+pub const MAX_LUN_NUMBER: u32 = 255;
+/// Bytes of a file: more than the limits above can fill.
+pub const MAX_BYTES: usize = 256 * 1024;
+
+/// The configuration of both heads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The cluster's name.
+    pub cluster: String,
+    /// Its id, as in reservation keys.
+    pub cluster_id: ClusterId,
+    /// The key of the heartbeat's MAC.
+    pub secret: Secret,
+    /// Links and their limits.
+    pub heartbeat: HeartbeatConfig,
+    /// First and second head.
+    pub heads: [HeadConfig; 2],
+    /// The pools, in the file's order.
+    pub pools: Vec<PoolConfig>,
+    /// First four bytes of the SHA-256 of the file, big-endian: compared through the beats.
+    pub digest: u32,
+}
+
+/// `[heartbeat]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeartbeatConfig {
+    /// Silence after which a link counts as silent, in milliseconds.
+    pub dead_ms: u32,
+    /// Serial port of the heartbeat link, a name below `/dev`.
+    pub serial: String,
+    /// Serial port of the control connection.
+    pub control: String,
+}
+
+/// One `[[head]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeadConfig {
+    /// What the operator calls it.
+    pub name: String,
+    /// What it recognises itself by.
+    pub identity: Identity,
+    /// The port of the heartbeat link.
+    pub heartbeat: Mac,
+    /// The port that carries the service addresses.
+    pub data: Mac,
+}
+
+/// What a head recognises itself by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// Any of its ports has this address.
+    Mac(Mac),
+    /// Its SMBIOS system UUID or serial number is this.
+    Smbios(String),
+}
+
+/// One `[[pool]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolConfig {
+    /// What the operator calls it.
+    pub name: String,
+    /// Its volume group.
+    pub vg: String,
+    /// The head that it prefers.
+    pub home: HeadId,
+    /// Its service addresses, at least one.
+    pub addresses: Vec<ServiceAddress>,
+    /// What it exports by iSCSI; a pool may have nothing to export yet.
+    pub iscsi: Option<IscsiConfig>,
+}
+
+/// A service address with the length of its network's prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ServiceAddress {
+    /// The address.
+    pub ip: Ipv4Addr,
+    /// Bits of the network, 1 to 32.
+    pub prefix: u8,
+}
+
+impl fmt::Display for ServiceAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.ip, self.prefix)
+    }
+}
+
+/// `[pool.iscsi]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IscsiConfig {
+    /// The target's name.
+    pub iqn: String,
+    /// Initiator names that may log in; nobody else may.
+    pub clients: Vec<String>,
+    /// What they see.
+    pub luns: Luns,
+}
+
+/// The LUNs of a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Luns {
+    /// Every visible volume, numbered from 0 by sorted name.
+    All,
+    /// These.
+    Listed(Vec<LunConfig>),
+}
+
+/// One `[[pool.iscsi.lun]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LunConfig {
+    /// Its number.
+    pub lun: u32,
+    /// The logical volume behind it.
+    pub volume: String,
+    /// Its unit serial number, hex digits; derived from the volume when absent.
+    pub serial: Option<String>,
+}
+
+impl Config {
+    /// Reads a file's text.
+    pub fn parse(text: &str) -> Result<Config, ConfigError> {
+        parse::config(text)
+    }
+
+    /// What the file says of one head.
+    pub fn head(&self, id: HeadId) -> &HeadConfig {
+        match id {
+            HeadId::First => &self.heads[0],
+            HeadId::Second => &self.heads[1],
+        }
+    }
+
+    /// The pool of this name.
+    pub fn pool(&self, name: &str) -> Option<&PoolConfig> {
+        self.pools.iter().find(|pool| pool.name == name)
+    }
+
+    /// Which head this machine is, from the addresses of its ports and its SMBIOS strings.
+    pub fn whoami(
+        &self,
+        macs: &[Mac],
+        smbios_uuid: Option<&str>,
+        smbios_serial: Option<&str>,
+    ) -> Result<HeadId, WhoamiError> {
+        whoami::find(&self.heads, macs, smbios_uuid, smbios_serial)
+    }
+}
+
+#[cfg(test)]
+mod tests;

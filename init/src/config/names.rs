@@ -1,0 +1,185 @@
+//! What the names in the file may look like: each check has the sentence that an error ends with.
+
+use std::net::Ipv4Addr;
+
+use super::ServiceAddress;
+
+pub(super) const CLUSTER: &str = "1 to 32 characters of a-z, 0-9 and hyphen";
+pub(super) const HEAD: &str = "1 to 16 characters of a-z, 0-9 and hyphen";
+// No dot: a backstore is called POOL.VOLUME, and two pools must never make the same name.
+pub(super) const POOL: &str =
+    "1 to 32 characters of a-z, A-Z, 0-9, _, + and hyphen, not starting with a hyphen";
+pub(super) const LVM: &str = "a name as lvm2 allows it: 1 to 127 characters of a-z, A-Z, 0-9, _, +, . and hyphen, not starting with a hyphen, not . or ..";
+pub(super) const TTY: &str = "the name of a serial port below /dev, such as ttyS1";
+pub(super) const MAC: &str = "a MAC address of one port, such as 52:54:00:0a:01:01";
+pub(super) const SMBIOS: &str = "the system's UUID or serial number, 1 to 64 printable characters";
+pub(super) const SECRET: &str = "64 hex digits, not all the same (32 random bytes)";
+pub(super) const ADDRESS: &str = "an IPv4 address of one host with its prefix length, such as 10.77.0.10/24, or a list of 1 to 8 of them";
+pub(super) const ISCSI: &str = "an iSCSI name in lower case, at most 223 characters: iqn.YYYY-MM.DOMAIN[:ANYTHING], eui. and 16 hex digits, or naa. and 16 or 32";
+// The kernel makes the NAA identifier (WWN) of the digits, so anything else would be lost from it.
+pub(super) const SERIAL: &str = "8 to 32 lower-case hex digits";
+
+fn of(text: &str, max: usize, extra: &str, upper: bool) -> bool {
+    (1..=max).contains(&text.len())
+        && text.chars().all(|c| {
+            c.is_ascii_lowercase()
+                || c.is_ascii_digit()
+                || (upper && c.is_ascii_uppercase())
+                || extra.contains(c)
+        })
+}
+
+pub(super) fn is_cluster(text: &str) -> bool {
+    of(text, 32, "-", false)
+}
+
+pub(super) fn is_head(text: &str) -> bool {
+    of(text, 16, "-", false)
+}
+
+pub(super) fn is_pool(text: &str) -> bool {
+    of(text, 32, "_+-", true) && !text.starts_with('-')
+}
+
+pub(super) fn is_lvm(text: &str) -> bool {
+    of(text, 127, "_+.-", true) && !text.starts_with('-') && text != "." && text != ".."
+}
+
+pub(super) fn is_tty(text: &str) -> bool {
+    of(text, 32, "", true) && text.starts_with("tty")
+}
+
+pub(super) fn is_smbios(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text.bytes().all(|b| (b' '..=b'~').contains(&b))
+        && text.trim() == text
+}
+
+pub(super) fn is_serial(text: &str) -> bool {
+    (8..=32).contains(&text.len()) && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// RFC 3720 section 3.2.6, lower case only: the kernel compares byte by byte.
+pub(super) fn is_iscsi(text: &str) -> bool {
+    let hex = |rest: &str, len: usize| {
+        rest.len() == len && rest.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    if !of(text, 223, ".:-", false) {
+        return false;
+    }
+    if let Some(rest) = text.strip_prefix("eui.") {
+        return hex(rest, 16);
+    }
+    if let Some(rest) = text.strip_prefix("naa.") {
+        return hex(rest, 16) || hex(rest, 32);
+    }
+    let Some(rest) = text.strip_prefix("iqn.") else {
+        return false;
+    };
+    let Some((date, authority)) = rest.split_at_checked(8) else {
+        return false;
+    };
+    let date = date.as_bytes();
+    let digits = |range: std::ops::Range<usize>| date[range].iter().all(u8::is_ascii_digit);
+    let month = date[5..7].iter().fold(0u32, |sum, digit| {
+        sum * 10 + u32::from(digit.wrapping_sub(b'0'))
+    });
+    let domain = authority.split(':').next().unwrap_or("");
+    digits(0..4)
+        && date[4] == b'-'
+        && digits(5..7)
+        && (1..=12).contains(&month)
+        && date[7] == b'.'
+        && !domain.is_empty()
+        && domain.split('.').all(|label| !label.is_empty())
+        && !authority.ends_with(':')
+}
+
+/// `ADDRESS/PREFIX` of one host: neither a group, the segment's own address nor its broadcast.
+pub(super) fn address(text: &str) -> Option<ServiceAddress> {
+    let (ip, prefix) = text.split_once('/')?;
+    let ip: Ipv4Addr = ip.parse().ok()?;
+    if !prefix.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let prefix: u8 = prefix.parse().ok()?;
+    if !(1..=32).contains(&prefix) {
+        return None;
+    }
+    if ip.is_loopback() || ip.is_multicast() || ip.octets()[0] == 0 || ip.octets()[0] >= 240 {
+        return None;
+    }
+    let host = u32::MAX.checked_shr(u32::from(prefix)).unwrap_or(0);
+    let part = u32::from(ip) & host;
+    // RFC 3021: of a /31 both addresses are hosts.
+    if prefix <= 30 && (part == 0 || part == host) {
+        return None;
+    }
+    Some(ServiceAddress { ip, prefix })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn iscsi_names_follow_the_rfc() {
+        for good in [
+            "iqn.2026-01.org.orthrus:tank",
+            "iqn.1993-08.org.debian:01:client",
+            "iqn.2001-04.com.example",
+            "eui.02004567a425678d",
+            "naa.52004567ba64678d",
+        ] {
+            assert!(is_iscsi(good), "{good}");
+        }
+        for bad in [
+            "",
+            "tank",
+            "iqn.2026-13.org.orthrus:tank",
+            "iqn.2026-1.org.orthrus:tank",
+            "iqn.2026-01.",
+            "iqn.2026-01.org..x",
+            "iqn.2026-01.org.orthrus:",
+            "iqn.2026-01.org.Orthrus:tank",
+            "iqn.2026-01.org/../x",
+            "eui.02",
+            "iqn.é",
+        ] {
+            assert!(!is_iscsi(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_of_one_host() {
+        let good = address("10.77.0.10/24").unwrap();
+        assert_eq!((good.ip, good.prefix), (Ipv4Addr::new(10, 77, 0, 10), 24));
+        assert!(address("10.77.0.0/31").is_some());
+        assert!(address("10.77.0.1/32").is_some());
+        for bad in [
+            "10.77.0.10",
+            "10.77.0.0/24",
+            "10.77.0.255/24",
+            "10.77.0.1/33",
+            "10.77.0.1/0",
+            "10.77.0.1/+8",
+            "224.0.0.1/24",
+            "127.0.0.1/8",
+            "0.1.2.3/8",
+            "fe80::1/64",
+            "",
+        ] {
+            assert!(address(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_cannot_leave_their_directory() {
+        for bad in ["", ".", "..", "-a", "a/b", "a b", "a\n"] {
+            assert!(!is_lvm(bad), "{bad:?}");
+            assert!(!is_pool(bad), "{bad:?}");
+        }
+        assert!(is_lvm("a.b-c+d_E") && !is_pool("a.b"));
+        assert!(is_tty("ttyS1") && !is_tty("../sda") && !is_tty("sda"));
+    }
+}

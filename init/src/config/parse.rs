@@ -1,0 +1,315 @@
+//! The fields of the file, table by table, in the order in which a reader meets them.
+
+use orthrus_hb::{ClusterId, HeadId};
+use sha2::{Digest, Sha256};
+use toml::de::DeTable;
+
+use super::error::ConfigError;
+use super::section::{Field, Section, line_of};
+use super::{
+    CONTROL_DEFAULT, Config, HeadConfig, HeartbeatConfig, Identity, IscsiConfig, LunConfig, Luns,
+    MAX_ADDRESSES, MAX_BYTES, MAX_CLIENTS, MAX_LUN_NUMBER, MAX_LUNS, MAX_POOLS, PoolConfig, Secret,
+    names, unique,
+};
+use crate::net::Mac;
+
+/// Silence after which a link counts as silent, unless the file says otherwise: ten beats. The
+/// bounds: below three beats of 100 ms one late frame would be a death, above a minute a takeover
+/// would come after clients gave up.
+const DEAD_DEFAULT_MS: u32 = 1000;
+const DEAD_RANGE_MS: std::ops::RangeInclusive<u32> = 300..=60_000;
+
+pub(super) fn config(text: &str) -> Result<Config, ConfigError> {
+    if text.len() > MAX_BYTES {
+        return Err(syntax(
+            1,
+            format!(
+                "the file has {} bytes; allowed: at most {MAX_BYTES}",
+                text.len()
+            ),
+        ));
+    }
+    let document = DeTable::parse(text).map_err(|error| {
+        let offset = error.span().map_or(0, |span| span.start);
+        syntax(
+            line_of(text, offset),
+            format!("is not TOML: {}", error.message()),
+        )
+    })?;
+    let root = Section::root(text, document.get_ref());
+    root.only(&["cluster", "secret", "heartbeat", "head", "pool"])?;
+    let cluster = name(
+        root.text("cluster", names::CLUSTER)?,
+        names::is_cluster,
+        names::CLUSTER,
+    )?;
+    let heads = heads(&root)?;
+    unique::heads(&root)?;
+    let config = Config {
+        cluster_id: ClusterId::from_name(&cluster),
+        cluster,
+        secret: secret(&root)?,
+        heartbeat: heartbeat(&root)?,
+        pools: root
+            .sections("pool", MAX_POOLS)?
+            .iter()
+            .map(|section| pool(section, &heads))
+            .collect::<Result<_, _>>()?,
+        heads,
+        digest: digest(text),
+    };
+    unique::pools(&root)?;
+    Ok(config)
+}
+
+fn syntax(line: usize, message: String) -> ConfigError {
+    ConfigError {
+        line,
+        field: String::new(),
+        message,
+    }
+}
+
+fn digest(text: &str) -> u32 {
+    let hash = Sha256::digest(text.as_bytes());
+    u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]])
+}
+
+/// A text that has to look a certain way.
+fn name(
+    field: Field<&str>,
+    fits: impl Fn(&str) -> bool,
+    allowed: &str,
+) -> Result<String, ConfigError> {
+    if fits(field.value) {
+        Ok(field.value.to_owned())
+    } else {
+        Err(field
+            .at
+            .error(format!("is {:?}; allowed: {allowed}", field.value)))
+    }
+}
+
+fn secret(root: &Section<'_>) -> Result<Secret, ConfigError> {
+    let field = root.text("secret", names::SECRET)?;
+    // The message tells the length and never the text: most of a mistyped secret is the secret.
+    match Secret::from_hex(field.value) {
+        Some(secret) if !secret.is_placeholder() => Ok(secret),
+        Some(_) => Err(field
+            .at
+            .error(format!("is a placeholder; allowed: {}", names::SECRET))),
+        None => Err(field.at.error(format!(
+            "has {} characters, or others than hex digits; allowed: {}",
+            field.value.chars().count(),
+            names::SECRET
+        ))),
+    }
+}
+
+fn heartbeat(root: &Section<'_>) -> Result<HeartbeatConfig, ConfigError> {
+    let mut heartbeat = HeartbeatConfig {
+        dead_ms: DEAD_DEFAULT_MS,
+        serial: "ttyS1".to_owned(),
+        control: CONTROL_DEFAULT.to_owned(),
+    };
+    let Some(section) = root.section("heartbeat")? else {
+        return Ok(heartbeat);
+    };
+    section.only(&["dead_ms", "serial", "control"])?;
+    if let Some(field) = section.optional_number("dead_ms", DEAD_RANGE_MS)? {
+        heartbeat.dead_ms = field.value;
+    }
+    if let Some(field) = section.optional_text("serial", names::TTY)? {
+        heartbeat.serial = name(field, names::is_tty, names::TTY)?;
+    }
+    if let Some(field) = section.optional_text("control", names::TTY)? {
+        heartbeat.control = name(field, names::is_tty, names::TTY)?;
+    }
+    for (key, tty) in [
+        ("serial", &heartbeat.serial),
+        ("control", &heartbeat.control),
+    ] {
+        if tty == "ttyS0" {
+            return Err(section
+                .place(key)
+                .error("is ttyS0, the operator's console; allowed: another serial port"));
+        }
+    }
+    if heartbeat.serial == heartbeat.control {
+        return Err(section.place("control").error(format!(
+            "is {}, which carries the heartbeat; allowed: another serial port",
+            heartbeat.control
+        )));
+    }
+    Ok(heartbeat)
+}
+
+fn heads(root: &Section<'_>) -> Result<[HeadConfig; 2], ConfigError> {
+    let sections = root.sections("head", 2)?;
+    let heads: Vec<HeadConfig> = sections.iter().map(head).collect::<Result<_, _>>()?;
+    heads.try_into().map_err(|found: Vec<HeadConfig>| {
+        root.place("head").error(format!(
+            "is there {} times; allowed: exactly two tables [[head]]",
+            found.len()
+        ))
+    })
+}
+
+fn head(section: &Section<'_>) -> Result<HeadConfig, ConfigError> {
+    section.only(&["name", "mac", "smbios", "heartbeat", "data"])?;
+    let identity = match (section.has("mac"), section.has("smbios")) {
+        (true, false) => Identity::Mac(mac(section, "mac")?),
+        (false, true) => Identity::Smbios(name(
+            section.text("smbios", names::SMBIOS)?,
+            names::is_smbios,
+            names::SMBIOS,
+        )?),
+        (true, true) => {
+            return Err(section
+                .place("smbios")
+                .error("is there beside mac; allowed: one of the two"));
+        }
+        (false, false) => {
+            return Err(section.missing("mac", &format!("{}; or smbios instead", names::MAC)));
+        }
+    };
+    Ok(HeadConfig {
+        name: name(
+            section.text("name", names::HEAD)?,
+            names::is_head,
+            names::HEAD,
+        )?,
+        identity,
+        heartbeat: mac(section, "heartbeat")?,
+        data: mac(section, "data")?,
+    })
+}
+
+fn mac(section: &Section<'_>, key: &str) -> Result<Mac, ConfigError> {
+    let field = section.text(key, names::MAC)?;
+    match field.value.parse::<Mac>() {
+        Ok(mac) if mac.is_station() => Ok(mac),
+        _ => Err(field
+            .at
+            .error(format!("is {:?}; allowed: {}", field.value, names::MAC))),
+    }
+}
+
+fn pool(section: &Section<'_>, heads: &[HeadConfig; 2]) -> Result<PoolConfig, ConfigError> {
+    section.only(&["name", "vg", "home", "address", "iscsi"])?;
+    let pool_name = name(
+        section.text("name", names::POOL)?,
+        names::is_pool,
+        names::POOL,
+    )?;
+    let vg = match section.optional_text("vg", names::LVM)? {
+        Some(field) => name(field, names::is_lvm, names::LVM)?,
+        None => pool_name.clone(),
+    };
+    let addresses = section.texts("address", names::ADDRESS)?;
+    if addresses.is_empty() || addresses.len() > MAX_ADDRESSES {
+        return Err(section.place("address").error(format!(
+            "has {} entries; allowed: {}",
+            addresses.len(),
+            names::ADDRESS
+        )));
+    }
+    let addresses = addresses
+        .into_iter()
+        .map(|field| {
+            names::address(field.value).ok_or_else(|| {
+                field
+                    .at
+                    .error(format!("is {:?}; allowed: {}", field.value, names::ADDRESS))
+            })
+        })
+        .collect::<Result<_, _>>()?;
+    Ok(PoolConfig {
+        name: pool_name,
+        vg,
+        home: home(section, heads)?,
+        addresses,
+        iscsi: match section.section("iscsi")? {
+            Some(section) => Some(iscsi(&section)?),
+            None => None,
+        },
+    })
+}
+
+fn home(section: &Section<'_>, heads: &[HeadConfig; 2]) -> Result<HeadId, ConfigError> {
+    let allowed = format!("a head's name: {} or {}", heads[0].name, heads[1].name);
+    let field = section.text("home", &allowed)?;
+    if field.value == heads[0].name {
+        Ok(HeadId::First)
+    } else if field.value == heads[1].name {
+        Ok(HeadId::Second)
+    } else {
+        Err(field
+            .at
+            .error(format!("is {:?}; allowed: {allowed}", field.value)))
+    }
+}
+
+fn iscsi(section: &Section<'_>) -> Result<IscsiConfig, ConfigError> {
+    section.only(&["iqn", "clients", "luns", "lun"])?;
+    let clients = section.texts("clients", names::ISCSI)?;
+    if clients.is_empty() || clients.len() > MAX_CLIENTS {
+        return Err(section.place("clients").error(format!(
+            "has {} entries; allowed: 1 to {MAX_CLIENTS} initiator names",
+            clients.len()
+        )));
+    }
+    Ok(IscsiConfig {
+        iqn: name(
+            section.text("iqn", names::ISCSI)?,
+            names::is_iscsi,
+            names::ISCSI,
+        )?,
+        clients: clients
+            .into_iter()
+            .map(|field| name(field, names::is_iscsi, names::ISCSI))
+            .collect::<Result<_, _>>()?,
+        luns: luns(section)?,
+    })
+}
+
+fn luns(section: &Section<'_>) -> Result<Luns, ConfigError> {
+    const ALLOWED: &str = "luns = \"all\", or tables [[pool.iscsi.lun]]";
+    let listed = section.sections("lun", MAX_LUNS)?;
+    match section.optional_text("luns", ALLOWED)? {
+        Some(field) if field.value != "all" => Err(field
+            .at
+            .error(format!("is {:?}; allowed: {ALLOWED}", field.value))),
+        Some(field) if !listed.is_empty() => Err(field.at.error(format!(
+            "is there beside [[pool.iscsi.lun]] in line {}; allowed: one of the two",
+            listed[0].at().line
+        ))),
+        Some(_) => Ok(Luns::All),
+        None if listed.is_empty() => Err(section.missing("lun", ALLOWED)),
+        None => listed
+            .iter()
+            .map(lun)
+            .collect::<Result<_, _>>()
+            .map(Luns::Listed),
+    }
+}
+
+fn lun(section: &Section<'_>) -> Result<LunConfig, ConfigError> {
+    section.only(&["lun", "volume", "serial"])?;
+    let range = 0..=MAX_LUN_NUMBER;
+    let number = section
+        .optional_number("lun", range)?
+        .ok_or_else(|| section.missing("lun", &format!("a number from 0 to {MAX_LUN_NUMBER}")))?;
+    Ok(LunConfig {
+        lun: number.value,
+        volume: name(
+            section.text("volume", names::LVM)?,
+            names::is_lvm,
+            names::LVM,
+        )?,
+        serial: match section.optional_text("serial", names::SERIAL)? {
+            Some(field) => Some(name(field, names::is_serial, names::SERIAL)?),
+            None => None,
+        },
+    })
+}

@@ -1,0 +1,372 @@
+//! What the file may say, and that each mistake is named with its line, its field and the remedy.
+
+use super::*;
+
+const GOOD: &str = r#"cluster = "lab"
+secret = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+
+[heartbeat]
+dead_ms = 1500
+
+[[head]]
+name = "a"
+mac = "52:54:00:0a:01:01"
+heartbeat = "52:54:00:0a:01:01"
+data = "52:54:00:0a:01:02"
+
+[[head]]
+name = "b"
+smbios = "QEMU-B"
+heartbeat = "52:54:00:0a:02:01"
+data = "52:54:00:0a:02:02"
+
+[[pool]]
+name = "tank"
+home = "b"
+address = "10.77.0.10/24"
+[pool.iscsi]
+iqn = "iqn.2026-01.org.orthrus:tank"
+clients = ["iqn.1993-08.org.debian:01:client"]
+[[pool.iscsi.lun]]
+lun = 0
+volume = "vol0"
+[[pool.iscsi.lun]]
+lun = 1
+volume = "vol1"
+serial = "0123456789abcdef"
+
+[[pool]]
+name = "bulk"
+vg = "bulk.vg"
+home = "a"
+address = ["10.77.0.11/24", "10.77.0.12/24"]
+[pool.iscsi]
+iqn = "iqn.2026-01.org.orthrus:bulk"
+clients = ["iqn.1993-08.org.debian:01:client"]
+luns = "all"
+"#;
+
+/// Parses the good file with one piece replaced, which must be refused.
+fn refused(from: &str, to: &str) -> ConfigError {
+    assert!(GOOD.contains(from), "the test's own text: {from}");
+    Config::parse(&GOOD.replacen(from, to, 1)).unwrap_err()
+}
+
+fn check(from: &str, to: &str, line: usize, field: &str, says: &str) {
+    let error = refused(from, to);
+    assert_eq!((error.line, error.field.as_str()), (line, field), "{error}");
+    assert!(error.message.contains(says), "{error}");
+}
+
+#[test]
+fn a_whole_file_is_read() {
+    let config = Config::parse(GOOD).unwrap();
+    assert_eq!(config.cluster_id, ClusterId::from_name("lab"));
+    assert_eq!(config.secret.expose()[31], 0x1f);
+    assert_eq!(config.heartbeat.dead_ms, 1500);
+    assert_eq!(config.heartbeat.serial, "ttyS1");
+    assert_eq!(config.heartbeat.control, "ttyS2");
+    assert_eq!(config.head(HeadId::Second).name, "b");
+    let tank = config.pool("tank").unwrap();
+    assert_eq!((tank.vg.as_str(), tank.home), ("tank", HeadId::Second));
+    assert_eq!(tank.addresses[0].to_string(), "10.77.0.10/24");
+    let Luns::Listed(luns) = &tank.iscsi.as_ref().unwrap().luns else {
+        panic!("listed")
+    };
+    assert_eq!(luns[1].serial.as_deref(), Some("0123456789abcdef"));
+    let bulk = config.pool("bulk").unwrap();
+    assert_eq!(bulk.vg, "bulk.vg");
+    assert_eq!(bulk.addresses.len(), 2);
+    assert_eq!(bulk.iscsi.as_ref().unwrap().luns, Luns::All);
+}
+
+#[test]
+fn a_file_without_pools_is_enough_to_boot() {
+    let text = GOOD.split("[[pool]]").next().unwrap();
+    assert!(Config::parse(text).unwrap().pools.is_empty());
+}
+
+#[test]
+fn digest_is_of_the_bytes() {
+    let first = Config::parse(GOOD).unwrap().digest;
+    assert_eq!(first, Config::parse(GOOD).unwrap().digest);
+    assert_ne!(first, Config::parse(&format!("{GOOD}#")).unwrap().digest);
+}
+
+#[test]
+fn secret_is_in_no_output() {
+    let config = Config::parse(GOOD).unwrap();
+    let shown = format!("{config:?} {config:#?}");
+    assert!(!shown.contains("0a0b0c") && !shown.contains("10, 11, 12"));
+    for (from, to) in [
+        ("1c1d1e1f\"", "1c1d1e1\""),
+        ("1c1d1e1f\"", "1c1d1e1f1\""),
+        ("1c1d1e1f\"", "1c1d1e1g\""),
+        ("\"000102", "\"\\u0"),
+        ("1c1d1e1f\"", "1c1d1e1f"),
+    ] {
+        let error = refused(from, to);
+        let shown = format!("{error} {error:?}");
+        assert!(!shown.contains("0a0b0c"), "{shown}");
+        assert_eq!(error.line, 2, "{shown}");
+    }
+    check("\"0001", "5 # ", 2, "secret", "64 hex digits");
+    let zeroes = GOOD.replace(&GOOD[26..90], &"0".repeat(64));
+    assert!(
+        Config::parse(&zeroes)
+            .unwrap_err()
+            .message
+            .contains("placeholder")
+    );
+}
+
+#[test]
+fn text_that_is_not_toml_names_the_line() {
+    let error = refused("dead_ms = 1500", "dead_ms = ");
+    assert_eq!((error.line, error.field.as_str()), (5, ""));
+    assert!(
+        error.to_string().starts_with("orthrus.toml, line 5: "),
+        "{error}"
+    );
+    assert_eq!(Config::parse("").unwrap_err().field, "cluster");
+}
+
+#[test]
+fn unknown_fields_name_the_known_ones() {
+    check(
+        "dead_ms",
+        "dead",
+        5,
+        "heartbeat.dead",
+        "dead_ms, serial, control",
+    );
+    check("cluster =", "claster =", 1, "claster", "cluster, secret");
+    check(
+        "vg =",
+        "volume_group =",
+        36,
+        "pool[1].volume_group",
+        "name, vg, home",
+    );
+    check(
+        "serial = \"0123",
+        "wwn = \"0123",
+        32,
+        "pool[0].iscsi.lun[1].wwn",
+        "lun, volume, serial",
+    );
+}
+
+#[test]
+fn wrong_values_say_what_is_allowed() {
+    check("\"lab\"", "\"Lab\"", 1, "cluster", "a-z, 0-9");
+    check("1500", "50", 5, "heartbeat.dead_ms", "300 to 60000");
+    check("1500", "\"1 s\"", 5, "heartbeat.dead_ms", "300 to 60000");
+    check(
+        "dead_ms = 1500",
+        "serial = \"ttyS0\"",
+        5,
+        "heartbeat.serial",
+        "console",
+    );
+    check(
+        "dead_ms = 1500",
+        "serial = \"ttyS2\"",
+        4,
+        "heartbeat.control",
+        "another serial port",
+    );
+    check(
+        "mac = \"52:54:00:0a:01:01\"",
+        "mac = \"ff:ff:ff:ff:ff:ff\"",
+        9,
+        "head[0].mac",
+        "one port",
+    );
+    check(
+        "mac = \"52:54:00:0a:01:01\"\n",
+        "",
+        7,
+        "head[0].mac",
+        "or smbios",
+    );
+    check(
+        "smbios =",
+        "mac = \"52:54:00:0a:02:01\"\nsmbios =",
+        16,
+        "head[1].smbios",
+        "one of the two",
+    );
+    check("home = \"b\"", "home = \"c\"", 21, "pool[0].home", "a or b");
+    check(
+        "10.77.0.10/24",
+        "10.77.0.10",
+        22,
+        "pool[0].address",
+        "10.77.0.10/24",
+    );
+    check(
+        "10.77.0.12/24",
+        "fe80::1/64",
+        38,
+        "pool[1].address[1]",
+        "IPv4",
+    );
+    check(
+        "org.orthrus:tank",
+        "org.Orthrus:tank",
+        24,
+        "pool[0].iscsi.iqn",
+        "lower case",
+    );
+    check(
+        "[\"iqn.1993-08.org.debian:01:client\"]",
+        "[]",
+        25,
+        "pool[0].iscsi.clients",
+        "1 to 64",
+    );
+    check(
+        "lun = 1",
+        "lun = 256",
+        30,
+        "pool[0].iscsi.lun[1].lun",
+        "0 to 255",
+    );
+    check("lun = 1\n", "", 29, "pool[0].iscsi.lun[1].lun", "missing");
+    check(
+        "0123456789abcdef",
+        "xyz",
+        32,
+        "pool[0].iscsi.lun[1].serial",
+        "hex",
+    );
+    check(
+        "luns = \"all\"",
+        "luns = \"some\"",
+        42,
+        "pool[1].iscsi.luns",
+        "all",
+    );
+    check(
+        "luns = \"all\"\n",
+        "",
+        39,
+        "pool[1].iscsi.lun",
+        "[[pool.iscsi.lun]]",
+    );
+    check(
+        "[pool.iscsi]\niqn",
+        "[[pool.iscsi]]\niqn",
+        23,
+        "pool[0].iscsi",
+        "a table",
+    );
+}
+
+#[test]
+fn duplicates_name_both_lines() {
+    check("name = \"b\"", "name = \"a\"", 14, "head[1].name", "line 8");
+    check(
+        "52:54:00:0a:02:02",
+        "52:54:00:0A:01:02",
+        17,
+        "head[1].data",
+        "line 11",
+    );
+    check(
+        "52:54:00:0a:02:01",
+        "52:54:00:0a:02:02",
+        17,
+        "head[1].data",
+        "line 16",
+    );
+    check(
+        "mac = \"52:54:00:0a:01:01\"",
+        "mac = \"52:54:00:0a:02:01\"",
+        9,
+        "head[0].mac",
+        "line 16",
+    );
+    check("\"bulk\"", "\"tank\"", 35, "pool[1].name", "line 20");
+    check("\"bulk.vg\"", "\"tank\"", 36, "pool[1].vg", "line 20");
+    check(
+        "10.77.0.12/24",
+        "10.77.0.10/16",
+        38,
+        "pool[1].address[1]",
+        "line 22",
+    );
+    check(
+        "orthrus:bulk",
+        "orthrus:tank",
+        40,
+        "pool[1].iscsi.iqn",
+        "line 24",
+    );
+    check(
+        "lun = 1",
+        "lun = 0",
+        30,
+        "pool[0].iscsi.lun[1].lun",
+        "line 27",
+    );
+    check(
+        "\"vol1\"",
+        "\"vol0\"",
+        31,
+        "pool[0].iscsi.lun[1].volume",
+        "line 28",
+    );
+}
+
+#[test]
+fn limits_are_kept() {
+    let pool = |n: usize| {
+        format!(
+            "[[pool]]\nname = \"p{n}\"\nhome = \"a\"\naddress = \"10.0.0.{}/24\"\n",
+            n + 1
+        )
+    };
+    let base = GOOD.split("[[pool]]").next().unwrap().to_owned();
+    let pools = |count| base.clone() + &(0..count).map(pool).collect::<String>();
+    assert_eq!(Config::parse(&pools(MAX_POOLS)).unwrap().pools.len(), 8);
+    let error = Config::parse(&pools(MAX_POOLS + 1)).unwrap_err();
+    assert_eq!(error.field, "pool[8]");
+    assert!(error.message.contains("at most 8"), "{error}");
+
+    let third = GOOD.replacen("[[pool]]", "[[head]]\nname = \"c\"\n[[pool]]", 1);
+    assert!(
+        Config::parse(&third)
+            .unwrap_err()
+            .message
+            .contains("at most 2")
+    );
+    let one = GOOD.replacen("[[head]]\nname = \"b\"", "[[hat]]\nname = \"b\"", 1);
+    assert_eq!(Config::parse(&one).unwrap_err().field, "hat");
+    assert!(Config::parse(&" ".repeat(MAX_BYTES + 1)).is_err());
+}
+
+#[test]
+fn a_head_knows_itself_by_port_or_smbios() {
+    let config = Config::parse(GOOD).unwrap();
+    let port: Mac = "52:54:00:0a:01:01".parse().unwrap();
+    let other: Mac = "52:54:00:0a:09:09".parse().unwrap();
+    assert_eq!(config.whoami(&[other, port], None, None), Ok(HeadId::First));
+    assert_eq!(
+        config.whoami(&[other], Some("uuid"), Some("qemu-b\n")),
+        Ok(HeadId::Second)
+    );
+    let neither = config.whoami(&[other], Some("uuid"), None).unwrap_err();
+    let shown = neither.to_string();
+    for part in [
+        "52:54:00:0a:01:01",
+        "QEMU-B",
+        "52:54:00:0a:09:09",
+        "\"uuid\"",
+    ] {
+        assert!(shown.contains(part), "{part} in {shown}");
+    }
+    let both = config.whoami(&[port], Some("QEMU-B"), None).unwrap_err();
+    assert!(matches!(both, WhoamiError::Both { .. }));
+}

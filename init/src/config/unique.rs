@@ -1,0 +1,118 @@
+//! What may be in the file once: a second one is refused with the lines of both.
+//!
+//! Runs after the fields were found good one by one, so here the values are only compared.
+
+use std::collections::HashMap;
+
+use super::error::{ConfigError, Place};
+use super::section::{Field, Section};
+use super::{MAX_LUN_NUMBER, MAX_LUNS, MAX_POOLS};
+
+/// The values of one kind that were seen so far, and where.
+struct Seen {
+    what: &'static str,
+    places: HashMap<String, Place>,
+}
+
+impl Seen {
+    fn new(what: &'static str) -> Seen {
+        Seen {
+            what,
+            places: HashMap::new(),
+        }
+    }
+
+    fn add(&mut self, value: impl Into<String>, at: Place) -> Result<(), ConfigError> {
+        let value = value.into();
+        if let Some(first) = self.places.get(&value) {
+            return Err(at.error(format!(
+                "is {value}, the same {} as {} in line {}; allowed: each once",
+                self.what, first.field, first.line
+            )));
+        }
+        self.places.insert(value, at);
+        Ok(())
+    }
+
+    fn add_text(&mut self, field: Option<Field<&str>>) -> Result<(), ConfigError> {
+        match field {
+            Some(field) => self.add(field.value, field.at),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Names, identities and ports of the heads.
+pub(super) fn heads(root: &Section<'_>) -> Result<(), ConfigError> {
+    let mut head_names = Seen::new("head name");
+    let mut smbios = Seen::new("SMBIOS identity");
+    let mut ports = Seen::new("port");
+    let mut identities = Vec::new();
+    for head in root.sections("head", 2)? {
+        head_names.add_text(head.optional_text("name", "")?)?;
+        if let Some(field) = head.optional_text("smbios", "")? {
+            smbios.add(field.value.to_ascii_lowercase(), field.at)?;
+        }
+        let mut own = Vec::new();
+        for key in ["heartbeat", "data"] {
+            if let Some(field) = head.optional_text(key, "")? {
+                let mac = field.value.to_ascii_lowercase();
+                own.push(mac.clone());
+                ports.add(mac, field.at)?;
+            }
+        }
+        identities.push((head.optional_text("mac", "")?, own));
+    }
+    // `mac` names any port of its own head, so it may repeat a port there, and nowhere else.
+    for (identity, own) in identities {
+        let Some(field) = identity else { continue };
+        let mac = field.value.to_ascii_lowercase();
+        if !own.contains(&mac) {
+            ports.add(mac, field.at)?;
+        }
+    }
+    Ok(())
+}
+
+/// Names, groups, addresses, targets, LUNs, volumes and serial numbers of the pools.
+pub(super) fn pools(root: &Section<'_>) -> Result<(), ConfigError> {
+    let mut pool_names = Seen::new("pool name");
+    let mut groups = Seen::new("volume group");
+    let mut addresses = Seen::new("service address");
+    let mut targets = Seen::new("target name");
+    let mut serials = Seen::new("unit serial number (its first 25 digits make the WWN)");
+    for pool in root.sections("pool", MAX_POOLS)? {
+        pool_names.add_text(pool.optional_text("name", "")?)?;
+        let vg = if pool.has("vg") { "vg" } else { "name" };
+        groups.add_text(pool.optional_text(vg, "")?)?;
+        for field in pool.texts("address", "")? {
+            let ip = field.value.split('/').next().unwrap_or(field.value);
+            addresses.add(ip, field.at)?;
+        }
+        let Some(iscsi) = pool.section("iscsi")? else {
+            continue;
+        };
+        targets.add_text(iscsi.optional_text("iqn", "")?)?;
+        let mut clients = Seen::new("initiator name");
+        for field in iscsi.texts("clients", "")? {
+            clients.add(field.value, field.at)?;
+        }
+        luns(&iscsi, &mut serials)?;
+    }
+    Ok(())
+}
+
+fn luns(iscsi: &Section<'_>, serials: &mut Seen) -> Result<(), ConfigError> {
+    let mut numbers = Seen::new("LUN");
+    let mut volumes = Seen::new("volume");
+    for lun in iscsi.sections("lun", MAX_LUNS)? {
+        if let Some(field) = lun.optional_number("lun", 0..=MAX_LUN_NUMBER)? {
+            numbers.add(field.value.to_string(), field.at)?;
+        }
+        volumes.add_text(lun.optional_text("volume", "")?)?;
+        if let Some(field) = lun.optional_text("serial", "")? {
+            serials.add(crate::export::naa_digits(field.value), field.at)?;
+        }
+    }
+    Ok(())
+}

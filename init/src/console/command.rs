@@ -1,0 +1,437 @@
+//! The commands of a head: one table, which the parser, `help` and completion all read.
+
+use std::fmt::Write as _;
+
+use thiserror::Error;
+
+/// Lines that `log` shows when no number is given: a screen and a bit.
+pub const LOG_LINES: usize = 30;
+/// Lines that `log` shows at most; the ring holds no more.
+pub const LOG_LINES_MAX: usize = crate::log::RING_LINES;
+
+/// What can be rehearsed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rehearsal {
+    /// The heartbeat thread stops for ever: the peer must take over, the watchdog must reset this head.
+    Hang,
+}
+
+/// One command, with its arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Who serves what, and whether the box is redundant.
+    Status,
+    /// The disks that this head sees.
+    Disks,
+    /// The pools: state, owner, epoch, what they consist of.
+    Pools,
+    /// The ways to hear the peer.
+    Links,
+    /// The last log lines.
+    Log {
+        /// How many.
+        lines: usize,
+    },
+    /// Give a pool to the peer, in order.
+    Handover {
+        /// Its name.
+        pool: String,
+    },
+    /// Take a pool from the peer.
+    Takeover {
+        /// Its name.
+        pool: String,
+    },
+    /// Give a pool to its home head, in order.
+    Giveback {
+        /// Its name.
+        pool: String,
+    },
+    /// Break something on purpose.
+    Rehearse(Rehearsal),
+    /// Release all pools and restart this head.
+    Reboot,
+    /// Release all pools and turn this head off.
+    Poweroff,
+    /// What can be said.
+    Help,
+}
+
+/// A parsed line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// What is asked for.
+    pub command: Command,
+    /// `--json`: the answer as JSON.
+    pub json: bool,
+    /// `--yes`: do not ask.
+    pub yes: bool,
+}
+
+/// A line that is no command. Its text says what would be.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ParseError {
+    /// The first word is no command.
+    #[error("{word:?} is no command; there are: {}", names().join(", "))]
+    Unknown {
+        /// The word.
+        word: String,
+    },
+    /// An option that does not exist, or not for this command.
+    #[error("{command} has no option {word:?}; allowed: {allowed}")]
+    Option {
+        /// The command.
+        command: &'static str,
+        /// The word.
+        word: String,
+        /// The options that it has.
+        allowed: String,
+    },
+    /// An argument is missing.
+    #[error("{command} needs {what}; usage: {usage}")]
+    Missing {
+        /// The command.
+        command: &'static str,
+        /// What is missing.
+        what: &'static str,
+        /// The whole form.
+        usage: String,
+    },
+    /// An argument that means nothing here.
+    #[error("{command}: {word:?} is not {allowed}; usage: {usage}")]
+    Argument {
+        /// The command.
+        command: &'static str,
+        /// The word.
+        word: String,
+        /// What would be allowed in its place.
+        allowed: String,
+        /// The whole form.
+        usage: String,
+    },
+}
+
+/// What a command takes besides options.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Takes {
+    Nothing,
+    Lines,
+    Pool,
+    Rehearsal,
+}
+
+/// One row of the table.
+#[derive(Debug)]
+pub(super) struct Verb {
+    pub(super) name: &'static str,
+    pub(super) takes: Takes,
+    /// The question to ask first: what the operator is about to lose.
+    question: Option<&'static str>,
+    help: &'static str,
+    build: fn(Argument) -> Command,
+}
+
+/// The argument, after it was checked against [`Takes`].
+#[derive(Default)]
+struct Argument {
+    pool: String,
+    lines: usize,
+}
+
+pub(super) const VERBS: &[Verb] = &[
+    Verb {
+        name: "status",
+        takes: Takes::Nothing,
+        question: None,
+        help: "who serves what, and whether the box is redundant right now",
+        build: |_| Command::Status,
+    },
+    Verb {
+        name: "pools",
+        takes: Takes::Nothing,
+        question: None,
+        help: "the pools: state, owner, epoch, volumes, exports, reasons",
+        build: |_| Command::Pools,
+    },
+    Verb {
+        name: "disks",
+        takes: Takes::Nothing,
+        question: None,
+        help: "the disks that this head sees: identity, size, write cache, reservation",
+        build: |_| Command::Disks,
+    },
+    Verb {
+        name: "links",
+        takes: Takes::Nothing,
+        question: None,
+        help: "the ways to hear the peer, and when it was last heard on each",
+        build: |_| Command::Links,
+    },
+    Verb {
+        name: "log",
+        takes: Takes::Lines,
+        question: None,
+        help: "the last log lines, the kernel's warnings among them (30, or LINES)",
+        build: |argument| Command::Log {
+            lines: argument.lines,
+        },
+    },
+    Verb {
+        name: "handover",
+        takes: Takes::Pool,
+        question: None,
+        help: "give POOL to the peer, in order: clients see a short pause",
+        build: |argument| Command::Handover {
+            pool: argument.pool,
+        },
+    },
+    Verb {
+        name: "takeover",
+        takes: Takes::Pool,
+        question: Some(
+            "The peer is fenced from the pool and resets if it still serves it. Take it over?",
+        ),
+        help: "take POOL from the peer by force: it is fenced at the disks",
+        build: |argument| Command::Takeover {
+            pool: argument.pool,
+        },
+    },
+    Verb {
+        name: "giveback",
+        takes: Takes::Pool,
+        question: None,
+        help: "give POOL to its home head, in order",
+        build: |argument| Command::Giveback {
+            pool: argument.pool,
+        },
+    },
+    Verb {
+        name: "rehearse",
+        takes: Takes::Rehearsal,
+        question: Some("The heartbeat stops for ever, and the watchdog resets this head. Hang it?"),
+        help: "break this head on purpose: `hang` stops its heartbeat thread",
+        build: |_| Command::Rehearse(Rehearsal::Hang),
+    },
+    Verb {
+        name: "reboot",
+        takes: Takes::Nothing,
+        question: Some("This head releases its pools and restarts. Reboot?"),
+        help: "release all pools and restart this head",
+        build: |_| Command::Reboot,
+    },
+    Verb {
+        name: "poweroff",
+        takes: Takes::Nothing,
+        question: Some("This head releases its pools and turns off. Power off?"),
+        help: "release all pools and turn this head off",
+        build: |_| Command::Poweroff,
+    },
+    Verb {
+        name: "help",
+        takes: Takes::Nothing,
+        question: None,
+        help: "this list",
+        build: |_| Command::Help,
+    },
+];
+
+impl Verb {
+    pub(super) fn usage(&self) -> String {
+        let argument = match self.takes {
+            Takes::Nothing => "",
+            Takes::Lines => " [LINES]",
+            Takes::Pool => " POOL",
+            Takes::Rehearsal => " hang",
+        };
+        format!("{}{argument}", self.name)
+    }
+
+    pub(super) fn options(&self) -> &'static [&'static str] {
+        if self.question.is_some() {
+            &["--json", "--yes"]
+        } else {
+            &["--json"]
+        }
+    }
+}
+
+/// The names of all commands, in the order of `help`.
+pub fn names() -> Vec<&'static str> {
+    VERBS.iter().map(|verb| verb.name).collect()
+}
+
+/// The text of `help`.
+pub fn help() -> String {
+    let width = VERBS
+        .iter()
+        .map(|verb| verb.usage().len())
+        .max()
+        .unwrap_or(0);
+    let mut text = String::new();
+    for verb in VERBS {
+        let _ = writeln!(text, "  {:width$}  {}", verb.usage(), verb.help);
+    }
+    text.push_str("Every command takes --json. Those that ask first take --yes to go without.\n");
+    text
+}
+
+/// Parses one line. An empty one, or one of blanks, is `None`.
+pub fn parse(line: &str) -> Result<Option<Request>, ParseError> {
+    let mut words = line.split_ascii_whitespace();
+    let Some(first) = words.next() else {
+        return Ok(None);
+    };
+    let verb = VERBS
+        .iter()
+        .find(|verb| verb.name == first)
+        .ok_or_else(|| ParseError::Unknown {
+            word: shorten(first),
+        })?;
+    let (mut json, mut yes, mut arguments) = (false, false, Vec::new());
+    for word in words {
+        match word {
+            "--json" => json = true,
+            "--yes" if verb.question.is_some() => yes = true,
+            _ if word.starts_with('-') => {
+                return Err(ParseError::Option {
+                    command: verb.name,
+                    word: shorten(word),
+                    allowed: verb.options().join(", "),
+                });
+            }
+            _ => arguments.push(word),
+        }
+    }
+    let command = (verb.build)(check(verb, &arguments)?);
+    Ok(Some(Request { command, json, yes }))
+}
+
+fn check(verb: &Verb, words: &[&str]) -> Result<Argument, ParseError> {
+    let wrong = |word: &str, allowed: &str| ParseError::Argument {
+        command: verb.name,
+        word: shorten(word),
+        allowed: allowed.to_owned(),
+        usage: verb.usage(),
+    };
+    let missing = |what| ParseError::Missing {
+        command: verb.name,
+        what,
+        usage: verb.usage(),
+    };
+    let mut argument = Argument::default();
+    let taken = match (verb.takes, words.first()) {
+        (Takes::Nothing, _) => 0,
+        (Takes::Lines, None) => {
+            argument.lines = LOG_LINES;
+            0
+        }
+        (Takes::Lines, Some(word)) => {
+            argument.lines = word
+                .parse()
+                .ok()
+                .filter(|lines| (1..=LOG_LINES_MAX).contains(lines))
+                .ok_or_else(|| wrong(word, &format!("a number from 1 to {LOG_LINES_MAX}")))?;
+            1
+        }
+        (Takes::Pool, None) => return Err(missing("the name of a pool")),
+        (Takes::Pool, Some(word)) => {
+            argument.pool = (*word).to_owned();
+            1
+        }
+        (Takes::Rehearsal, None) => return Err(missing("what to rehearse: hang")),
+        (Takes::Rehearsal, Some(word)) if *word == "hang" => 1,
+        (Takes::Rehearsal, Some(word)) => return Err(wrong(word, "hang")),
+    };
+    match words.get(taken) {
+        Some(extra) => Err(wrong(extra, "expected here")),
+        None => Ok(argument),
+    }
+}
+
+/// Words in errors are shown whole only when they are of a word's length.
+fn shorten(word: &str) -> String {
+    const SHOWN: usize = 40;
+    if word.chars().count() <= SHOWN {
+        return word.to_owned();
+    }
+    word.chars().take(SHOWN).chain("...".chars()).collect()
+}
+
+impl Command {
+    /// The question that an operator must answer with yes before this is done, if it is such a command.
+    pub fn question(&self) -> Option<&'static str> {
+        let name = match self {
+            Command::Takeover { .. } => "takeover",
+            Command::Rehearse(_) => "rehearse",
+            Command::Reboot => "reboot",
+            Command::Poweroff => "poweroff",
+            _ => return None,
+        };
+        VERBS.iter().find(|verb| verb.name == name)?.question
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Request {
+        parse(line).unwrap().unwrap()
+    }
+
+    fn refused(line: &str) -> String {
+        parse(line).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn every_verb_parses_and_has_its_line_in_help() {
+        let help = help();
+        for verb in VERBS {
+            let line = match verb.takes {
+                Takes::Pool => format!("{} tank", verb.name),
+                Takes::Rehearsal => format!("{} hang", verb.name),
+                _ => verb.name.to_owned(),
+            };
+            let request = parsed(&line);
+            assert!(!request.json && !request.yes);
+            assert_eq!(request.command.question(), verb.question, "{}", verb.name);
+            assert!(help.contains(&format!("\n  {}", verb.name)) || help.starts_with("  status"));
+        }
+    }
+
+    #[test]
+    fn arguments_and_options_come_in_any_order() {
+        let request = parsed("  takeover\t--yes tank --json ");
+        assert_eq!(
+            request.command,
+            Command::Takeover {
+                pool: "tank".into()
+            }
+        );
+        assert!(request.json && request.yes);
+        assert_eq!(parsed("log").command, Command::Log { lines: LOG_LINES });
+        assert_eq!(parsed("log 7").command, Command::Log { lines: 7 });
+        assert_eq!(parse("   ").unwrap(), None);
+    }
+
+    #[test]
+    fn errors_name_the_word_and_what_is_allowed() {
+        let text = refused("stauts");
+        assert!(
+            text.contains("\"stauts\"") && text.contains("status, pools"),
+            "{text}"
+        );
+        let text = refused("status --yes");
+        assert!(
+            text.contains("\"--yes\"") && text.contains("--json"),
+            "{text}"
+        );
+        assert!(refused("handover").contains("usage: handover POOL"));
+        assert!(refused("log many").contains("a number from 1 to"));
+        assert!(refused("log 0").contains("a number from 1 to"));
+        assert!(refused("rehearse panic").contains("is not hang"));
+        assert!(refused("status now").contains("\"now\""));
+        assert!(refused("handover tank tank2").contains("\"tank2\""));
+        assert!(refused(&"x".repeat(5000)).len() < 300);
+    }
+}

@@ -1,0 +1,105 @@
+//! What Tab adds to a line.
+
+use super::command::{Takes, VERBS};
+
+/// What the word before the cursor can become.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Completion {
+    /// Nothing fits.
+    Nothing,
+    /// This text goes in at the cursor.
+    Insert(String),
+    /// Several fit: to be shown.
+    Choices(Vec<String>),
+}
+
+/// Completes the last word of `before`, the line up to the cursor.
+pub(super) fn complete(before: &str, pools: &[String]) -> Completion {
+    let start = before.rfind([' ', '\t']).map_or(0, |at| at + 1);
+    let (earlier, word) = before.split_at(start);
+    let earlier: Vec<&str> = earlier.split_ascii_whitespace().collect();
+    let Some(first) = earlier.first() else {
+        return choose(word, VERBS.iter().map(|verb| verb.name));
+    };
+    let Some(verb) = VERBS.iter().find(|verb| verb.name == *first) else {
+        return Completion::Nothing;
+    };
+    if word.starts_with('-') {
+        let unused = verb
+            .options()
+            .iter()
+            .filter(|option| !earlier.contains(option));
+        return choose(word, unused.copied());
+    }
+    if earlier.iter().skip(1).any(|word| !word.starts_with('-')) {
+        return Completion::Nothing;
+    }
+    match verb.takes {
+        Takes::Pool => choose(word, pools.iter().map(String::as_str)),
+        Takes::Rehearsal => choose(word, ["hang"].into_iter()),
+        Takes::Nothing | Takes::Lines => Completion::Nothing,
+    }
+}
+
+fn choose<'a>(word: &str, all: impl Iterator<Item = &'a str>) -> Completion {
+    let mut fitting: Vec<&str> = all.filter(|one| one.starts_with(word)).collect();
+    fitting.sort_unstable();
+    match fitting.as_slice() {
+        [] => Completion::Nothing,
+        [one] => Completion::Insert(format!("{} ", &one[word.len()..])),
+        [first, .., last] => {
+            // Sorted, so what the outermost have in common, all have.
+            let common: usize = first
+                .chars()
+                .zip(last.chars())
+                .take_while(|(a, b)| a == b)
+                .map(|(a, _)| a.len_utf8())
+                .sum();
+            if common > word.len() {
+                Completion::Insert(first[word.len()..common].to_owned())
+            } else {
+                Completion::Choices(fitting.into_iter().map(str::to_owned).collect())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pools() -> Vec<String> {
+        vec!["tank".to_owned(), "tape".to_owned(), "vault".to_owned()]
+    }
+
+    fn insert(before: &str) -> String {
+        match complete(before, &pools()) {
+            Completion::Insert(text) => text,
+            other => panic!("{before:?}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn unique_word_is_finished_and_a_common_part_is_added() {
+        assert_eq!(insert("sta"), "tus ");
+        assert_eq!(insert("handover v"), "ault ");
+        assert_eq!(insert("handover t"), "a");
+        assert_eq!(insert("rehearse "), "hang ");
+        assert_eq!(insert("reboot --y"), "es ");
+    }
+
+    #[test]
+    fn several_are_shown_and_nonsense_adds_nothing() {
+        let Completion::Choices(all) = complete("", &pools()) else {
+            panic!()
+        };
+        assert_eq!(all.len(), VERBS.len());
+        assert_eq!(
+            complete("giveback ta", &pools()),
+            Completion::Choices(vec!["tank".into(), "tape".into()])
+        );
+        assert_eq!(complete("status ", &pools()), Completion::Nothing);
+        assert_eq!(complete("nonsense x", &pools()), Completion::Nothing);
+        assert_eq!(complete("handover tank t", &pools()), Completion::Nothing);
+    }
+}

@@ -1,0 +1,183 @@
+//! One step of an export: how it is done, how it is undone, and when there is nothing to do.
+
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+
+use super::tree::Tree;
+use super::{Cause, ExportError};
+use crate::Step;
+
+/// One step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    /// Makes an object. Undone by removing it.
+    Directory(PathBuf),
+    /// Puts a block device behind a backstore and switches it on. Undone with the backstore's directory.
+    Backing {
+        /// The backstore's directory.
+        backstore: PathBuf,
+        /// The block device.
+        node: PathBuf,
+    },
+    /// Writes an attribute. Undone with the object that it belongs to.
+    Attribute(PathBuf, String),
+    /// Joins two objects. Undone by removing the link.
+    Link {
+        /// The link.
+        path: PathBuf,
+        /// The object that it points to.
+        target: PathBuf,
+    },
+    /// Opens a portal group for logins. Undone by closing it, which ends its sessions.
+    Enable(PathBuf),
+}
+
+impl Action {
+    /// The directory, link or attribute that errors name.
+    pub(super) fn path(&self) -> &Path {
+        match self {
+            Action::Directory(path) | Action::Attribute(path, _) | Action::Enable(path) => path,
+            Action::Backing { backstore, .. } => backstore,
+            Action::Link { path, .. } => path,
+        }
+    }
+
+    /// What errors call the step.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Action::Directory(_) => "make",
+            Action::Backing { .. } => "put a block device behind the backstore",
+            Action::Attribute(..) => "write",
+            Action::Link { .. } => "link",
+            Action::Enable(_) => "enable the portal group",
+        }
+    }
+
+    /// What errors call its undo.
+    pub(super) fn undo_name(&self) -> &'static str {
+        match self {
+            Action::Directory(_) => "remove",
+            Action::Backing { .. } | Action::Attribute(..) => "leave",
+            Action::Link { .. } => "unlink",
+            Action::Enable(_) => "disable the portal group and end its sessions",
+        }
+    }
+
+    /// Does the step.
+    pub(super) fn perform(&self, tree: &impl Tree) -> Result<Step, ExportError> {
+        match self {
+            Action::Directory(path) => self.unless(Errno::EXIST, tree.mkdir(path)),
+            Action::Backing { backstore, node } => self.back(tree, backstore, node),
+            Action::Attribute(path, value) => self.write(tree, path, value),
+            Action::Enable(path) => self.write(tree, path, "1"),
+            Action::Link { path, target } => self.link(tree, path, target),
+        }
+    }
+
+    /// Undoes the step; what is not there is undone already, whatever came before.
+    pub(super) fn undo(&self, tree: &impl Tree) -> Result<Step, ExportError> {
+        let undone = match self {
+            Action::Directory(path) => tree.rmdir(path),
+            Action::Link { path, .. } => tree.unlink(path),
+            Action::Enable(path) => match tree.read(path) {
+                Ok(value) if value.trim() == "0" => return Ok(Step::Already),
+                Ok(_) => tree.write(path, "0"),
+                Err(errno) => Err(errno),
+            },
+            Action::Backing { .. } | Action::Attribute(..) => return Ok(Step::Already),
+        };
+        match undone {
+            Ok(()) => Ok(Step::Changed),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(Step::Already),
+            Err(errno) => Err(ExportError::kernel(self.path(), self.undo_name(), errno)),
+        }
+    }
+
+    fn back(&self, tree: &impl Tree, backstore: &Path, node: &Path) -> Result<Step, ExportError> {
+        let kernel = |path: &Path, errno| ExportError::kernel(path, self.name(), errno);
+        let enable = backstore.join("enable");
+        let enabled = tree.read(&enable).map_err(|e| kernel(&enable, e))?;
+        if enabled.trim() == "1" {
+            let info = backstore.join("info");
+            let found = tree.read(&info).map_err(|e| kernel(&info, e))?;
+            return if is_backed_by(&found, node) {
+                Ok(Step::Already)
+            } else {
+                Err(self.other(found))
+            };
+        }
+        let control = backstore.join("control");
+        tree.write(&control, &format!("udev_path={}", node.display()))
+            .map_err(|e| kernel(&control, e))?;
+        tree.write(&enable, "1").map_err(|e| kernel(&enable, e))?;
+        Ok(Step::Changed)
+    }
+
+    fn write(&self, tree: &impl Tree, path: &Path, value: &str) -> Result<Step, ExportError> {
+        let kernel = |errno| ExportError::kernel(path, self.name(), errno);
+        // Read before write: LIO refuses even the same value for a thing that is in use.
+        if holds(&tree.read(path).map_err(kernel)?, value) {
+            return Ok(Step::Already);
+        }
+        tree.write(path, value).map_err(kernel)?;
+        // Read after write: LIO cuts or ignores some values without an error.
+        let found = tree.read(path).map_err(kernel)?;
+        if holds(&found, value) {
+            Ok(Step::Changed)
+        } else {
+            Err(self.other(found))
+        }
+    }
+
+    fn link(&self, tree: &impl Tree, path: &Path, target: &Path) -> Result<Step, ExportError> {
+        let kernel = |errno| ExportError::kernel(path, self.name(), errno);
+        match tree.symlink(target, path) {
+            Ok(()) => Ok(Step::Changed),
+            Err(Errno::EXIST) => {
+                let found = tree.link_target(path).map_err(kernel)?;
+                let wanted = target.file_name().unwrap_or(target.as_os_str());
+                if wanted == found.as_str() {
+                    Ok(Step::Already)
+                } else {
+                    Err(self.other(found))
+                }
+            }
+            Err(errno) => Err(kernel(errno)),
+        }
+    }
+
+    fn unless(&self, already: Errno, result: Result<(), Errno>) -> Result<Step, ExportError> {
+        match result {
+            Ok(()) => Ok(Step::Changed),
+            Err(errno) if errno == already => Ok(Step::Already),
+            Err(errno) => Err(ExportError::kernel(self.path(), self.name(), errno)),
+        }
+    }
+
+    fn other(&self, found: String) -> ExportError {
+        ExportError {
+            path: self.path().to_owned(),
+            step: self.name(),
+            cause: Cause::Other(found.trim().to_owned()),
+        }
+    }
+}
+
+/// Whether an attribute reads as a value: alone, as the same number in hex (`rtpi` prints `0x1`), or after the
+/// title that `vpd_unit_serial` prints (`T10 VPD Unit Serial Number: VALUE`).
+fn holds(found: &str, value: &str) -> bool {
+    let found = found.trim();
+    let titled = found.rsplit_once(": ").map(|(_, last)| last);
+    let number = |digits: &str| u32::from_str_radix(digits, 16).ok();
+    let hex = found.strip_prefix("0x").and_then(number);
+    found == value || titled == Some(value) || (hex.is_some() && hex == value.parse().ok())
+}
+
+/// `info` of an iblock backstore has `UDEV PATH: NODE` and then more (`iblock_show_configfs_dev_params`).
+fn is_backed_by(info: &str, node: &Path) -> bool {
+    let Some((_, rest)) = info.split_once("UDEV PATH: ") else {
+        return false;
+    };
+    rest.split_whitespace().next().map(Path::new) == Some(node)
+}

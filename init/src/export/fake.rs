@@ -1,0 +1,252 @@
+//! A configfs that behaves as LIO's does as far as the steps go: objects with attributes, links that hold
+//! their targets, refusals; it records each change and can be told to fail or to hang at one.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use super::tree::Tree;
+
+#[derive(Default)]
+pub(super) struct Fake {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    entries: BTreeMap<PathBuf, Entry>,
+    changes: Vec<String>,
+    fail_at: Option<(usize, Errno)>,
+    hang_on: Option<&'static str>,
+}
+
+#[derive(Clone, PartialEq)]
+enum Entry {
+    Directory,
+    Attribute(String),
+    Link(PathBuf),
+}
+
+impl Fake {
+    /// A tree as it is after the modules were loaded.
+    pub(super) fn new(root: &str) -> Fake {
+        let fake = Fake::default();
+        {
+            let mut state = fake.state.lock().unwrap();
+            let root = Path::new(root);
+            state.entries.insert(root.to_owned(), Entry::Directory);
+            state.entries.insert(root.join("core"), Entry::Directory);
+            state
+                .entries
+                .insert(root.join("dbroot"), Entry::Attribute("/var/target".into()));
+        }
+        fake
+    }
+
+    pub(super) fn changes(&self) -> Vec<String> {
+        self.state.lock().unwrap().changes.clone()
+    }
+
+    pub(super) fn forget(&self) {
+        self.state.lock().unwrap().changes.clear();
+    }
+
+    /// Everything but the root, core, dbroot and the fabric, and their attributes.
+    pub(super) fn left(&self) -> Vec<String> {
+        let state = self.state.lock().unwrap();
+        state
+            .entries
+            .keys()
+            .map(|path| path.display().to_string())
+            .filter(|path| path.matches('/').count() > 2)
+            .collect()
+    }
+
+    /// Fails the n-th change from now on.
+    pub(super) fn fail_at(&self, change: usize, errno: Errno) {
+        let mut state = self.state.lock().unwrap();
+        let change = state.changes.len() + change;
+        state.fail_at = Some((change, errno));
+    }
+
+    /// Hangs at a change that contains this.
+    pub(super) fn hang_on(&self, what: &'static str) {
+        self.state.lock().unwrap().hang_on = Some(what);
+    }
+
+    fn change<R>(
+        &self,
+        what: String,
+        apply: impl FnOnce(&mut State) -> Result<R, Errno>,
+    ) -> Result<R, Errno> {
+        let hang_on = self.state.lock().unwrap().hang_on;
+        if hang_on.is_some_and(|part| what.contains(part)) {
+            std::thread::sleep(Duration::from_secs(2));
+        }
+        let mut state = self.state.lock().unwrap();
+        if let Some((at, errno)) = state.fail_at
+            && state.changes.len() == at
+        {
+            state.fail_at = None;
+            return Err(errno);
+        }
+        let done = apply(&mut state)?;
+        state.changes.push(what);
+        Ok(done)
+    }
+}
+
+/// What a `mkdir` brings along: by depth below `core` or `iscsi`.
+fn attributes(path: &Path) -> Vec<(&'static str, &'static str)> {
+    let parts: Vec<_> = path.iter().map(|part| part.to_str().unwrap()).collect();
+    match parts.as_slice() {
+        [_, _, "core", _, _] => vec![
+            ("enable", "0\n"),
+            ("control", ""),
+            ("info", ""),
+            ("wwn/vendor_id", "LIO-ORG\n"),
+            ("wwn/product_id", "IBLOCK\n"),
+            ("wwn/revision", "6.12\n"),
+            (
+                "wwn/vpd_unit_serial",
+                "T10 VPD Unit Serial Number: random\n",
+            ),
+        ],
+        [_, _, "iscsi", _, "tpgt_1"] => vec![
+            ("enable", "0\n"),
+            ("rtpi", "0x7\n"),
+            ("attrib/authentication", "1\n"),
+            ("attrib/generate_node_acls", "0\n"),
+            ("attrib/cache_dynamic_acls", "0\n"),
+            ("attrib/demo_mode_write_protect", "1\n"),
+            ("np/", ""),
+            ("lun/", ""),
+            ("acls/", ""),
+        ],
+        _ => vec![],
+    }
+}
+
+impl State {
+    fn busy(&self, path: &Path) -> bool {
+        self.entries.iter().any(|(entry, kind)| match kind {
+            // Made by a user: keeps its parent, default groups in between notwithstanding.
+            Entry::Directory => entry != path && entry.starts_with(path) && !is_default(entry),
+            Entry::Link(target) => entry.starts_with(path) || target == path,
+            Entry::Attribute(_) => false,
+        })
+    }
+}
+
+fn is_default(path: &Path) -> bool {
+    let name = path.file_name().unwrap();
+    ["np", "lun", "acls"].iter().any(|group| name == *group)
+}
+
+impl Tree for Fake {
+    fn mkdir(&self, path: &Path) -> Result<(), Errno> {
+        if self.state.lock().unwrap().entries.contains_key(path) {
+            return Err(Errno::EXIST);
+        }
+        self.change(format!("mkdir {}", path.display()), |state| {
+            let parent = path.parent().unwrap();
+            if state.entries.get(parent) != Some(&Entry::Directory) {
+                return Err(Errno::NOENT);
+            }
+            state.entries.insert(path.to_owned(), Entry::Directory);
+            for (name, value) in attributes(path) {
+                let entry = match name.strip_suffix('/') {
+                    Some(_) => Entry::Directory,
+                    None => Entry::Attribute(value.to_owned()),
+                };
+                state
+                    .entries
+                    .insert(path.join(name.trim_end_matches('/')), entry);
+            }
+            Ok(())
+        })
+    }
+
+    fn rmdir(&self, path: &Path) -> Result<(), Errno> {
+        if !self.state.lock().unwrap().entries.contains_key(path) {
+            return Err(Errno::NOENT);
+        }
+        self.change(format!("rmdir {}", path.display()), |state| {
+            if state.busy(path) {
+                return Err(Errno::BUSY);
+            }
+            state.entries.retain(|entry, _| !entry.starts_with(path));
+            Ok(())
+        })
+    }
+
+    fn read(&self, path: &Path) -> Result<String, Errno> {
+        match self.state.lock().unwrap().entries.get(path) {
+            Some(Entry::Attribute(value)) => Ok(value.clone()),
+            Some(_) => Err(Errno::ISDIR),
+            None => Err(Errno::NOENT),
+        }
+    }
+
+    fn write(&self, path: &Path, value: &str) -> Result<(), Errno> {
+        self.change(format!("write {} {value}", path.display()), |state| {
+            let Some(Entry::Attribute(old)) = state.entries.get_mut(path) else {
+                return Err(Errno::NOENT);
+            };
+            *old = match path.file_name().and_then(|name| name.to_str()) {
+                Some("rtpi") => format!("{:#x}\n", value.parse::<u16>().unwrap()),
+                Some("vpd_unit_serial") => format!("T10 VPD Unit Serial Number: {value}\n"),
+                _ => format!("{value}\n"),
+            };
+            if let Some(node) = value.strip_prefix("udev_path=") {
+                let info = format!(
+                    "Status: ACTIVATED\n iBlock device: dm-0  UDEV PATH: {node}  readonly: 0\n"
+                );
+                let path = path.with_file_name("info");
+                state.entries.insert(path, Entry::Attribute(info));
+            }
+            Ok(())
+        })
+    }
+
+    fn symlink(&self, target: &Path, path: &Path) -> Result<(), Errno> {
+        if self.state.lock().unwrap().entries.contains_key(path) {
+            return Err(Errno::EXIST);
+        }
+        self.change(
+            format!("link {} to {}", path.display(), target.display()),
+            |state| {
+                if state.entries.get(target) != Some(&Entry::Directory) {
+                    return Err(Errno::NOENT);
+                }
+                state
+                    .entries
+                    .insert(path.to_owned(), Entry::Link(target.to_owned()));
+                Ok(())
+            },
+        )
+    }
+
+    fn unlink(&self, path: &Path) -> Result<(), Errno> {
+        if !self.state.lock().unwrap().entries.contains_key(path) {
+            return Err(Errno::NOENT);
+        }
+        self.change(format!("unlink {}", path.display()), |state| {
+            state.entries.remove(path);
+            Ok(())
+        })
+    }
+
+    fn link_target(&self, path: &Path) -> Result<String, Errno> {
+        match self.state.lock().unwrap().entries.get(path) {
+            Some(Entry::Link(target)) => {
+                Ok(target.file_name().unwrap().to_str().unwrap().to_owned())
+            }
+            Some(_) => Err(Errno::INVAL),
+            None => Err(Errno::NOENT),
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! An export plan as steps in LIO's configfs tree (`Documentation/target/tcm_mod_builder.rst`,
+//! `drivers/target/target_core_configfs.c`, `drivers/target/iscsi/iscsi_target_configfs.c`).
+//!
+//! ```text
+//! core/iblock_PLACE/POOL.VOLUME        backstore: block device, vendor, product, serial
+//! iscsi/IQN/tpgt_1/rtpi, attrib/*      portal group
+//! iscsi/IQN/tpgt_1/np/IP:3260          portal, one a service address
+//! iscsi/IQN/tpgt_1/lun/lun_N/volume  ─► backstore
+//! iscsi/IQN/tpgt_1/acls/CLIENT/lun_N/volume ─► lun_N
+//! iscsi/IQN/tpgt_1/enable
+//! ```
+//!
+//! The modules target_core_mod, target_core_iblock and iscsi_target_mod are loaded before, as the kernel of
+//! a head cannot call modprobe.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use super::action::Action;
+use super::identity::{PRODUCT, REVISION, VENDOR};
+use super::sequence::{self, Way};
+use super::tree::{Configfs, Tree};
+use super::{ExportError, ExportPlan, LunPlan};
+use crate::Step;
+
+/// A step's time limit, when the caller has no better one: a disable that waits for a healthy disk to complete
+/// its commands is done in a fraction of it.
+pub const STEP_LIMIT: Duration = Duration::from_secs(5);
+
+/// Who is let in and how: by explicit ACL alone, no CHAP. A login without an ACL is refused; no ACL is made of
+/// a login, and none is kept in memory, so that both heads let the same clients in.
+const PORTAL_GROUP: [(&str, &str); 4] = [
+    ("authentication", "0"),
+    ("generate_node_acls", "0"),
+    ("cache_dynamic_acls", "0"),
+    ("demo_mode_write_protect", "1"),
+];
+
+/// LIO of this kernel.
+pub struct Lio<T: Tree = Configfs> {
+    root: PathBuf,
+    state: PathBuf,
+    limit: Duration,
+    tree: Arc<T>,
+}
+
+impl Lio {
+    /// LIO at `/sys/kernel/config/target`, keeping its files (client reservations, ALUA) in `/run/target`.
+    ///
+    /// That is memory: a reservation that a client asked to persist does not outlive the head yet.
+    pub fn new(step_limit: Duration) -> Lio {
+        Lio::at(
+            "/sys/kernel/config/target",
+            "/run/target",
+            step_limit,
+            Configfs,
+        )
+    }
+}
+
+impl<T: Tree> Lio<T> {
+    /// LIO with its configfs tree and the directory of its files elsewhere.
+    pub(super) fn at(
+        root: impl Into<PathBuf>,
+        state: impl Into<PathBuf>,
+        limit: Duration,
+        tree: T,
+    ) -> Lio<T> {
+        Lio {
+            root: root.into(),
+            state: state.into(),
+            limit,
+            tree: Arc::new(tree),
+        }
+    }
+
+    /// What is there once in a kernel, before the first export: the directory of LIO's files, and the
+    /// iSCSI fabric. LIO takes another directory only while there is no backstore. There is no undo.
+    pub fn prepare(&self) -> Result<Step, ExportError> {
+        // LIO makes neither; without them a client's REGISTER with APTPL fails.
+        for directory in ["pr", "alua"] {
+            let path = self.state.join(directory);
+            match fs::create_dir_all(&path) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => {
+                    let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+                    return Err(ExportError::kernel(path, "make", errno));
+                }
+            }
+        }
+        let actions = vec![
+            Action::Attribute(
+                self.root.join("dbroot"),
+                self.state.to_string_lossy().into_owned(),
+            ),
+            Action::Directory(self.root.join("iscsi")),
+            Action::Directory(self.root.join("core")),
+        ];
+        sequence::run(&self.tree, actions, Way::Forth, self.limit)
+    }
+
+    /// Makes the plan true, up to an enabled portal group; clients come when the address does.
+    /// What is there already is left; what is there and differs is an error. After an error call
+    /// [`Lio::close`].
+    pub fn open(&self, plan: &ExportPlan) -> Result<Step, ExportError> {
+        self.prepare()?;
+        sequence::run(&self.tree, self.actions(plan), Way::Forth, self.limit)
+    }
+
+    /// Takes the plan back, in reverse, from whatever state there is. A step that is late ends it: then
+    /// the volumes are still in use.
+    pub fn close(&self, plan: &ExportPlan) -> Result<Step, ExportError> {
+        let mut actions = self.actions(plan);
+        actions.reverse();
+        sequence::run(&self.tree, actions, Way::Back, self.limit)
+    }
+
+    #[cfg(test)]
+    pub(super) fn fake(&self) -> &T {
+        &self.tree
+    }
+
+    /// All steps of a plan, in order.
+    fn actions(&self, plan: &ExportPlan) -> Vec<Action> {
+        let mut actions = Vec::new();
+        let adapter = self.root.join(format!("core/iblock_{}", plan.place));
+        let target = self.root.join("iscsi").join(&plan.iqn);
+        let group = target.join("tpgt_1");
+
+        actions.push(Action::Directory(adapter.clone()));
+        for lun in &plan.luns {
+            backstore(&mut actions, &backstore_path(&adapter, plan, lun), lun);
+        }
+        actions.push(Action::Directory(target));
+        actions.push(Action::Directory(group.clone()));
+        // The relative target port is part of what a client's reservation is kept under.
+        let rtpi = (plan.place + 1).to_string();
+        actions.push(Action::Attribute(group.join("rtpi"), rtpi));
+        for (name, value) in PORTAL_GROUP {
+            let path = group.join("attrib").join(name);
+            actions.push(Action::Attribute(path, value.to_owned()));
+        }
+        for portal in &plan.portals {
+            let path = group.join("np").join(portal.to_string());
+            actions.push(Action::Directory(path));
+        }
+        for lun in &plan.luns {
+            let path = group.join(format!("lun/lun_{}", lun.lun));
+            let target = backstore_path(&adapter, plan, lun);
+            link(&mut actions, path, target);
+        }
+        for client in &plan.clients {
+            let acl = group.join("acls").join(client);
+            actions.push(Action::Directory(acl.clone()));
+            for lun in &plan.luns {
+                let name = format!("lun_{}", lun.lun);
+                link(&mut actions, acl.join(&name), group.join("lun").join(&name));
+            }
+        }
+        actions.push(Action::Enable(group.join("enable")));
+        actions
+    }
+}
+
+fn backstore_path(adapter: &Path, plan: &ExportPlan, lun: &LunPlan) -> PathBuf {
+    adapter.join(format!("{}.{}", plan.pool, lun.volume))
+}
+
+// The strings come after the block device: LIO fills in its own when a backstore is switched on.
+fn backstore(actions: &mut Vec<Action>, path: &Path, lun: &LunPlan) {
+    actions.push(Action::Directory(path.to_owned()));
+    actions.push(Action::Backing {
+        backstore: path.to_owned(),
+        node: lun.node.clone(),
+    });
+    for (name, value) in [
+        ("vendor_id", VENDOR),
+        ("product_id", PRODUCT),
+        ("revision", REVISION),
+        ("vpd_unit_serial", lun.serial.as_str()),
+    ] {
+        let path = path.join("wwn").join(name);
+        actions.push(Action::Attribute(path, value.to_owned()));
+    }
+}
+
+/// A directory and the link in it that gives it its meaning.
+fn link(actions: &mut Vec<Action>, path: PathBuf, target: PathBuf) {
+    actions.push(Action::Directory(path.clone()));
+    actions.push(Action::Link {
+        path: path.join("volume"),
+        target,
+    });
+}

@@ -1,0 +1,170 @@
+//! What a pool offers by iSCSI: the configuration and the active volumes put together.
+
+use std::net::SocketAddrV4;
+use std::path::PathBuf;
+
+use super::identity::unit_serial;
+use crate::config::{Config, IscsiConfig, Luns, MAX_LUNS, PoolConfig};
+
+/// The port of iSCSI (RFC 7143 section 4.2.2).
+const ISCSI_PORT: u16 = 3260;
+
+/// An active volume that can be offered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Volume {
+    /// The logical volume's name.
+    pub name: String,
+    /// Its LVM UUID, as the metadata writes it.
+    pub uuid: String,
+    /// Its block device, such as `/dev/dm-0`.
+    pub node: PathBuf,
+}
+
+/// The export of one pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExportPlan {
+    /// The pool's name.
+    pub pool: String,
+    /// Its place in the configuration, from 0: numbers the backstores' directory and the relative
+    /// target port, which have to be unique in a kernel and equal on both heads.
+    pub place: u16,
+    /// The target's name.
+    pub iqn: String,
+    /// Service addresses with the port.
+    pub portals: Vec<SocketAddrV4>,
+    /// The LUNs, by number.
+    pub luns: Vec<LunPlan>,
+    /// The initiator names that may log in.
+    pub clients: Vec<String>,
+}
+
+/// One LUN.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LunPlan {
+    /// Its number.
+    pub lun: u32,
+    /// The logical volume.
+    pub volume: String,
+    /// Its block device.
+    pub node: PathBuf,
+    /// Its unit serial number.
+    pub serial: String,
+}
+
+/// Configuration and volumes do not fit.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// A LUN's volume is not in the volume group, or not one that can be offered.
+    #[error("pool {pool}: LUN {lun}: no volume {volume}; active volumes: {active}")]
+    NoVolume {
+        /// The pool.
+        pool: String,
+        /// The LUN's number.
+        lun: u32,
+        /// The volume that the configuration names.
+        volume: String,
+        /// Those that are there.
+        active: String,
+    },
+    /// `luns = "all"` and more volumes than LUNs are allowed.
+    #[error("pool {pool}: luns = \"all\" with {found} volumes; allowed: at most {MAX_LUNS}")]
+    TooMany {
+        /// The pool.
+        pool: String,
+        /// How many volumes there are.
+        found: usize,
+    },
+    /// A target with nothing behind it.
+    #[error("pool {pool}: luns = \"all\", and the volume group has no volume")]
+    Nothing {
+        /// The pool.
+        pool: String,
+    },
+}
+
+impl ExportPlan {
+    /// Plans the export of a pool, given its active visible volumes in any order; `None` when the
+    /// configuration has no export for it.
+    pub fn new(
+        config: &Config,
+        pool: &PoolConfig,
+        volumes: &[Volume],
+    ) -> Result<Option<ExportPlan>, PlanError> {
+        let Some(iscsi) = &pool.iscsi else {
+            return Ok(None);
+        };
+        let place = config.pools.iter().position(|p| p.name == pool.name);
+        let portal =
+            |address: &crate::config::ServiceAddress| SocketAddrV4::new(address.ip, ISCSI_PORT);
+        Ok(Some(ExportPlan {
+            pool: pool.name.clone(),
+            place: place.and_then(|p| u16::try_from(p).ok()).unwrap_or(0),
+            iqn: iscsi.iqn.clone(),
+            portals: pool.addresses.iter().map(portal).collect(),
+            luns: luns(&config.cluster, pool, iscsi, volumes)?,
+            clients: iscsi.clients.clone(),
+        }))
+    }
+}
+
+fn luns(
+    cluster: &str,
+    pool: &PoolConfig,
+    iscsi: &IscsiConfig,
+    volumes: &[Volume],
+) -> Result<Vec<LunPlan>, PlanError> {
+    let plan = |lun: u32, volume: &Volume, serial: Option<&String>| LunPlan {
+        lun,
+        volume: volume.name.clone(),
+        node: volume.node.clone(),
+        serial: serial
+            .cloned()
+            .unwrap_or_else(|| unit_serial(cluster, &pool.name, &volume.uuid)),
+    };
+    let mut sorted: Vec<&Volume> = volumes.iter().collect();
+    sorted.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut luns = match &iscsi.luns {
+        Luns::All => {
+            if sorted.len() > MAX_LUNS {
+                return Err(PlanError::TooMany {
+                    pool: pool.name.clone(),
+                    found: sorted.len(),
+                });
+            }
+            (0..)
+                .zip(&sorted)
+                .map(|(lun, volume)| plan(lun, volume, None))
+                .collect()
+        }
+        Luns::Listed(list) => list
+            .iter()
+            .map(|wanted| {
+                let found = sorted.iter().find(|volume| volume.name == wanted.volume);
+                match found {
+                    Some(volume) => Ok(plan(wanted.lun, volume, wanted.serial.as_ref())),
+                    None => Err(PlanError::NoVolume {
+                        pool: pool.name.clone(),
+                        lun: wanted.lun,
+                        volume: wanted.volume.clone(),
+                        active: names(&sorted),
+                    }),
+                }
+            })
+            .collect::<Result<Vec<LunPlan>, PlanError>>()?,
+    };
+    if luns.is_empty() {
+        return Err(PlanError::Nothing {
+            pool: pool.name.clone(),
+        });
+    }
+    luns.sort_by_key(|lun| lun.lun);
+    Ok(luns)
+}
+
+fn names(volumes: &[&Volume]) -> String {
+    if volumes.is_empty() {
+        return "none".to_owned();
+    }
+    let names: Vec<&str> = volumes.iter().map(|volume| volume.name.as_str()).collect();
+    names.join(", ")
+}

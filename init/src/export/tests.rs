@@ -1,0 +1,258 @@
+//! The order of an export's steps, that each can be repeated, and that every half-built state can be left.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+
+use super::fake::Fake;
+use super::*;
+use crate::Step;
+use crate::config::Config;
+
+const CONFIG: &str = r#"cluster = "lab"
+secret = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+[[head]]
+name = "a"
+mac = "52:54:00:0a:01:01"
+heartbeat = "52:54:00:0a:01:01"
+data = "52:54:00:0a:01:02"
+[[head]]
+name = "b"
+mac = "52:54:00:0a:02:01"
+heartbeat = "52:54:00:0a:02:01"
+data = "52:54:00:0a:02:02"
+[[pool]]
+name = "spare"
+home = "a"
+address = "10.77.0.9/24"
+[[pool]]
+name = "tank"
+home = "a"
+address = ["10.77.0.10/24", "10.77.1.10/24"]
+[pool.iscsi]
+iqn = "iqn.2026-01.org.orthrus:tank"
+clients = ["iqn.1993-08.org.debian:01:client", "iqn.1993-08.org.debian:01:other"]
+[[pool.iscsi.lun]]
+lun = 1
+volume = "vol1"
+[[pool.iscsi.lun]]
+lun = 0
+volume = "vol0"
+serial = "0123456789abcdef"
+"#;
+
+fn volumes() -> Vec<Volume> {
+    let volume = |name: &str, number: u32| Volume {
+        name: name.to_owned(),
+        uuid: format!("uuid-{number}"),
+        node: PathBuf::from(format!("/dev/dm-{number}")),
+    };
+    vec![volume("vol1", 1), volume("vol0", 0)]
+}
+
+fn plan() -> ExportPlan {
+    let config = Config::parse(CONFIG).unwrap();
+    let pool = config.pool("tank").unwrap();
+    ExportPlan::new(&config, pool, &volumes()).unwrap().unwrap()
+}
+
+fn lio(limit: Duration) -> (Lio<Fake>, PathBuf) {
+    let state = std::env::temp_dir().join(format!("orthrus-target-{}", std::process::id()));
+    let lio = Lio::at("/t", &state, limit, Fake::new("/t"));
+    (lio, state)
+}
+
+fn position(changes: &[String], part: &str) -> usize {
+    let found = changes.iter().position(|change| change.contains(part));
+    found.unwrap_or_else(|| panic!("{part} in {changes:#?}"))
+}
+
+#[test]
+fn plan_is_the_configuration_and_the_volumes() {
+    let plan = plan();
+    assert_eq!(plan.place, 1);
+    assert_eq!(plan.portals[1].to_string(), "10.77.1.10:3260");
+    assert_eq!(plan.luns[0].serial, "0123456789abcdef");
+    assert_eq!(plan.luns[1].serial, unit_serial("lab", "tank", "uuid-1"));
+    assert_eq!(plan.luns[1].node, PathBuf::from("/dev/dm-1"));
+}
+
+#[test]
+fn all_volumes_are_numbered_by_name() {
+    let start = CONFIG.find("[[pool.iscsi.lun]]").unwrap();
+    let text = format!("{}luns = \"all\"\n", &CONFIG[..start]);
+    let config = Config::parse(&text).unwrap();
+    let pool = config.pool("tank").unwrap();
+    let plan = |volumes: &[Volume]| ExportPlan::new(&config, pool, volumes);
+    let luns = plan(&volumes()).unwrap().unwrap().luns;
+    let numbered: Vec<_> = luns.iter().map(|l| (l.lun, l.volume.as_str())).collect();
+    assert_eq!(numbered, [(0, "vol0"), (1, "vol1")]);
+    assert!(matches!(plan(&[]), Err(PlanError::Nothing { .. })));
+    let many: Vec<Volume> = (0..65).map(|_| volumes().remove(0)).collect();
+    let error = plan(&many).unwrap_err().to_string();
+    assert!(
+        error.contains("65") && error.contains("at most 64"),
+        "{error}"
+    );
+}
+
+#[test]
+fn missing_volume_is_named_with_those_that_are_there() {
+    let config = Config::parse(CONFIG).unwrap();
+    let pool = config.pool("tank").unwrap();
+    let error = ExportPlan::new(&config, pool, &volumes()[..1]).unwrap_err();
+    let shown = error.to_string();
+    assert!(
+        shown.contains("LUN 0: no volume vol0") && shown.ends_with("vol1"),
+        "{shown}"
+    );
+    let spare = config.pool("spare").unwrap();
+    assert_eq!(ExportPlan::new(&config, spare, &volumes()), Ok(None));
+}
+
+#[test]
+fn export_is_built_in_the_order_that_lio_needs() {
+    let (lio, state) = lio(STEP_LIMIT);
+    assert_eq!(lio.open(&plan()), Ok(Step::Changed));
+    let changes = lio.fake().changes();
+    let order = [
+        "write /t/dbroot",
+        "mkdir /t/iscsi",
+        "mkdir /t/core/iblock_1",
+        "mkdir /t/core/iblock_1/tank.vol0",
+        "write /t/core/iblock_1/tank.vol0/control udev_path=/dev/dm-0",
+        "write /t/core/iblock_1/tank.vol0/enable 1",
+        "write /t/core/iblock_1/tank.vol0/wwn/vendor_id ORTHRUS",
+        "write /t/core/iblock_1/tank.vol0/wwn/vpd_unit_serial 0123456789abcdef",
+        "mkdir /t/iscsi/iqn.2026-01.org.orthrus:tank/tpgt_1",
+        "tpgt_1/rtpi 2",
+        "tpgt_1/attrib/authentication 0",
+        "mkdir /t/iscsi/iqn.2026-01.org.orthrus:tank/tpgt_1/np/10.77.0.10:3260",
+        "tpgt_1/np/10.77.1.10:3260",
+        "lun/lun_0/volume to /t/core/iblock_1/tank.vol0",
+        "lun/lun_1/volume to /t/core/iblock_1/tank.vol1",
+        "acls/iqn.1993-08.org.debian:01:client/lun_0/volume to /t/iscsi/iqn.2026-01.org.orthrus:tank/tpgt_1/lun/lun_0",
+        "acls/iqn.1993-08.org.debian:01:other/lun_1/volume",
+        "tpgt_1/enable 1",
+    ];
+    let positions: Vec<usize> = order.iter().map(|part| position(&changes, part)).collect();
+    assert!(positions.is_sorted(), "{positions:?} {changes:#?}");
+    assert_eq!(positions.last(), Some(&(changes.len() - 1)));
+    assert!(state.join("pr").is_dir() && state.join("alua").is_dir());
+}
+
+#[test]
+fn opening_and_closing_again_changes_nothing() {
+    let (lio, _) = lio(STEP_LIMIT);
+    assert_eq!(lio.close(&plan()), Ok(Step::Already));
+    assert_eq!(lio.open(&plan()), Ok(Step::Changed));
+    lio.fake().forget();
+    assert_eq!(lio.open(&plan()), Ok(Step::Already));
+    assert!(lio.fake().changes().is_empty());
+    assert_eq!(lio.close(&plan()), Ok(Step::Changed));
+    assert!(lio.fake().left().is_empty(), "{:#?}", lio.fake().left());
+    assert_eq!(lio.close(&plan()), Ok(Step::Already));
+}
+
+#[test]
+fn close_is_the_exact_reverse() {
+    let (lio, _) = lio(STEP_LIMIT);
+    lio.open(&plan()).unwrap();
+    let made: Vec<String> = lio.fake().changes()[2..]
+        .iter()
+        .filter(|change| !change.starts_with("write"))
+        .map(|change| change.split(' ').nth(1).unwrap().to_owned())
+        .collect();
+    lio.fake().forget();
+    lio.close(&plan()).unwrap();
+    let undone = lio.fake().changes();
+    assert!(undone[0].ends_with("tpgt_1/enable 0"), "{}", undone[0]);
+    let removed: Vec<&str> = undone[1..]
+        .iter()
+        .map(|change| change.split(' ').nth(1).unwrap())
+        .collect();
+    assert_eq!(removed, made.iter().rev().collect::<Vec<_>>());
+}
+
+#[test]
+fn every_half_built_state_can_be_left_and_retried() {
+    let (whole, _) = lio(STEP_LIMIT);
+    whole.open(&plan()).unwrap();
+    let steps = whole.fake().changes().len();
+    for step in 0..steps {
+        let (lio, _) = lio(STEP_LIMIT);
+        lio.fake().fail_at(step, Errno::IO);
+        let error = lio.open(&plan()).unwrap_err();
+        assert_eq!(error.cause, Cause::Kernel(Errno::IO), "step {step}");
+        lio.close(&plan()).unwrap();
+        assert!(lio.fake().left().is_empty(), "step {step}");
+        assert_eq!(lio.open(&plan()), Ok(Step::Changed), "step {step}");
+        lio.close(&plan()).unwrap();
+        assert!(lio.fake().left().is_empty(), "step {step}");
+    }
+}
+
+#[test]
+fn close_frees_what_it_can_and_reports_the_first_failure() {
+    let (lio, _) = lio(STEP_LIMIT);
+    lio.open(&plan()).unwrap();
+    lio.fake().fail_at(1, Errno::BUSY);
+    let error = lio.close(&plan()).unwrap_err();
+    let shown = error.to_string();
+    assert!(shown.contains("/lun_1/volume: unlink: "), "{shown}");
+    assert_eq!(error.cause, Cause::Kernel(Errno::BUSY));
+    let left = lio.fake().left();
+    assert!(
+        !left.iter().any(|path| path.contains("np/10.77.0.10")),
+        "{left:#?}"
+    );
+    assert_eq!(lio.close(&plan()), Ok(Step::Changed));
+    assert!(lio.fake().left().is_empty());
+}
+
+#[test]
+fn something_else_in_the_way_is_an_error_and_not_taken_over() {
+    let (lio, _) = lio(STEP_LIMIT);
+    lio.open(&plan()).unwrap();
+    let mut other = plan();
+    other.luns[0].node = PathBuf::from("/dev/dm-00");
+    let error = lio.open(&other).unwrap_err();
+    assert!(
+        matches!(&error.cause, Cause::Other(found) if found.contains("/dev/dm-0 ")),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_step_that_hangs_ends_the_wait_and_nothing_follows_it() {
+    let limit = Duration::from_millis(200);
+    let (lio, _) = lio(limit);
+    lio.open(&plan()).unwrap();
+    lio.fake().forget();
+    lio.fake().hang_on("enable 0");
+    let start = Instant::now();
+    let error = lio.close(&plan()).unwrap_err();
+    assert!(start.elapsed() < Duration::from_millis(1500));
+    assert_eq!(error.cause, Cause::TimedOut(limit));
+    assert!(
+        error
+            .to_string()
+            .contains("tpgt_1/enable: disable the portal group"),
+        "{error}"
+    );
+    // The late call returns after two seconds; the steps after it must not be done then.
+    std::thread::sleep(Duration::from_millis(2200));
+    assert_eq!(lio.fake().changes().len(), 1, "{:#?}", lio.fake().changes());
+}
+
+#[test]
+fn volume_cache_of_a_missing_device_names_the_file() {
+    let error = volume_cache(&PathBuf::from("/dev/none")).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("/sys/class/block/none/queue/write_cache"),
+        "{error}"
+    );
+}

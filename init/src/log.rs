@@ -1,1 +1,0 @@
-//! Log lines to the console, the kernel log and a ring.

@@ -1,1 +1,0 @@
-//! Interfaces, service addresses, their announcement, and the tickle of old connections.

@@ -1,0 +1,108 @@
+//! The ports of this head: found by their address, switched on, asked for a carrier.
+//!
+//! By rtnetlink (`linux/rtnetlink.h`, `linux/if_link.h`) and not from sysfs: one answer holds name,
+//! address, flags and carrier of the same moment, and it is of the caller's network namespace, where
+//! a sysfs shows that of whoever mounted it.
+
+use rustix::io::Errno;
+
+use super::{Mac, NetError};
+use crate::Step;
+use crate::sys::netlink::{Family, Netlink, Request, attributes, u16_at, u32_at};
+
+const RTM_NEWLINK: u16 = 16;
+const RTM_GETLINK: u16 = 18;
+const IFLA_ADDRESS: u16 = 1;
+const IFLA_IFNAME: u16 = 3;
+const IFLA_CARRIER: u16 = 33;
+const IFF_UP: u32 = 1;
+const ARPHRD_ETHER: u16 = 1;
+/// `ifinfomsg`: family u8, pad u8, type u16, index i32, flags u32, change u32.
+const IFINFOMSG_BYTES: usize = 16;
+
+/// A network port, as it was when it was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// The kernel's name, such as `eth0`.
+    pub name: String,
+    /// The kernel's number.
+    pub index: u32,
+    /// Its address.
+    pub mac: Mac,
+    /// Whether it was switched on.
+    pub is_up: bool,
+    /// Whether it had a carrier; a port that is switched off has none.
+    pub carrier: bool,
+}
+
+impl Interface {
+    /// All Ethernet ports, by index.
+    pub fn all() -> Result<Vec<Interface>, NetError> {
+        let error = |errno| NetError::new("network ports", "list", errno);
+        let mut netlink = Netlink::open(Family::Route).map_err(error)?;
+        let request = Request::new(RTM_GETLINK, 0).bytes(&[0; IFINFOMSG_BYTES]);
+        let answers = netlink.dump(&request).map_err(error)?;
+        let mut list: Vec<Interface> = answers.iter().filter_map(|answer| parse(answer)).collect();
+        list.sort_by_key(|interface| interface.index);
+        Ok(list)
+    }
+
+    /// The port with this address.
+    pub fn by_mac(mac: Mac) -> Result<Interface, NetError> {
+        Interface::all()?
+            .into_iter()
+            .find(|interface| interface.mac == mac)
+            .ok_or_else(|| NetError::new(mac, "find the port with this address", Errno::NODEV))
+    }
+
+    /// Looks at the port again.
+    pub fn refresh(&self) -> Result<Interface, NetError> {
+        Interface::by_mac(self.mac)
+    }
+
+    /// Switches the port on.
+    pub fn up(&self) -> Result<Step, NetError> {
+        if self.refresh()?.is_up {
+            return Ok(Step::Already);
+        }
+        let error = |errno| NetError::new(&self.name, "switch the port on", errno);
+        let request = Request::new(RTM_NEWLINK, 0).bytes(&ifinfomsg(self.index, IFF_UP, IFF_UP));
+        let mut netlink = Netlink::open(Family::Route).map_err(error)?;
+        netlink.perform(&request).map_err(error)?;
+        Ok(Step::Changed)
+    }
+}
+
+fn ifinfomsg(index: u32, flags: u32, change: u32) -> [u8; IFINFOMSG_BYTES] {
+    let mut bytes = [0; IFINFOMSG_BYTES];
+    bytes[4..8].copy_from_slice(&index.to_ne_bytes());
+    bytes[8..12].copy_from_slice(&flags.to_ne_bytes());
+    bytes[12..16].copy_from_slice(&change.to_ne_bytes());
+    bytes
+}
+
+/// One message of the list; `None` for what is not an Ethernet port.
+fn parse(message: &[u8]) -> Option<Interface> {
+    if u16_at(message, 2)? != ARPHRD_ETHER {
+        return None;
+    }
+    let mut interface = Interface {
+        name: String::new(),
+        index: u32_at(message, 4)?,
+        mac: Mac::ZERO,
+        is_up: u32_at(message, 8)? & IFF_UP != 0,
+        carrier: false,
+    };
+    for (kind, value) in attributes(message.get(IFINFOMSG_BYTES..)?) {
+        match kind {
+            IFLA_ADDRESS => interface.mac = Mac(value.try_into().ok()?),
+            IFLA_IFNAME => {
+                let name = value.split(|byte| *byte == 0).next()?;
+                interface.name = String::from_utf8_lossy(name).into_owned();
+            }
+            IFLA_CARRIER => interface.carrier = interface.is_up && value.first() == Some(&1),
+            _ => {}
+        }
+    }
+    Some(interface)
+}

@@ -1,0 +1,30 @@
+//! Interfaces, service addresses, their announcement, and the tickle of old connections.
+//!
+//! The order on import: [`add_address`], [`announce`], [`tickle`], the last two repeated for some seconds
+//! by the caller; on release: [`connections`] (told to the peer), [`remove_address`], [`end_connections`],
+//! and only then the export. No function here sleeps or retries, and each is safe to call again.
+//!
+//! Removing the address comes first because it is what makes a former owner silent (invariant I1):
+//! nothing answers ARP for it, nothing is received for it, and nothing can be sent from it, the
+//! answers that LIO still holds and the kernel's resets included. [`settle`] sees to it that no other
+//! port speaks for it either.
+//!
+//! Only IPv4 for now. Everything is done in the network namespace of the calling thread.
+
+mod address;
+mod arp;
+mod connections;
+mod error;
+mod interface;
+mod mac;
+mod settle;
+mod tickle;
+
+pub use address::{add_address, remove_address};
+pub use arp::announce;
+pub use connections::{Connection, connections, end_connections};
+pub use error::NetError;
+pub use interface::Interface;
+pub use mac::{Mac, NotAMac};
+pub use settle::settle;
+pub use tickle::tickle;

@@ -1,0 +1,239 @@
+//! What the commands of the consoles do. It reads what the heartbeat thread and the workers publish,
+//! and posts requests; it changes nothing by itself.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use orthrus_hb::{Accepted, Command as HeadCommand, HeadId, PoolId, Refusal};
+use serde_json::json;
+use tracing::{error, warn};
+
+use crate::config::Config;
+use crate::console::{Command, Operator, Rehearsal, Reply, Request};
+use crate::reactor::{Handle, Input};
+use crate::status::{Report, Snapshot, Sources, Status, WatchdogStatus};
+use crate::{clock, disk, halt};
+
+/// How long an orderly halt waits until every pool was let go. Longer than a release may take: past
+/// its own limit a release resets the head anyway.
+const HALT_LIMIT: Duration = Duration::from_secs(30);
+
+/// What exists once there is a valid configuration.
+pub struct Running {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// Which head this is.
+    pub me: HeadId,
+    /// The way to the heartbeat thread.
+    pub handle: Handle,
+    /// The core's view.
+    pub snapshot: Arc<Mutex<Snapshot>>,
+    /// The workers' views, in the order of the configuration.
+    pub reports: Vec<Arc<Mutex<Report>>>,
+    /// The hardware watchdog.
+    pub watchdog: Option<WatchdogStatus>,
+}
+
+/// The operator's side of this head. The consoles have it from early in the boot on.
+#[derive(Default)]
+pub struct Desk {
+    running: OnceLock<Running>,
+    problem: OnceLock<String>,
+}
+
+impl Desk {
+    /// The head runs.
+    pub fn run_with(&self, running: Running) {
+        // Boot gets here once.
+        let _ = self.running.set(running);
+    }
+
+    /// There is no valid configuration; the head waits at its console.
+    pub fn fail_with(&self, problem: String) {
+        let _ = self.problem.set(problem);
+    }
+
+    /// Everything about this head.
+    fn status(&self) -> Status {
+        let running = self.running.get();
+        let snapshot =
+            running.map_or_else(Snapshot::default, |running| lock(&running.snapshot).clone());
+        let reports: Vec<Report> = running
+            .iter()
+            .flat_map(|running| running.reports.iter().map(|report| lock(report).clone()))
+            .collect();
+        Status::of(&Sources {
+            config: running.map(|running| (&*running.config, running.me)),
+            config_error: self.problem.get().map(String::as_str),
+            snapshot: &snapshot,
+            reports: &reports,
+            watchdog: running.and_then(|running| running.watchdog.clone()),
+            uptime_s: clock::now().as_secs(),
+        })
+    }
+
+    /// Lets go of every pool, then halts.
+    pub fn halt(&self, what: Halt) -> Reply {
+        if let Some(running) = self.running.get() {
+            running.handle.post(Input::Retire);
+            let begun = Instant::now();
+            while !lock(&running.snapshot).at_rest {
+                if begun.elapsed() > HALT_LIMIT {
+                    let text = "a pool does not let go; see `pools`. This head claims nothing more: \
+                                cut its power, and the peer takes over";
+                    return Reply::refused(text);
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+        warn!("halting: {what:?}");
+        let done = match what {
+            Halt::Reboot => halt::reboot(),
+            Halt::Poweroff => halt::poweroff(),
+        };
+        match done {
+            Ok(never) => match never {},
+            Err(error) => {
+                error!(%error, "cannot halt");
+                Reply::refused(error)
+            }
+        }
+    }
+
+    fn command(&self, name: &str, make: fn(PoolId) -> HeadCommand) -> Reply {
+        let Some(running) = self.running.get() else {
+            return self.not_running();
+        };
+        let pools = &running.config.pools;
+        let Some(index) = pools.iter().position(|pool| pool.name == name) else {
+            let names: Vec<&str> = pools.iter().map(|pool| pool.name.as_str()).collect();
+            return Reply::refused(format!("no pool {name:?}; there are: {}", names.join(", ")));
+        };
+        // The configuration is limited to fewer pools than a u8 counts.
+        match running.handle.command(make(PoolId(index as u8))) {
+            Ok(accepted) => {
+                let text = match accepted {
+                    Accepted::Releasing => "letting go; the peer takes it over. Watch `pools`",
+                    Accepted::AskedPeer => "the peer was asked to let go. Watch `pools`",
+                    Accepted::Claiming => "claiming it here. Watch `pools`",
+                };
+                Reply::done(
+                    format!("{name}: {text}"),
+                    json!({ "pool": name, "accepted": text }),
+                )
+            }
+            Err(refusal @ Refusal::AlreadyThere) => {
+                let text = format!("{name}: {refusal}");
+                Reply::done(text.clone(), json!({ "pool": name, "accepted": text }))
+            }
+            Err(refusal) => Reply::refused(format!("{name}: {refusal}")),
+        }
+    }
+
+    fn not_running(&self) -> Reply {
+        match self.problem.get() {
+            Some(problem) => Reply::refused(format!("no valid configuration: {problem}")),
+            None => Reply::refused("this head is still booting"),
+        }
+    }
+}
+
+/// How to halt.
+#[derive(Clone, Copy, Debug)]
+pub enum Halt {
+    /// And start again.
+    Reboot,
+    /// And stay off.
+    Poweroff,
+}
+
+impl Operator for Desk {
+    fn run(&self, request: &Request) -> Reply {
+        match &request.command {
+            Command::Status => {
+                let status = self.status();
+                Reply::done(status.summary(), json!(status))
+            }
+            Command::Pools => {
+                let status = self.status();
+                Reply::done(status.pools_text(), json!({ "pools": status.pools }))
+            }
+            Command::Links => {
+                let status = self.status();
+                Reply::done(status.links_text(), json!({ "links": status.links }))
+            }
+            Command::Disks => disks(),
+            Command::Handover { pool } => self.command(pool, HeadCommand::Handover),
+            Command::Takeover { pool } => self.command(pool, HeadCommand::Takeover),
+            Command::Giveback { pool } => self.command(pool, HeadCommand::Giveback),
+            Command::Rehearse(Rehearsal::Hang) => match self.running.get() {
+                Some(running) => {
+                    running.handle.post(Input::Hang);
+                    let text = "the heartbeat of this head stops";
+                    Reply::done(text, json!({ "rehearsing": "hang" }))
+                }
+                None => self.not_running(),
+            },
+            Command::Reboot => self.halt(Halt::Reboot),
+            Command::Poweroff => self.halt(Halt::Poweroff),
+            // Answered by the console itself.
+            Command::Log { .. } | Command::Help => Reply::refused("not a command of the operator"),
+        }
+    }
+
+    fn head(&self) -> Option<String> {
+        self.running
+            .get()
+            .map(|running| running.config.head(running.me).name.clone())
+    }
+
+    fn pools(&self) -> Vec<String> {
+        let pools = self
+            .running
+            .get()
+            .map(|running| running.config.pools.iter());
+        pools
+            .into_iter()
+            .flatten()
+            .map(|pool| pool.name.clone())
+            .collect()
+    }
+}
+
+/// `disks`: all that this head sees, whoever uses them.
+fn disks() -> Reply {
+    let (mut text, mut list) = (String::new(), Vec::new());
+    for disk in disk::scan() {
+        match disk {
+            Ok(disk) => {
+                let cache = disk.write_cache;
+                text += &format!(
+                    "{:<8} {:>8} MiB  {} {}  {}  write cache: {cache}\n",
+                    disk.name,
+                    disk.bytes >> 20,
+                    disk.vendor.trim(),
+                    disk.model.trim(),
+                    disk.id,
+                );
+                list.push(json!({
+                    "name": disk.name, "id": disk.id.to_string(), "bytes": disk.bytes,
+                    "vendor": disk.vendor, "model": disk.model,
+                    "logical_block": disk.logical_block, "write_cache": cache.to_string(),
+                }));
+            }
+            Err(error) => {
+                text += &format!("{error}\n");
+                list.push(json!({ "error": error.to_string() }));
+            }
+        }
+    }
+    if text.is_empty() {
+        text.push_str("no disk is seen\n");
+    }
+    Reply::done(text, json!({ "disks": list }))
+}
+
+/// Reports and snapshots are plain data: a thread that panicked has reset the machine anyway.
+pub fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

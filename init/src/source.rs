@@ -1,0 +1,180 @@
+//! Where `orthrus.toml` comes from: the initramfs, where a direct boot puts it, else the EFI system
+//! partition of the disk that this head was booted from.
+//!
+//! The partition is found by its name in the GPT, never by trying what looks mountable: the disks of
+//! the shelf may hold anything. It is mounted read-only, read, and unmounted again.
+
+use std::ffi::CString;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+
+use crate::config::{FILE_NAME, MAX_BYTES};
+use crate::modules::Modules;
+
+/// Name of the partition in the GPT, as the image builder gives it.
+const PARTITION_NAME: &str = "orthrus-esp";
+
+/// How long the boot disk may take to appear: USB and SAS disks need some seconds after their driver.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+const MOUNT_POINT: &str = "/run/esp";
+
+/// A configuration file.
+pub struct Found {
+    /// Where it was found, for messages.
+    pub place: String,
+    /// What it says.
+    pub text: String,
+}
+
+/// Why there is no configuration file.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// There is none.
+    #[error("no {FILE_NAME} in the initramfs, and no partition named {PARTITION_NAME} on any disk")]
+    Nowhere,
+    /// The partition is there and cannot be read.
+    #[error("{place}: {step}: {source}")]
+    Io {
+        /// File or partition.
+        place: String,
+        /// What was being done.
+        step: &'static str,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// It cannot be a configuration.
+    #[error("{place}: longer than {MAX_BYTES} bytes")]
+    TooLong {
+        /// The file.
+        place: String,
+    },
+}
+
+/// Finds and reads the configuration file.
+///
+/// # Errors
+/// Names the place and the step.
+pub fn find(modules: &Modules) -> Result<Found, SourceError> {
+    let direct = Path::new("/").join(FILE_NAME);
+    if direct.exists() {
+        return read(&direct, direct.display().to_string());
+    }
+    let partition = await_partition().ok_or(SourceError::Nowhere)?;
+    for name in ["vfat", "nls_cp437", "nls_ascii"] {
+        if let Err(error) = modules.load(name) {
+            tracing::warn!("{error}");
+        }
+    }
+    let place = format!("{} on {}", FILE_NAME, partition.display());
+    let failed = |step| {
+        let place = partition.display().to_string();
+        move |errno: rustix::io::Errno| SourceError::Io {
+            place,
+            step,
+            source: errno.into(),
+        }
+    };
+    fs::create_dir_all(MOUNT_POINT).map_err(|source| SourceError::Io {
+        place: MOUNT_POINT.to_owned(),
+        step: "make the mount point",
+        source,
+    })?;
+    let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    mount(
+        &partition,
+        MOUNT_POINT,
+        "vfat",
+        flags,
+        None::<&CString>.map(CString::as_c_str),
+    )
+    .map_err(failed("mount"))?;
+    let found = read(&Path::new(MOUNT_POINT).join(FILE_NAME), place);
+    unmount(MOUNT_POINT, UnmountFlags::empty()).map_err(failed("unmount"))?;
+    found
+}
+
+fn read(path: &Path, place: String) -> Result<Found, SourceError> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(source) => {
+            return Err(SourceError::Io {
+                place,
+                step: "read",
+                source,
+            });
+        }
+    };
+    if bytes.len() > MAX_BYTES {
+        return Err(SourceError::TooLong { place });
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(Found { place, text }),
+        Err(error) => {
+            let source = io::Error::new(io::ErrorKind::InvalidData, error.utf8_error());
+            Err(SourceError::Io {
+                place,
+                step: "read as UTF-8",
+                source,
+            })
+        }
+    }
+}
+
+/// Waits for the partition. A machine that booted without UEFI has none to wait for.
+fn await_partition() -> Option<PathBuf> {
+    let begun = Instant::now();
+    let waits = Path::new("/sys/firmware/efi").exists();
+    loop {
+        let found = partition(Path::new("/sys/class/block"));
+        if found.is_some() || !waits || begun.elapsed() > PATIENCE {
+            return found;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn partition(class: &Path) -> Option<PathBuf> {
+    for entry in fs::read_dir(class).ok()?.flatten() {
+        let Ok(uevent) = fs::read_to_string(entry.path().join("uevent")) else {
+            continue;
+        };
+        let value = |key: &str| uevent.lines().find_map(|line| line.strip_prefix(key));
+        if value("PARTNAME=") == Some(PARTITION_NAME) {
+            return value("DEVNAME=").map(|name| Path::new("/dev").join(name));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_partition_is_found_by_its_name_alone() {
+        let class = std::env::temp_dir().join(format!("orthrus-class-{}", std::process::id()));
+        for (name, uevent) in [
+            ("sda", "DEVNAME=sda\nDEVTYPE=disk\n"),
+            (
+                "sda1",
+                "DEVNAME=sda1\nDEVTYPE=partition\nPARTNAME=EFI system\n",
+            ),
+            (
+                "sdb1",
+                "DEVNAME=sdb1\nDEVTYPE=partition\nPARTNAME=orthrus-esp\n",
+            ),
+        ] {
+            fs::create_dir_all(class.join(name)).unwrap();
+            fs::write(class.join(name).join("uevent"), uevent).unwrap();
+        }
+        assert_eq!(partition(&class), Some(PathBuf::from("/dev/sdb1")));
+        fs::remove_dir_all(class.join("sdb1")).unwrap();
+        assert_eq!(partition(&class), None);
+        fs::remove_dir_all(class).unwrap();
+    }
+}

@@ -1,1 +1,0 @@
-//! What the heads know of themselves, as one snapshot.

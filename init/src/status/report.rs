@@ -1,0 +1,44 @@
+//! A pool's view, kept by its worker for the consoles.
+
+use serde::Serialize;
+
+/// What is known of a pool's disks and volumes on this head.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Report {
+    /// Its member disks, the arbiter first; empty before the first survey.
+    pub disks: Vec<Disk>,
+    /// Its volumes, while it is served here.
+    pub volumes: Vec<Volume>,
+    /// Why the last step failed, in words; `None` when it did not.
+    pub problem: Option<String>,
+    /// What the operator should know though it works.
+    pub notes: Vec<String>,
+}
+
+/// A member disk.
+#[derive(Clone, Debug, Serialize)]
+pub struct Disk {
+    /// The kernel's name here, such as `sda`.
+    pub name: String,
+    /// Its identity, the same on both heads.
+    pub id: String,
+    /// State of its write cache.
+    pub write_cache: String,
+    /// Where races for the pool are decided.
+    pub arbiter: bool,
+}
+
+/// A volume that is served.
+#[derive(Clone, Debug, Serialize)]
+pub struct Volume {
+    /// The logical volume.
+    pub name: String,
+    /// Its device here, such as `/dev/dm-0`.
+    pub device: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Its LUN number, when it is exported.
+    pub lun: Option<u32>,
+    /// The unit serial number that clients see.
+    pub serial: Option<String>,
+}

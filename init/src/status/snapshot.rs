@@ -1,0 +1,98 @@
+//! The core's view at one moment: plain numbers of fixed size, so that taking it costs the heartbeat
+//! thread a copy and no allocation.
+
+use orthrus_hb::{Epoch, Fault, Head, LinkId, Liveness, MAX_POOLS, PoolState, Rest};
+
+/// One link.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LinkSnapshot {
+    /// The peer is heard on it.
+    pub up: bool,
+    /// The peer hears us on it.
+    pub heard: bool,
+    /// How long it has been silent, in milliseconds; `None` when never heard since boot.
+    pub silence_ms: Option<u64>,
+    /// Frames that counted since boot.
+    pub accepted: u32,
+    /// Frames that did not.
+    pub rejected: u32,
+}
+
+/// One pool.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolSnapshot {
+    /// Its state here.
+    pub state: PoolState,
+    /// The claim held or attempted, else the greatest known.
+    pub epoch: Epoch,
+    /// Why it rests here.
+    pub rest: Option<Rest>,
+    /// What failed here.
+    pub fault: Option<Fault>,
+    /// Its state at the peer, as last heard of a living peer, and its epoch there.
+    pub peer: Option<(PoolState, Epoch)>,
+}
+
+/// The whole view.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Whether the peer is heard.
+    pub liveness: Liveness,
+    /// The links, by [`LinkId::index`].
+    pub links: [LinkSnapshot; LinkId::ALL.len()],
+    /// The pools, in the order of the configuration.
+    pub pools: heapless::Vec<PoolSnapshot, MAX_POOLS>,
+    /// The peer runs another configuration file.
+    pub digest_differs: bool,
+    /// Nothing of any pool is held here: this head may halt.
+    pub at_rest: bool,
+}
+
+impl Default for Snapshot {
+    fn default() -> Snapshot {
+        Snapshot {
+            liveness: Liveness::Unheard,
+            links: [LinkSnapshot::default(); LinkId::ALL.len()],
+            pools: heapless::Vec::new(),
+            digest_differs: false,
+            at_rest: false,
+        }
+    }
+}
+
+impl Snapshot {
+    /// Takes the core's present view.
+    pub fn take(&mut self, head: &Head) {
+        self.liveness = head.liveness();
+        self.digest_differs = head.digest_differs();
+        for link in LinkId::ALL {
+            let state = head.peer().link(link);
+            let (up, heard) = head.link_works(link);
+            let (accepted, rejected) = state.counters();
+            let silence_ms = state.silence().map(|silence| silence.as_millis());
+            self.links[link.index()] = LinkSnapshot {
+                up,
+                heard,
+                silence_ms,
+                accepted,
+                rejected,
+            };
+        }
+        self.at_rest = head.is_at_rest();
+        self.pools.clear();
+        for (index, pool) in head.pools().iter().enumerate() {
+            let word = head
+                .peer()
+                .word(index)
+                .filter(|_| self.liveness == Liveness::Alive);
+            // The core's table of pools has the same capacity.
+            let _ = self.pools.push(PoolSnapshot {
+                state: pool.state(),
+                epoch: pool.epoch(),
+                rest: pool.rest(),
+                fault: pool.fault(),
+                peer: word.map(|word| (word.beat.state, word.beat.epoch)),
+            });
+        }
+    }
+}

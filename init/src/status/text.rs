@@ -1,0 +1,124 @@
+//! A status in words, for the operator's console.
+
+use std::fmt::Write as _;
+
+use super::{PoolStatus, Status};
+
+impl Status {
+    /// `status`: the head, whether it is redundant, one line a pool.
+    pub fn summary(&self) -> String {
+        let mut text = String::new();
+        let head = self.head.as_deref().unwrap_or("unknown");
+        let cluster = self.cluster.as_deref().unwrap_or("none");
+        // Writing to a String cannot fail, here and below.
+        let _ = writeln!(
+            text,
+            "head {head} of cluster {cluster}, Orthrus {}, up {} s",
+            self.version, self.uptime_s
+        );
+        if self.redundant {
+            let _ = writeln!(text, "redundant: yes");
+        } else {
+            let _ = writeln!(text, "redundant: NO");
+            for problem in &self.problems {
+                let _ = writeln!(text, "  {}\n    -> {}", problem.what, problem.todo);
+            }
+        }
+        if let Some(peer) = &self.peer {
+            let _ = writeln!(text, "peer {peer}: {}", self.peer_state);
+        }
+        for pool in &self.pools {
+            let _ = writeln!(text, "{}", pool.line());
+        }
+        match &self.watchdog {
+            Some(dog) => {
+                let _ = writeln!(text, "watchdog: {}, {} s", dog.identity, dog.timeout_s);
+            }
+            None => {
+                let _ = writeln!(text, "watchdog: none");
+            }
+        }
+        for note in &self.notes {
+            let _ = writeln!(text, "note: {note}");
+        }
+        text
+    }
+
+    /// `pools`: everything about each pool.
+    pub fn pools_text(&self) -> String {
+        let mut text = String::new();
+        if self.pools.is_empty() {
+            text.push_str("no pool is configured\n");
+        }
+        for pool in &self.pools {
+            let _ = writeln!(text, "{}", pool.line());
+            if let Some(why) = &pool.why {
+                let _ = writeln!(text, "  why: {why}");
+            }
+            let _ = writeln!(text, "  home: {}", pool.home);
+            let _ = writeln!(text, "  addresses: {}", pool.addresses.join(", "));
+            if let Some(iqn) = &pool.iqn {
+                let _ = writeln!(text, "  target: {iqn}");
+            }
+            for disk in &pool.report.disks {
+                let role = if disk.arbiter { ", arbiter" } else { "" };
+                let _ = writeln!(
+                    text,
+                    "  disk {} {} (write cache: {}{role})",
+                    disk.name, disk.id, disk.write_cache
+                );
+            }
+            for volume in &pool.report.volumes {
+                let lun = volume
+                    .lun
+                    .map_or("not exported".to_owned(), |lun| format!("LUN {lun}"));
+                let mib = volume.bytes >> 20;
+                let _ = writeln!(
+                    text,
+                    "  volume {}: {mib} MiB, {lun}, {}",
+                    volume.name, volume.device
+                );
+            }
+            if let Some(problem) = &pool.report.problem {
+                let _ = writeln!(text, "  last problem: {problem}");
+            }
+            for note in &pool.report.notes {
+                let _ = writeln!(text, "  note: {note}");
+            }
+        }
+        text
+    }
+
+    /// `links`: each way to hear the peer.
+    pub fn links_text(&self) -> String {
+        let mut text = String::new();
+        for link in &self.links {
+            let silence = match link.silence_ms {
+                Some(ms) => format!("last heard {ms} ms ago"),
+                None => "never heard since boot".to_owned(),
+            };
+            let _ = writeln!(
+                text,
+                "{:<7}{:<8} {silence}, {} frames accepted, {} rejected",
+                link.name, link.state, link.accepted, link.rejected
+            );
+        }
+        text
+    }
+}
+
+impl PoolStatus {
+    fn line(&self) -> String {
+        let owner = match &self.owner {
+            Some(owner) => format!("served by {owner}"),
+            None => "NOT SERVED".to_owned(),
+        };
+        let peer = self
+            .peer_state
+            .map_or(String::new(), |state| format!(", {state} at the peer"));
+        format!(
+            "pool {}: {owner}, epoch {}, {} here{peer}",
+            self.name, self.epoch, self.state
+        )
+    }
+}

@@ -1,0 +1,299 @@
+//! Snapshot, reports and configuration joined: what `status`, `pools`, `links` and `disks` show.
+
+use orthrus_hb::{Failure, HeadId, LinkId, Liveness, PoolState, Rest};
+use serde::Serialize;
+
+use super::{Report, Snapshot};
+use crate::config::Config;
+
+/// What a status is made from.
+pub struct Sources<'a> {
+    /// The configuration, and which head this is; `None` while there is no valid one.
+    pub config: Option<(&'a Config, HeadId)>,
+    /// Why there is none.
+    pub config_error: Option<&'a str>,
+    /// The core's view.
+    pub snapshot: &'a Snapshot,
+    /// The workers' views, in the order of the configuration.
+    pub reports: &'a [Report],
+    /// The hardware watchdog.
+    pub watchdog: Option<WatchdogStatus>,
+    /// Seconds since boot.
+    pub uptime_s: u64,
+}
+
+/// Everything about this head.
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    /// This head; `None` without a valid configuration.
+    pub head: Option<String>,
+    /// The cluster.
+    pub cluster: Option<String>,
+    /// Version of the firmware.
+    pub version: &'static str,
+    /// Seconds since boot.
+    pub uptime_s: u64,
+    /// Any single failure would be survived right now, as far as this head knows.
+    pub redundant: bool,
+    /// Why not, and what to do. Never empty when `redundant` is false.
+    pub problems: Vec<Problem>,
+    /// What to know though nothing is wrong.
+    pub notes: Vec<String>,
+    /// The peer's name.
+    pub peer: Option<String>,
+    /// `alive`, `dead` or `unheard`.
+    pub peer_state: &'static str,
+    /// The links.
+    pub links: Vec<LinkStatus>,
+    /// The pools.
+    pub pools: Vec<PoolStatus>,
+    /// The hardware watchdog.
+    pub watchdog: Option<WatchdogStatus>,
+}
+
+/// Something that costs redundancy.
+#[derive(Clone, Debug, Serialize)]
+pub struct Problem {
+    /// What is wrong.
+    pub what: String,
+    /// What to do about it.
+    pub todo: String,
+}
+
+/// One link.
+#[derive(Clone, Debug, Serialize)]
+pub struct LinkStatus {
+    /// `serial` or `ether`.
+    pub name: &'static str,
+    /// `up`, `one-way` (the peer does not hear us), `silent` or `unheard`.
+    pub state: &'static str,
+    /// How long it has been silent, in milliseconds.
+    pub silence_ms: Option<u64>,
+    /// Frames that counted since boot.
+    pub accepted: u32,
+    /// Frames that did not.
+    pub rejected: u32,
+}
+
+/// One pool.
+#[derive(Clone, Debug, Serialize)]
+pub struct PoolStatus {
+    /// Its name.
+    pub name: String,
+    /// Its state on this head.
+    pub state: &'static str,
+    /// The claim held or attempted here, else the greatest known.
+    pub epoch: u32,
+    /// The head that serves it, as far as this head knows.
+    pub owner: Option<String>,
+    /// The head that it prefers.
+    pub home: String,
+    /// Its state at the peer.
+    pub peer_state: Option<&'static str>,
+    /// Why it is not served here, and what ends that.
+    pub why: Option<String>,
+    /// Its service addresses.
+    pub addresses: Vec<String>,
+    /// Its iSCSI target.
+    pub iqn: Option<String>,
+    /// Disks, volumes, words.
+    #[serde(flatten)]
+    pub report: Report,
+}
+
+/// The hardware watchdog.
+#[derive(Clone, Debug, Serialize)]
+pub struct WatchdogStatus {
+    /// What its driver calls itself.
+    pub identity: String,
+    /// Time without a feed after which it resets the machine.
+    pub timeout_s: u32,
+}
+
+impl Status {
+    /// Joins what is known.
+    pub fn of(sources: &Sources<'_>) -> Status {
+        let names = sources.config.map(|(config, me)| Names::of(config, me));
+        let pools = sources
+            .config
+            .map_or(Vec::new(), |(config, _)| pools(sources, config));
+        let mut status = Status {
+            head: names.as_ref().map(|names| names.me.clone()),
+            cluster: sources.config.map(|(config, _)| config.cluster.clone()),
+            version: env!("CARGO_PKG_VERSION"),
+            uptime_s: sources.uptime_s,
+            redundant: true,
+            problems: Vec::new(),
+            notes: pools
+                .iter()
+                .flat_map(|pool| pool.report.notes.clone())
+                .collect(),
+            peer: names.map(|names| names.peer),
+            peer_state: match sources.snapshot.liveness {
+                Liveness::Alive => "alive",
+                Liveness::Dead => "dead",
+                Liveness::Unheard => "unheard",
+            },
+            links: links(sources.snapshot),
+            pools,
+            watchdog: sources.watchdog.clone(),
+        };
+        status.judge(sources);
+        status
+    }
+
+    fn judge(&mut self, sources: &Sources<'_>) {
+        let mut problems = Vec::new();
+        let mut say = |what: String, todo: &str| {
+            problems.push(Problem {
+                what,
+                todo: todo.to_owned(),
+            });
+        };
+        if let Some(error) = sources.config_error {
+            say(
+                format!("no valid configuration: {error}"),
+                "mend orthrus.toml and reboot",
+            );
+        } else if let Some(peer) = &self.peer {
+            if sources.snapshot.liveness != Liveness::Alive {
+                let what = format!("head {peer} is {} on every link", self.peer_state);
+                say(
+                    what,
+                    "check its power, its console and both heartbeat cables",
+                );
+            } else {
+                for link in self.links.iter().filter(|link| link.state != "up") {
+                    say(
+                        format!("link {} is {}", link.name, link.state),
+                        "check the cable",
+                    );
+                }
+            }
+            if sources.snapshot.digest_differs {
+                say(
+                    "the heads have different configurations".into(),
+                    "copy one file to both heads",
+                );
+            }
+        }
+        if self.watchdog.is_none() {
+            say(
+                "no hardware watchdog: a hung head is not reset".into(),
+                "enable it in the BIOS",
+            );
+        }
+        for pool in &self.pools {
+            let name = &pool.name;
+            if pool.owner.is_none() {
+                let why = pool.why.as_deref().unwrap_or("it is on its way");
+                say(format!("pool {name} is not served: {why}"), "see `pools`");
+            } else if pool.state == "faulted" || pool.peer_state == Some("faulted") {
+                let why = pool.report.problem.as_deref().unwrap_or("see its console");
+                say(
+                    format!("pool {name} can be served by one head only: {why}"),
+                    "see `pools`",
+                );
+            }
+        }
+        self.redundant = problems.is_empty();
+        self.problems = problems;
+    }
+}
+
+struct Names {
+    me: String,
+    peer: String,
+}
+
+impl Names {
+    fn of(config: &Config, me: HeadId) -> Names {
+        Names {
+            me: config.head(me).name.clone(),
+            peer: config.head(me.peer()).name.clone(),
+        }
+    }
+}
+
+fn links(snapshot: &Snapshot) -> Vec<LinkStatus> {
+    LinkId::ALL
+        .iter()
+        .zip(&snapshot.links)
+        .map(|(id, link)| LinkStatus {
+            name: id.name(),
+            state: match (link.up, link.heard, link.silence_ms) {
+                (true, true, _) => "up",
+                (true, false, _) => "one-way",
+                (false, _, Some(_)) => "silent",
+                (false, _, None) => "unheard",
+            },
+            silence_ms: link.silence_ms,
+            accepted: link.accepted,
+            rejected: link.rejected,
+        })
+        .collect()
+}
+
+fn pools(sources: &Sources<'_>, config: &Config) -> Vec<PoolStatus> {
+    let Some((_, me)) = sources.config else {
+        return Vec::new();
+    };
+    let names = Names::of(config, me);
+    let parts = config
+        .pools
+        .iter()
+        .zip(&sources.snapshot.pools)
+        .zip(sources.reports);
+    parts
+        .map(|((pool, state), report)| {
+            let owner = match (state.state, state.peer) {
+                (PoolState::Serving, _) => Some(names.me.clone()),
+                (_, Some((PoolState::Serving, _))) => Some(names.peer.clone()),
+                _ => None,
+            };
+            let why = state
+                .rest
+                .map(|rest| why_resting(rest, &names, &pool.name))
+                .or_else(|| state.fault.map(|fault| why_faulted(fault, report)));
+            PoolStatus {
+                name: pool.name.clone(),
+                state: state.state.name(),
+                epoch: state.epoch.0,
+                owner,
+                home: config.head(pool.home).name.clone(),
+                peer_state: state.peer.map(|(state, _)| state.name()),
+                why,
+                addresses: pool.addresses.iter().map(ToString::to_string).collect(),
+                iqn: pool.iscsi.as_ref().map(|iscsi| iscsi.iqn.clone()),
+                report: report.clone(),
+            }
+        })
+        .collect()
+}
+
+fn why_resting(rest: Rest, names: &Names, pool: &str) -> String {
+    let peer = &names.peer;
+    match rest {
+        Rest::AwaitingPeer => format!("waiting to hear head {peer} before anything is claimed"),
+        Rest::PeerHolds => format!("head {peer} holds it"),
+        Rest::AwaitingHome => format!("its home head {peer} may have it first"),
+        Rest::Offered => format!("offered to head {peer}"),
+        Rest::HeldByUnheardPeer(epoch) => format!(
+            "reserved by head {peer} under epoch {epoch}, and {peer} cannot be heard; \
+             it ends when {peer} is heard, or with `takeover {pool}` if {peer} is really off"
+        ),
+    }
+}
+
+fn why_faulted(fault: Failure, report: &Report) -> String {
+    let kind = match fault {
+        Failure::HeldByPeer(epoch) => format!("held by the peer under epoch {epoch}"),
+        Failure::Stranger => "a stranger holds its disks".to_owned(),
+        Failure::Refused => "it cannot be served as it is".to_owned(),
+        Failure::Device => "a step failed".to_owned(),
+    };
+    match &report.problem {
+        Some(problem) => format!("{kind}: {problem}; tried again within a minute"),
+        None => format!("{kind}; tried again within a minute"),
+    }
+}

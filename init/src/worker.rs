@@ -1,1 +1,0 @@
-//! Performs the core's actions on a pool and reports their outcomes.

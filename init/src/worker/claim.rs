@@ -1,0 +1,166 @@
+//! Survey and claim: which disks are the pool's, whose they are, and making them ours.
+
+use orthrus_hb::{Authority, Done, Epoch, Holder, Key};
+use tracing::warn;
+
+use super::Worker;
+use super::error::JobError;
+use crate::disk::{self, Disk};
+use crate::fence::{COMMAND_LIFETIME, ClaimRequest, Fence};
+use crate::operator::lock;
+use crate::status;
+use crate::volume::{self, VolumeGroup};
+
+/// A claim that is held.
+pub struct Claim {
+    /// Its reservations.
+    pub fence: Fence,
+    /// What is registered.
+    pub key: Key,
+    /// Read after the claim.
+    pub group: VolumeGroup,
+}
+
+impl Worker {
+    /// Looks, and changes nothing.
+    pub(super) fn survey(&mut self) -> Result<Done, JobError> {
+        let group = self.read_group()?;
+        let fence = Fence::open(&group.disks())?;
+        self.report_disks(&group, &fence);
+        let survey = fence.survey();
+        if let Some((disk, why)) = survey.failure() {
+            return Err(JobError::Survey {
+                disk: disk.to_owned(),
+                why: why.to_string(),
+            });
+        }
+        let cluster = self.config.cluster_id;
+        if let Some((disk, key)) = survey.stranger(cluster) {
+            return Err(JobError::Stranger {
+                disk: disk.to_owned(),
+                key,
+            });
+        }
+        let holder = match survey.newest_of(cluster, self.me.peer()) {
+            Some((_, key)) => Holder::Peer(key.epoch),
+            None => Holder::Nobody,
+        };
+        let mut notes = Vec::new();
+        let forgetful: Vec<&str> = survey.forgetful().collect();
+        if !forgetful.is_empty() {
+            notes.push(format!(
+                "{} forget their reservations when the shelf loses power: the owner then resets, \
+                 and whoever boots first takes the pool",
+                forgetful.join(", ")
+            ));
+        }
+        lock(&self.report).notes = notes;
+        Ok(Done::Surveyed {
+            greatest: survey.greatest_epoch(cluster),
+            holder,
+        })
+    }
+
+    /// Takes the reservations of all members, under exactly this epoch.
+    pub(super) fn take(&mut self, epoch: Epoch, authority: Authority) -> Result<Done, JobError> {
+        let group = self.read_group()?;
+        let fence = Fence::open(&group.disks())?;
+        let request = ClaimRequest {
+            cluster: self.config.cluster_id,
+            head: self.me,
+            epoch,
+            authority,
+            command_lifetime: COMMAND_LIFETIME,
+        };
+        let claimed = fence.claim(&request)?;
+        let key = claimed.key;
+        // From here on the core counts on the watch.
+        *lock(&self.watch) = Some((epoch, fence.watch(key)));
+        self.claim = Some(Claim {
+            fence,
+            key,
+            group: group.clone(),
+        });
+        let settled = self.settle_claim(&group);
+        if settled.is_err() {
+            // The core takes a failed claim for one that left nothing behind.
+            self.release()?;
+        }
+        settled
+    }
+
+    /// After the claim: what was read before it is forgotten, and the disks' own caches go off.
+    fn settle_claim(&mut self, before: &VolumeGroup) -> Result<Done, JobError> {
+        let group = self.read_group()?;
+        let ids = |group: &VolumeGroup| -> Vec<_> {
+            group.disks().into_iter().map(|disk| disk.id).collect()
+        };
+        if ids(&group) != ids(before) {
+            return Err(JobError::Changed {
+                vg: self.pool().vg.clone(),
+            });
+        }
+        for disk in group.disks() {
+            // A cache that cannot be turned off is passed on honestly: LIO reports it to clients,
+            // and `disks` says so.
+            if let Err(error) = disk::disable_write_cache(&disk) {
+                warn!(pool = self.pool().name, "{error}; its write cache stays on");
+            }
+        }
+        if let Some(claim) = &mut self.claim {
+            claim.group = group;
+        }
+        if let Some(claim) = &self.claim {
+            let group = self.read_group()?;
+            self.report_disks(&group, &claim.fence);
+        }
+        Ok(Done::Claimed)
+    }
+
+    /// The pool's volume group, complete and ours to use.
+    fn read_group(&self) -> Result<VolumeGroup, JobError> {
+        let mut disks: Vec<Disk> = Vec::new();
+        let mut unreadable: Vec<String> = Vec::new();
+        for disk in disk::scan() {
+            match disk {
+                Ok(disk) => disks.push(disk),
+                Err(error) => unreadable.push(error.to_string()),
+            }
+        }
+        let found = volume::read_groups(&disks);
+        unreadable.extend(found.problems.iter().map(ToString::to_string));
+        let vg = &self.pool().vg;
+        let Some(group) = found.groups.into_iter().find(|group| group.name == *vg) else {
+            let detail = match unreadable.is_empty() {
+                true => String::new(),
+                false => format!(" ({})", unreadable.join("; ")),
+            };
+            return Err(JobError::NoGroup {
+                vg: vg.clone(),
+                detail,
+            });
+        };
+        match group.refusal(&self.config.cluster) {
+            Some(refusal) => Err(JobError::Refused(refusal)),
+            None => Ok(group),
+        }
+    }
+
+    fn report_disks(&self, group: &VolumeGroup, fence: &Fence) {
+        let disks = group.disks();
+        let members = fence.members().iter().enumerate();
+        let reported = members.map(|(place, member)| {
+            let cache = disks
+                .iter()
+                .find(|disk| disk.id == member.id)
+                .map(|disk| disk.write_cache);
+            status::Disk {
+                name: member.name.clone(),
+                id: member.id.to_string(),
+                write_cache: cache.map_or_else(String::new, |cache| cache.to_string()),
+                arbiter: place == 0,
+            }
+        });
+        lock(&self.report).disks = reported.collect();
+    }
+}

@@ -1,0 +1,159 @@
+//! Performs the core's jobs on one pool and reports what came of them.
+//!
+//! One thread a pool, so that one slow pool does not hold up another. It may block; the core gives
+//! each step its limit and resets the head when one is stuck. Jobs come one at a time:
+//!
+//! - *survey*: which disks, whose keys. Changes nothing.
+//! - *claim*: reservations on all members, watch, write caches off. [`claim`]
+//! - *import*: volumes, export, address, announcements. [`import`]
+//! - *release*: whatever stands of it, in exact reverse. Everything here is idempotent, so a release
+//!   undoes a half-done import as well.
+//!
+//! An outcome repeats its job's ticket and epoch; words for the operator go into the [`Report`].
+
+mod claim;
+mod clients;
+mod error;
+mod import;
+
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex};
+
+use orthrus_hb::{Done, Epoch, Failure, HeadId, Job, Outcome, PoolId, Work};
+use tracing::{error, info};
+
+use crate::clock;
+use crate::config::{Config, PoolConfig};
+use crate::fence::Watch;
+use crate::operator::lock;
+use crate::reactor::{Handle, Input, Message};
+use crate::status::Report;
+
+use claim::Claim;
+pub use clients::tell_clients;
+use error::JobError;
+use import::Served;
+
+/// A pool's watch over its reservations, while it has one. The worker puts it there after the claim
+/// and takes it out before it lets go; the heartbeat thread only looks.
+pub type WatchSlot = Arc<Mutex<Option<(Epoch, Watch)>>>;
+
+/// The worker of one pool.
+pub struct Worker {
+    config: Arc<Config>,
+    index: usize,
+    me: HeadId,
+    handle: Handle,
+    mailbox: Arc<Mutex<Message>>,
+    report: Arc<Mutex<Report>>,
+    watch: WatchSlot,
+    claim: Option<Claim>,
+    served: Option<Served>,
+}
+
+impl Worker {
+    /// The worker of the pool with this index in the configuration.
+    pub fn new(
+        config: Arc<Config>,
+        index: usize,
+        me: HeadId,
+        handle: Handle,
+        mailbox: Arc<Mutex<Message>>,
+    ) -> Worker {
+        Worker {
+            config,
+            index,
+            me,
+            handle,
+            mailbox,
+            report: Arc::default(),
+            watch: Arc::default(),
+            claim: None,
+            served: None,
+        }
+    }
+
+    /// What consoles read of this pool.
+    pub fn report(&self) -> Arc<Mutex<Report>> {
+        self.report.clone()
+    }
+
+    /// Where the heartbeat thread looks for a lost reservation.
+    pub fn watch(&self) -> WatchSlot {
+        self.watch.clone()
+    }
+
+    /// Does jobs until there is nobody to give any.
+    pub fn run(mut self, jobs: &Receiver<Job>) {
+        while let Ok(job) = jobs.recv() {
+            let begun = clock::now();
+            let result = self.perform(&job);
+            let took_ms = clock::now().saturating_duration_since(begun).as_millis();
+            let result = self.note(&job, result, took_ms);
+            let Job {
+                pool,
+                ticket,
+                epoch,
+                ..
+            } = job;
+            debug_assert_eq!(pool, PoolId(self.index as u8));
+            self.handle.post(Input::Outcome(Outcome {
+                pool,
+                ticket,
+                epoch,
+                result,
+            }));
+        }
+    }
+
+    fn pool(&self) -> &PoolConfig {
+        &self.config.pools[self.index]
+    }
+
+    fn perform(&mut self, job: &Job) -> Result<Done, JobError> {
+        match job.work {
+            Work::Survey => self.survey(),
+            Work::Claim { authority } => self.take(job.epoch, authority),
+            Work::Import => self.import(job.epoch),
+            Work::Release => self.release(),
+        }
+    }
+
+    /// Puts a result into the log and the report, and reduces it to what the core needs.
+    fn note(
+        &self,
+        job: &Job,
+        result: Result<Done, JobError>,
+        took_ms: u64,
+    ) -> Result<Done, Failure> {
+        let pool = self.pool().name.as_str();
+        let step = match job.work {
+            Work::Survey => "survey",
+            Work::Claim { .. } => "claim",
+            Work::Import => "import",
+            Work::Release => "release",
+        };
+        match result {
+            Ok(done) => {
+                // A survey that succeeds says nothing yet about why the last import did not.
+                if matches!(done, Done::Imported) {
+                    lock(&self.report).problem = None;
+                }
+                if job.work != Work::Survey {
+                    info!(pool, epoch = job.epoch.0, "{step} done in {took_ms} ms");
+                }
+                Ok(done)
+            }
+            Err(problem) => {
+                let text = problem.to_string();
+                let mut report = lock(&self.report);
+                // The same failure again and again is one line.
+                if report.problem.as_deref() != Some(&text) {
+                    error!(pool, "{step} failed after {took_ms} ms: {text}");
+                    report.problem = Some(text);
+                }
+                Err(problem.kind())
+            }
+        }
+    }
+}
