@@ -17,7 +17,10 @@ pub fn owner(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         resume_and_verify(lab, "crash of the owner", crashed)?;
         lab.boot(first)?;
         lab.wait_for(&format!("{first} standby"), LIMIT)?;
-        ensure!(lab.owner(None)? == first.peer(), "the pool moved back by itself");
+        ensure!(
+            lab.owner(None)? == first.peer(),
+            "the pool moved back by itself"
+        );
         Ok(())
     })
 }

@@ -21,7 +21,10 @@ pub fn there_and_back(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         lab.wait_for(&format!("{first} serves"), LIMIT)?;
         lab.wait_for(&format!("{} standby", first.peer()), LIMIT)?;
         resume_and_verify(lab, "handover there and back", back)?;
-        ensure!(lab.owner(None)? == first, "the pool is not where it was asked to be");
+        ensure!(
+            lab.owner(None)? == first,
+            "the pool is not where it was asked to be"
+        );
         Ok(())
     })
 }

@@ -25,7 +25,10 @@ pub fn boots_to_standby(bench: &Bench, shelf: ShelfKind) -> Result<()> {
 fn says_that_it_is_alone(lab: &Lab) -> Result<()> {
     let status = lab.tell_json(Head::A, "status --json")?;
     ensure!(status["head"] == "a", "it does not know itself: {status:#}");
-    ensure!(status["peer_state"] == "unheard" && status["redundant"] == false, "{status:#}");
+    ensure!(
+        status["peer_state"] == "unheard" && status["redundant"] == false,
+        "{status:#}"
+    );
     let text = lab.tell_ok(Head::A, "status")?;
     ensure!(text.contains("head b is unheard on every link"), "{text}");
     let pools = lab.tell_ok(Head::A, "pools")?;

@@ -61,7 +61,11 @@ impl Bench {
 }
 
 fn bring_up(shelf: ShelfKind) -> Result<Lab> {
-    let options = Options { name: "test".into(), shelf, ..Options::default() };
+    let options = Options {
+        name: "test".into(),
+        shelf,
+        ..Options::default()
+    };
     let lab = Lab::up(&options)?;
     if is_whole(&lab) {
         return Ok(lab);

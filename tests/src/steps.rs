@@ -73,24 +73,39 @@ pub fn check(lab: &Lab, what: &str, report: &IoReport, unix_ms: u64) -> Result<(
         report.errors,
         report.first_errors.join("; ")
     );
-    ensure!(verified > 0 && verified == report.blocks, "not every block was verified");
+    ensure!(
+        verified > 0 && verified == report.blocks,
+        "not every block was verified"
+    );
     Ok(())
 }
 
-/// A head's console has said this since it was started the last time.
+/// Where a head's console log ends now, for [`wait_console`].
+///
+/// # Errors
+/// The lab's.
+pub fn console_end(lab: &Lab, head: Head) -> Result<usize> {
+    let path = &lab.status()?.heads[head.index()].console_log;
+    Ok(std::fs::read(path).map_or(0, |bytes| bytes.len()))
+}
+
+/// Waits until a head's console says something after the byte `from`.
 ///
 /// # Errors
 /// It did not within [`LIMIT`].
-pub fn wait_console(lab: &Lab, head: Head, words: &str) -> Result<()> {
+pub fn wait_console(lab: &Lab, head: Head, from: usize, words: &str) -> Result<()> {
+    let path = lab.status()?.heads[head.index()].console_log.clone();
     let begun = Instant::now();
     loop {
-        let status = lab.status()?;
-        let path = &status.heads[head.index()].console_log;
-        let text = std::fs::read(path).unwrap_or_default();
-        if String::from_utf8_lossy(&text).contains(words) {
+        let bytes = std::fs::read(&path).unwrap_or_default();
+        let new = bytes.get(from..).unwrap_or_default();
+        if String::from_utf8_lossy(new).contains(words) {
             return Ok(());
         }
-        ensure!(begun.elapsed() < LIMIT, "the console of head {head} never said {words:?}");
+        ensure!(
+            begun.elapsed() < LIMIT,
+            "the console of head {head} never said {words:?}"
+        );
         thread::sleep(Duration::from_millis(200));
     }
 }
