@@ -176,15 +176,18 @@ impl Pool {
         }
     }
 
-    /// Its state, as beats say it. Looking for something free to take holds nothing, and is not
-    /// called claiming.
+    /// Its state, as beats say it. Looking for something free to take holds nothing and is not called
+    /// claiming: it is what the pool was before.
     pub fn state(&self) -> PoolState {
         match self.state {
             State::Standby { .. } => PoolState::Standby,
             State::Claiming {
                 authority: Authority::Free,
                 step: Step::Survey { .. },
-            } => PoolState::Standby,
+            } => match self.failures {
+                0 => PoolState::Standby,
+                _ => PoolState::Faulted,
+            },
             State::Claiming { .. } => PoolState::Claiming,
             State::Importing { .. } => PoolState::Importing,
             State::Serving { .. } => PoolState::Serving,

@@ -25,7 +25,7 @@ use crate::config::{self, Config};
 use crate::console::{control, terminal};
 use crate::halt::Reset;
 use crate::link::{Cable, ether::Ether, serial::Serial};
-use crate::modules::Modules;
+use crate::modules::{ModuleError, Modules};
 use crate::net::{self, Interface, Mac};
 use crate::operator::{Desk, Halt, Running};
 use crate::reactor::{self, Inputs, Message, Reactor};
@@ -54,9 +54,13 @@ pub fn run() -> Result<Infallible, Box<dyn std::error::Error>> {
     log::start(LevelFilter::INFO)?;
     let reset = Reset::open()?;
     reset.on_panic();
-    info!("Orthrus {} on Linux {}", env!("CARGO_PKG_VERSION"), kernel());
+    info!(
+        "Orthrus {} on Linux {}",
+        env!("CARGO_PKG_VERSION"),
+        kernel()
+    );
     kernel_settings();
-    let modules = load_modules();
+    let modules = load_modules()?;
     let desk = Arc::new(Desk::default());
     if let Err(error) = terminal::start(CONSOLE, desk.clone()) {
         error!(%error, "no console");
@@ -68,7 +72,7 @@ pub fn run() -> Result<Infallible, Box<dyn std::error::Error>> {
             warn!("nothing is claimed; mend orthrus.toml and reboot");
             desk.fail_with(problem);
             // Nobody could say which port is the control port: programs ask on the usual one.
-            start_control(config::DEFAULT_CONTROL, &desk);
+            start_control(config::CONTROL_DEFAULT, &desk);
         }
     }
     let error = signal::run(|request| {
@@ -83,7 +87,10 @@ pub fn run() -> Result<Infallible, Box<dyn std::error::Error>> {
 }
 
 fn kernel() -> String {
-    rustix::system::uname().release().to_string_lossy().into_owned()
+    rustix::system::uname()
+        .release()
+        .to_string_lossy()
+        .into_owned()
 }
 
 fn kernel_settings() {
@@ -93,11 +100,8 @@ fn kernel_settings() {
 }
 
 /// What the hardware asks for, and what every head needs whatever its hardware.
-fn load_modules() -> Modules {
-    let modules = Modules::open().unwrap_or_else(|error| {
-        error!("{error}");
-        Modules::none()
-    });
+fn load_modules() -> Result<Modules, ModuleError> {
+    let modules = Modules::open()?;
     load(&modules, &["configfs", "efivarfs"]);
     let found = modules.load_for_hardware();
     info!("{} modules loaded for the hardware", found.loaded.len());
@@ -107,7 +111,7 @@ fn load_modules() -> Modules {
     if let Err(error) = mounts::efivars() {
         warn!("{error}");
     }
-    modules
+    Ok(modules)
 }
 
 fn load(modules: &Modules, names: &[&str]) {
@@ -134,7 +138,11 @@ fn find_configuration(modules: &Modules) -> Result<(Config, HeadId), String> {
     let me = config
         .whoami(&macs, uuid.as_deref(), serial.as_deref())
         .map_err(|error| format!("{}: {error}", file.place))?;
-    info!("this is head {} of cluster {}", config.head(me).name, config.cluster);
+    info!(
+        "this is head {} of cluster {}",
+        config.head(me).name,
+        config.cluster
+    );
     Ok((config, me))
 }
 
@@ -161,7 +169,10 @@ fn start(
         load(modules, &["dm_mod", "inet_diag", "tcp_diag"]);
     }
     if config.pools.iter().any(|pool| pool.iscsi.is_some()) {
-        load(modules, &["target_core_mod", "target_core_iblock", "iscsi_target_mod"]);
+        load(
+            modules,
+            &["target_core_mod", "target_core_iblock", "iscsi_target_mod"],
+        );
     }
     if let Err(error) = mounts::CONFIGFS.apply() {
         warn!("{error}");
@@ -177,7 +188,9 @@ fn start(
         let worker = Worker::new(config.clone(), index, me, handle.clone(), mailbox.clone());
         reports.push(worker.report());
         watches.push(worker.watch());
-        spawn(format!("pool {}", config.pools[index].name), move || worker.run(&receiver))?;
+        spawn(format!("pool {}", config.pools[index].name), move || {
+            worker.run(&receiver)
+        })?;
         jobs.push(sender);
     }
     let watchdog = arm_watchdog();
@@ -196,8 +209,17 @@ fn start(
     worker::tell_clients(&config, &snapshot, handle)?;
     let names = config.pools.iter().map(|pool| pool.name.clone()).collect();
     let head = Head::new(core_config(&config, me), incarnation()?, clock::now());
-    let reactor =
-        Reactor { head, cables, workers: jobs, watches, watchdog, reset, snapshot, mailbox, names };
+    let reactor = Reactor {
+        head,
+        cables,
+        workers: jobs,
+        watches,
+        watchdog,
+        reset,
+        snapshot,
+        mailbox,
+        names,
+    };
     start_heartbeat(reactor, inputs)?;
     info!("standby");
     Ok(())
@@ -245,7 +267,11 @@ fn open_cables(config: &Config, me: HeadId) -> [Option<Box<dyn Cable>>; LinkId::
 fn arm_watchdog() -> Option<Watchdog> {
     match Watchdog::arm(WATCHDOG_SECONDS) {
         Ok(watchdog) => {
-            info!("watchdog {}, {} s", watchdog.identity(), watchdog.timeout_seconds());
+            info!(
+                "watchdog {}, {} s",
+                watchdog.identity(),
+                watchdog.timeout_seconds()
+            );
             Some(watchdog)
         }
         Err(error) => {
@@ -267,7 +293,10 @@ fn core_config(config: &Config, me: HeadId) -> hb::Config {
         me,
         secret: *config.secret.expose(),
         digest: config.digest,
-        timing: Timing { dead, ..Timing::default() },
+        timing: Timing {
+            dead,
+            ..Timing::default()
+        },
         pools,
     }
 }
@@ -292,4 +321,3 @@ fn start_heartbeat(reactor: Reactor, inputs: Inputs) -> std::io::Result<()> {
         reactor.run(&inputs)
     })
 }
-

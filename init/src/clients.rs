@@ -33,9 +33,10 @@ fn put(bytes: &mut [u8], address: SocketAddrV4) {
 
 /// The connections of a message.
 pub fn decode(message: &[u8]) -> impl Iterator<Item = Connection> {
-    message
-        .chunks_exact(RECORD_BYTES)
-        .map(|record| Connection { local: address(&record[..6]), remote: address(&record[6..]) })
+    message.chunks_exact(RECORD_BYTES).map(|record| Connection {
+        local: address(&record[..6]),
+        remote: address(&record[6..]),
+    })
 }
 
 fn address(bytes: &[u8]) -> SocketAddrV4 {

@@ -56,7 +56,8 @@ impl Desk {
     /// Everything about this head.
     fn status(&self) -> Status {
         let running = self.running.get();
-        let snapshot = running.map_or_else(Snapshot::default, |running| lock(&running.snapshot).clone());
+        let snapshot =
+            running.map_or_else(Snapshot::default, |running| lock(&running.snapshot).clone());
         let reports: Vec<Report> = running
             .iter()
             .flat_map(|running| running.reports.iter().map(|report| lock(report).clone()))
@@ -100,7 +101,9 @@ impl Desk {
     }
 
     fn command(&self, name: &str, make: fn(PoolId) -> HeadCommand) -> Reply {
-        let Some(running) = self.running.get() else { return self.not_running() };
+        let Some(running) = self.running.get() else {
+            return self.not_running();
+        };
         let pools = &running.config.pools;
         let Some(index) = pools.iter().position(|pool| pool.name == name) else {
             let names: Vec<&str> = pools.iter().map(|pool| pool.name.as_str()).collect();
@@ -114,7 +117,10 @@ impl Desk {
                     Accepted::AskedPeer => "the peer was asked to let go. Watch `pools`",
                     Accepted::Claiming => "claiming it here. Watch `pools`",
                 };
-                Reply::done(format!("{name}: {text}"), json!({ "pool": name, "accepted": text }))
+                Reply::done(
+                    format!("{name}: {text}"),
+                    json!({ "pool": name, "accepted": text }),
+                )
             }
             Err(refusal @ Refusal::AlreadyThere) => {
                 let text = format!("{name}: {refusal}");
@@ -176,12 +182,21 @@ impl Operator for Desk {
     }
 
     fn head(&self) -> Option<String> {
-        self.running.get().map(|running| running.config.head(running.me).name.clone())
+        self.running
+            .get()
+            .map(|running| running.config.head(running.me).name.clone())
     }
 
     fn pools(&self) -> Vec<String> {
-        let pools = self.running.get().map(|running| running.config.pools.iter());
-        pools.into_iter().flatten().map(|pool| pool.name.clone()).collect()
+        let pools = self
+            .running
+            .get()
+            .map(|running| running.config.pools.iter());
+        pools
+            .into_iter()
+            .flatten()
+            .map(|pool| pool.name.clone())
+            .collect()
     }
 }
 

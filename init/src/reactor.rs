@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex};
 
 use embassy_time::Instant;
 use orthrus_hb::{
-    Accepted, Action, Command, Epoch, Event, FRAME_MAX_BYTES, Head, Job, LinkId, Liveness,
-    MAX_POOLS, MESSAGE_MAX_BYTES, Outcome, PoolId, Refusal, ResetReason,
+    Accepted, Action, Command, Event, FRAME_MAX_BYTES, Head, Job, LinkId, Liveness, MAX_POOLS,
+    MESSAGE_MAX_BYTES, Outcome, PoolId, Refusal, ResetReason,
 };
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use tracing::{error, info, warn};
@@ -23,6 +23,7 @@ use crate::halt::Reset;
 use crate::link::Cable;
 use crate::status::Snapshot;
 use crate::watchdog::Watchdog;
+use crate::worker::WatchSlot;
 
 /// Bytes of a message between the heads.
 pub type Message = heapless::Vec<u8, MESSAGE_MAX_BYTES>;
@@ -34,12 +35,12 @@ const INPUTS_MAX: usize = 8 * MAX_POOLS;
 /// not keep the head from its deadline.
 const FRAMES_MAX: usize = 64;
 
-/// What other threads tell the heartbeat thread.
+/// What other threads tell the heartbeat thread. A message travels by value: a box would be freed by the
+/// heartbeat thread, and the allocator's lock is one that others may hold.
+#[expect(clippy::large_enum_variant)]
 pub enum Input {
     /// A worker finished a job.
     Outcome(Outcome),
-    /// A watcher found a reservation gone.
-    FenceLost(PoolId, Epoch),
     /// An operator's command, and where the answer goes.
     Command(Command, SyncSender<Result<Accepted, Refusal>>),
     /// A message for the peer.
@@ -87,6 +88,8 @@ pub struct Reactor {
     pub cables: [Option<Box<dyn Cable>>; LinkId::ALL.len()],
     /// Jobs for the pools' workers, by pool.
     pub workers: Vec<SyncSender<Job>>,
+    /// The pools' watches over their reservations, by pool.
+    pub watches: Vec<WatchSlot>,
     /// The hardware watchdog, if there is one.
     pub watchdog: Option<Watchdog>,
     /// The way out.
@@ -128,6 +131,7 @@ impl Reactor {
         loop {
             self.drain_cables(&mut frame);
             self.drain_inputs(inputs);
+            self.look_at_watches();
             let now = clock::now();
             if now >= self.head.poll_timeout() {
                 self.head.handle_timeout(now);
@@ -169,7 +173,6 @@ impl Reactor {
             let now = clock::now();
             match input {
                 Input::Outcome(outcome) => self.head.handle_outcome(&outcome, now),
-                Input::FenceLost(pool, epoch) => self.head.handle_fence_lost(pool, epoch, now),
                 Input::Command(command, answer) => {
                     let answered = self.head.handle_command(command, now);
                     let _ = answer.try_send(answered); // the asker may have gone
@@ -184,6 +187,21 @@ impl Reactor {
                         std::thread::park();
                     }
                 }
+            }
+        }
+    }
+
+    /// A slot that is locked is being changed by its worker; the next look is at most a beat away.
+    fn look_at_watches(&mut self) {
+        for (index, slot) in self.watches.iter().enumerate() {
+            let Ok(slot) = slot.try_lock() else { continue };
+            let Some((epoch, watch)) = &*slot else {
+                continue;
+            };
+            // Where nobody looks any more a loss would go unseen.
+            if watch.lost().is_some() || watch.is_blind() {
+                self.head
+                    .handle_fence_lost(PoolId(index as u8), *epoch, clock::now());
             }
         }
     }

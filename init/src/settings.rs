@@ -120,7 +120,8 @@ impl Setting {
             }
             Err(error) => return Err(failed(error)),
         }
-        fs::write(&path, self.value).map_err(failed)?;
+        // With a line end: `printk_devkmsg` takes its word only as `echo` writes it.
+        fs::write(&path, format!("{}\n", self.value)).map_err(failed)?;
         if read().map_err(failed)? {
             Ok(Step::Changed)
         } else {

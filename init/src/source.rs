@@ -73,7 +73,11 @@ pub fn find(modules: &Modules) -> Result<Found, SourceError> {
     let place = format!("{} on {}", FILE_NAME, partition.display());
     let failed = |step| {
         let place = partition.display().to_string();
-        move |errno: rustix::io::Errno| SourceError::Io { place, step, source: errno.into() }
+        move |errno: rustix::io::Errno| SourceError::Io {
+            place,
+            step,
+            source: errno.into(),
+        }
     };
     fs::create_dir_all(MOUNT_POINT).map_err(|source| SourceError::Io {
         place: MOUNT_POINT.to_owned(),
@@ -81,8 +85,14 @@ pub fn find(modules: &Modules) -> Result<Found, SourceError> {
         source,
     })?;
     let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    mount(&partition, MOUNT_POINT, "vfat", flags, None::<&CString>.map(CString::as_c_str))
-        .map_err(failed("mount"))?;
+    mount(
+        &partition,
+        MOUNT_POINT,
+        "vfat",
+        flags,
+        None::<&CString>.map(CString::as_c_str),
+    )
+    .map_err(failed("mount"))?;
     let found = read(&Path::new(MOUNT_POINT).join(FILE_NAME), place);
     unmount(MOUNT_POINT, UnmountFlags::empty()).map_err(failed("unmount"))?;
     found
@@ -91,7 +101,13 @@ pub fn find(modules: &Modules) -> Result<Found, SourceError> {
 fn read(path: &Path, place: String) -> Result<Found, SourceError> {
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
-        Err(source) => return Err(SourceError::Io { place, step: "read", source }),
+        Err(source) => {
+            return Err(SourceError::Io {
+                place,
+                step: "read",
+                source,
+            });
+        }
     };
     if bytes.len() > MAX_BYTES {
         return Err(SourceError::TooLong { place });
@@ -100,7 +116,11 @@ fn read(path: &Path, place: String) -> Result<Found, SourceError> {
         Ok(text) => Ok(Found { place, text }),
         Err(error) => {
             let source = io::Error::new(io::ErrorKind::InvalidData, error.utf8_error());
-            Err(SourceError::Io { place, step: "read as UTF-8", source })
+            Err(SourceError::Io {
+                place,
+                step: "read as UTF-8",
+                source,
+            })
         }
     }
 }
@@ -120,7 +140,9 @@ fn await_partition() -> Option<PathBuf> {
 
 fn partition(class: &Path) -> Option<PathBuf> {
     for entry in fs::read_dir(class).ok()?.flatten() {
-        let Ok(uevent) = fs::read_to_string(entry.path().join("uevent")) else { continue };
+        let Ok(uevent) = fs::read_to_string(entry.path().join("uevent")) else {
+            continue;
+        };
         let value = |key: &str| uevent.lines().find_map(|line| line.strip_prefix(key));
         if value("PARTNAME=") == Some(PARTITION_NAME) {
             return value("DEVNAME=").map(|name| Path::new("/dev").join(name));
@@ -138,8 +160,14 @@ mod tests {
         let class = std::env::temp_dir().join(format!("orthrus-class-{}", std::process::id()));
         for (name, uevent) in [
             ("sda", "DEVNAME=sda\nDEVTYPE=disk\n"),
-            ("sda1", "DEVNAME=sda1\nDEVTYPE=partition\nPARTNAME=EFI system\n"),
-            ("sdb1", "DEVNAME=sdb1\nDEVTYPE=partition\nPARTNAME=orthrus-esp\n"),
+            (
+                "sda1",
+                "DEVNAME=sda1\nDEVTYPE=partition\nPARTNAME=EFI system\n",
+            ),
+            (
+                "sdb1",
+                "DEVNAME=sdb1\nDEVTYPE=partition\nPARTNAME=orthrus-esp\n",
+            ),
         ] {
             fs::create_dir_all(class.join(name)).unwrap();
             fs::write(class.join(name).join("uevent"), uevent).unwrap();

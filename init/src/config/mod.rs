@@ -31,6 +31,8 @@ use crate::net::Mac;
 
 /// The file's name: in the root of the initramfs, or of the ESP.
 pub const FILE_NAME: &str = "orthrus.toml";
+/// The serial port for programs, unless the file says otherwise.
+pub const CONTROL_DEFAULT: &str = "ttyS2";
 /// Pools in a file.
 pub const MAX_POOLS: usize = 8;
 /// LUNs of a pool.

@@ -7,8 +7,9 @@ use toml::de::DeTable;
 use super::error::ConfigError;
 use super::section::{Field, Section, line_of};
 use super::{
-    Config, HeadConfig, HeartbeatConfig, Identity, IscsiConfig, LunConfig, Luns, MAX_ADDRESSES,
-    MAX_BYTES, MAX_CLIENTS, MAX_LUN_NUMBER, MAX_LUNS, MAX_POOLS, PoolConfig, Secret, names, unique,
+    CONTROL_DEFAULT, Config, HeadConfig, HeartbeatConfig, Identity, IscsiConfig, LunConfig, Luns,
+    MAX_ADDRESSES, MAX_BYTES, MAX_CLIENTS, MAX_LUN_NUMBER, MAX_LUNS, MAX_POOLS, PoolConfig, Secret,
+    names, unique,
 };
 use crate::net::Mac;
 
@@ -109,7 +110,7 @@ fn heartbeat(root: &Section<'_>) -> Result<HeartbeatConfig, ConfigError> {
     let mut heartbeat = HeartbeatConfig {
         dead_ms: DEAD_DEFAULT_MS,
         serial: "ttyS1".to_owned(),
-        control: "ttyS2".to_owned(),
+        control: CONTROL_DEFAULT.to_owned(),
     };
     let Some(section) = root.section("heartbeat")? else {
         return Ok(heartbeat);

@@ -35,11 +35,23 @@ const RETRY: Duration = Duration::from_secs(5);
 enum Mode {
     /// The line that is being typed.
     Editing,
-    /// A question, and what a yes leads to.
-    Asking(Request, String),
+    /// A question.
+    Asking(Question),
     /// A command runs: no prompt.
     Running,
 }
+
+/// A question, and what a yes leads to.
+#[derive(Debug)]
+struct Question {
+    request: Request,
+    text: String,
+    /// What was typed so far; a few bytes, because only `y` and `yes` mean anything.
+    answer: String,
+}
+
+/// Bytes of an answer that are looked at and shown.
+const ANSWER_BYTES: usize = 8;
 
 /// What both threads share.
 #[derive(Debug)]
@@ -75,10 +87,11 @@ impl<Out: io::Write> Screen<Out> {
     fn draw_row(&self, out: &mut String) {
         match &self.mode {
             Mode::Editing => self.editor.draw(out),
-            Mode::Asking(_, question) => {
+            Mode::Asking(question) => {
                 out.push('\r');
-                out.push_str(question);
+                out.push_str(&question.text);
                 out.push_str(" [y/N] ");
+                out.push_str(&question.answer);
             }
             Mode::Running => {}
         }
@@ -97,8 +110,11 @@ impl<Out: io::Write> Screen<Out> {
 
     /// Takes one byte from the operator.
     fn feed(&mut self, byte: u8, operator: &dyn Operator) -> Option<Todo> {
-        if matches!(self.mode, Mode::Asking(..)) {
-            return self.feed_answer(byte);
+        if let Mode::Asking(question) = &mut self.mode {
+            let mut out = String::new();
+            let answer = question.feed(byte, &mut out);
+            self.print(&out);
+            return answer.and_then(|yes| self.answered(yes));
         }
         let mut out = String::new();
         let event = self.editor.feed(byte, &mut out);
@@ -138,20 +154,12 @@ impl<Out: io::Write> Screen<Out> {
         todo
     }
 
-    /// Only a `y` is a yes; noise on the line must not be.
-    fn feed_answer(&mut self, byte: u8) -> Option<Todo> {
-        // The LF of the Return that ended the command arrives here on some terminals.
-        if byte == b'\n' {
-            return None;
+    /// Leaves the question.
+    fn answered(&mut self, yes: bool) -> Option<Todo> {
+        if yes && let Mode::Asking(question) = std::mem::replace(&mut self.mode, Mode::Running) {
+            return Some(Todo::Confirmed(question.request));
         }
-        let Mode::Asking(request, _) = std::mem::replace(&mut self.mode, Mode::Running) else {
-            return None;
-        };
-        if byte.eq_ignore_ascii_case(&b'y') {
-            self.print("y\n");
-            return Some(Todo::Confirmed(request));
-        }
-        self.print("no\n");
+        self.print("Not done.\n");
         self.back_to_prompt();
         None
     }
@@ -161,6 +169,50 @@ impl<Out: io::Write> Screen<Out> {
         let mut out = String::new();
         self.editor.draw(&mut out);
         self.print(&out);
+    }
+}
+
+impl Question {
+    fn new(request: Request, text: String) -> Question {
+        Question {
+            request,
+            text,
+            answer: String::new(),
+        }
+    }
+
+    /// Takes one byte of the answer. Only a whole line of `y` or `yes` is a yes: noise must not be.
+    fn feed(&mut self, byte: u8, out: &mut String) -> Option<bool> {
+        const CTRL_C: u8 = 3;
+        match byte {
+            // The LF of the Return that ended the command arrives here on some terminals.
+            b'\n' if self.answer.is_empty() => return None,
+            b'\r' | b'\n' => {
+                out.push('\n');
+                let answer = self.answer.trim();
+                return Some(
+                    ["y", "yes"]
+                        .iter()
+                        .any(|yes| answer.eq_ignore_ascii_case(yes)),
+                );
+            }
+            CTRL_C => {
+                out.push_str("^C\n");
+                return Some(false);
+            }
+            0x08 | 0x7f => {
+                if self.answer.pop().is_some() {
+                    out.push_str("\x08 \x08");
+                }
+            }
+            0x20..0x7f if self.answer.len() < ANSWER_BYTES => {
+                self.answer.push(char::from(byte));
+                out.push(char::from(byte));
+            }
+            // What is not shown spoils the answer all the same.
+            _ => self.answer = "?".repeat(ANSWER_BYTES),
+        }
+        None
     }
 }
 
@@ -180,7 +232,7 @@ fn run<Out: io::Write>(screen: &Mutex<Screen<Out>>, operator: &dyn Operator, tod
             Outcome::Answer(reply, json) => (Some(reply), json),
             Outcome::Ask(request, question) => {
                 let mut screen = lock(screen);
-                screen.mode = Mode::Asking(request, question);
+                screen.mode = Mode::Asking(Question::new(request, question));
                 let mut out = String::new();
                 screen.draw_row(&mut out);
                 screen.print(&out);
@@ -319,21 +371,27 @@ mod tests {
             asked.contains("[y/N]") && !asked.contains("Reboot\r\n"),
             "{asked:?}"
         );
-        assert!(typed(&screen, b"y").contains("Reboot\r\n"));
-        typed(&screen, b"reboot\r");
-        let refused = typed(&screen, b"\xff");
-        assert!(refused.starts_with("no\r\n"), "{refused:?}");
+        assert!(!typed(&screen, b"y").contains("Reboot"));
+        assert!(typed(&screen, b"es\r").contains("Reboot\r\n"));
+        for no in [
+            &b"\r"[..],
+            b"n\r",
+            b"\x03",
+            b"yesno\r",
+            b"\xff\xfey\r",
+            b"y\x7f\r",
+        ] {
+            typed(&screen, b"reboot\r\n");
+            let refused = typed(&screen, no);
+            assert!(refused.contains("Not done.\r\n"), "{no:?}: {refused:?}");
+        }
         assert!(typed(&screen, b"reboot --yes\r").contains("Reboot\r\n"));
     }
 
     #[test]
     fn garbage_leaves_a_working_console() {
         let screen = screen();
-        let noise: Vec<u8> = (0..=255u8)
-            .filter(|byte| !b"yY".contains(byte))
-            .cycle()
-            .take(5000)
-            .collect();
+        let noise: Vec<u8> = (0..=255u8).cycle().take(5000).collect();
         typed(&screen, &noise);
         assert!(typed(&screen, b"\x03\x15\rstatus\r").contains("Status\r\n"));
     }

@@ -3,6 +3,7 @@
 //! Looks only at what the kernel says in sysfs; a disk's contents are the business of `volume`, its
 //! reservations that of `fence`.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +11,7 @@ use crate::Step;
 
 pub mod direct;
 mod identity;
+pub mod parallel;
 
 pub use identity::DiskId;
 
@@ -20,6 +22,8 @@ pub struct Disk {
     pub name: String,
     /// Its device node.
     pub path: PathBuf,
+    /// Its device number, `(major, minor)`: as short-lived as the name.
+    pub number: (u32, u32),
     /// Who it is on both heads.
     pub id: DiskId,
     /// The maker.
@@ -43,6 +47,16 @@ pub enum WriteCache {
     WriteBack,
     /// The disk does not say.
     Unknown,
+}
+
+impl fmt::Display for WriteCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            WriteCache::WriteThrough => "off",
+            WriteCache::WriteBack => "on",
+            WriteCache::Unknown => "unknown",
+        })
+    }
 }
 
 /// Why a disk cannot be used or changed.
@@ -168,6 +182,12 @@ fn describe(directory: &Path, name: &str) -> Result<Disk, DiskError> {
             .map(|text| text.trim().to_owned())
             .unwrap_or_default()
     };
+    let invalid = |attribute: &str| DiskError::Attribute {
+        disk: name.to_owned(),
+        attribute: attribute.to_owned(),
+        source: io::Error::from(io::ErrorKind::InvalidData),
+    };
+    let device = parse_number(&optional("dev")).ok_or_else(|| invalid("dev"))?;
     let page = |attribute: &str| std::fs::read(directory.join(attribute)).unwrap_or_default();
 
     // sysfs counts sectors of 512 bytes whatever the disk's own are.
@@ -185,6 +205,7 @@ fn describe(directory: &Path, name: &str) -> Result<Disk, DiskError> {
     Ok(Disk {
         name: name.to_owned(),
         path: Path::new("/dev").join(name),
+        number: device,
         id,
         vendor,
         model,
@@ -192,6 +213,12 @@ fn describe(directory: &Path, name: &str) -> Result<Disk, DiskError> {
         logical_block,
         write_cache: write_cache(directory),
     })
+}
+
+/// `8:16`.
+fn parse_number(text: &str) -> Option<(u32, u32)> {
+    let (major, minor) = text.split_once(':')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
 /// What the disk itself said (`cache_type`, from its caching mode page), else what the block layer assumes.
@@ -266,6 +293,7 @@ mod tests {
 
         fn disk(&self, name: &str, serial: u8) {
             self.file(&format!("{name}/size"), b"2048\n");
+            self.file(&format!("{name}/dev"), b"8:16\n");
             self.file(&format!("{name}/queue/logical_block_size"), b"512\n");
             self.file(&format!("{name}/device/vendor"), b"ACME    \n");
             self.file(
@@ -300,6 +328,7 @@ mod tests {
     fn a_disk_without_identity_is_an_error_that_names_it() {
         let sysfs = Sysfs::new("identity");
         sysfs.file("vda/size", b"2048\n");
+        sysfs.file("vda/dev", b"253:0\n");
         sysfs.file("vda/queue/logical_block_size", b"512\n");
         let found = scan_in(&sysfs.0);
         assert!(matches!(&found[..], [Err(DiskError::NoIdentity { disk })] if disk == "vda"));

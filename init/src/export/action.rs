@@ -164,14 +164,14 @@ impl Action {
     }
 }
 
-/// Whether an attribute reads as a value: alone, or after the title that `vpd_unit_serial` prints
-/// (`T10 VPD Unit Serial Number: VALUE`).
+/// Whether an attribute reads as a value: alone, as the same number in hex (`rtpi` prints `0x1`), or after the
+/// title that `vpd_unit_serial` prints (`T10 VPD Unit Serial Number: VALUE`).
 fn holds(found: &str, value: &str) -> bool {
     let found = found.trim();
-    found == value
-        || found
-            .rsplit_once(": ")
-            .is_some_and(|(_, last)| last == value)
+    let titled = found.rsplit_once(": ").map(|(_, last)| last);
+    let number = |digits: &str| u32::from_str_radix(digits, 16).ok();
+    let hex = found.strip_prefix("0x").and_then(number);
+    found == value || titled == Some(value) || (hex.is_some() && hex == value.parse().ok())
 }
 
 /// `info` of an iblock backstore has `UDEV PATH: NODE` and then more (`iblock_show_configfs_dev_params`).

@@ -117,7 +117,7 @@ fn attributes(path: &Path) -> Vec<(&'static str, &'static str)> {
         ],
         [_, _, "iscsi", _, "tpgt_1"] => vec![
             ("enable", "0\n"),
-            ("rtpi", "7\n"),
+            ("rtpi", "0x7\n"),
             ("attrib/authentication", "1\n"),
             ("attrib/generate_node_acls", "0\n"),
             ("attrib/cache_dynamic_acls", "0\n"),
@@ -197,6 +197,7 @@ impl Tree for Fake {
                 return Err(Errno::NOENT);
             };
             *old = match path.file_name().and_then(|name| name.to_str()) {
+                Some("rtpi") => format!("{:#x}\n", value.parse::<u16>().unwrap()),
                 Some("vpd_unit_serial") => format!("T10 VPD Unit Serial Number: {value}\n"),
                 _ => format!("{value}\n"),
             };

@@ -1,7 +1,7 @@
 //! The claim: the arbiter alone first, then all other disks at once, then everything is read back.
 //!
 //! ```text
-//! hold exclusively ─ survey ─ choose the epoch ─ arbiter ─ the rest, in parallel
+//! hold exclusively ─ survey ─ no key as new as ours ─ arbiter ─ the rest, in parallel
 //!                 ─ wait out what could not be aborted ─ read back ─ prove that we can write
 //! ```
 //!
@@ -12,13 +12,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use orthrus_hb::Key;
+use orthrus_hb::{Authority, Key};
 
 use super::outcome::{ClaimError, Claimed, Note};
 use super::reservations::{Holder, WRITE_EXCLUSIVE_REGISTRANTS_ONLY};
 use super::steps::Claimant;
 use super::take::take;
-use super::{Authority, ClaimRequest, Fence, Member, Survey, parallel, release};
+use super::{ClaimRequest, Fence, Member, Survey, covers_peer, release};
+use crate::disk::parallel;
 
 /// One attempt to claim; shared with the threads that work for it.
 #[derive(Clone)]
@@ -147,7 +148,7 @@ fn choose_key(survey: &Survey, request: &ClaimRequest) -> Result<Key, ClaimError
             key,
         });
     }
-    if !request.authority.covers_peer()
+    if !covers_peer(request.authority)
         && let Some((disk, key)) = survey.newest_of(request.cluster, request.head.peer())
     {
         return Err(ClaimError::HeldByPeer {
@@ -155,11 +156,19 @@ fn choose_key(survey: &Survey, request: &ClaimRequest) -> Result<Key, ClaimError
             epoch: key.epoch,
         });
     }
-    let newest = survey.greatest_epoch(request.cluster).max(request.floor);
+    let rival = survey
+        .keys(request.cluster)
+        .find(|(_, key)| key.epoch >= request.epoch);
+    if let Some((disk, key)) = rival {
+        return Err(ClaimError::LostRace {
+            disk: disk.to_owned(),
+            epoch: key.epoch,
+        });
+    }
     Ok(Key {
         cluster: request.cluster,
         head: request.head,
-        epoch: newest.next().ok_or(ClaimError::EpochsUsedUp)?,
+        epoch: request.epoch,
     })
 }
 

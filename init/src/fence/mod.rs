@@ -19,13 +19,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use orthrus_hb::{ClusterId, Epoch, HeadId, Key};
+use orthrus_hb::{Authority, ClusterId, Epoch, HeadId, Key};
 
 use crate::disk::{Disk, DiskId};
 
 pub mod claim;
 mod outcome;
-mod parallel;
 pub mod release;
 pub mod reservations;
 pub mod scsi;
@@ -108,23 +107,9 @@ pub enum FenceError {
     },
 }
 
-/// What entitles a claim to remove the peer's keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Authority {
-    /// Nothing: only a pool that nobody holds, or that an earlier incarnation of this head held.
-    Free,
-    /// The peer beats as standby, so its keys are stale.
-    PeerStandby,
-    /// The peer is dead.
-    PeerDead,
-    /// The operator says so.
-    Operator,
-}
-
-impl Authority {
-    fn covers_peer(self) -> bool {
-        self != Authority::Free
-    }
+/// Whether keys of the peer may be removed.
+fn covers_peer(authority: Authority) -> bool {
+    authority != Authority::Free
 }
 
 /// Who claims, and by what right.
@@ -134,8 +119,9 @@ pub struct ClaimRequest {
     pub cluster: ClusterId,
     /// This head.
     pub head: HeadId,
-    /// The greatest epoch known from elsewhere (beats, the volume group's stamp).
-    pub floor: Epoch,
+    /// The epoch of the claim, as the core chose it after a survey and told the peer. A key as new as
+    /// this, which appeared since, is a rival's.
+    pub epoch: Epoch,
     /// What entitles us to remove the peer's keys.
     pub authority: Authority,
     /// Usually [`COMMAND_LIFETIME`].

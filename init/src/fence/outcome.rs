@@ -113,9 +113,6 @@ pub enum ClaimError {
         /// The kernel's name of the disk.
         disk: String,
     },
-    /// No epoch is left.
-    #[error("epochs are used up")]
-    EpochsUsedUp,
     /// The reservations could not be read.
     #[error("{disk}: {source}")]
     Read {

@@ -3,8 +3,9 @@
 use orthrus_hb::Key;
 
 use super::reservations::{Answer, ReadError};
-use super::{Fence, Member, parallel};
+use super::{Fence, Member};
 use crate::Step;
+use crate::disk::parallel;
 
 /// How often a command that had no effect is sent again.
 const MOST_TRIES: u32 = 4;

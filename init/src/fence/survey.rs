@@ -2,9 +2,9 @@
 
 use orthrus_hb::{ClusterId, Epoch, HeadId, Key};
 
+use super::Fence;
 use super::reservations::{Capabilities, ReadError, Seen, Trouble};
-use super::{Fence, parallel};
-use crate::disk::DiskId;
+use crate::disk::{DiskId, parallel};
 
 /// What each member said, the arbiter first.
 #[derive(Clone, Debug)]

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use orthrus_hb::{ClusterId, Epoch, HeadId, Key};
+use orthrus_hb::{Authority, ClusterId, Epoch, HeadId, Key};
 
 use super::reservations::{Answer, Trouble};
 use super::shelf::{Command, Gate, Shelf, State};
 use super::watch::{Alarm, Why};
-use super::{Authority, COMMAND_LIFETIME, ClaimError, ClaimRequest, Claimed, Note};
+use super::{COMMAND_LIFETIME, ClaimError, ClaimRequest, Claimed, Note};
 use crate::Step;
 
 /// The paths of the two heads.
@@ -32,18 +32,21 @@ fn bits(nexus: u32, epoch: u32) -> u64 {
     key(nexus, epoch).to_bits()
 }
 
-fn request(nexus: u32, authority: Authority) -> ClaimRequest {
+/// With the epoch that the core would choose: one more than the greatest on the shelf.
+fn request(shelf: &Shelf, nexus: u32, authority: Authority) -> ClaimRequest {
+    let cluster = key(nexus, 0).cluster;
+    let greatest = shelf.fence(nexus).survey().greatest_epoch(cluster);
     ClaimRequest {
-        cluster: key(nexus, 0).cluster,
+        cluster,
         head: key(nexus, 0).head,
-        floor: Epoch::NONE,
+        epoch: greatest.next().unwrap(),
         authority,
         command_lifetime: COMMAND_LIFETIME,
     }
 }
 
 fn claim(shelf: &Shelf, nexus: u32, authority: Authority) -> Result<Claimed, ClaimError> {
-    shelf.fence(nexus).claim(&request(nexus, authority))
+    shelf.fence(nexus).claim(&request(shelf, nexus, authority))
 }
 
 /// A shelf of three that head A owns with epoch 4, and was writing to.
@@ -92,18 +95,24 @@ fn a_free_shelf_is_claimed_with_the_first_epoch() {
 }
 
 #[test]
-fn epoch_is_one_more_than_the_greatest_of_keys_holders_and_floor() {
-    let shelf = Shelf::new(3);
-    shelf.disk(2).registrants.push((B, bits(B, 9)));
-    shelf.disk(1).owned_by(A, bits(A, 7));
-    let mut claiming = request(A, Authority::PeerStandby);
-    claiming.floor = Epoch(5);
-    assert_eq!(shelf.fence(A).claim(&claiming).unwrap().epoch, Epoch(10));
-    claiming.floor = Epoch(50);
-    assert_eq!(shelf.fence(A).claim(&claiming).unwrap().epoch, Epoch(51));
-    claiming.floor = Epoch(u32::MAX);
-    let refused = shelf.fence(A).claim(&claiming);
-    assert!(matches!(refused, Err(ClaimError::EpochsUsedUp)));
+fn key_as_new_as_the_claim_belongs_to_a_rival_and_is_left_alone() {
+    for (nexus, authority) in [(A, Authority::PeerDead), (B, Authority::Operator)] {
+        let shelf = Shelf::new(3);
+        shelf.disk(2).registrants.push((B, bits(B, 9)));
+        shelf.disk(1).owned_by(A, bits(A, 7));
+        let mut claiming = request(&shelf, nexus, authority);
+        assert_eq!(claiming.epoch, Epoch(10));
+        claiming.epoch = Epoch(9);
+        let refused = shelf.fence(nexus).claim(&claiming);
+        assert!(matches!(
+            refused,
+            Err(ClaimError::LostRace {
+                epoch: Epoch(9),
+                ..
+            })
+        ));
+        assert_untouched(&shelf, nexus);
+    }
 }
 
 #[test]
@@ -119,7 +128,9 @@ fn arbiter_is_the_smallest_identity_and_is_taken_before_all_others() {
     }
     let fence = shelf.fence(B);
     assert_eq!(fence.members()[0].name, "disk0");
-    let claimed = fence.claim(&request(B, Authority::PeerDead)).unwrap();
+    let claimed = fence
+        .claim(&request(&shelf, B, Authority::PeerDead))
+        .unwrap();
     for mut disk in shelf.all() {
         disk.hook = None;
     }
@@ -236,7 +247,7 @@ fn free_never_touches_a_shelf_where_the_peer_is_registered_on_one_disk() {
 
 #[test]
 fn a_standbys_keys_are_stale() {
-    for authority in [Authority::PeerStandby, Authority::Operator] {
+    for authority in [Authority::PeerYields, Authority::Operator] {
         let shelf = owned_by_a();
         let claimed = claim(&shelf, B, authority).unwrap();
         assert_fenced(&shelf, B, &claimed);
@@ -247,7 +258,7 @@ fn a_standbys_keys_are_stale() {
 fn strangers_are_never_preempted_by_any_authority() {
     for authority in [
         Authority::Free,
-        Authority::PeerStandby,
+        Authority::PeerYields,
         Authority::PeerDead,
         Authority::Operator,
     ] {
@@ -484,7 +495,7 @@ fn a_thread_that_comes_back_after_the_claim_was_given_up_lets_its_disk_go() {
     shelf.disk(1).gate = Some(gate.clone());
     let mut fence = shelf.fence(A);
     fence.limit = Duration::from_millis(50);
-    let failed = fence.claim(&request(A, Authority::Free));
+    let failed = fence.claim(&request(&shelf, A, Authority::Free));
     assert!(matches!(failed, Err(ClaimError::TimedOut { ref disk, .. }) if disk == "disk1"));
     assert_eq!(shelf.disk(1).log, []);
     gate.open();
@@ -566,8 +577,8 @@ fn handover_preempts_nothing() {
     let shelf = Shelf::new(3);
     let first = claim(&shelf, A, Authority::Free).unwrap();
     shelf.fence(A).release(first.key).unwrap();
-    let mut next = request(B, Authority::Free);
-    next.floor = first.epoch;
+    let mut next = request(&shelf, B, Authority::Free);
+    next.epoch = first.epoch.next().unwrap();
     let second = shelf.fence(B).claim(&next).unwrap();
     assert_eq!(second.epoch, Epoch(2));
     assert_eq!(second.notes, []);

@@ -222,7 +222,7 @@ fn look_once(key: Key, member: &Member, round: u64) -> Result<Option<Alarm>, Loo
         member.path.preempt(key.to_bits(), older.to_bits(), true);
         member.path.preempt(key.to_bits(), older.to_bits(), false);
     }
-    if round % ROUNDS_TO_PROBE == 0
+    if round.is_multiple_of(ROUNDS_TO_PROBE)
         && let Err(refused @ WriteRefused::Conflict) = member.path.probe_conflict()
     {
         return Err(Look::Lost(Why::Write(refused)));

@@ -12,8 +12,9 @@ use super::line::{Level, Line, Source};
 const PATH: &str = "/dev/kmsg";
 /// A read gives one whole record or fails; the kernel's records are at most this long.
 const RECORD_BYTES: usize = 8192;
-/// From the kernel, what is at least as bad as this is kept: `KERN_WARNING`.
-const WORST: u8 = 4;
+/// From the kernel, errors and warnings are kept: `KERN_ALERT` to `KERN_WARNING`. Emergencies are not:
+/// the kernel prints them on the console itself.
+const KEPT: std::ops::RangeInclusive<u8> = 1..=4;
 
 /// Puts our lines into the kernel's log, where a crash dump and a pstore find them.
 pub(super) struct Writer {
@@ -79,7 +80,7 @@ fn parse(record: &[u8]) -> Option<Line> {
     let at_us = fields.nth(1)?.parse().ok()?;
     let level = u8::try_from(priority)
         .ok()
-        .filter(|level| *level <= WORST)?;
+        .filter(|level| KEPT.contains(level))?;
     Some(Line::new(
         at_us,
         Level::from_kernel(level),
@@ -103,6 +104,7 @@ mod tests {
     #[test]
     fn chatter_our_own_lines_and_garbage_are_left_out() {
         assert_eq!(parse(b"6,1,2,-;just so you know\n"), None);
+        assert_eq!(parse(b"0,1,2,-;reboot: Power down\n"), None);
         assert_eq!(parse(b"12,1,2,-;orthrus: a warning of ours\n"), None);
         for garbage in [
             &b""[..],

@@ -117,18 +117,27 @@ impl Modules {
         )
     }
 
+    /// No modules: every load by name is refused. For a head whose index cannot be read, which goes on
+    /// with the drivers that its kernel has built in.
+    pub fn none() -> Modules {
+        Modules::with(Index::default(), Box::new(Running))
+    }
+
     fn open_with(dir: &Path, kernel: Box<dyn Kernel>) -> Result<Modules, ModuleError> {
-        let index = Index::read(dir)?;
+        Ok(Modules::with(Index::read(dir)?, kernel))
+    }
+
+    fn with(index: Index, kernel: Box<dyn Kernel>) -> Modules {
         let state = State {
             kernel,
             loaded: BTreeSet::new(),
             idle: BTreeSet::new(),
             loaded_now: Vec::new(),
         };
-        Ok(Modules {
+        Modules {
             index,
             state: Mutex::new(state),
-        })
+        }
     }
 
     /// Loads a module and what it needs. `name` may be an alias; `-` and `_` are the same.

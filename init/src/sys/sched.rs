@@ -8,14 +8,13 @@ use rustix::mm::{MlockAllFlags, mlockall};
 /// with its MAC, a log line) uses a small part of it.
 const STACK_BYTES: usize = 128 * 1024;
 
-/// Locks what is mapped now, and everything mapped later as soon as it is touched.
+/// Keeps in memory whatever is touched, from now on and for ever.
 ///
-/// Not `MCL_FUTURE` alone: that would also fill the whole stack of every thread started later (2 MiB
-/// each), which a head's memory budget cannot afford. A thread that must never fault calls
-/// [`touch_stack`] first.
+/// Only what is touched (`MCL_ONFAULT`): filling all mappings at once would fill the whole stack of every
+/// thread, 2 MiB each, which a head's memory budget cannot afford. The program itself is in the initramfs,
+/// so even a first touch waits for no disk; a thread that must not wait at all calls [`touch_stack`] first.
 pub fn lock_memory() -> io::Result<()> {
-    mlockall(MlockAllFlags::CURRENT)?;
-    mlockall(MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT)?;
+    mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT)?;
     Ok(())
 }
 

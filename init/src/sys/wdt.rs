@@ -65,3 +65,32 @@ pub fn timeout(device: impl AsFd) -> io::Result<u32> {
     check(unsafe { libc::ioctl(device.as_fd().as_raw_fd(), GET_TIMEOUT, &raw mut value) })?;
     u32::try_from(value).map_err(|_| io::ErrorKind::InvalidData.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layout_and_numbers_are_the_kernels() {
+        let Some(kernel) = super::super::headers::evaluate(
+            &["linux/watchdog.h"],
+            &[
+                "sizeof(struct watchdog_info)",
+                "offsetof(struct watchdog_info, identity)",
+                "WDIOC_GETSUPPORT",
+                "WDIOC_SETTIMEOUT",
+                "WDIOC_GETTIMEOUT",
+            ],
+        ) else {
+            return;
+        };
+        let ours = [
+            size_of::<Info>() as u64,
+            std::mem::offset_of!(Info, identity) as u64,
+            GET_SUPPORT,
+            SET_TIMEOUT,
+            GET_TIMEOUT,
+        ];
+        assert_eq!(kernel, ours);
+    }
+}

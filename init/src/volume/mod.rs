@@ -1,1 +1,226 @@
-//! LVM2 metadata, read by ourselves, and device-mapper.
+//! LVM2 on the pool's disks: read by ourselves, activated by device-mapper ioctls, never changed.
+//!
+//! From the disk upwards: [`label`] says that a disk is a physical volume, [`area`] where the text is,
+//! [`text`] what it says, [`group`] what that means, [`refusal`] why to leave it alone, [`table`] what
+//! device-mapper is told, [`active`] that it is done. Everything is read with `O_DIRECT` and nothing is
+//! remembered: after a claim the caller reads again.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::Duration;
+
+use crate::disk::{Disk, direct, parallel};
+
+pub mod active;
+pub mod area;
+mod crc;
+pub mod group;
+pub mod label;
+pub mod refusal;
+pub mod table;
+#[cfg(test)]
+mod tests;
+pub mod text;
+pub mod uuid;
+
+pub use active::{Active, VolumeError, activate, active_devices, deactivate};
+pub use group::{Conflict, LogicalVolume, PhysicalVolume, VolumeGroup};
+pub use refusal::{Refusal, system_id};
+pub use uuid::Uuid;
+
+/// How long all disks together may take to show their metadata.
+const READ_LIMIT: Duration = Duration::from_secs(15);
+
+/// What the disks hold.
+#[derive(Debug, Default)]
+pub struct Groups {
+    /// Volume groups, by name.
+    pub groups: Vec<VolumeGroup>,
+    /// Disks with a label and no group.
+    pub unused: Vec<String>,
+    /// Disks, or copies of metadata on them, that cannot be read. A group is still found when
+    /// another copy is whole.
+    pub problems: Vec<Problem>,
+}
+
+/// Something that could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{disk}: {trouble}")]
+pub struct Problem {
+    /// The kernel's name of the disk.
+    pub disk: String,
+    /// What is the matter.
+    pub trouble: ReadTrouble,
+}
+
+/// Why metadata cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadTrouble {
+    /// The disk fails.
+    #[error("cannot read {what}: {source}")]
+    Io {
+        /// The label, the header of an area or its text.
+        what: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The disk does not answer.
+    #[error("no answer within {} s", READ_LIMIT.as_secs())]
+    TimedOut,
+    /// The label is broken.
+    #[error("{0}")]
+    Label(#[from] label::LabelError),
+    /// A metadata area is broken.
+    #[error("{0}")]
+    Area(#[from] area::AreaError),
+    /// The text is broken.
+    #[error("{0}")]
+    Group(#[from] group::GroupError),
+}
+
+/// What one disk holds.
+#[derive(Debug, Default)]
+struct Contents {
+    pv: Option<Uuid>,
+    groups: Vec<VolumeGroup>,
+    troubles: Vec<ReadTrouble>,
+}
+
+/// Reads the labels and metadata of all disks, in parallel.
+pub fn read_groups(disks: &[Disk]) -> Groups {
+    let contents = parallel::each(disks, READ_LIMIT, |disk| match direct::open(&disk.path) {
+        Ok(file) => read_disk(&mut |offset, length| direct::read(&file, offset, length)),
+        Err(source) => Contents {
+            troubles: vec![ReadTrouble::Io {
+                what: "the disk",
+                source,
+            }],
+            ..Contents::default()
+        },
+    });
+    let contents = contents.into_iter().map(|contents| {
+        contents.unwrap_or_else(|| Contents {
+            troubles: vec![ReadTrouble::TimedOut],
+            ..Contents::default()
+        })
+    });
+    assemble(disks, contents.collect())
+}
+
+/// Reads bytes of a disk: offset and length in bytes.
+type Read<'a> = dyn FnMut(u64, usize) -> io::Result<Vec<u8>> + 'a;
+
+/// One disk: label, then every copy of the metadata on it.
+fn read_disk(read: &mut Read<'_>) -> Contents {
+    let mut contents = Contents::default();
+    let failed = |what| move |source| ReadTrouble::Io { what, source };
+    let found = read(0, label::SCANNED)
+        .map_err(failed("the label"))
+        .and_then(|bytes| Ok(label::find(&bytes)?));
+    let label = match found {
+        Ok(Some(label)) => label,
+        Ok(None) => return contents,
+        Err(trouble) => {
+            contents.troubles.push(trouble);
+            return contents;
+        }
+    };
+    contents.pv = Some(label.uuid);
+    for area in label.areas {
+        match read_area(read, area) {
+            Ok(Some(group)) => contents.groups.push(group),
+            Ok(None) => {}
+            Err(trouble) => contents.troubles.push(trouble),
+        }
+    }
+    contents
+}
+
+fn read_area(read: &mut Read<'_>, area: label::Area) -> Result<Option<VolumeGroup>, ReadTrouble> {
+    let failed = |what| move |source| ReadTrouble::Io { what, source };
+    let header = read(area.start, area::HEADER).map_err(failed("a metadata header"))?;
+    let Some(location) = area::parse_header(area, &header)? else {
+        return Ok(None);
+    };
+    let mut bytes = Vec::new();
+    for stretch in location.stretches() {
+        if stretch.size > 0 {
+            // At most area::MOST_TEXT, which fits.
+            let length = usize::try_from(stretch.size).unwrap_or(usize::MAX);
+            bytes.extend(read(stretch.start, length).map_err(failed("metadata"))?);
+        }
+    }
+    Ok(Some(VolumeGroup::parse(&location.text(bytes)?)?))
+}
+
+/// Puts together what the disks say: of each group the newest metadata count.
+fn assemble(disks: &[Disk], contents: Vec<Contents>) -> Groups {
+    let mut groups = Groups::default();
+    let mut labels: BTreeMap<Uuid, Vec<&Disk>> = BTreeMap::new();
+    let mut newest: BTreeMap<Uuid, VolumeGroup> = BTreeMap::new();
+    for (disk, contents) in disks.iter().zip(contents) {
+        if let Some(pv) = contents.pv {
+            labels.entry(pv).or_default().push(disk);
+        }
+        let problems = contents.troubles.into_iter().map(|trouble| Problem {
+            disk: disk.name.clone(),
+            trouble,
+        });
+        groups.problems.extend(problems);
+        for copy in contents.groups {
+            let Some(known) = newest.get_mut(&copy.uuid) else {
+                newest.insert(copy.uuid, copy);
+                continue;
+            };
+            if copy.seqno > known.seqno {
+                *known = copy;
+            } else if copy.seqno == known.seqno && !known.says_the_same(&copy) {
+                let seqno = copy.seqno;
+                known.conflicts.push(Conflict::Disagreement { seqno });
+            }
+        }
+    }
+    groups.groups = newest.into_values().collect();
+    for group in &mut groups.groups {
+        for pv in &mut group.pvs {
+            match labels.remove(&pv.uuid).as_deref() {
+                Some([disk]) => pv.disk = Some((*disk).clone()),
+                Some([one, other, ..]) => group.conflicts.push(Conflict::SamePv {
+                    one: one.name.clone(),
+                    other: other.name.clone(),
+                }),
+                _ => {}
+            }
+        }
+    }
+    let unused = labels.into_values().flatten();
+    groups.unused = unused.map(|disk| disk.name.clone()).collect();
+    groups.groups.sort_by(|a, b| a.name.cmp(&b.name));
+    for index in 1..groups.groups.len() {
+        let (before, after) = groups.groups.split_at_mut(index);
+        if let (Some(one), Some(other)) = (before.last_mut(), after.first_mut())
+            && one.name == other.name
+        {
+            one.conflicts.push(Conflict::SameName { other: other.uuid });
+            other.conflicts.push(Conflict::SameName { other: one.uuid });
+        }
+    }
+    groups
+}
+
+impl VolumeGroup {
+    /// Whether two copies describe the same group, whatever was found out beside them.
+    fn says_the_same(&self, other: &VolumeGroup) -> bool {
+        VolumeGroup {
+            conflicts: Vec::new(),
+            ..self.clone()
+        } == *other
+    }
+}
+
+impl Groups {
+    /// The group with this name; of two with the same name either, since both are refused.
+    pub fn find(&self, name: &str) -> Option<&VolumeGroup> {
+        self.groups.iter().find(|group| group.name == name)
+    }
+}

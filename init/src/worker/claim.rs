@@ -29,11 +29,17 @@ impl Worker {
         self.report_disks(&group, &fence);
         let survey = fence.survey();
         if let Some((disk, why)) = survey.failure() {
-            return Err(JobError::Survey { disk: disk.to_owned(), why: why.to_string() });
+            return Err(JobError::Survey {
+                disk: disk.to_owned(),
+                why: why.to_string(),
+            });
         }
         let cluster = self.config.cluster_id;
         if let Some((disk, key)) = survey.stranger(cluster) {
-            return Err(JobError::Stranger { disk: disk.to_owned(), key });
+            return Err(JobError::Stranger {
+                disk: disk.to_owned(),
+                key,
+            });
         }
         let holder = match survey.newest_of(cluster, self.me.peer()) {
             Some((_, key)) => Holder::Peer(key.epoch),
@@ -49,7 +55,10 @@ impl Worker {
             ));
         }
         lock(&self.report).notes = notes;
-        Ok(Done::Surveyed { greatest: survey.greatest_epoch(cluster), holder })
+        Ok(Done::Surveyed {
+            greatest: survey.greatest_epoch(cluster),
+            holder,
+        })
     }
 
     /// Takes the reservations of all members, under exactly this epoch.
@@ -67,7 +76,11 @@ impl Worker {
         let key = claimed.key;
         // From here on the core counts on the watch.
         *lock(&self.watch) = Some((epoch, fence.watch(key)));
-        self.claim = Some(Claim { fence, key, group: group.clone() });
+        self.claim = Some(Claim {
+            fence,
+            key,
+            group: group.clone(),
+        });
         let settled = self.settle_claim(&group);
         if settled.is_err() {
             // The core takes a failed claim for one that left nothing behind.
@@ -83,7 +96,9 @@ impl Worker {
             group.disks().into_iter().map(|disk| disk.id).collect()
         };
         if ids(&group) != ids(before) {
-            return Err(JobError::Changed { vg: self.pool().vg.clone() });
+            return Err(JobError::Changed {
+                vg: self.pool().vg.clone(),
+            });
         }
         for disk in group.disks() {
             // A cache that cannot be turned off is passed on honestly: LIO reports it to clients,
@@ -120,7 +135,10 @@ impl Worker {
                 true => String::new(),
                 false => format!(" ({})", unreadable.join("; ")),
             };
-            return Err(JobError::NoGroup { vg: vg.clone(), detail });
+            return Err(JobError::NoGroup {
+                vg: vg.clone(),
+                detail,
+            });
         };
         match group.refusal(&self.config.cluster) {
             Some(refusal) => Err(JobError::Refused(refusal)),
@@ -132,7 +150,10 @@ impl Worker {
         let disks = group.disks();
         let members = fence.members().iter().enumerate();
         let reported = members.map(|(place, member)| {
-            let cache = disks.iter().find(|disk| disk.id == member.id).map(|disk| disk.write_cache);
+            let cache = disks
+                .iter()
+                .find(|disk| disk.id == member.id)
+                .map(|disk| disk.write_cache);
             status::Disk {
                 name: member.name.clone(),
                 id: member.id.to_string(),

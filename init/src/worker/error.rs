@@ -3,8 +3,9 @@
 use orthrus_hb::{Epoch, Failure};
 
 use crate::disk::DiskError;
-use crate::export::ExportError;
-use crate::fence::{ClaimError, FenceError, ReleaseError};
+use crate::export::{ExportError, PlanError};
+use crate::fence::release::ReleaseError;
+use crate::fence::{ClaimError, FenceError};
 use crate::net::NetError;
 use crate::volume::{Refusal, VolumeError};
 
@@ -22,16 +23,9 @@ pub enum JobError {
     /// The volume group is left alone.
     #[error("{0}")]
     Refused(Refusal),
-    /// A volume that the configuration exports does not exist.
-    #[error("volume group {vg} has no volume {volume}, which LUN {lun} exports")]
-    NoVolume {
-        /// The volume group.
-        vg: String,
-        /// The volume.
-        volume: String,
-        /// The LUN.
-        lun: u32,
-    },
+    /// Configuration and volumes do not fit.
+    #[error("{0}")]
+    Plan(#[from] PlanError),
     /// Keys or reservations of a disk cannot be read.
     #[error("{disk}: {why}")]
     Survey {
@@ -94,7 +88,7 @@ impl JobError {
             }
             JobError::NoGroup { .. }
             | JobError::Refused(_)
-            | JobError::NoVolume { .. }
+            | JobError::Plan(_)
             | JobError::Changed { .. }
             | JobError::Fence(_) => Failure::Refused,
             _ => Failure::Device,

@@ -29,8 +29,8 @@ use crate::operator::lock;
 use crate::reactor::{Handle, Input, Message};
 use crate::status::Report;
 
-pub use clients::tell_clients;
 use claim::Claim;
+pub use clients::tell_clients;
 use error::JobError;
 use import::Served;
 
@@ -90,9 +90,19 @@ impl Worker {
             let result = self.perform(&job);
             let took_ms = clock::now().saturating_duration_since(begun).as_millis();
             let result = self.note(&job, result, took_ms);
-            let Job { pool, ticket, epoch, .. } = job;
+            let Job {
+                pool,
+                ticket,
+                epoch,
+                ..
+            } = job;
             debug_assert_eq!(pool, PoolId(self.index as u8));
-            self.handle.post(Input::Outcome(Outcome { pool, ticket, epoch, result }));
+            self.handle.post(Input::Outcome(Outcome {
+                pool,
+                ticket,
+                epoch,
+                result,
+            }));
         }
     }
 

@@ -1,3 +1,8 @@
-//! `cargo lab`.
+//! `cargo lab`: see `cli` for its verbs.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    orthrus_qemu::supervisor::enter_if_asked();
+    orthrus_qemu::cli::main()
+}

@@ -4,27 +4,26 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::Member;
-
-/// Runs `work` for each member in a thread of its own; the results in the order of the members, `None`
+/// Runs `work` for each item in a thread of its own; the results in the order of the items, `None`
 /// where it was not done within `limit`. Such a thread lives on until its call returns, so `work` must see
 /// for itself whether it is still wanted.
-pub fn each<T, W>(members: &[Member], limit: Duration, work: W) -> Vec<Option<T>>
+pub fn each<I, T, W>(items: &[I], limit: Duration, work: W) -> Vec<Option<T>>
 where
+    I: Clone + Send + 'static,
     T: Send + 'static,
-    W: Fn(&Member) -> T + Clone + Send + 'static,
+    W: Fn(&I) -> T + Clone + Send + 'static,
 {
     let (done, results) = mpsc::channel();
     let mut outcomes: Vec<Option<T>> = Vec::new();
     let mut running = 0;
-    for (index, member) in members.iter().enumerate() {
+    for (index, item) in items.iter().enumerate() {
         outcomes.push(None);
-        let (done, work, member) = (done.clone(), work.clone(), member.clone());
+        let (done, work, item) = (done.clone(), work.clone(), item.clone());
         let spawned = thread::Builder::new()
-            .name(format!("fence {}", member.name))
+            .name(format!("disk {index}"))
             .spawn(move || {
                 // The receiver is gone when the limit passed: nobody is left to tell.
-                let _ = done.send((index, work(&member)));
+                let _ = done.send((index, work(&item)));
             });
         running += usize::from(spawned.is_ok());
     }

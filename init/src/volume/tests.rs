@@ -1,0 +1,384 @@
+//! Disks made by the real lvm2 (`init/tests/fixtures/lvm2`), whole and damaged.
+
+use std::io;
+
+use super::group::SegmentKind;
+use super::*;
+use crate::disk::{DiskId, WriteCache};
+
+/// A disk in memory, of the sectors that matter.
+struct Image(BTreeMap<u64, [u8; 512]>);
+
+macro_rules! image {
+    ($name:literal) => {
+        Image::new(include_bytes!(concat!(
+            "../../tests/fixtures/lvm2/",
+            $name,
+            ".sectors"
+        )))
+    };
+}
+
+impl Image {
+    fn new(records: &[u8]) -> Image {
+        let (records, rest) = records.as_chunks::<520>();
+        assert!(rest.is_empty());
+        let sector = |record: &[u8; 520]| {
+            let (number, contents) = record.split_at(8);
+            (
+                u64::from_le_bytes(number.try_into().unwrap()),
+                contents.try_into().unwrap(),
+            )
+        };
+        Image(records.iter().map(sector).collect())
+    }
+
+    fn read(&self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        if offset.saturating_add(length as u64) > 64 << 20 {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+        }
+        let at = |position: u64| {
+            let sector = self.0.get(&(position / 512));
+            sector.map_or(0, |sector| sector[(position % 512) as usize])
+        };
+        Ok((offset..offset + length as u64).map(at).collect())
+    }
+
+    fn contents(&self) -> Contents {
+        read_disk(&mut |offset, length| self.read(offset, length))
+    }
+}
+
+fn disk(index: u32, bytes: u64) -> Disk {
+    Disk {
+        name: format!("sd{index}"),
+        path: format!("/dev/sd{index}").into(),
+        number: (8, 16 * index),
+        id: DiskId(format!("naa.{index}")),
+        vendor: String::new(),
+        model: String::new(),
+        bytes,
+        logical_block: 512,
+        write_cache: WriteCache::WriteThrough,
+    }
+}
+
+fn groups(images: &[Image]) -> Groups {
+    let disks: Vec<Disk> = (0..images.len() as u32)
+        .map(|index| disk(index, 64 << 20))
+        .collect();
+    assemble(&disks, images.iter().map(Image::contents).collect())
+}
+
+fn tank() -> VolumeGroup {
+    let found = groups(&[image!("tank-0"), image!("tank-1")]);
+    assert!(found.problems.is_empty(), "{:?}", found.problems);
+    let [group] = &found.groups[..] else {
+        panic!("{found:?}")
+    };
+    group.clone()
+}
+
+fn lines(group: &VolumeGroup, lv: &str) -> Vec<String> {
+    let lv = group.lvs.iter().find(|known| known.name == lv).unwrap();
+    let lines = table::table(group, lv).unwrap();
+    lines.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn what_lvm2_made_is_what_we_read() {
+    let group = tank();
+    assert_eq!(group.name, "tank");
+    assert_eq!(group.extent_sectors, 8192);
+    assert_eq!(group.refusal("lab"), None);
+    // Each line of lvs: name|uuid|first extent|extents|stripes|stripe size|ranges of physical extents.
+    let mut ours = String::new();
+    for lv in group.visible() {
+        for segment in &lv.segments {
+            let SegmentKind::Striped {
+                chunk_sectors,
+                stripes,
+            } = &segment.kind
+            else {
+                panic!("{segment:?}")
+            };
+            let each = segment.extents / stripes.len() as u64;
+            let ranges = stripes.iter().map(|stripe| {
+                let disk = group.pvs[stripe.pv].disk.as_ref().unwrap();
+                let (first, last) = (stripe.extent, stripe.extent + each - 1);
+                format!("disk{}:{first}-{last}", &disk.name[2..])
+            });
+            let ranges: Vec<String> = ranges.collect();
+            ours.push_str(&format!(
+                "{}|{}|{}|{}|{}|{chunk_sectors}|{}\n",
+                lv.name,
+                lv.uuid,
+                segment.start,
+                segment.extents,
+                stripes.len(),
+                ranges.join(" ")
+            ));
+        }
+    }
+    assert_eq!(ours, include_str!("../../tests/fixtures/lvm2/report.txt"));
+}
+
+#[test]
+fn tables_are_those_that_lvm2_loads() {
+    let group = tank();
+    assert_eq!(
+        lines(&group, "vol0"),
+        ["0 24576 linear 8:0 2048", "24576 16384 linear 8:16 34816"]
+    );
+    assert_eq!(
+        lines(&group, "striped"),
+        ["0 32768 striped 2 128 8:0 26624 8:16 2048"]
+    );
+    assert_eq!(lines(&group, "my-vol.1"), ["0 16384 linear 8:16 18432"]);
+    let frozen = group.lvs.iter().find(|lv| lv.name == "frozen").unwrap();
+    assert!(!frozen.is_writable);
+    let vol0 = group.lvs.iter().find(|lv| lv.name == "vol0").unwrap();
+    assert!(vol0.is_writable);
+    assert_eq!(group.bytes_of(vol0), 20 << 20);
+}
+
+#[test]
+fn names_and_uuids_are_those_of_lvm2() {
+    assert_eq!(table::device_name("my-vg", "a-b"), "my--vg-a--b");
+    let group = tank();
+    let uuid = table::device_uuid(&group.uuid, &group.lvs[0].uuid);
+    assert_eq!(uuid.len(), 4 + 32 + 32);
+    assert!(uuid.starts_with(&table::uuid_prefix(&group.uuid)));
+}
+
+#[test]
+fn text_that_goes_round_the_ring_is_read() {
+    let image = image!("wrapped");
+    let header = image.read(4096, area::HEADER).unwrap();
+    let area = label::Area {
+        start: 4096,
+        size: 1 << 20,
+    };
+    let location = area::parse_header(area, &header).unwrap().unwrap();
+    assert!(
+        location.stretches()[1].size > 0,
+        "the fixture does not wrap"
+    );
+    let found = groups(&[image]);
+    assert!(found.problems.is_empty(), "{:?}", found.problems);
+    assert_eq!(found.groups[0].name, "wrapped");
+    assert_eq!(found.groups[0].refusal("lab"), None);
+}
+
+#[test]
+fn a_group_with_a_missing_disk_is_refused_and_the_disk_named() {
+    let found = groups(&[image!("tank-0")]);
+    let refusal = found.groups[0].refusal("lab").unwrap();
+    assert!(matches!(
+        refusal,
+        Refusal::MissingDisk { hint: Some(_), .. }
+    ));
+    assert!(
+        refusal
+            .to_string()
+            .starts_with("a disk is missing: physical volume ")
+    );
+}
+
+#[test]
+fn the_newest_metadata_count() {
+    // Disk 1 comes back and still tells of a group of two: the other disk knows better.
+    for images in [
+        [image!("reduced-0"), image!("tank-1")],
+        [image!("tank-1"), image!("reduced-0")],
+    ] {
+        let found = groups(&images);
+        assert_eq!(found.groups.len(), 1);
+        assert_eq!(found.groups[0].pvs.len(), 1);
+        assert_eq!(found.groups[0].refusal("lab"), None);
+        assert_eq!(found.unused.len(), 1);
+    }
+}
+
+#[test]
+fn exported_and_foreign_groups_are_left_alone() {
+    let exported = groups(&[image!("exported")]).groups.remove(0);
+    assert_eq!(exported.refusal("lab"), Some(Refusal::Exported));
+    let foreign = groups(&[image!("foreign")]).groups.remove(0);
+    let system_id = "another-host".to_owned();
+    assert_eq!(foreign.refusal("lab"), Some(Refusal::Foreign { system_id }));
+}
+
+#[test]
+fn our_own_system_id_is_not_foreign() {
+    let mut group = tank();
+    group.system_id = Some(system_id("lab"));
+    assert_eq!(group.refusal("lab"), None);
+    assert!(group.refusal("other").is_some());
+}
+
+#[test]
+fn clustered_groups_are_left_alone() {
+    for manager in ["dlm", "sanlock"] {
+        let mut group = tank();
+        group.lock_type = Some(manager.into());
+        let refusal = group.refusal("lab");
+        assert!(matches!(refusal, Some(Refusal::Clustered { manager: m }) if m == manager));
+    }
+    let mut group = tank();
+    group.status.push("CLUSTERED".into());
+    assert!(matches!(
+        group.refusal("lab"),
+        Some(Refusal::Clustered { .. })
+    ));
+}
+
+#[test]
+fn copies_of_a_disk_are_refused() {
+    let found = groups(&[image!("tank-0"), image!("tank-1"), image!("tank-1")]);
+    assert!(matches!(
+        found.groups[0].refusal("lab"),
+        Some(Refusal::Conflict(Conflict::SamePv { .. }))
+    ));
+}
+
+#[test]
+fn metadata_of_the_same_age_that_differ_are_refused() {
+    let disks = [disk(0, 64 << 20), disk(1, 64 << 20)];
+    let mut contents = vec![image!("tank-0").contents(), image!("tank-1").contents()];
+    contents[1].groups[0].lvs.pop();
+    let found = assemble(&disks, contents);
+    assert!(matches!(
+        found.groups[0].refusal("lab"),
+        Some(Refusal::Conflict(Conflict::Disagreement { .. }))
+    ));
+}
+
+#[test]
+fn two_groups_with_one_name_are_both_refused() {
+    let disks = [disk(0, 64 << 20), disk(1, 64 << 20)];
+    let mut contents = vec![image!("wrapped").contents(), image!("exported").contents()];
+    contents[1].groups[0].name = "wrapped".into();
+    let found = assemble(&disks, contents);
+    assert_eq!(found.groups.len(), 2);
+    for group in found.groups {
+        let refusal = group.refusal("lab");
+        assert!(matches!(
+            refusal,
+            Some(Refusal::Conflict(Conflict::SameName { .. }))
+        ));
+    }
+}
+
+#[test]
+fn a_disk_that_is_smaller_than_its_volume_is_refused() {
+    let contents = vec![image!("tank-0").contents(), image!("tank-1").contents()];
+    let found = assemble(&[disk(0, 64 << 20), disk(1, 32 << 20)], contents);
+    let refusal = found.groups[0].refusal("lab");
+    assert_eq!(refusal, Some(Refusal::ShortDisk { disk: "sd1".into() }));
+}
+
+#[test]
+fn a_physical_volume_in_no_group_is_unused() {
+    let found = groups(&[image!("unused"), Image(BTreeMap::new())]);
+    assert!(found.groups.is_empty() && found.problems.is_empty());
+    assert_eq!(found.unused, ["sd0"]);
+}
+
+#[test]
+fn one_whole_copy_is_enough() {
+    let mut damaged = image!("tank-1");
+    damaged.0.get_mut(&8).unwrap()[100] ^= 1;
+    let found = groups(&[image!("tank-0"), damaged]);
+    assert_eq!(found.problems.len(), 1);
+    assert!(
+        found.problems[0]
+            .to_string()
+            .starts_with("sd1: metadata area at 4096")
+    );
+    assert_eq!(found.groups[0].refusal("lab"), None);
+}
+
+/// Every byte that is read, damaged one after the other: either it does not matter, or it is said.
+#[test]
+fn damaged_bytes_are_an_error_and_never_a_panic() {
+    let whole = image!("tank-0");
+    let group = whole.contents().groups.remove(0);
+    for sector in whole.0.keys() {
+        for byte in 0..512 {
+            let mut damaged = image!("tank-0");
+            damaged.0.get_mut(sector).unwrap()[byte] ^= 1 << (byte % 8);
+            let contents = damaged.contents();
+            let unharmed = contents.groups == [group.clone()] && contents.troubles.is_empty();
+            let no_label = contents.pv.is_none() && contents.groups.is_empty();
+            let said = contents.groups.is_empty() && !contents.troubles.is_empty();
+            assert!(
+                unharmed || no_label || said,
+                "sector {sector} byte {byte}: {contents:?}"
+            );
+        }
+    }
+}
+
+/// The same below the checksums: text that lies.
+#[test]
+fn damaged_text_is_an_error_or_another_group_and_never_a_panic() {
+    let image = image!("tank-0");
+    let area = label::Area {
+        start: 4096,
+        size: 1 << 20,
+    };
+    let header = image.read(4096, area::HEADER).unwrap();
+    let location = area::parse_header(area, &header).unwrap().unwrap();
+    let stretch = location.stretches()[0];
+    let bytes = image.read(stretch.start, stretch.size as usize).unwrap();
+    let text = location.text(bytes).unwrap();
+    for at in 0..text.len() {
+        for other in [
+            "9",
+            "-",
+            "\"",
+            "}",
+            "{",
+            "[",
+            "\\",
+            "#",
+            "",
+            "99999999999999999",
+        ] {
+            let mut damaged = text.clone();
+            damaged.replace_range(at..at + 1, other);
+            if let Ok(group) = VolumeGroup::parse(&damaged) {
+                for lv in group.visible() {
+                    assert!(group::is_name(&lv.name));
+                    let _ = table::table(&group, lv);
+                }
+                let _ = group.refusal("lab");
+            }
+        }
+        assert!(VolumeGroup::parse(&text[..at]).is_err() || at > text.len() / 2);
+    }
+}
+
+#[test]
+fn segments_of_other_kinds_are_named_and_refused() {
+    let mut group = tank();
+    group.lvs[0].segments[0].kind = SegmentKind::Other("raid1".into());
+    let refusal = group.refusal("lab").unwrap();
+    assert!(refusal.to_string().contains("\"raid1\""), "{refusal}");
+    assert!(table::table(&group, &group.lvs[0]).is_err());
+    // A part of something else does not matter by itself.
+    group.lvs[0].is_visible = false;
+    assert_eq!(group.refusal("lab"), None);
+}
+
+#[test]
+fn names_that_could_leave_their_directory_are_no_names() {
+    for bad in ["", ".", "..", "-a", "a/b", "a b", "a\n", "ü", "a\0"] {
+        assert!(!group::is_name(bad), "{bad:?}");
+    }
+    for good in ["a", "vol0", "my-vol.1", "A+b_c"] {
+        assert!(group::is_name(good), "{good:?}");
+    }
+    assert!(!group::is_name(&"x".repeat(128)));
+}

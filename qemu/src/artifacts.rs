@@ -1,0 +1,165 @@
+//! Everything a lab runs from, built or found: the way from [`Options`] to [`Spec`].
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, bail};
+use orthrus_image::{Tools, Workspace, client, firmware};
+
+use crate::accel::Accel;
+use crate::cpio::{self, Entry};
+use crate::disks;
+use crate::spec::{Boot, Disks, GuestImage, Options, Spec};
+use crate::state::StateDir;
+use crate::{config, esp, namespace};
+
+/// The kernel command line of a head that is booted directly; the UKI's is in `image/mkosi`.
+const HEAD_CMDLINE: &str = "console=ttyS0,115200 panic=10 raid=noautodetect loglevel=4";
+
+/// Builds what is missing and lays out a lab's state directory. Says what the host lacks first.
+pub fn prepare(options: &Options, state: &StateDir) -> anyhow::Result<Spec> {
+    namespace::probe()?;
+    let workspace = Workspace::here()?;
+    let tools = Tools::ensure(&workspace)?;
+    let (kernel, initrd, disk) = match &options.firmware {
+        Some((kernel, initrd)) => (kernel.clone(), initrd.clone(), PathBuf::new()),
+        None => {
+            let built = firmware::build(&workspace, &tools)?;
+            (built.kernel, built.initrd, built.disk)
+        }
+    };
+    let guest = guest_image(&workspace, &tools)?;
+    let accel = Accel::probe(&workspace, &tools, &guest.kernel, &guest.initrd)?;
+    let made = match options.disks {
+        Disks::Made => disks::make::ensure(&workspace, &tools, accel, &guest)?,
+        _ => Vec::new(),
+    };
+    state.prepare()?;
+    let disks = disks::provide(&options.disks, &made, &state.file("disks"))?;
+    let config = match &options.config {
+        Some(text) => text.clone(),
+        None => config::generate(&disks, &config::secret()?),
+    };
+    let config_file = state.file("orthrus.toml");
+    fs::write(&config_file, &config)?;
+    let firmware = if options.uefi {
+        if !disk.exists() {
+            bail!("UEFI boots the flashable disk, which a firmware of other files does not have");
+        }
+        uefi(&tools, &disk, &config_file, state)?
+    } else {
+        let with_config = state.file("head.initrd");
+        append(
+            &initrd,
+            &[Entry {
+                path: "orthrus.toml",
+                mode: 0o600,
+                bytes: config.as_bytes(),
+            }],
+            &with_config,
+        )?;
+        Boot::Direct {
+            kernel,
+            initrd: with_config,
+            cmdline: HEAD_CMDLINE.into(),
+        }
+    };
+    let spec = Spec {
+        name: options.name.clone(),
+        dir: state.path().to_owned(),
+        shelf: options.shelf,
+        disks,
+        accel,
+        firmware,
+        heads: options.heads.clone(),
+        pools: config::pools(&config),
+        config,
+        client: guest,
+    };
+    fs::write(state.file("spec.json"), serde_json::to_vec_pretty(&spec)?)?;
+    Ok(spec)
+}
+
+/// The client image with the agent as its `/init`.
+fn guest_image(workspace: &Workspace, tools: &Tools) -> anyhow::Result<GuestImage> {
+    let image = client::build(workspace, tools)?;
+    let agent = fs::read(build_agent(workspace)?).context("reading the guest agent")?;
+    let initrd = workspace.images().join("guest.initrd");
+    append(
+        &image.modules_initrd,
+        &[Entry {
+            path: "init",
+            mode: 0o755,
+            bytes: &agent,
+        }],
+        &initrd,
+    )?;
+    Ok(GuestImage {
+        kernel: image.kernel,
+        initrd,
+        root: image.root,
+    })
+}
+
+fn build_agent(workspace: &Workspace) -> anyhow::Result<PathBuf> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo)
+        .args([
+            "build",
+            "--quiet",
+            "--release",
+            "--package",
+            "orthrus-qemu",
+            "--bin",
+            "guest",
+        ])
+        .current_dir(workspace.root())
+        // Flags from the environment would replace those of .cargo/config.toml, which make it static.
+        .env_remove("RUSTFLAGS")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .env_remove("CARGO_BUILD_TARGET")
+        .status()
+        .context("running cargo")?;
+    if !status.success() {
+        bail!("the guest agent does not build");
+    }
+    Ok(workspace
+        .target()
+        .join("x86_64-unknown-linux-gnu/release/guest"))
+}
+
+/// An initramfs with an archive behind it. Made beside its place, as another lab may be reading it.
+fn append(initrd: &Path, entries: &[Entry<'_>], to: &Path) -> anyhow::Result<()> {
+    let mut bytes = fs::read(initrd).with_context(|| format!("reading {}", initrd.display()))?;
+    // The kernel looks for the next archive at a multiple of four bytes.
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes.extend(cpio::archive(entries));
+    if fs::read(to).is_ok_and(|old| old == bytes) {
+        return Ok(());
+    }
+    let making = to.with_extension(format!("making-{}", std::process::id()));
+    fs::write(&making, bytes)?;
+    fs::rename(&making, to).with_context(|| format!("writing {}", to.display()))
+}
+
+/// For each head a copy of the flashable disk with the configuration on its ESP, and its variables.
+fn uefi(tools: &Tools, disk: &Path, config: &Path, state: &StateDir) -> anyhow::Result<Boot> {
+    let copy = |name: &str| -> anyhow::Result<(PathBuf, PathBuf)> {
+        let (boot, vars) = (
+            state.file(&format!("{name}.boot.raw")),
+            state.file(&format!("{name}.vars.fd")),
+        );
+        disks::sparse::copy(disk, &boot)?;
+        esp::write(tools, &boot, "orthrus.toml", config)?;
+        let template = tools.path("/usr/share/OVMF/OVMF_VARS_4M.fd");
+        fs::copy(&template, &vars).with_context(|| format!("copying {}", template.display()))?;
+        Ok((boot, vars))
+    };
+    let ((disk_a, vars_a), (disk_b, vars_b)) = (copy("a")?, copy("b")?);
+    Ok(Boot::Uefi {
+        code: tools.path("/usr/share/OVMF/OVMF_CODE_4M.fd"),
+        vars: [vars_a, vars_b],
+        disks: [disk_a, disk_b],
+    })
+}

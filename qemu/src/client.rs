@@ -1,0 +1,52 @@
+//! What the client is told: how its initiator is set up and how it logs in.
+
+use crate::config::CLIENT_IQN;
+
+/// The initiator's settings. Debian's own, except for the times:
+///
+/// - `replacement_timeout`: how long I/O waits for a target that is away before it fails. Longer
+///   than any takeover, so that a takeover is a pause; not for ever, so that a dead pool is noticed.
+/// - NOPs find a connection that died without a word (the tickle of the new owner is faster).
+const ISCSID_CONF: &str = "\
+iscsid.startup = /bin/true
+node.startup = manual
+node.leading_login = No
+node.session.timeo.replacement_timeout = 180
+node.conn[0].timeo.login_timeout = 3
+node.conn[0].timeo.logout_timeout = 15
+node.conn[0].timeo.noop_out_interval = 2
+node.conn[0].timeo.noop_out_timeout = 3
+node.session.err_timeo.abort_timeout = 15
+node.session.err_timeo.lu_reset_timeout = 30
+node.session.err_timeo.tgt_reset_timeout = 30
+node.session.initial_login_retry_max = 20
+node.session.cmds_max = 128
+node.session.queue_depth = 32
+node.session.xmit_thread_priority = -20
+node.session.iscsi.InitialR2T = No
+node.session.iscsi.ImmediateData = Yes
+node.session.iscsi.FirstBurstLength = 262144
+node.session.iscsi.MaxBurstLength = 16776192
+node.conn[0].iscsi.MaxRecvDataSegmentLength = 262144
+node.conn[0].iscsi.HeaderDigest = None
+node.session.scan = auto
+node.session.nr_sessions = 1
+node.session.reopen_max = 0
+node.session.iscsi.FastAbort = Yes
+";
+
+/// A script that logs in to a target, and does nothing when a session is there.
+pub fn login_script(address: &str, iqn: &str) -> String {
+    format!(
+        "set -e\n\
+         for name in /sys/class/iscsi_session/*/targetname; do\n\
+           [ -e \"$name\" ] && [ \"$(cat $name)\" = {iqn} ] && exit 0\n\
+         done\n\
+         mkdir -p /etc/iscsi /run/lock/iscsi /var/lib/iscsi\n\
+         echo InitiatorName={CLIENT_IQN} > /etc/iscsi/initiatorname.iscsi\n\
+         cat > /etc/iscsi/iscsid.conf <<'END'\n{ISCSID_CONF}END\n\
+         if ! [ -e /run/lab-iscsid ]; then iscsid; touch /run/lab-iscsid; fi\n\
+         iscsiadm -m node -o new -T {iqn} -p {address}:3260,1\n\
+         iscsiadm -m node -T {iqn} -p {address}:3260 --login\n"
+    )
+}

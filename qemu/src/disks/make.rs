@@ -1,0 +1,162 @@
+//! Makes the default disks: a volume group by the real lvm2, in a small machine, because lvm2 refuses
+//! plain files and an ordinary user has no loop devices. Done once and kept.
+//!
+//! The maker is a guest with the agent; it needs no namespace: its sockets are files.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use orthrus_image::{Tools, Workspace};
+
+use super::{DISK_BYTES, DISK_COUNT};
+use crate::accel::Accel;
+use crate::agent_link::AgentLink;
+use crate::guest::PORT;
+use crate::spec::GuestImage;
+
+const BOOT_LIMIT: Duration = Duration::from_secs(180);
+const LVM_LIMIT: Duration = Duration::from_secs(120);
+
+/// What is made: a group over all disks, with a linear volume and one striped over two disks.
+/// Without activating anything (`-an`), as a head must be the first to do that.
+const SCRIPT: &str = r#"
+set -e
+export DM_DISABLE_UDEV=1
+disks=$(for d in /sys/block/vd*; do case $(cat $d/serial) in disk-*) echo $(cat $d/serial):/dev/${d##*/};; esac; done | sort | cut -d: -f2)
+run() { lvm "$@" --config 'devices{use_devicesfile=0 obtain_device_list_from_udev=0} global{event_activation=0 use_lvmpolld=0} activation{monitoring=0 udev_sync=0 udev_rules=0}'; }
+run pvcreate $disks
+run vgcreate --setautoactivation n tank $disks
+run lvcreate -an -Zn -Wn -L 512M -n vol0 tank
+run lvcreate -an -Zn -Wn -i 2 -I 64k -L 512M -n vol1 tank
+run vgs; run lvs
+sync
+"#;
+
+/// The made disks; making them takes half a minute under emulation.
+pub fn ensure(
+    workspace: &Workspace,
+    tools: &Tools,
+    accel: Accel,
+    guest: &GuestImage,
+) -> anyhow::Result<Vec<PathBuf>> {
+    let recipe = SCRIPT
+        .bytes()
+        .fold(DISK_BYTES ^ DISK_COUNT as u64, |sum, byte| {
+            (sum ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
+    let place = workspace.cache().join(format!("disks-{recipe:016x}"));
+    let files = |dir: &Path| {
+        (0..DISK_COUNT)
+            .map(|index| dir.join(format!("disk{index}.raw")))
+            .collect::<Vec<_>>()
+    };
+    if place.exists() {
+        return Ok(files(&place));
+    }
+    eprintln!("lab: making disks with a volume group by lvm2");
+    let making = workspace
+        .cache()
+        .join(format!("disks.making-{}", std::process::id()));
+    fs::create_dir_all(&making)?;
+    for file in files(&making) {
+        File::create(file)?.set_len(DISK_BYTES)?;
+    }
+    make(tools, accel, guest, &making).with_context(|| {
+        format!(
+            "making disks; the maker's console:\n{}",
+            crate::state::last_lines(&making.join("console.log"), 20)
+        )
+    })?;
+    match fs::rename(&making, &place) {
+        Ok(()) => {}
+        // Another process was faster: its disks are as good.
+        Err(_) if place.exists() => fs::remove_dir_all(&making)?,
+        Err(e) => return Err(e).context("keeping the made disks"),
+    }
+    Ok(files(&place))
+}
+
+fn make(tools: &Tools, accel: Accel, guest: &GuestImage, dir: &Path) -> anyhow::Result<()> {
+    let mut command = tools.command("qemu-system-x86_64")?;
+    command.current_dir(dir).args([
+        "-nodefaults",
+        "-no-user-config",
+        "-display",
+        "none",
+        "-machine",
+        "q35",
+        "-m",
+        "512",
+    ]);
+    command.args(accel.arguments());
+    command
+        .arg("-kernel")
+        .arg(&guest.kernel)
+        .arg("-initrd")
+        .arg(&guest.initrd);
+    command.args([
+        "-append",
+        "console=ttyS0 quiet panic=-1 lab.role=maker",
+        "-serial",
+        "file:console.log",
+    ]);
+    drive(&mut command, "root", &guest.root, true);
+    for index in 0..DISK_COUNT {
+        drive(
+            &mut command,
+            &format!("disk-{index}"),
+            Path::new(&format!("disk{index}.raw")),
+            false,
+        );
+    }
+    command.args([
+        "-device",
+        "virtio-serial-pci",
+        "-chardev",
+        "socket,id=agent,path=agent,server=on,wait=off",
+    ]);
+    command.args([
+        "-device",
+        &format!("virtserialport,chardev=agent,name={PORT}"),
+    ]);
+    let log = File::create(dir.join("qemu.log"))?;
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()
+        .context("starting QEMU")?;
+    let _guard = Guard(child);
+    let link = AgentLink::start(dir.join("agent"));
+    link.wait_up(BOOT_LIMIT).context("the disk maker")?;
+    link.script(SCRIPT, LVM_LIMIT).map(drop)
+}
+
+fn drive(command: &mut Command, serial: &str, file: &Path, read_only: bool) {
+    let read_only = if read_only {
+        "read-only=on,file.read-only=on,file.locking=off,"
+    } else {
+        ""
+    };
+    command
+        .arg("-blockdev")
+        .arg(format!(
+            "driver=raw,node-name={serial},{read_only}file.driver=file,file.filename={}",
+            file.display()
+        ))
+        .arg("-device")
+        .arg(format!("virtio-blk-pci,drive={serial},serial={serial}"));
+}
+
+/// Ends the maker's machine with the making, whatever came of it.
+struct Guard(Child);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

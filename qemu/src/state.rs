@@ -1,0 +1,92 @@
+//! Where a lab keeps what other shells need to find: `target/lab/NAME`.
+
+use std::fs::{self, File};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use rustix::fs::{FlockOperation, flock};
+
+/// The state directory of one lab.
+#[derive(Clone, Debug)]
+pub struct StateDir {
+    path: PathBuf,
+}
+
+impl StateDir {
+    /// The directory of a lab of this checkout; its name becomes a file name.
+    pub fn of(name: &str) -> anyhow::Result<Self> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        if name.is_empty() || name.len() > 32 || !name.chars().all(plain) {
+            bail!("{name:?} is no name for a lab: 1 to 32 of letters, digits, '-' and '_'");
+        }
+        let target = orthrus_image::Workspace::here()?.target();
+        Ok(Self {
+            path: target.join("lab").join(name),
+        })
+    }
+
+    /// A directory that is known already.
+    pub fn at(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+        }
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A file in it.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Empties it for a new lab; fails while one runs.
+    pub fn prepare(&self) -> anyhow::Result<()> {
+        fs::create_dir_all(&self.path)
+            .with_context(|| format!("creating {}", self.path.display()))?;
+        drop(self.lock()?);
+        for entry in fs::read_dir(&self.path)?.flatten() {
+            let path = entry.path();
+            let _ = if path.is_dir() {
+                fs::remove_dir_all(&path)
+            } else {
+                fs::remove_file(&path)
+            };
+        }
+        Ok(())
+    }
+
+    /// Takes the lock that says that a lab of this name runs; it ends with its holder.
+    pub fn lock(&self) -> anyhow::Result<File> {
+        let file = File::create(self.file("lock"))?;
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+            bail!("a lab named {name} is running already: `cargo lab down --name {name}` ends it");
+        }
+        Ok(file)
+    }
+
+    /// Connects to the supervisor.
+    pub fn connect(&self) -> anyhow::Result<UnixStream> {
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        let dir = File::open(&self.path).with_context(|| format!("no lab named {name}"))?;
+        // Through a descriptor of the directory: a socket's path holds 108 bytes and no more.
+        let path = format!("/proc/self/fd/{}/lab.sock", dir.as_raw_fd());
+        UnixStream::connect(path).with_context(|| format!("no lab named {name} is running"))
+    }
+}
+
+/// The last lines of a log file, for people.
+pub fn last_lines(path: &Path, count: usize) -> String {
+    let bytes = fs::read(path).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text
+        .lines()
+        .map(|line| line.trim_end_matches('\r'))
+        .collect();
+    lines[lines.len().saturating_sub(count)..].join("\n")
+}

@@ -1,0 +1,158 @@
+//! One connection, one request.
+
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::process::Command;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::Supervisor;
+use crate::frame::{Frame, Kind};
+use crate::guest::exec::Runner;
+use crate::names::Machine;
+use crate::request::Request;
+
+/// What a finished request answers; `None` where its output was the answer.
+type Outcome = anyhow::Result<Option<Value>>;
+
+impl Supervisor {
+    /// Serves a connection to its end.
+    pub(super) fn serve(self: Arc<Self>, mut stream: UnixStream) {
+        let Ok(Some(frame)) = Frame::read(&mut stream) else {
+            return;
+        };
+        let outcome = serde_json::from_slice::<Request>(&frame.payload)
+            .context("a request of another version of the lab")
+            .and_then(|request| self.perform(request, &stream));
+        let last = match outcome {
+            Ok(Some(value)) => Frame::new(0, Kind::Reply, value.to_string()),
+            Ok(None) => return,
+            Err(e) => Frame::new(0, Kind::Failure, format!("{e:#}")),
+        };
+        let _ = last.write(&mut stream);
+    }
+
+    fn perform(&self, request: Request, stream: &UnixStream) -> Outcome {
+        match request {
+            Request::Status => reply(self.status()),
+            Request::Tell {
+                head,
+                command,
+                limit_ms,
+            } => reply(
+                self.control(head)
+                    .ask(&command, Duration::from_millis(limit_ms))?,
+            ),
+            Request::Crash(machine) => done(self.crash(machine)),
+            Request::Boot(machine) => done(self.boot(machine)),
+            Request::Reset(machine) => done(self.reset(machine)),
+            Request::Pause { machine, frozen } => done(self.vm(machine).pause(frozen)),
+            Request::Resume(machine) => done(self.vm(machine).resume()),
+            Request::Hang(head) => done(self.hang(head)),
+            Request::Cut(cut) => done(self.cut(cut)),
+            Request::Join { cable, to } => done(self.join(cable, to)),
+            Request::Shelf { on } => done(self.set_shelf(on)),
+            Request::Login => done(self.login()),
+            Request::IoStart(options) => reply(self.io_start(&options)?),
+            Request::IoStop => reply(self.io_stop()?),
+            Request::IoReport => reply(self.io_report()?),
+            Request::Verify => reply(self.verify()?),
+            Request::VerifyRaw => reply(self.verify_raw()?),
+            Request::Exec { argv, cwd } => {
+                let mut command = Command::new(argv.first().context("no command")?);
+                command.args(&argv[1..]).current_dir(cwd);
+                run_here(command, stream)
+            }
+            Request::Client { argv } => self.run_in_client(&argv, stream),
+            Request::Console(machine) => self.attach(machine, stream),
+            Request::Detach => {
+                self.detached.store(true, Ordering::Relaxed);
+                reply(())
+            }
+            Request::Down => self.down(stream),
+        }
+    }
+
+    fn run_in_client(&self, argv: &[String], stream: &UnixStream) -> Outcome {
+        self.wait_client()?;
+        let command = self.client.open(argv)?;
+        let send = command.sender();
+        let mut input = stream.try_clone()?;
+        thread::spawn(move || {
+            while let Ok(Some(frame)) = Frame::read(&mut input) {
+                let _ = send(frame.kind, &frame.payload);
+            }
+            // The shell has gone: so must what it started.
+            let _ = send(Kind::Kill, &[]);
+        });
+        let mut output = stream.try_clone()?;
+        while let Some(frame) = command.next() {
+            let last = matches!(frame.kind, Kind::Exit | Kind::Failure);
+            if Frame::new(0, frame.kind, frame.payload)
+                .write(&mut output)
+                .is_err()
+                || last
+            {
+                return Ok(None);
+            }
+        }
+        anyhow::bail!("the client went away")
+    }
+
+    fn attach(&self, machine: Machine, stream: &UnixStream) -> Outcome {
+        let console = &self.consoles[machine as usize];
+        let said = console.attach();
+        let mut output = stream.try_clone()?;
+        thread::spawn(move || {
+            for bytes in said {
+                if Frame::new(0, Kind::Stdout, bytes)
+                    .write(&mut output)
+                    .is_err()
+                {
+                    return;
+                }
+            }
+        });
+        let mut input = stream.try_clone()?;
+        while let Ok(Some(frame)) = Frame::read(&mut input) {
+            if frame.kind == Kind::Stdin {
+                console.write(&frame.payload)?;
+            }
+        }
+        let _ = stream.shutdown(Shutdown::Both);
+        Ok(None)
+    }
+
+    fn down(&self, stream: &UnixStream) -> Outcome {
+        let mut stream = stream.try_clone()?;
+        let _ = Frame::new(0, Kind::Reply, "null").write(&mut stream);
+        let _ = std::fs::remove_file("lab.sock");
+        // PID 1 of the namespace: all machines, tgtd and commands end with it, here and now.
+        std::process::exit(0);
+    }
+}
+
+fn run_here(command: Command, stream: &UnixStream) -> Outcome {
+    let runner = Runner::new(Arc::new(Mutex::new(stream.try_clone()?)));
+    runner.start(0, command);
+    let mut input = stream.try_clone()?;
+    while let Ok(Some(frame)) = Frame::read(&mut input) {
+        runner.deliver(frame);
+    }
+    runner.end();
+    Ok(None)
+}
+
+fn reply(value: impl Serialize) -> Outcome {
+    Ok(Some(serde_json::to_value(value)?))
+}
+
+fn done(outcome: anyhow::Result<()>) -> Outcome {
+    outcome.map(|()| Some(Value::Null))
+}

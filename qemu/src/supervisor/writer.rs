@@ -1,0 +1,232 @@
+//! The client's part: logging in, the checked writer, and the two ways to read back.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+
+use super::{Supervisor, Writer, lock};
+use crate::agent_link::GuestCommand;
+use crate::client;
+use crate::clock::unix_ms;
+use crate::disks::scan;
+use crate::frame::Kind;
+use crate::guest::SELF;
+use crate::io::{IoReport, Run};
+use crate::request::{IoOptions, Verified};
+use crate::spec::Pool;
+
+const LOGIN_LIMIT: Duration = Duration::from_secs(120);
+/// Writes in flight may have to sit out a takeover before the writer can end.
+const STOP_LIMIT: Duration = Duration::from_secs(180);
+const VERIFY_LIMIT: Duration = Duration::from_secs(300);
+
+impl Supervisor {
+    /// Logs the client in to every target; harmless when it is.
+    pub(super) fn login(&self) -> anyhow::Result<()> {
+        self.wait_client()?;
+        for pool in &self.spec.pools {
+            let Some(iqn) = &pool.iqn else { continue };
+            self.client
+                .script(&client::login_script(&pool.address, iqn), LOGIN_LIMIT)
+                .with_context(|| format!("logging in to {iqn} at {}", pool.address))?;
+            let until = Instant::now() + LOGIN_LIMIT;
+            let luns = loop {
+                let said = self
+                    .client
+                    .run(&[SELF, "luns", iqn], &[], LOGIN_LIMIT)?
+                    .stdout;
+                let luns: Vec<u64> = said.lines().filter_map(|line| line.parse().ok()).collect();
+                if !luns.is_empty() {
+                    break luns;
+                }
+                if Instant::now() > until {
+                    bail!("logged in to {iqn}, but no LUN came up");
+                }
+                thread::sleep(Duration::from_millis(200));
+            };
+            lock(&self.luns).insert(pool.name.clone(), luns);
+        }
+        self.logged_in.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    pub(super) fn io_start(&self, options: &IoOptions) -> anyhow::Result<IoReport> {
+        if let Some(writer) = lock(&self.io).as_ref() {
+            if lock(&writer.run).report().running {
+                bail!("the checked writer runs already");
+            }
+        }
+        self.login()?;
+        let (pool, lun) = self.choose(options)?;
+        let iqn = pool.iqn.as_deref().unwrap_or_default();
+        let found = self
+            .client
+            .run(&[SELF, "device", iqn, &lun.to_string()], &[], LOGIN_LIMIT)?;
+        if found.status != 0 {
+            bail!("{}", found.stderr.trim());
+        }
+        let device = found.stdout.trim().to_owned();
+        let run_id = unix_ms();
+        let journal = self.spec.dir.join(format!("io-{run_id}.journal"));
+        let run = Arc::new(Mutex::new(Run::begin(
+            run_id,
+            format!("{} LUN {lun}", pool.name),
+            &journal,
+        )?));
+        let words = [
+            (SELF, "write".into()),
+            ("--device", device.clone()),
+            ("--run", run_id.to_string()),
+            ("--depth", options.depth.to_string()),
+            ("--pace-ms", options.pace_ms.to_string()),
+            ("--blocks", options.blocks.to_string()),
+        ];
+        let argv: Vec<String> = words
+            .into_iter()
+            .flat_map(|(word, value)| [word.to_owned(), value])
+            .collect();
+        let command = self.client.open(&argv)?;
+        let send = command.sender();
+        let record = Arc::clone(&run);
+        thread::spawn(move || record_lines(&command, &record));
+        let stop = Box::new(move || drop(send(Kind::StdinEnd, &[])));
+        let report = lock(&run).report();
+        *lock(&self.io) = Some(Writer { run, device, stop });
+        Ok(report)
+    }
+
+    fn choose(&self, options: &IoOptions) -> anyhow::Result<(Pool, u64)> {
+        let wanted = options.pool.as_deref();
+        let pool = self
+            .spec
+            .pools
+            .iter()
+            .find(|pool| wanted.is_none_or(|name| name == pool.name) && pool.iqn.is_some());
+        let pool = pool.with_context(|| {
+            format!(
+                "no pool {} with an iSCSI target",
+                wanted.unwrap_or_default()
+            )
+        })?;
+        let luns = lock(&self.luns)
+            .get(&pool.name)
+            .cloned()
+            .unwrap_or_default();
+        let lun = options
+            .lun
+            .or_else(|| luns.first().copied())
+            .context("the target has no LUN")?;
+        Ok((pool.clone(), lun))
+    }
+
+    pub(super) fn io_stop(&self) -> anyhow::Result<IoReport> {
+        let run = {
+            let io = lock(&self.io);
+            let writer = io
+                .as_ref()
+                .context("the checked writer was never started")?;
+            (writer.stop)();
+            Arc::clone(&writer.run)
+        };
+        let until = Instant::now() + STOP_LIMIT;
+        loop {
+            let report = lock(&run).report();
+            if !report.running {
+                return Ok(report);
+            }
+            if Instant::now() > until {
+                bail!(
+                    "the writer does not end: writes are still in flight after {} s",
+                    STOP_LIMIT.as_secs()
+                );
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    pub(super) fn io_report(&self) -> anyhow::Result<IoReport> {
+        let io = lock(&self.io);
+        let writer = io
+            .as_ref()
+            .context("the checked writer was never started")?;
+        Ok(lock(&writer.run).report())
+    }
+
+    /// Reads every acknowledged block through the initiator.
+    pub(super) fn verify(&self) -> anyhow::Result<Verified> {
+        let (device, run, newest) = self.promised()?;
+        let input: String = newest
+            .iter()
+            .map(|(block, seq)| format!("{block} {seq}\n"))
+            .collect();
+        let argv = [
+            SELF,
+            "verify",
+            "--device",
+            &device,
+            "--run",
+            &run.to_string(),
+        ];
+        let output = self.client.run(&argv, input.as_bytes(), VERIFY_LIMIT)?;
+        let last = output.stdout.lines().last().unwrap_or_default();
+        let blocks = last
+            .strip_prefix("verified ")
+            .and_then(|rest| rest.split(' ').next()?.parse().ok());
+        let (0, Some(blocks)) = (output.status, blocks) else {
+            bail!("verifying: {}", output.stderr.trim())
+        };
+        let lost = output
+            .stdout
+            .lines()
+            .filter_map(|line| line.strip_prefix("lost "))
+            .map(|line| format!("block {line}"));
+        Ok(Verified {
+            blocks,
+            lost: lost.collect(),
+        })
+    }
+
+    /// Finds every acknowledged block on the raw images.
+    pub(super) fn verify_raw(&self) -> anyhow::Result<Verified> {
+        let (_, run, newest) = self.promised()?;
+        let found = scan::tags(&self.spec.disks, run)?;
+        Ok(scan::compare(run, &newest, &found))
+    }
+
+    fn promised(&self) -> anyhow::Result<(String, u64, BTreeMap<u64, u64>)> {
+        let io = lock(&self.io);
+        let writer = io
+            .as_ref()
+            .context("the checked writer was never started")?;
+        let mut run = lock(&writer.run);
+        Ok((
+            writer.device.clone(),
+            run.report().run,
+            run.newest().clone(),
+        ))
+    }
+}
+
+/// Takes the writer's lines until it ends or its client does.
+fn record_lines(command: &GuestCommand, run: &Mutex<Run>) {
+    let mut unfinished = String::new();
+    while let Some(frame) = command.next() {
+        match frame.kind {
+            Kind::Stdout => {
+                unfinished.push_str(&frame.text());
+                let now = unix_ms();
+                while let Some(end) = unfinished.find('\n') {
+                    let line: String = unfinished.drain(..=end).collect();
+                    lock(run).line(line.trim_end(), now);
+                }
+            }
+            Kind::Stderr => eprint!("checked writer: {}", frame.text()),
+            _ => break,
+        }
+    }
+    lock(run).end();
+}

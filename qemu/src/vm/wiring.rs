@@ -1,0 +1,270 @@
+//! What is plugged into each machine, as QEMU arguments. Sockets are named relative to the lab's
+//! state directory, which is QEMU's working directory. See `cable` for what is at their other ends.
+
+use crate::guest::PORT;
+use crate::names::{Head, Machine, ShelfKind};
+use crate::namespace::{CLIENT_ADDRESS, SHELF_ADDRESS};
+use crate::shelf;
+use crate::spec::{Boot, Spec};
+
+/// Memory of a head: what the smallest controller is expected to have.
+const HEAD_MEMORY_MIB: u32 = 512;
+const CLIENT_MEMORY_MIB: u32 = 768;
+const SHELF_MEMORY_MIB: u32 = 384;
+
+/// The netdev of a head's data port.
+pub const DATA: &str = "data";
+/// The netdev of a head's heartbeat port.
+pub const HEARTBEAT: &str = "heartbeat";
+
+/// MAC address of a head's network card: 1 heartbeat, 2 data.
+pub fn mac(head: Head, port: u8) -> String {
+    format!("52:54:00:0a:{:02x}:{port:02x}", head.index() + 1)
+}
+
+/// A head.
+pub fn head(spec: &Spec, head: Head) -> Vec<String> {
+    let mut line = Line::machine(spec, head.into(), HEAD_MEMORY_MIB);
+    // The third port on an interrupt of its own: two ISA devices on one line lose edges in QEMU.
+    for (port, name, iobase, irq) in [(1, "serial", "0x2f8", 3), (2, "control", "0x3e8", 5)] {
+        line.add(
+            "-chardev",
+            format!("socket,id={name},path={head}.{name},server=on,wait=off"),
+        );
+        line.add(
+            "-device",
+            format!("isa-serial,chardev={name},index={port},iobase={iobase},irq={irq}"),
+        );
+    }
+    line.add(
+        "-netdev",
+        format!(
+            "dgram,id={HEARTBEAT},local.type=unix,local.path={head}.ether,\
+             remote.type=unix,remote.path={head}.ether.lab"
+        ),
+    );
+    line.add(
+        "-device",
+        format!("virtio-net-pci,netdev={HEARTBEAT},mac={}", mac(head, 1)),
+    );
+    line.add(
+        "-netdev",
+        format!("tap,id={DATA},ifname=data-{head},script=no,downscript=no"),
+    );
+    line.add(
+        "-device",
+        format!("virtio-net-pci,netdev={DATA},mac={}", mac(head, 2)),
+    );
+    line.add("-device", "i6300esb");
+    line.add("-watchdog-action", "reset");
+    match &spec.firmware {
+        Boot::Direct {
+            kernel,
+            initrd,
+            cmdline,
+        } => {
+            line.kernel(
+                &kernel.display().to_string(),
+                &initrd.display().to_string(),
+                cmdline,
+            );
+        }
+        Boot::Uefi { code, vars, disks } => {
+            let (vars, disk) = (vars[head.index()].display(), disks[head.index()].display());
+            line.add(
+                "-drive",
+                format!(
+                    "if=pflash,unit=0,format=raw,readonly=on,file={}",
+                    code.display()
+                ),
+            );
+            line.add("-drive", format!("if=pflash,unit=1,format=raw,file={vars}"));
+            line.add(
+                "-blockdev",
+                format!("driver=raw,node-name=boot,file.driver=file,file.filename={disk}"),
+            );
+            line.add(
+                "-device",
+                "virtio-blk-pci,drive=boot,serial=boot,bootindex=0",
+            );
+        }
+    }
+    shared_disks(&mut line, spec, head);
+    line.words
+}
+
+fn shared_disks(line: &mut Line, spec: &Spec, head: Head) {
+    if spec.disks.is_empty() {
+        return;
+    }
+    if spec.shelf == ShelfKind::Plain {
+        for (index, disk) in spec.disks.iter().enumerate() {
+            line.add(
+                "-blockdev",
+                format!(
+                    "driver=raw,node-name=d{index},cache.direct=on,file.driver=file,file.locking=off,\
+                     file.cache.direct=on,file.filename={}",
+                    disk.display()
+                ),
+            );
+            line.add(
+                "-device",
+                format!("virtio-blk-pci,drive=d{index},serial=shelf-{index},share-rw=on"),
+            );
+        }
+        return;
+    }
+    line.add("-device", "virtio-scsi-pci,id=scsi");
+    let (target, portal) = (shelf::IQN, shelf::portal_of(head));
+    for index in 0..spec.disks.len() {
+        let (lun, initiator) = (index + 1, shelf::initiator(head));
+        line.add(
+            "-blockdev",
+            format!(
+                "driver=iscsi,node-name=d{index},transport=tcp,portal={portal},target={target},lun={lun},\
+                 initiator-name={initiator},cache.direct=on"
+            ),
+        );
+        line.add(
+            "-device",
+            format!("scsi-block,drive=d{index},bus=scsi.0,scsi-id={index}"),
+        );
+    }
+}
+
+/// The client.
+pub fn client(spec: &Spec) -> Vec<String> {
+    let mut line = Line::agent(
+        spec,
+        Machine::Client,
+        CLIENT_MEMORY_MIB,
+        "client",
+        Some(CLIENT_ADDRESS),
+    );
+    line.add(
+        "-netdev",
+        "tap,id=data,ifname=client,script=no,downscript=no",
+    );
+    line.add(
+        "-device",
+        "virtio-net-pci,netdev=data,mac=52:54:00:0a:64:02",
+    );
+    line.words
+}
+
+/// The LIO shelf.
+pub fn lio_shelf(spec: &Spec) -> Vec<String> {
+    let mut line = Line::agent(
+        spec,
+        Machine::Shelf,
+        SHELF_MEMORY_MIB,
+        "shelf",
+        Some(SHELF_ADDRESS),
+    );
+    line.add(
+        "-netdev",
+        "tap,id=data,ifname=shelf-vm,script=no,downscript=no",
+    );
+    line.add(
+        "-device",
+        "virtio-net-pci,netdev=data,mac=52:54:00:0a:65:02",
+    );
+    for (index, disk) in spec.disks.iter().enumerate() {
+        line.add(
+            "-blockdev",
+            format!(
+                "driver=raw,node-name=d{index},file.driver=file,file.filename={}",
+                disk.display()
+            ),
+        );
+        line.add(
+            "-device",
+            format!("virtio-blk-pci,drive=d{index},serial=shelf-{index}"),
+        );
+    }
+    line.words
+}
+
+/// A QEMU command line in the making.
+pub struct Line {
+    words: Vec<String>,
+}
+
+impl Line {
+    fn machine(spec: &Spec, machine: Machine, memory_mib: u32) -> Self {
+        let mut line = Self { words: Vec::new() };
+        let smm = if matches!(spec.firmware, Boot::Uefi { .. }) {
+            ",smm=on"
+        } else {
+            ""
+        };
+        line.add("-name", format!("orthrus-{}-{machine}", spec.name));
+        line.words
+            .extend(["-nodefaults", "-no-user-config", "-display", "none"].map(str::to_owned));
+        line.add("-machine", format!("q35{smm}"));
+        line.words.extend(spec.accel.arguments().map(str::to_owned));
+        line.add("-m", memory_mib.to_string());
+        line.add("-qmp", format!("unix:{machine}.qmp,server=on,wait=off"));
+        line.add(
+            "-chardev",
+            format!(
+                "socket,id=console,path={machine}.console,server=on,wait=off,\
+                 logfile={machine}.console.log,logappend=on"
+            ),
+        );
+        line.add("-device", "isa-serial,chardev=console,index=0");
+        line.add("-device", "virtio-rng-pci");
+        line
+    }
+
+    /// A machine with the lab's agent in it.
+    fn agent(
+        spec: &Spec,
+        machine: Machine,
+        memory_mib: u32,
+        role: &str,
+        address: Option<&str>,
+    ) -> Self {
+        let mut line = Self::machine(spec, machine, memory_mib);
+        let mut cmdline = format!("console=ttyS0 quiet loglevel=4 panic=-1 lab.role={role}");
+        if let Some(address) = address {
+            cmdline.push_str(&format!(" lab.address={address}"));
+        }
+        let image = &spec.client;
+        line.kernel(
+            &image.kernel.display().to_string(),
+            &image.initrd.display().to_string(),
+            &cmdline,
+        );
+        line.add(
+            "-blockdev",
+            format!(
+                "driver=raw,node-name=root,read-only=on,file.driver=file,file.read-only=on,\
+                 file.locking=off,file.filename={}",
+                image.root.display()
+            ),
+        );
+        line.add("-device", "virtio-blk-pci,drive=root,serial=root");
+        line.add("-device", "virtio-serial-pci");
+        line.add(
+            "-chardev",
+            format!("socket,id=agent,path={machine}.agent,server=on,wait=off"),
+        );
+        line.add(
+            "-device",
+            format!("virtserialport,chardev=agent,name={PORT}"),
+        );
+        line
+    }
+
+    fn kernel(&mut self, kernel: &str, initrd: &str, cmdline: &str) {
+        self.add("-kernel", kernel);
+        self.add("-initrd", initrd);
+        self.add("-append", cmdline);
+    }
+
+    fn add(&mut self, option: &str, value: impl Into<String>) {
+        self.words.push(option.into());
+        self.words.push(value.into());
+    }
+}
