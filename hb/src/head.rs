@@ -263,7 +263,7 @@ impl Head {
                     incarnation: self.me,
                     echo: peer.echo(now),
                     sequence,
-                    acknowledged: peer.link(link).received,
+                    acknowledged: peer.acknowledged(link, now),
                     body,
                 };
                 wire::encode(&frame, link, &config.secret, buffer).ok()
@@ -395,7 +395,8 @@ impl Head {
         if frame.cluster != cluster || frame.sender != self.config.me.peer() {
             return Err(FrameError::Sender);
         }
-        if self.peer.accept(&frame, link, self.me, now)? {
+        let dead = self.config.timing.dead;
+        if self.peer.accept(&frame, link, self.me, dead, now)? {
             self.tell(Event::PeerBooted);
             self.outbox.restart();
             self.inbox.restart();

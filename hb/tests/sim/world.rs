@@ -200,7 +200,7 @@ impl World {
             renews_sessions: rng.chance(400),
             flaky: if rng.chance(300) { 20 } else { 0 },
             checks: Checks::new(pools),
-            director: Director::new(&mut rng),
+            director: Director::new(pools, &mut rng),
             resets: 0,
             tracing: tracing.then(VecDeque::new),
             rng,
@@ -371,7 +371,9 @@ impl World {
         }
         let silent_until = disk.silent_until[io.who];
         if silent_until > self.now {
-            return self.at(silent_until, Event::Arrive(io));
+            // Looked at again and again, since the silence may be mended before its time.
+            let next = silent_until.min(self.now + 50 * MS);
+            return self.at(next, Event::Arrive(io));
         }
         let reads = matches!(io.command, Command::Read);
         let writes = matches!(io.command, Command::Write(_));
