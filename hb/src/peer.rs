@@ -205,6 +205,12 @@ impl Peer {
         }
     }
 
+    /// How long it has been silent on every link; zero when it was never heard.
+    pub fn silence(&self) -> Duration {
+        let heard = self.links.iter().filter_map(Link::silence);
+        heard.min().unwrap_or(Duration::from_ticks(0))
+    }
+
     /// What it last said of a pool in its present boot.
     pub fn word(&self, pool: usize) -> Option<Word> {
         self.words.get(pool).copied().flatten()
