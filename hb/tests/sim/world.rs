@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::ops::Range;
 
-use orthrus_hb::{ClusterId, Done, Failure, HeadId, LinkId};
+use orthrus_hb::{ClusterId, Done, Failure, HeadId, Key, LinkId};
 
 use crate::check::Checks;
 use crate::client::Client;
@@ -473,7 +473,19 @@ impl World {
 
     fn landed(&mut self, disk: usize, write: Write) {
         let pool = disk / self.disks_per_pool;
-        self.checks.landed(pool, &write);
+        let forgotten = self.checks.held[pool].is_some_and(|held| {
+            let (cluster, epoch) = (self.cluster, held.epoch);
+            let head = self.machines[held.who].id;
+            !self.disks[disk].has_key(
+                Key {
+                    cluster,
+                    head,
+                    epoch,
+                }
+                .to_bits(),
+            )
+        });
+        self.checks.landed(pool, &write, forgotten);
         match write.content {
             Content::Proof => {}
             Content::Stamp => self.disks[disk].stamp = write.epoch,
