@@ -99,6 +99,8 @@ enum Step {
     Confirm {
         epoch: Epoch,
         marks: [u32; LinkId::ALL.len()],
+        /// No link may work both ways: past this the peer, whose keys they are, gets its turn.
+        until: Instant,
     },
     /// The worker takes the reservations.
     Claim { ticket: Ticket, epoch: Epoch },
@@ -342,8 +344,13 @@ impl Pool {
             State::Standby { .. } => self.decide_standby(view),
             State::Claiming {
                 authority,
-                step: Step::Confirm { epoch, marks },
-            } => self.decide_confirm(authority, epoch, marks, view),
+                step:
+                    Step::Confirm {
+                        epoch,
+                        marks,
+                        until,
+                    },
+            } => self.decide_confirm(authority, epoch, marks, until, view),
             State::Claiming { .. } => None,
             State::Importing { until, epoch, .. } => {
                 let stuck = (view.now >= until).then_some(ResetReason::ImportStuck(self.id));
@@ -464,6 +471,7 @@ impl Pool {
         authority: Authority,
         epoch: Epoch,
         marks: [u32; LinkId::ALL.len()],
+        until: Instant,
         view: &View,
     ) -> Option<Wanted> {
         let Some(word) = view.word.filter(|_| view.liveness == Liveness::Alive) else {
@@ -479,7 +487,14 @@ impl Pool {
             .iter()
             .zip(marks)
             .any(|(&heard, mark)| heard >= mark);
-        after.then(|| self.claim(authority, epoch))
+        if after {
+            return Some(self.claim(authority, epoch));
+        }
+        if view.now >= until {
+            // Twice the wait of a head that is not home: its own keys are no obstacle to it.
+            self.rest_until(Rest::PeerHolds, view.now + view.timing.home_wait * 2);
+        }
+        None
     }
 
     /// Takes in an outcome; one that is not waited for has no effect.
@@ -591,6 +606,7 @@ impl Pool {
                 let step = Step::Confirm {
                     epoch,
                     marks: view.marks,
+                    until: view.now + view.timing.retry,
                 };
                 self.state = State::Claiming { authority, step };
                 None

@@ -229,6 +229,22 @@ fn stale_keys_of_a_peer_that_stands_by_are_removed() {
 }
 
 #[test]
+fn stale_keys_block_nobody_when_each_head_hears_the_other_on_another_link() {
+    let mut world = World::new();
+    world.disk = Registrant::Head(B, Epoch(41));
+    // No link works both ways, so neither head ever hears that it was heard.
+    world.cut[A][LinkId::Ether.index()] = true;
+    world.cut[B][LinkId::Serial.index()] = true;
+    world.boot(A);
+    world.boot(B);
+    world.until("one serves", |w| {
+        [A, B].iter().any(|&h| w.state(h) == PoolState::Serving)
+    });
+    assert_eq!(world.disk, Registrant::Head(B, Epoch(42)));
+    assert_eq!(world.preempted, []);
+}
+
+#[test]
 fn a_silent_peer_with_a_newer_key_than_it_ever_told_is_not_preempted() {
     let mut world = World::serving();
     world.disk = Registrant::Head(A, Epoch(9));
