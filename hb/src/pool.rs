@@ -425,8 +425,8 @@ impl Pool {
                 if view.yields {
                     return None;
                 }
-                // What it was offered it did not take: no reason to wait for it any longer.
-                let early = early && rest != Rest::Offered;
+                // Pauses are for the living, except the one between looks at what a silent peer holds.
+                let early = early && matches!(rest, Rest::HeldByUnheardPeer(_));
                 // A peer that claimed after it fell silent lives: look, but do not preempt.
                 let lost = matches!(rest, Rest::HeldByUnheardPeer(_));
                 let authority = if lost {

@@ -152,6 +152,16 @@ fn handover_and_giveback_preempt_nobody() {
 }
 
 #[test]
+fn an_owner_that_dies_right_after_a_handover_is_replaced_at_once() {
+    let mut world = World::serving();
+    world.command(A, Command::Handover(TANK)).unwrap();
+    world.until("b serves", |w| w.state(B) == PoolState::Serving);
+    world.crash(B);
+    world.run(Duration::from_secs(3));
+    assert_eq!(world.state(A), PoolState::Serving);
+}
+
+#[test]
 fn a_failed_handover_goes_back_to_where_it_came_from() {
     let mut world = World::serving();
     world.machines[B].import_fails = true;
