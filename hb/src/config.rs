@@ -49,6 +49,12 @@ pub struct Timing {
     pub peer_wait: Duration,
     /// How long a head leaves a pool that nobody serves to its home head.
     pub home_wait: Duration,
+    /// Limit of a survey. A shelf answers in milliseconds; the kernel tries a path that is gone for half a
+    /// minute and more, and meanwhile the peer waits for us to take the pool or not.
+    pub survey_limit: Duration,
+    /// Limit of a claim. The fence gives up by itself after at most a minute, and the metadata is read
+    /// twice beside that.
+    pub claim_limit: Duration,
     /// Limit of an import. Past it the worker is stuck in the kernel and cannot undo: reset.
     pub import_limit: Duration,
     /// Limit of a release: past it the head resets and the peer fences it.
@@ -67,6 +73,8 @@ impl Default for Timing {
             duel_wait: Duration::from_millis(600),
             peer_wait: Duration::from_secs(15),
             home_wait: Duration::from_secs(10),
+            survey_limit: Duration::from_secs(10),
+            claim_limit: Duration::from_secs(120),
             import_limit: Duration::from_secs(60),
             release_limit: Duration::from_secs(20),
             offer_limit: Duration::from_secs(10),

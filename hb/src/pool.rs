@@ -15,8 +15,9 @@
 //!   head goes first; a peer that offers the pool, or failed to import it, makes it our turn.
 //! - *Claiming* looks first ([`Work::Survey`]), chooses the epoch, says so in its beats, and only
 //!   then takes anything. What it may preempt follows from its [`Authority`].
-//! - *Importing, Releasing* have limits. Past them the worker is stuck in the kernel, nothing can be
-//!   undone, and only a reset is certain.
+//! - Every step has a limit. Past it the worker is stuck in the kernel: a survey is given up, and
+//!   the head is faulted until it comes back; what may have changed something cannot be undone, and
+//!   only a reset is certain.
 //!
 //! Rejected: letting the worker choose the epoch during its claim. The peer would learn of it only
 //! after the fact, and a head that died in between would leave keys newer than anything its peer
@@ -93,7 +94,11 @@ enum State {
 #[derive(Clone, Copy, Debug)]
 enum Step {
     /// The worker reads keys and reservations.
-    Survey { ticket: Ticket },
+    Survey {
+        ticket: Ticket,
+        /// The peer has waited long enough for us to look.
+        until: Instant,
+    },
     /// The disks show keys of a peer that says it holds nothing: wait until it says so again, in a
     /// frame that acknowledges one of ours from after the survey.
     Confirm {
@@ -103,7 +108,12 @@ enum Step {
         until: Instant,
     },
     /// The worker takes the reservations.
-    Claim { ticket: Ticket, epoch: Epoch },
+    Claim {
+        ticket: Ticket,
+        epoch: Epoch,
+        /// The claim must have ended.
+        until: Instant,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -163,6 +173,8 @@ pub struct Pool {
     unserved_since: Option<Instant>,
     /// Imports that failed in a row, for the pause between attempts.
     failures: u32,
+    /// A survey that was given up and has not come back: the worker is stuck in it and does nothing else.
+    late: Option<Ticket>,
     tickets: u32,
 }
 
@@ -181,14 +193,16 @@ impl Pool {
             tried: Epoch::NONE,
             unserved_since: None,
             failures: 0,
+            late: None,
             tickets: 0,
         }
     }
 
-    /// Its state, as beats say it. Looking for something free to take holds nothing and is not called
+    /// Its state, as beats say it. A head that cannot even look would not take it. Looking for something free to take holds nothing and is not called
     /// claiming: it is what the pool was before.
     pub fn state(&self) -> PoolState {
         match self.state {
+            State::Standby { .. } if self.late.is_some() => PoolState::Faulted,
             State::Standby { .. } => PoolState::Standby,
             State::Claiming {
                 authority: Authority::Free,
@@ -284,16 +298,23 @@ impl Pool {
         };
     }
 
-    fn survey(&mut self, authority: Authority) -> Wanted {
+    /// Looks at the disks, unless the worker is still stuck in an earlier look.
+    fn survey(&mut self, authority: Authority, view: &View) -> Option<Wanted> {
+        if self.late.is_some() {
+            return None;
+        }
         let job = self.job(Epoch::NONE, Work::Survey);
         self.state = State::Claiming {
             authority,
-            step: Step::Survey { ticket: job.ticket },
+            step: Step::Survey {
+                ticket: job.ticket,
+                until: view.now + view.timing.survey_limit,
+            },
         };
-        Wanted::Run(job)
+        Some(Wanted::Run(job))
     }
 
-    fn claim(&mut self, authority: Authority, epoch: Epoch) -> Wanted {
+    fn claim(&mut self, authority: Authority, epoch: Epoch, view: &View) -> Wanted {
         self.tried = self.tried.max(epoch);
         let job = self.job(epoch, Work::Claim { authority });
         self.state = State::Claiming {
@@ -301,6 +322,7 @@ impl Pool {
             step: Step::Claim {
                 ticket: job.ticket,
                 epoch,
+                until: view.now + view.timing.claim_limit,
             },
         };
         Wanted::Run(job)
@@ -351,7 +373,21 @@ impl Pool {
                         until,
                     },
             } => self.decide_confirm(authority, epoch, marks, until, view),
-            State::Claiming { .. } => None,
+            State::Claiming {
+                step: Step::Survey { ticket, until },
+                ..
+            } => {
+                if view.now >= until {
+                    // Nothing was taken, so nothing needs to be undone.
+                    self.late = Some(ticket);
+                    self.fail(Failure::Device, view);
+                }
+                None
+            }
+            State::Claiming {
+                step: Step::Claim { until, .. },
+                ..
+            } => (view.now >= until).then_some(Wanted::Reset(ResetReason::ClaimStuck(self.id))),
             State::Importing { until, epoch, .. } => {
                 let stuck = (view.now >= until).then_some(ResetReason::ImportStuck(self.id));
                 stuck
@@ -384,7 +420,10 @@ impl Pool {
                     return None;
                 }
                 let ours = view.now >= retry_at && !peer.is_some_and(PoolState::may_hold);
-                ours.then(|| self.survey(authority(view.liveness)))
+                if !ours {
+                    return None;
+                }
+                self.survey(authority(view.liveness), view)
             }
         }
     }
@@ -418,7 +457,10 @@ impl Pool {
         match view.liveness {
             Liveness::Unheard => {
                 let waited = view.now >= view.booted + view.timing.peer_wait;
-                (waited && !early).then(|| self.survey(Authority::Free))
+                if !waited || early {
+                    return None;
+                }
+                self.survey(Authority::Free, view)
             }
             Liveness::Dead => {
                 self.unserved_since = None;
@@ -434,7 +476,10 @@ impl Pool {
                 } else {
                     Authority::PeerDead
                 };
-                (!early).then(|| self.survey(authority))
+                if early {
+                    return None;
+                }
+                self.survey(authority, view)
             }
             Liveness::Alive => {
                 let beat = view.peer()?;
@@ -444,7 +489,7 @@ impl Pool {
                     return None;
                 }
                 if beat.wish == Wish::Offer {
-                    return Some(self.survey(Authority::PeerYields));
+                    return self.survey(Authority::PeerYields, view);
                 }
                 let since = *self.unserved_since.get_or_insert(view.now);
                 let failed_there = beat.state == PoolState::Faulted;
@@ -456,7 +501,7 @@ impl Pool {
                     }
                 };
                 if ours {
-                    return Some(self.survey(Authority::PeerYields));
+                    return self.survey(Authority::PeerYields, view);
                 }
                 if rest != Rest::Offered {
                     stay(Rest::AwaitingHome);
@@ -488,7 +533,7 @@ impl Pool {
             .zip(marks)
             .any(|(&heard, mark)| heard >= mark);
         if after {
-            return Some(self.claim(authority, epoch));
+            return Some(self.claim(authority, epoch, view));
         }
         if view.now >= until {
             // Twice the wait of a head that is not home: its own keys are no obstacle to it.
@@ -499,10 +544,18 @@ impl Pool {
 
     /// Takes in an outcome; one that is not waited for has no effect.
     pub(crate) fn handle_outcome(&mut self, outcome: &Outcome, view: &View) -> Option<Wanted> {
+        if self.late == Some(outcome.ticket) {
+            self.late = None;
+            if let (State::Faulted { retry_at, .. }, Ok(_)) = (&mut self.state, outcome.result) {
+                // The disks answer again.
+                *retry_at = view.now;
+            }
+            return None;
+        }
         match self.state {
             State::Claiming {
                 authority,
-                step: Step::Survey { ticket },
+                step: Step::Survey { ticket, .. },
             } if ticket == outcome.ticket => match outcome.result {
                 Ok(Done::Surveyed { greatest, holder }) => {
                     self.surveyed(authority, greatest, holder, view)
@@ -514,7 +567,7 @@ impl Pool {
                 }
             },
             State::Claiming {
-                step: Step::Claim { ticket, epoch },
+                step: Step::Claim { ticket, epoch, .. },
                 ..
             } if ticket == outcome.ticket && epoch == outcome.epoch => match outcome.result {
                 Ok(Done::Claimed) => {
@@ -600,7 +653,7 @@ impl Pool {
                 None
             }
             (Holder::Nobody, _) | (Holder::Peer(_), Authority::Operator) => {
-                Some(self.claim(authority, epoch))
+                Some(self.claim(authority, epoch, view))
             }
             (Holder::Peer(_), Authority::PeerYields) => {
                 let step = Step::Confirm {
@@ -616,7 +669,7 @@ impl Pool {
                 None
             }
             (Holder::Peer(held), Authority::PeerDead) if held <= self.known => {
-                Some(self.claim(authority, epoch))
+                Some(self.claim(authority, epoch, view))
             }
             (Holder::Peer(held), Authority::PeerDead | Authority::Free) => {
                 let rest = Rest::HeldByUnheardPeer(held);
@@ -672,6 +725,7 @@ impl Pool {
         match self.state {
             State::Serving { .. } | State::Importing { .. } => Err(Refusal::AlreadyThere),
             State::Claiming { .. } | State::Releasing { .. } => Err(Refusal::Busy),
+            _ if self.late.is_some() => Err(Refusal::Busy),
             State::Standby { .. } | State::Faulted { .. } => match view.peer() {
                 Some(beat) if beat.state == PoolState::Serving => {
                     let until = view.now + view.timing.release_limit;
@@ -683,9 +737,9 @@ impl Pool {
                     Ok((Accepted::AskedPeer, None))
                 }
                 Some(beat) if beat.state.may_hold() => Err(Refusal::Busy),
-                Some(_) => Ok((Accepted::Claiming, Some(self.survey(Authority::PeerYields)))),
+                Some(_) => Ok((Accepted::Claiming, self.survey(Authority::PeerYields, view))),
                 None if view.liveness == Liveness::Alive => Err(Refusal::Busy),
-                None => Ok((Accepted::Claiming, Some(self.survey(Authority::Operator)))),
+                None => Ok((Accepted::Claiming, self.survey(Authority::Operator, view))),
             },
         }
     }
