@@ -69,6 +69,8 @@ pub struct Director {
     fenced: [u32; 2],
     /// Heads that may lose a pool by the fault that stands.
     blamed: [bool; 2],
+    /// How long the fault stands at least.
+    stay: Time,
     /// How long a pool may go unserved now.
     patience: Time,
     /// Since when a healthy head could serve a pool that is not served.
@@ -89,6 +91,7 @@ impl Director {
             takeovers: Vec::new(),
             fenced: [0; 2],
             blamed: [true; 2],
+            stay: 0,
             patience: PATIENCE,
             unserved: vec![None; pools],
             faults: 0,
@@ -189,11 +192,12 @@ impl World {
         self.director.fenced = self.checks.fenced;
         self.director.blamed = [true; 2];
         self.director.patience = PATIENCE;
+        self.director.stay = 0;
         self.inject();
         let time = self
             .rng
             .pick(&[500 * MS, 3 * SECOND, 15 * SECOND, 60 * SECOND, 150 * SECOND]);
-        let until = now + self.rng.range(0, time);
+        let until = now + self.rng.range(0, time).max(self.director.stay);
         self.director.phase = Phase::Fault { until };
     }
 
@@ -422,6 +426,15 @@ impl World {
                     }
                 }
                 self.director.blamed = [false; 2];
+                if self.rng.chance(400) {
+                    // The pool is wanted just where its disks do not answer.
+                    let to = usize::from(!heads[0]);
+                    let command = Command::Takeover(PoolId(pool as u8));
+                    let at = self.rng.range(0, 2);
+                    self.command([to, 1 - to][at as usize], command);
+                    self.director.blamed = [true; 2];
+                    self.director.stay = 200 * SECOND;
+                }
                 format!(
                     "disk {disk}, all: {all}, answers nothing for {} ms",
                     time / MS
