@@ -11,7 +11,7 @@ use orthrus_hb::{Command, HeadId, LinkId, Liveness, PoolId, PoolState, Rest};
 use crate::clock::{MS, SECOND, Time};
 use crate::machine::Halt;
 use crate::rng::Rng;
-use crate::shelf::Nexus;
+use crate::shelf::{LIFETIME, Nexus};
 use crate::worker::{Stage, Trouble};
 use crate::world::{Event, World};
 
@@ -69,6 +69,8 @@ pub struct Director {
     fenced: [u32; 2],
     /// Heads that may lose a pool by the fault that stands.
     blamed: [bool; 2],
+    /// No second fault with this one.
+    alone: bool,
     /// How many faults strike together.
     together: u32,
     /// How long the fault stands at least.
@@ -93,6 +95,7 @@ impl Director {
             takeovers: Vec::new(),
             fenced: [0; 2],
             blamed: [true; 2],
+            alone: false,
             together: 1,
             stay: 0,
             patience: PATIENCE,
@@ -317,8 +320,9 @@ impl World {
     fn inject(&mut self) {
         self.director.faults += 1;
         self.director.together = 1;
+        self.director.alone = false;
         let mut fault = self.fault();
-        if self.rng.chance(300) {
+        if self.rng.chance(300) && !self.director.alone {
             let later = self.rng.pick(&[0, 1, 2]);
             if later > 0 {
                 // Strikes while the first one is being dealt with.
@@ -372,7 +376,7 @@ impl World {
         if self.rng.chance(200) {
             time = 600 * SECOND;
         }
-        match self.rng.below(19) {
+        match self.rng.below(20) {
             0 | 1 => {
                 self.crash(who, time);
                 self.director.blamed = [who == 0, who == 1];
@@ -508,6 +512,19 @@ impl World {
                 self.director.together += 1;
                 format!("trouble in the kernel of {who}: {trouble:?}, {count}")
             }
+            18 if matches!(self.director.phase, Phase::Well { .. }) => {
+                // Nothing is left to preempt, and so nothing that aborts what the owner has under way. Only
+                // when all is well: who hangs after it was fenced may write again to a shelf that
+                // forgot the fence, and a head that never heard of it cannot know.
+                self.director.alone = true;
+                for disk in &mut self.disks {
+                    disk.lingers = LIFETIME - SECOND;
+                    disk.registrants.clear();
+                    disk.holder = None;
+                }
+                self.halt(who, Halt::Stuck, time);
+                format!("{who} is stuck, the shelf forgets and is slow to write")
+            }
             17 => {
                 let by = time;
                 let now = self.now;
@@ -549,7 +566,8 @@ impl World {
     fn replay(&mut self, sender: usize) {
         for link in LinkId::ALL {
             let path = &self.paths[sender][link.index()];
-            for bytes in path.recorded.iter().cloned().collect::<Vec<_>>() {
+            let recorded = path.archived.iter().chain(&path.recorded).cloned();
+            for bytes in recorded.collect::<Vec<_>>() {
                 let at = self.now + self.rng.below(10 * SECOND);
                 let to = 1 - sender;
                 self.at(at, Event::Frame { to, link, bytes });
@@ -568,6 +586,7 @@ impl World {
             disk.powered = true;
             disk.reachable = [true; 2];
             disk.slow = 0;
+            disk.lingers = 0;
             disk.silent_until = [0; 2];
         }
         self.flaky = 0;

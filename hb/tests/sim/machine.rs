@@ -6,10 +6,11 @@ use std::collections::VecDeque;
 
 use orthrus_hb::{
     Accepted, Action, Command, Config, FRAME_MAX_BYTES, Head, HeadId, Incarnation, LinkId,
-    MESSAGE_MAX_BYTES, Outcome, PoolConfig, PoolId, Refusal, ResetReason, Timing,
+    MESSAGE_MAX_BYTES, Outcome, PoolConfig, PoolId, PoolState, Refusal, ResetReason, Timing,
 };
 
 use crate::clock::{Clock, MS, NEVER, SECOND, Time};
+use crate::network::Path;
 use crate::shelf::Nexus;
 use crate::worker::Worker;
 use crate::world::{Event, World};
@@ -134,6 +135,7 @@ impl World {
 
     /// It ends here; it boots again after a while, or never for [`NEVER`].
     pub fn crash(&mut self, who: usize, off: Time) {
+        self.paths[who].iter_mut().for_each(Path::archive);
         let machine = &mut self.machines[who];
         machine.head = None;
         machine.halt = None;
@@ -184,6 +186,19 @@ impl World {
         let Some((halt, since)) = machine.halt.take() else {
             return;
         };
+        let head = machine.head.as_ref();
+        let holds = head.is_some_and(|head| {
+            let states = head.pools().iter().map(|pool| pool.state());
+            let mut held =
+                states.filter(|s| [PoolState::Importing, PoolState::Serving].contains(s));
+            held.next().is_some()
+        });
+        // A clock that stood still shows no gap; there the watch must see what happened.
+        if halt != Halt::Frozen && holds && now - since > 1100 * MS {
+            let boot = machine.boot;
+            self.at(now + SECOND, Event::Gone { who, boot });
+        }
+        let machine = &mut self.machines[who];
         if halt == Halt::Frozen {
             machine.clock.stood_still(since, now);
         }

@@ -12,6 +12,9 @@ use crate::rng::Rng;
 /// Frames kept for replays, for each direction of each cable.
 const RECORDED_MAX: usize = 64;
 
+/// Frames kept of each boot that is over.
+const ARCHIVED_OF_EACH: usize = 8;
+
 /// One direction of one cable.
 #[derive(Default)]
 pub struct Path {
@@ -26,6 +29,8 @@ pub struct Path {
     busy_until: Time,
     /// What was sent, also what did not arrive.
     pub recorded: VecDeque<Box<[u8]>>,
+    /// The last ones of earlier boots.
+    pub archived: VecDeque<Box<[u8]>>,
 }
 
 /// A frame on its way.
@@ -80,6 +85,15 @@ impl Path {
             }
             LinkId::Ether => now + delay + rng.range(MS / 20, MS / 2),
         }
+    }
+
+    /// The sender's boot ends; some of what it sent is kept.
+    pub fn archive(&mut self) {
+        let last = self.recorded.len().saturating_sub(ARCHIVED_OF_EACH);
+        self.archived.extend(self.recorded.drain(last..));
+        self.recorded.clear();
+        let surplus = self.archived.len().saturating_sub(RECORDED_MAX);
+        self.archived.drain(..surplus);
     }
 
     /// Every fault but a cut ends.

@@ -95,8 +95,10 @@ pub struct Disk {
     pub reachable: [bool; 2],
     /// By head: its commands get no further until then, and then all of them are carried out.
     pub silent_until: [Time; 2],
-    /// Longest ordinary service time.
+    /// Longest extra time of a command on its way here.
     pub slow: Time,
+    /// Longest extra time of a write between its acceptance and the medium.
+    pub lingers: Time,
 }
 
 impl Disk {
@@ -112,6 +114,7 @@ impl Disk {
             reachable: [true; 2],
             silent_until: [0; 2],
             slow: 0,
+            lingers: 0,
         }
     }
 

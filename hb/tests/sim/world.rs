@@ -105,6 +105,11 @@ pub enum Event {
     Client {
         pool: usize,
     },
+    /// A head that was halted too long must have ended.
+    Gone {
+        who: usize,
+        boot: u32,
+    },
     /// The second of two faults; the number of the first.
     Second {
         first: u64,
@@ -324,6 +329,12 @@ impl World {
                 who, pool, serial, ..
             } => self.look(who, pool, serial),
             Event::Client { pool } => self.client(pool),
+            Event::Gone { who, boot } => {
+                let machine = &self.machines[who];
+                if machine.boot == boot && machine.beats() {
+                    self.checks.fail(format!("I1: {who} goes on after a gap"));
+                }
+            }
             Event::Second { first } => self.second(first),
             Event::Direct => self.direct(),
         }
@@ -417,7 +428,9 @@ impl World {
                 // Most are quick; a few clients' meet the disk's own error recovery.
                 let service = match data && self.rng.chance(3) {
                     true => self.rng.below(LIFETIME - SECOND),
-                    false => self.rng.range(50, 3 * MS) + self.slowness(disk).min(LIFETIME / 2),
+                    false => {
+                        self.rng.range(50, 3 * MS) + self.rng.below(self.disks[disk].lingers.max(1))
+                    }
                 };
                 self.at(
                     now + service,
