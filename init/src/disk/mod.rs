@@ -6,6 +6,7 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::Step;
 
@@ -240,8 +241,29 @@ fn cache_switch(directory: &Path) -> Option<PathBuf> {
     Some(entries.next()?.ok()?.path().join("cache_type"))
 }
 
-/// Turns the disk's own write cache off, so that what it acknowledges is on the medium, and reads that
-/// back. To be done by the owner, after the claim and after every power-on of the disk.
+/// How long all disks together may take to turn their caches off.
+const CACHE_LIMIT: Duration = Duration::from_secs(15);
+
+/// Turns the write caches of all disks off, in parallel, so that what they acknowledge is on the medium, and
+/// reads that back. To be done by the owner, after the claim and after every power-on of a disk.
+///
+/// What the kernel believed before does not count: a standby's question for the cache may have been answered
+/// by a reservation conflict (tgt does so), and the kernel then assumes that there is none. So the command is
+/// sent always, and `Already` only means that the kernel believed the right thing.
+pub fn disable_write_caches(disks: &[Disk]) -> Vec<Result<Step, DiskError>> {
+    let outcomes = parallel::each(disks, CACHE_LIMIT, disable_write_cache);
+    let timed_out = |disk: &Disk| DiskError::CacheSwitch {
+        disk: disk.name.clone(),
+        source: io::Error::from(io::ErrorKind::TimedOut),
+    };
+    disks
+        .iter()
+        .zip(outcomes)
+        .map(|(disk, outcome)| outcome.unwrap_or_else(|| Err(timed_out(disk))))
+        .collect()
+}
+
+/// The same for one disk.
 ///
 /// The kernel sends MODE SELECT and reads the mode page again; the variant with the prefix `temporary`
 /// would only change what the kernel believes.
@@ -251,11 +273,11 @@ pub fn disable_write_cache(disk: &Disk) -> Result<Step, DiskError> {
 
 fn disable_write_cache_in(block: &Path, name: &str) -> Result<Step, DiskError> {
     let directory = block.join(name);
-    if write_cache(&directory) == WriteCache::WriteThrough {
-        return Ok(Step::Already);
-    }
+    let before = write_cache(&directory);
     let switched = match cache_switch(&directory) {
         Some(switch) => std::fs::write(switch, "write through"),
+        // Not SCSI: what the driver says is all there is.
+        None if before == WriteCache::WriteThrough => Ok(()),
         None => Err(io::Error::from(io::ErrorKind::Unsupported)),
     };
     switched.map_err(|source| DiskError::CacheSwitch {
@@ -263,6 +285,7 @@ fn disable_write_cache_in(block: &Path, name: &str) -> Result<Step, DiskError> {
         source,
     })?;
     match write_cache(&directory) {
+        WriteCache::WriteThrough if before == WriteCache::WriteThrough => Ok(Step::Already),
         WriteCache::WriteThrough => Ok(Step::Changed),
         found => Err(DiskError::CacheStays {
             disk: name.to_owned(),

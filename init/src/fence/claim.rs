@@ -15,7 +15,7 @@ use std::time::Duration;
 use orthrus_hb::{Authority, Key};
 
 use super::outcome::{ClaimError, Claimed, Note};
-use super::reservations::{Holder, WRITE_EXCLUSIVE_REGISTRANTS_ONLY};
+use super::reservations::{Capabilities, Holder, WRITE_EXCLUSIVE_REGISTRANTS_ONLY};
 use super::steps::Claimant;
 use super::take::take;
 use super::{ClaimRequest, Fence, Member, Survey, covers_peer, release};
@@ -106,13 +106,10 @@ impl Fence {
         // The arbiter is read last: what it says is the latest word on a race.
         each(others, attempt, read_back)?;
         each(arbiter, attempt, read_back)?;
-        each(&self.members, attempt, prove_write)?;
-        // Known for certain only now: a disk tells PTPL active once somebody registered with it.
-        let persistent = self
-            .survey()
-            .disks
+        let capabilities = each(&self.members, attempt, prove_write)?;
+        let persistent = capabilities
             .iter()
-            .all(|disk| disk.capabilities.is_some_and(|c| c.persist_active));
+            .all(|disk| disk.is_some_and(|c| c.persist_active));
         Ok(Claimed {
             epoch: key.epoch,
             key,
@@ -223,12 +220,13 @@ fn read_back(member: &Member, attempt: &Attempt) -> Result<(), ClaimError> {
     })
 }
 
-fn prove_write(member: &Member, _attempt: &Attempt) -> Result<(), ClaimError> {
-    member
-        .path
-        .prove_write()
-        .map_err(|source| ClaimError::CannotWrite {
-            disk: member.name.clone(),
-            source,
-        })
+/// The last step. What the disk can do is asked here because it tells that reservations are kept without
+/// power only once somebody registered with that wish.
+fn prove_write(member: &Member, _attempt: &Attempt) -> Result<Option<Capabilities>, ClaimError> {
+    let proven = member.path.prove_write();
+    proven.map_err(|source| ClaimError::CannotWrite {
+        disk: member.name.clone(),
+        source,
+    })?;
+    Ok(member.path.capabilities())
 }

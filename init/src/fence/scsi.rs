@@ -1,5 +1,9 @@
 //! Reservations of a real SCSI disk: set by the block layer's ioctls, read back by `SG_IO`.
 //!
+//! One thing the ioctl cannot do: it always asks the disk to keep a registration through a loss of power
+//! (APTPL), and a target that cannot (tgt) then refuses to register at all. On such a refusal the same
+//! command is sent without that wish, by `SG_IO`; `status` names the disk as one that forgets.
+//!
 //! Bytes from the disk are parsed by pure functions at the end; they may be anything.
 
 use std::fs::{File, OpenOptions};
@@ -17,6 +21,10 @@ use crate::sys::{pr, sg};
 
 /// PERSISTENT RESERVE IN.
 const PR_IN: u8 = 0x5e;
+/// PERSISTENT RESERVE OUT.
+const PR_OUT: u8 = 0x5f;
+const REGISTER: u8 = 0;
+const REGISTER_AND_IGNORE: u8 = 6;
 const READ_KEYS: u8 = 0;
 const READ_RESERVATION: u8 = 1;
 const REPORT_CAPABILITIES: u8 = 2;
@@ -25,6 +33,9 @@ const SYNCHRONIZE_CACHE_10: u8 = 0x35;
 /// How long a disk may take to say who is registered. It answers from memory; the kernel begins to
 /// recover the path after this, so it must not be shorter than an ordinary pause of a busy shelf.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a registration may take, which some disks write to their medium: as long as the block layer's own.
+const REGISTER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A disk with a thousand registrants is none of ours.
 const KEYS_BUFFER: usize = 8 + 8 * 1024;
@@ -55,19 +66,20 @@ impl Scsi {
     }
 
     fn pr_in(&self, step: &'static str, action: u8, data: &mut [u8]) -> Result<usize, ReadError> {
-        let length = u16::try_from(data.len()).unwrap_or(u16::MAX).to_be_bytes();
+        let room = data.len();
+        let length = u16::try_from(room).unwrap_or(u16::MAX).to_be_bytes();
         let command = [PR_IN, action, 0, 0, 0, 0, 0, length[0], length[1], 0];
-        let reply =
-            self.execute(&command, data)
-                .map_err(|errno| match Errno(errno).is_unsupported() {
-                    true => ReadError::Unsupported,
-                    false => ReadError::Call {
-                        step,
-                        trouble: Trouble::Errno(errno),
-                    },
-                })?;
+        let reply = self
+            .execute(&command, sg::Data::FromDisk(data), READ_TIMEOUT)
+            .map_err(|errno| match Errno(errno).is_unsupported() {
+                true => ReadError::Unsupported,
+                false => ReadError::Call {
+                    step,
+                    trouble: Trouble::Errno(errno),
+                },
+            })?;
         match (reply.status, reply.host_status, reply.sense_code()) {
-            (0, 0, _) => Ok(reply.received.min(data.len())),
+            (0, 0, _) => Ok(reply.received.min(room)),
             (2, 0, Some((ILLEGAL_REQUEST, _, _))) => Err(ReadError::Unsupported),
             (status, host, sense) => Err(ReadError::Command {
                 step,
@@ -78,11 +90,39 @@ impl Scsi {
         }
     }
 
+    /// Registers without asking the disk to keep it through a loss of power.
+    fn register_volatile(&self, old: Option<u64>, new: u64) -> Answer {
+        let action = match old {
+            Some(_) => REGISTER,
+            None => REGISTER_AND_IGNORE,
+        };
+        let mut parameters = [0; 24];
+        parameters[..8].copy_from_slice(&old.unwrap_or(0).to_be_bytes());
+        parameters[8..16].copy_from_slice(&new.to_be_bytes());
+        let length = parameters.len() as u8;
+        let command = [PR_OUT, action, 0, 0, 0, 0, 0, 0, length, 0];
+        let data = sg::Data::ToDisk(&parameters);
+        match self.execute(&command, data, REGISTER_TIMEOUT) {
+            Err(errno) => Answer::Failed(Trouble::Errno(errno)),
+            Ok(reply) => match (reply.status, reply.host_status, reply.sense_code()) {
+                (0, 0, _) => Answer::Good,
+                (STATUS_CONFLICT, _, _) => Answer::Conflict,
+                (2, 0, Some((ILLEGAL_REQUEST, _, _))) => Answer::Refused,
+                (status, _, _) => Answer::Failed(Trouble::Status(status.into())),
+            },
+        }
+    }
+
     /// Sends a command, again while the disk wants to tell of something that happened before.
-    fn execute(&self, command: &[u8], data: &mut [u8]) -> Result<sg::Reply, i32> {
+    fn execute(
+        &self,
+        command: &[u8],
+        mut data: sg::Data<'_>,
+        timeout: Duration,
+    ) -> Result<sg::Reply, i32> {
         let mut attempt = 0;
         loop {
-            let reply = sg::execute(self.file.as_fd(), command, data, READ_TIMEOUT)
+            let reply = sg::execute(self.file.as_fd(), command, &mut data, timeout)
                 .map_err(|errno| errno.raw_os_error())?;
             let attention = matches!(reply.sense_code(), Some((UNIT_ATTENTION, _, _)));
             attempt += 1;
@@ -157,7 +197,10 @@ impl Reservations for Scsi {
     }
 
     fn register(&self, old: Option<u64>, new: u64) -> Answer {
-        answer(pr::register(self.file.as_fd(), old, new))
+        match answer(pr::register(self.file.as_fd(), old, new)) {
+            Answer::Refused => self.register_volatile(old, new),
+            answer => answer,
+        }
     }
 
     fn reserve(&self, key: u64) -> Answer {
@@ -190,7 +233,7 @@ impl Reservations for Scsi {
     fn probe_conflict(&self) -> Result<(), WriteRefused> {
         let command = [SYNCHRONIZE_CACHE_10, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         let reply = self
-            .execute(&command, &mut [])
+            .execute(&command, sg::Data::None, READ_TIMEOUT)
             .map_err(|errno| WriteRefused::Failed(Trouble::Errno(errno)))?;
         match reply.status {
             STATUS_CONFLICT => Err(WriteRefused::Conflict),

@@ -1,7 +1,7 @@
 //! One SCSI command to a disk by `SG_IO`, `include/scsi/sg.h`.
 //!
 //! Used where the block layer has no call of its own: on 6.12 it can set reservations but not read
-//! them back. Only commands that carry no data to the disk go this way.
+//! them back, and it cannot register without asking for persistence.
 
 use std::ffi::c_void;
 use std::os::fd::BorrowedFd;
@@ -12,6 +12,7 @@ use rustix::ioctl::{Ioctl, IoctlOutput, Opcode};
 /// `SG_IO`: older than the scheme that encodes size and direction in the number.
 const SG_IO: Opcode = 0x2285;
 const DIRECTION_NONE: i32 = -1;
+const DIRECTION_TO_DISK: i32 = -2;
 const DIRECTION_FROM_DISK: i32 = -3;
 
 /// `struct sg_io_hdr`.
@@ -39,6 +40,16 @@ struct Header {
     residual: i32,
     duration_ms: u32,
     info: u32,
+}
+
+/// What a command carries.
+pub enum Data<'a> {
+    /// Nothing.
+    None,
+    /// Room for what the disk sends.
+    FromDisk(&'a mut [u8]),
+    /// What the disk gets.
+    ToDisk(&'a [u8]),
 }
 
 /// What came back.
@@ -88,33 +99,35 @@ unsafe impl Ioctl for Call<'_> {
     }
 }
 
-/// Sends `command` and receives into `data` (empty for a command that moves no data).
+/// Sends `command` with its data.
 ///
 /// The kernel aborts the command after `timeout`, and may need longer than that to recover the disk.
 pub fn execute(
     disk: BorrowedFd<'_>,
     command: &[u8],
-    data: &mut [u8],
+    data: &mut Data<'_>,
     timeout: Duration,
 ) -> rustix::io::Result<Reply> {
     let mut sense = [0_u8; 32];
+    let (direction, pointer, length) = match data {
+        Data::None => (DIRECTION_NONE, std::ptr::null_mut(), 0),
+        Data::FromDisk(room) => (DIRECTION_FROM_DISK, room.as_mut_ptr(), room.len()),
+        // The kernel only reads from it in this direction.
+        Data::ToDisk(bytes) => (DIRECTION_TO_DISK, bytes.as_ptr().cast_mut(), bytes.len()),
+    };
     let (Ok(command_length), Ok(data_length)) =
-        (u8::try_from(command.len()), u32::try_from(data.len()))
+        (u8::try_from(command.len()), u32::try_from(length))
     else {
         return Err(rustix::io::Errno::INVAL);
     };
     let mut header = Header {
         interface_id: i32::from(b'S'),
-        direction: if data.is_empty() {
-            DIRECTION_NONE
-        } else {
-            DIRECTION_FROM_DISK
-        },
+        direction,
         command_length,
         sense_capacity: sense.len() as u8,
         iovec_count: 0,
         data_length,
-        data: data.as_mut_ptr().cast(),
+        data: pointer.cast(),
         command: command.as_ptr(),
         sense: sense.as_mut_ptr(),
         timeout_ms: u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX),
@@ -138,7 +151,7 @@ pub fn execute(
     Ok(Reply {
         status: header.status,
         host_status: header.host_status,
-        received: data.len().saturating_sub(missing),
+        received: length.saturating_sub(missing),
         sense: sense[..written].to_vec(),
     })
 }
@@ -163,6 +176,7 @@ mod tests {
                 "SG_IO",
                 "-SG_DXFER_FROM_DEV",
                 "-SG_DXFER_NONE",
+                "-SG_DXFER_TO_DEV",
             ],
         ) else {
             return;
@@ -177,6 +191,7 @@ mod tests {
             u64::from(SG_IO),
             (-DIRECTION_FROM_DISK) as u64,
             (-DIRECTION_NONE) as u64,
+            (-DIRECTION_TO_DISK) as u64,
         ];
         assert_eq!(theirs, ours);
     }
