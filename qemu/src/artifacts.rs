@@ -81,6 +81,15 @@ pub fn prepare(options: &Options, state: &StateDir) -> anyhow::Result<Spec> {
     Ok(spec)
 }
 
+/// The default disks, made if they are not there yet: originals, to be copied and not written to.
+pub fn made_disks() -> anyhow::Result<Vec<PathBuf>> {
+    let workspace = Workspace::here()?;
+    let tools = Tools::ensure(&workspace)?;
+    let guest = guest_image(&workspace, &tools)?;
+    let accel = Accel::probe(&workspace, &tools, &guest.kernel, &guest.initrd)?;
+    disks::make::ensure(&workspace, &tools, accel, &guest)
+}
+
 /// The client image with the agent as its `/init`.
 fn guest_image(workspace: &Workspace, tools: &Tools) -> anyhow::Result<GuestImage> {
     let image = client::build(workspace, tools)?;

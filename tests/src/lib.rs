@@ -1,1 +1,10 @@
-//! What the lab tests share.
+//! What the lab tests share: a lab that is passed from test to test as long as it is whole, and the
+//! steps that several of them take.
+//!
+//! Outcomes are passed, failed, or skipped with a reason. Waits are for conditions, with bounds that a
+//! loaded machine does not reach; no figure of time is asserted.
+
+mod bench;
+pub mod steps;
+
+pub use bench::Bench;

@@ -1,0 +1,87 @@
+//! The lab on the bench: brought up when a test needs another one, kept while tests leave it whole.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use orthrus_qemu::Lab;
+use orthrus_qemu::names::ShelfKind;
+use orthrus_qemu::spec::Options;
+
+/// Time in which a lab must come to rest between two tests.
+const REST_LIMIT: Duration = Duration::from_secs(60);
+
+/// Holds the lab that runs now.
+#[derive(Default)]
+pub struct Bench {
+    lab: Mutex<Option<(ShelfKind, Lab)>>,
+}
+
+impl Bench {
+    /// Runs a test on a whole lab with this shelf: pools served by one head, the other standby, the
+    /// client logged in. A lab that a test leaves in another state, or that fails one, is taken down.
+    ///
+    /// # Errors
+    /// The test's, with what the consoles said last.
+    pub fn with(&self, shelf: ShelfKind, test: impl FnOnce(&Lab) -> Result<()>) -> Result<()> {
+        let mut place = self.lab.lock().unwrap_or_else(PoisonError::into_inner);
+        let lab = match place.take() {
+            Some((kind, lab)) if kind == shelf && is_whole(&lab) => lab,
+            other => {
+                if let Some((_, lab)) = other {
+                    lab.down().context("take the former lab down")?;
+                }
+                bring_up(shelf)?
+            }
+        };
+        match test(&lab) {
+            Ok(()) => {
+                *place = Some((shelf, lab));
+                Ok(())
+            }
+            Err(error) => {
+                let error = error.context(lab.trouble());
+                lab.down().context("take the lab of a failed test down")?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes the lab down, if one is up: for tests that bring up their own, and at the end.
+    ///
+    /// # Errors
+    /// What is left behind.
+    pub fn clear(&self) -> Result<()> {
+        let mut place = self.lab.lock().unwrap_or_else(PoisonError::into_inner);
+        match place.take() {
+            Some((_, lab)) => lab.down(),
+            None => Ok(()),
+        }
+    }
+}
+
+fn bring_up(shelf: ShelfKind) -> Result<Lab> {
+    let options = Options {
+        name: "test".into(),
+        shelf,
+        ..Options::default()
+    };
+    let lab = Lab::up(&options)?;
+    if is_whole(&lab) {
+        return Ok(lab);
+    }
+    let trouble = lab.trouble();
+    lab.down()?;
+    anyhow::bail!("the lab did not come up whole\n{trouble}")
+}
+
+fn is_whole(lab: &Lab) -> bool {
+    let rest = || -> Result<()> {
+        lab.wait_for("any serves", REST_LIMIT)?;
+        let owner = lab.owner(None)?;
+        lab.wait_for(&format!("{} standby", owner.peer()), REST_LIMIT)?;
+        lab.wait_for("client in", REST_LIMIT)?;
+        Ok(())
+    };
+    rest().is_ok()
+}

@@ -1,0 +1,124 @@
+//! Steps that several tests take.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail, ensure};
+use orthrus_qemu::Lab;
+use orthrus_qemu::demo::wait_writes_after;
+use orthrus_qemu::io::IoReport;
+use orthrus_qemu::names::Head;
+use orthrus_qemu::request::IoOptions;
+use serde_json::Value;
+
+/// Bound of a boot, a takeover, a login: several times what a machine with both cores busy needs.
+pub const LIMIT: Duration = Duration::from_secs(240);
+
+/// Writes that must have been acknowledged before and after something is broken.
+const WRITES: u64 = 100;
+
+/// Starts the checked writer, and waits until it has written for a while.
+///
+/// # Errors
+/// The lab's.
+pub fn start_writing(lab: &Lab) -> Result<()> {
+    lab.io_start(&IoOptions::default())?;
+    lab.wait_for("client io", LIMIT)?;
+    wait_for_writes(lab, WRITES)
+}
+
+/// Waits until so many more writes were acknowledged.
+///
+/// # Errors
+/// None came for too long.
+pub fn wait_for_writes(lab: &Lab, more: u64) -> Result<()> {
+    let goal = lab.io_report()?.writes + more;
+    let begun = Instant::now();
+    while lab.io_report()?.writes < goal {
+        if begun.elapsed() > LIMIT {
+            bail!("the client's writes are not acknowledged any more");
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    Ok(())
+}
+
+/// Waits until the client writes again after `unix_ms`, and for a while longer; then stops it and
+/// checks every acknowledged block, through the present owner and on the raw disks. Prints the
+/// longest gap since `unix_ms`.
+///
+/// # Errors
+/// An error that the client saw, or a block that is lost.
+pub fn resume_and_verify(lab: &Lab, what: &str, unix_ms: u64) -> Result<()> {
+    wait_writes_after(lab, unix_ms)?;
+    wait_for_writes(lab, WRITES)?;
+    let report = lab.io_stop()?;
+    check(lab, what, &report, unix_ms)
+}
+
+/// The check alone, for a writer that was stopped.
+///
+/// # Errors
+/// As [`resume_and_verify`].
+pub fn check(lab: &Lab, what: &str, report: &IoReport, unix_ms: u64) -> Result<()> {
+    let gap = report.longest_since(unix_ms).ms as f64 / 1000.0;
+    let verified = lab.verify_all()?;
+    println!(
+        "    {what}: longest gap {gap:.2} s, {} writes acknowledged, {} errors, {verified} blocks verified",
+        report.writes, report.errors
+    );
+    ensure!(
+        report.errors == 0,
+        "the client saw {} errors, such as: {}",
+        report.errors,
+        report.first_errors.join("; ")
+    );
+    ensure!(
+        verified > 0 && verified == report.blocks,
+        "not every block was verified"
+    );
+    Ok(())
+}
+
+/// Where a head's console log ends now, for [`wait_console`].
+///
+/// # Errors
+/// The lab's.
+pub fn console_end(lab: &Lab, head: Head) -> Result<usize> {
+    let path = &lab.status()?.heads[head.index()].console_log;
+    Ok(std::fs::read(path).map_or(0, |bytes| bytes.len()))
+}
+
+/// Waits until a head's console says something after the byte `from`.
+///
+/// # Errors
+/// It did not within [`LIMIT`].
+pub fn wait_console(lab: &Lab, head: Head, from: usize, words: &str) -> Result<()> {
+    let path = lab.status()?.heads[head.index()].console_log.clone();
+    let begun = Instant::now();
+    loop {
+        let bytes = std::fs::read(&path).unwrap_or_default();
+        let new = bytes.get(from..).unwrap_or_default();
+        if String::from_utf8_lossy(new).contains(words) {
+            return Ok(());
+        }
+        ensure!(
+            begun.elapsed() < LIMIT,
+            "the console of head {head} never said {words:?}"
+        );
+        thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// One field of a pool in a head's status.
+///
+/// # Errors
+/// The head does not answer, or knows no pool.
+pub fn pool_field(lab: &Lab, head: Head, field: &str) -> Result<Value> {
+    let status = lab.tell_json(head, "status --json")?;
+    let pool = status["pools"].get(0);
+    match pool {
+        Some(pool) => Ok(pool[field].clone()),
+        None => bail!("head {head} knows no pool: {status}"),
+    }
+}
