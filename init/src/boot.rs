@@ -166,7 +166,9 @@ fn start(
 ) -> Result<(), Box<dyn std::error::Error>> {
     // Volumes for every pool, the target for those that export by it.
     if !config.pools.is_empty() {
-        load(modules, &["dm_mod", "inet_diag", "tcp_diag"]);
+        // The disk driver by name: behind a controller that takes long to find its disks, none has
+        // asked for it yet.
+        load(modules, &["sd_mod", "dm_mod", "inet_diag", "tcp_diag"]);
     }
     if config.pools.iter().any(|pool| pool.iscsi.is_some()) {
         load(
@@ -219,6 +221,7 @@ fn start(
         snapshot,
         mailbox,
         names,
+        lost: heapless::String::new(),
     };
     start_heartbeat(reactor, inputs)?;
     info!("standby");

@@ -5,6 +5,7 @@
 //! which post [`Input`]s here. It alone feeds the hardware watchdog: a head whose heartbeat is stuck
 //! is reset by it.
 
+use std::fmt::{self, Write as _};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -100,6 +101,8 @@ pub struct Reactor {
     pub mailbox: Arc<Mutex<Message>>,
     /// The pools' names, for the log.
     pub names: Vec<String>,
+    /// What a watch found, for the last line before a reset.
+    pub lost: heapless::String<96>,
 }
 
 /// Where inputs arrive.
@@ -198,8 +201,18 @@ impl Reactor {
             let Some((epoch, watch)) = &*slot else {
                 continue;
             };
+            let lost = watch.lost();
             // Where nobody looks any more a loss would go unseen.
-            if watch.lost().is_some() || watch.is_blind() {
+            if lost.is_some() || watch.is_blind() {
+                self.lost.clear();
+                // What does not fit is cut: the beginning names the disk.
+                let _ = match lost {
+                    Some(lost) => write!(self.lost, "{lost}"),
+                    None => self
+                        .lost
+                        .push_str("nobody watches them")
+                        .map_err(|_| fmt::Error),
+                };
                 self.head
                     .handle_fence_lost(PoolId(index as u8), *epoch, clock::now());
             }
@@ -276,13 +289,11 @@ impl Reactor {
             ResetReason::ImportStuck(pool) => ("stuck in the import of", Some(pool)),
             ResetReason::ReleaseStuck(pool) => ("stuck in the release of", Some(pool)),
         };
-        let mut text = heapless::String::<120>::new();
+        let mut text = heapless::String::<160>::new();
         let name = pool
             .and_then(|pool| self.names.get(pool.index()))
             .map_or("", String::as_str);
-        let _ = text.push_str(why);
-        let _ = text.push(' ');
-        let _ = text.push_str(name);
+        let _ = write!(text, "{why} {name} {}", self.lost);
         self.reset.reset_now(text.trim_end());
     }
 

@@ -168,6 +168,9 @@ struct Up {
     /// Boot the flashable disk by UEFI.
     #[arg(long)]
     uefi: bool,
+    /// A directory with orthrus.vmlinuz and orthrus.initrd to boot instead of this checkout's.
+    #[arg(long, conflicts_with = "uefi")]
+    firmware: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
@@ -293,9 +296,13 @@ fn stay(name: &str, up: Up) -> anyhow::Result<i32> {
     } else {
         Ready::Served
     };
+    let firmware = up
+        .firmware
+        .map(|dir| (dir.join("orthrus.vmlinuz"), dir.join("orthrus.initrd")));
     let options = Options {
         name: name.into(),
         shelf: up.shelf,
+        firmware,
         disks,
         config,
         uefi: up.uefi,

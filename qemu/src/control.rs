@@ -125,9 +125,7 @@ fn take_answer(seen: &mut Vec<u8>) -> Option<(u32, Answer)> {
             continue;
         };
         let body = line_end + 1;
-        let Some(trailer) = seen.get(body + length) else {
-            return None;
-        };
+        let trailer = seen.get(body + length)?;
         if *trailer != 3 {
             seen.remove(0);
             continue;

@@ -370,3 +370,30 @@ fn a_head_knows_itself_by_port_or_smbios() {
     let both = config.whoami(&[port], Some("QEMU-B"), None).unwrap_err();
     assert!(matches!(both, WhoamiError::Both { .. }));
 }
+
+#[test]
+fn damaged_files_are_refused_and_never_panic() {
+    // xorshift64: the same damage in every run.
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state % below as u64).unwrap()
+    };
+    let pieces = [
+        "[", "]", "\"", "\n", "=", "é", "-", "9", "pool", "\u{0}", "{", "'''", ".",
+    ];
+    for _ in 0..3000 {
+        let mut text: Vec<char> = GOOD.chars().collect();
+        for _ in 0..=next(4) {
+            let at = next(text.len());
+            let cut = next(12).min(text.len() - at);
+            text.splice(at..at + cut, pieces[next(pieces.len())].chars());
+        }
+        let text: String = text.into_iter().collect();
+        if let Err(error) = Config::parse(&text) {
+            assert!(error.line <= text.lines().count() + 1, "{error}\n{text}");
+        }
+    }
+}

@@ -122,6 +122,7 @@ fn attributes(path: &Path) -> Vec<(&'static str, &'static str)> {
             ("attrib/generate_node_acls", "0\n"),
             ("attrib/cache_dynamic_acls", "0\n"),
             ("attrib/demo_mode_write_protect", "1\n"),
+            ("param/DefaultTime2Wait", "2\n"),
             ("np/", ""),
             ("lun/", ""),
             ("acls/", ""),

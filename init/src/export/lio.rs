@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! core/iblock_PLACE/POOL.VOLUME        backstore: block device, vendor, product, serial
-//! iscsi/IQN/tpgt_1/rtpi, attrib/*      portal group
+//! iscsi/IQN/tpgt_1/rtpi, attrib/*, param/*  portal group
 //! iscsi/IQN/tpgt_1/np/IP:3260          portal, one a service address
 //! iscsi/IQN/tpgt_1/lun/lun_N/volume  ─► backstore
 //! iscsi/IQN/tpgt_1/acls/CLIENT/lun_N/volume ─► lun_N
@@ -40,6 +40,12 @@ const PORTAL_GROUP: [(&str, &str); 4] = [
     ("cache_dynamic_acls", "0"),
     ("demo_mode_write_protect", "1"),
 ];
+
+/// How sessions are negotiated. `DefaultTime2Wait` is how long, in seconds, a client waits before it connects
+/// again after its connection broke. LIO's 2 would be most of a takeover, and nothing has to be waited for, as
+/// sessions do not outlive a head. LIO answers with its own value even a client that proposed more (seen on 6.12,
+/// where RFC 7143 section 13.15 has the greater one), and open-iscsi goes by that answer.
+const PARAMETERS: [(&str, &str); 1] = [("DefaultTime2Wait", "0")];
 
 /// LIO of this kernel.
 pub struct Lio<T: Tree = Configfs> {
@@ -142,9 +148,11 @@ impl<T: Tree> Lio<T> {
         // The relative target port is part of what a client's reservation is kept under.
         let rtpi = (plan.place + 1).to_string();
         actions.push(Action::Attribute(group.join("rtpi"), rtpi));
-        for (name, value) in PORTAL_GROUP {
-            let path = group.join("attrib").join(name);
-            actions.push(Action::Attribute(path, value.to_owned()));
+        for (directory, settings) in [("attrib", &PORTAL_GROUP[..]), ("param", &PARAMETERS[..])] {
+            for (name, value) in settings {
+                let path = group.join(directory).join(name);
+                actions.push(Action::Attribute(path, (*value).to_owned()));
+            }
         }
         for portal in &plan.portals {
             let path = group.join("np").join(portal.to_string());

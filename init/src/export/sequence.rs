@@ -7,13 +7,14 @@
 //! Which calls can wait, and for what (6.12):
 //!
 //! - disabling the portal group: for the threads of every session's connections to end
-//!   (`iscsit_release_sessions_for_tpg`). These wait for the client's socket, which
-//!   [`crate::net::end_connections`] has ended by then, and for commands that the volume has not completed
-//!   yet. A volume that never completes holds it for ever; nothing but a reset helps;
+//!   (`iscsit_release_sessions_for_tpg`). A client that hangs does not hold it: the threads are woken, and
+//!   with a client that had asked for 50 MiB and read none of it the whole close took 0.2 s under emulation.
+//!   Commands that the volume has not completed yet do hold it. A volume that never completes holds it for
+//!   ever, and nothing but a reset helps;
 //! - unlinking a volume from its LUN: for the LUN's commands (`transport_clear_lun_ref`), likewise;
 //! - removing an ACL: for its sessions (`core_tpg_del_initiator_node_acl`), which the disable has ended;
 //! - removing a portal: for a login that is under way, at most the login timeout of 15 s, less
-//!   when its socket was ended.
+//!   when its socket was ended before ([`crate::net::end_connections`]).
 
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};

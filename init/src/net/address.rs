@@ -7,15 +7,17 @@ use rustix::io::Errno;
 use super::{Interface, NetError};
 use crate::Step;
 use crate::config::ServiceAddress;
-use crate::sys::netlink::{Family, NLM_F_CREATE, NLM_F_EXCL, Netlink, Request};
+use crate::sys::netlink::{Family, NLM_F_CREATE, NLM_F_EXCL, Netlink, Request, attributes, u32_at};
 
 // linux/rtnetlink.h, linux/if_addr.h.
 const RTM_NEWADDR: u16 = 20;
 const RTM_DELADDR: u16 = 21;
+const RTM_GETADDR: u16 = 22;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const IFA_BROADCAST: u16 = 4;
 const AF_INET: u8 = 2;
+const IFADDRMSG_BYTES: usize = 8;
 
 /// Gives the port a service address.
 pub fn add_address(interface: &Interface, address: ServiceAddress) -> Result<Step, NetError> {
@@ -41,6 +43,25 @@ pub fn remove_address(interface: &Interface, address: ServiceAddress) -> Result<
     )
 }
 
+/// Whether the port has an address now.
+pub fn has_address(interface: &Interface, ip: Ipv4Addr) -> Result<bool, NetError> {
+    let error = |errno| NetError::new(&interface.name, "list the addresses", errno);
+    let mut netlink = Netlink::open(Family::Route).map_err(error)?;
+    let request = Request::new(RTM_GETADDR, 0).bytes(&[AF_INET, 0, 0, 0, 0, 0, 0, 0]);
+    let answers = netlink.dump(&request).map_err(error)?;
+    Ok(answers
+        .iter()
+        .any(|answer| local_address(answer) == Some((interface.index, ip))))
+}
+
+/// One message of the list: the port's index and its own address.
+fn local_address(message: &[u8]) -> Option<(u32, Ipv4Addr)> {
+    let index = u32_at(message, 4)?;
+    let attributes = attributes(message.get(IFADDRMSG_BYTES..)?);
+    let (_, value) = attributes.iter().find(|(kind, _)| *kind == IFA_LOCAL)?;
+    Some((index, Ipv4Addr::from(<[u8; 4]>::try_from(*value).ok()?)))
+}
+
 fn perform(
     interface: &Interface,
     request: &Request,
@@ -58,7 +79,9 @@ fn perform(
 
 /// `ifaddrmsg`: family u8, prefix length u8, flags u8, scope u8 (0 is global), index u32.
 fn request(kind: u16, flags: u16, index: u32, address: ServiceAddress) -> Request {
-    let mut structure = [AF_INET, address.prefix, 0, 0, 0, 0, 0, 0];
+    let mut structure = [0; IFADDRMSG_BYTES];
+    structure[0] = AF_INET;
+    structure[1] = address.prefix;
     structure[4..].copy_from_slice(&index.to_ne_bytes());
     let ip = address.ip.octets();
     let request = Request::new(kind, flags)

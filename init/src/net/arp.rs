@@ -6,7 +6,9 @@
 
 use std::net::Ipv4Addr;
 
-use super::{Interface, Mac, NetError};
+use rustix::io::Errno;
+
+use super::{Interface, Mac, NetError, has_address};
 use crate::sys::packet::PacketSocket;
 
 const ETHERTYPE_ARP: u16 = 0x0806;
@@ -16,8 +18,14 @@ const REPLY: u16 = 2;
 const FRAME_BYTES: usize = 42;
 
 /// Announces an address once, in both forms.
+///
+/// Refused (`EADDRNOTAVAIL`) when the port does not have the address: a repetition that comes after a
+/// release would take it away from its new owner.
 pub fn announce(interface: &Interface, ip: Ipv4Addr) -> Result<(), NetError> {
     let error = |errno| NetError::new(&interface.name, "announce a service address", errno);
+    if !has_address(interface, ip)? {
+        return Err(error(Errno::ADDRNOTAVAIL));
+    }
     let socket = PacketSocket::open(interface.index, None).map_err(error)?;
     for operation in [REQUEST, REPLY] {
         socket

@@ -47,9 +47,9 @@ pub fn connections(service: Ipv4Addr) -> Result<Vec<Connection>, NetError> {
 /// client then has no source address to leave from, and the client goes on waiting for the new
 /// owner, whose tickle it will answer.
 ///
-/// What it is for: a LIO connection whose client hangs has threads that wait in send or receive. The
-/// end of their socket wakes them, and a disable of the portal group after it does not wait for the
-/// client. Also, a head that gets the address back later must not find an old half of a connection.
+/// What it is for: a head that gets the address back must not find an old half of a connection, which would
+/// answer the client in the place of the reset that a tickle is to bring about; and a login that is under way
+/// is not waited for when its portal is removed.
 pub fn end_connections(service: Ipv4Addr) -> Result<Step, NetError> {
     let error = |errno| NetError::new(service, "end the connections of a service address", errno);
     let open: Vec<Connection> = ours(service)?;

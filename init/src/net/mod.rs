@@ -20,7 +20,7 @@ mod mac;
 mod settle;
 mod tickle;
 
-pub use address::{add_address, remove_address};
+pub use address::{add_address, has_address, remove_address};
 pub use arp::announce;
 pub use connections::{Connection, connections, end_connections};
 pub use error::NetError;

@@ -74,6 +74,8 @@ impl Worker {
         };
         let claimed = fence.claim(&request)?;
         let key = claimed.key;
+        let notes = claimed.notes.iter().map(ToString::to_string);
+        lock(&self.report).notes.extend(notes);
         // From here on the core counts on the watch.
         *lock(&self.watch) = Some((epoch, fence.watch(key)));
         self.claim = Some(Claim {

@@ -16,11 +16,12 @@ mod clients;
 mod error;
 mod import;
 
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use orthrus_hb::{Done, Epoch, Failure, HeadId, Job, Outcome, PoolId, Work};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::clock;
 use crate::config::{Config, PoolConfig};
@@ -33,6 +34,10 @@ use claim::Claim;
 pub use clients::tell_clients;
 use error::JobError;
 use import::Served;
+
+/// How often a head that does not hold the pool looks whether it could: long enough that a look costs
+/// nothing that matters, short enough that an operator who pulled a cable sees it in `status`.
+const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A pool's watch over its reservations, while it has one. The worker puts it there after the claim
 /// and takes it out before it lets go; the heartbeat thread only looks.
@@ -85,7 +90,15 @@ impl Worker {
 
     /// Does jobs until there is nobody to give any.
     pub fn run(mut self, jobs: &Receiver<Job>) {
-        while let Ok(job) = jobs.recv() {
+        loop {
+            let job = match jobs.recv_timeout(LOOK_INTERVAL) {
+                Ok(job) => job,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.look();
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
             let begun = clock::now();
             let result = self.perform(&job);
             let took_ms = clock::now().saturating_duration_since(begun).as_millis();
@@ -103,6 +116,23 @@ impl Worker {
                 epoch,
                 result,
             }));
+        }
+    }
+
+    /// Nothing to do: a standby looks whether it could take the pool over.
+    fn look(&mut self) {
+        if self.claim.is_some() {
+            return;
+        }
+        let problem = self.survey().err().map(|problem| problem.to_string());
+        let pool = self.pool().name.as_str();
+        let mut report = lock(&self.report);
+        if report.problem != problem {
+            match &problem {
+                Some(problem) => warn!(pool, "this head could not take the pool over: {problem}"),
+                None => info!(pool, "this head can take the pool over"),
+            }
+            report.problem = problem;
         }
     }
 

@@ -28,9 +28,10 @@ pub fn script(disks: usize) -> String {
              mkdir -p $store\n\
              echo udev_path=$(node shelf-{index}) > $store/control\n\
              echo 1 > $store/enable\n\
-             echo {index:032x} | sed s/^00/1a/ > $store/wwn/vpd_unit_serial\n\
+             echo {:032x} > $store/wwn/vpd_unit_serial\n\
              mkdir -p $tpg/lun/lun_{lun}\n\
-             ln -s $PWD/$store $tpg/lun/lun_{lun}/store\n"
+             ln -s $PWD/$store $tpg/lun/lun_{lun}/store\n",
+            serial(index)
         ));
         for head in Head::BOTH {
             let acl = format!("$tpg/acls/{}/lun_{lun}", initiator(head));
@@ -41,6 +42,12 @@ pub fn script(disks: usize) -> String {
     }
     script.push_str("echo 1 > $tpg/enable\n");
     script
+}
+
+/// A unit serial number. LIO makes the disk's NAA name of its first 25 hex digits only, so what tells
+/// the disks apart comes first.
+fn serial(index: usize) -> u128 {
+    0x1ab << 116 | (index as u128) << 108
 }
 
 #[cfg(test)]

@@ -55,10 +55,10 @@ impl Supervisor {
     }
 
     pub(super) fn io_start(&self, options: &IoOptions) -> anyhow::Result<IoReport> {
-        if let Some(writer) = lock(&self.io).as_ref() {
-            if lock(&writer.run).report().running {
-                bail!("the checked writer runs already");
-            }
+        if let Some(writer) = lock(&self.io).as_ref()
+            && lock(&writer.run).report().running
+        {
+            bail!("the checked writer runs already");
         }
         self.login()?;
         let (pool, lun) = self.choose(options)?;
