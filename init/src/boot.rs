@@ -126,7 +126,8 @@ fn load(modules: &Modules, names: &[&str]) {
 fn find_configuration(modules: &Modules) -> Result<(Config, HeadId), String> {
     let file = source::find(modules).map_err(|error| error.to_string())?;
     info!("configuration: {}", file.place);
-    let config = Config::parse(&file.text).map_err(|error| format!("{}: {error}", file.place))?;
+    let config =
+        Config::parse(&file.text).map_err(|error| format!("{error} (from {})", file.place))?;
     let macs: Vec<Mac> = match Interface::all() {
         Ok(ports) => ports.iter().map(|port| port.mac).collect(),
         Err(error) => {

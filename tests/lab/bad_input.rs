@@ -32,8 +32,9 @@ fn in_own_lab(
 }
 
 pub fn configuration(bench: &Bench, shelf: ShelfKind) -> Result<()> {
-    // Head, then a pool whose home does not exist: line 12.
-    let text = config::generate(&[], &"ab".repeat(32))
+    let secret = config::secret()?;
+    // Two heads, then a pool whose home does not exist.
+    let text = config::generate(&[], &secret)
         + "\n[[pool]]\nname = \"tank\"\nhome = \"c\"\naddress = \"10.77.0.10/24\"\n";
     let line = text
         .lines()
@@ -61,7 +62,7 @@ pub fn configuration(bench: &Bench, shelf: ShelfKind) -> Result<()> {
             );
         }
         ensure!(
-            !status.contains("abababab"),
+            !status.contains(&secret[..16]),
             "the secret is shown:\n{status}"
         );
         wait_console(lab, Head::A, 0, "no valid configuration")?;

@@ -16,23 +16,29 @@ use orthrus_tests::steps::{
 
 pub fn paused(bench: &Bench, shelf: ShelfKind) -> Result<()> {
     bench.with(shelf, |lab| {
-        stop_and_go(lab, "paused owner", |owner| lab.pause(owner))
+        stop_and_go(lab, "paused owner", LIMIT, |owner| lab.pause(owner))
     })
 }
 
 pub fn frozen(bench: &Bench, shelf: ShelfKind) -> Result<()> {
     bench.with(shelf, |lab| {
-        stop_and_go(lab, "frozen owner", |owner| lab.freeze(owner))
+        stop_and_go(lab, "frozen owner", LIMIT, |owner| lab.freeze(owner))
     })
 }
 
-fn stop_and_go(lab: &Lab, what: &str, stop: impl Fn(Head) -> Result<()>) -> Result<()> {
+/// `limit` is for the takeover.
+pub fn stop_and_go(
+    lab: &Lab,
+    what: &str,
+    limit: Duration,
+    stop: impl Fn(Head) -> Result<()>,
+) -> Result<()> {
     let first = lab.owner(None)?;
     let second = first.peer();
     start_writing(lab)?;
     let stopped = unix_ms();
     stop(first)?;
-    lab.wait_for(&format!("{second} serves"), LIMIT)?;
+    lab.wait_for(&format!("{second} serves"), limit)?;
     resume_and_verify(lab, what, stopped)?;
     // The client is quiet now, and what it wrote has been read back: whatever changes on the disks
     // from here on was written by the head that was stopped.

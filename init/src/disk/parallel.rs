@@ -27,6 +27,8 @@ where
             });
         running += usize::from(spawned.is_ok());
     }
+    // Only the threads hold it now: when the last one is gone nobody needs to be waited for.
+    drop(done);
     let deadline = Instant::now() + limit;
     while running > 0 {
         let left = deadline.saturating_duration_since(Instant::now());

@@ -436,11 +436,85 @@ fn a_claim_that_is_overtaken_in_its_sweep_lets_everything_go() {
         }
     }));
     let failed = claim(&shelf, B, Authority::PeerDead);
-    assert!(matches!(failed, Err(ClaimError::ReadBack { ref disk, .. }) if disk == "disk0"));
+    assert!(
+        matches!(failed, Err(ClaimError::LostRace { ref disk, epoch: Epoch(6) }) if disk == "disk0")
+    );
     shelf.disk(2).hook = None;
     assert_let_go(&shelf, B);
     assert_eq!(shelf.disk(0).keys(), [bits(A, 6)]);
     assert_eq!(shelf.disk(0).holder, Some((A, 5)));
+}
+
+#[test]
+fn a_reservation_that_vanishes_after_it_was_taken_fails_the_read_back() {
+    let shelf = Shelf::new(2);
+    // The arbiter loses its power, but not its registrations, while the other disk is swept.
+    let arbiter = shelf.clone();
+    shelf.disk(1).hook = Some(Box::new(move |_, _, command| {
+        if matches!(command, Command::Reserve(_)) {
+            arbiter.disk(0).holder = None;
+        }
+    }));
+    let failed = claim(&shelf, A, Authority::Free);
+    assert!(matches!(failed, Err(ClaimError::ReadBack { ref disk, .. }) if disk == "disk0"));
+    shelf.disk(1).hook = None;
+    assert_let_go(&shelf, A);
+}
+
+#[test]
+fn a_loser_that_registers_late_does_not_fail_the_winner() {
+    for authority in [Authority::Free, Authority::PeerYields] {
+        let shelf = Shelf::new(2);
+        // The peer surveyed before us and registers when we have the arbiter already.
+        let (arbiter, mut looks) = (shelf.clone(), 0);
+        shelf.disk(1).hook = Some(Box::new(move |_, _, command| {
+            if matches!(command, Command::Reserve(_)) {
+                arbiter.disk(0).registrants.push((B, bits(B, 1)));
+            }
+        }));
+        shelf.disk(0).hook = Some(Box::new(move |state: &mut State, _, command| {
+            // It takes its time to let go again.
+            looks += u32::from(command == Command::Read && state.key_of(B).is_some());
+            if looks > 5 {
+                state.registrants.retain(|(nexus, _)| *nexus != B);
+            }
+        }));
+        let claimed = claim(&shelf, A, authority).unwrap();
+        assert_fenced(&shelf, A, &claimed);
+    }
+}
+
+#[test]
+fn somebody_who_registers_over_and_over_ends_the_claim() {
+    let shelf = Shelf::new(1);
+    shelf.disk(0).no_abort = true;
+    shelf.disk(0).hook = Some(Box::new(|state: &mut State, nexus, command| {
+        if nexus == A && command == Command::Read && state.holder_key() == Some(bits(A, 5)) {
+            state.registrants.retain(|(path, _)| *path != B);
+            state.registrants.push((B, bits(B, 3)));
+        }
+    }));
+    let mut claiming = request(&shelf, A, Authority::Operator);
+    claiming.epoch = Epoch(5);
+    let failed = shelf.fence(A).claim(&claiming);
+    assert!(failed.is_err(), "{failed:?}");
+    shelf.disk(0).hook = None;
+    assert_let_go(&shelf, A);
+}
+
+#[test]
+fn the_arbiter_is_let_go_last() {
+    let shelf = Shelf::new(3);
+    let claimed = claim(&shelf, A, Authority::Free).unwrap();
+    let others = shelf.clone();
+    shelf.disk(0).hook = Some(Box::new(move |_, _, command| {
+        if matches!(command, Command::Release(_) | Command::Register(0)) {
+            for index in 1..3 {
+                assert!(others.disk(index).keys().is_empty());
+            }
+        }
+    }));
+    assert_eq!(shelf.fence(A).release(claimed.key), Ok(Step::Changed));
 }
 
 #[test]

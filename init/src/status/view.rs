@@ -177,7 +177,7 @@ impl Status {
                 );
             }
         }
-        if self.watchdog.is_none() {
+        if self.watchdog.is_none() && self.head.is_some() {
             say(
                 "no hardware watchdog: a hung head is not reset".into(),
                 "enable it in the BIOS",

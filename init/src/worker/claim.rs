@@ -102,10 +102,10 @@ impl Worker {
                 vg: self.pool().vg.clone(),
             });
         }
-        for disk in group.disks() {
+        for outcome in disk::disable_write_caches(&group.disks()) {
             // A cache that cannot be turned off is passed on honestly: LIO reports it to clients,
             // and `disks` says so.
-            if let Err(error) = disk::disable_write_cache(&disk) {
+            if let Err(error) = outcome {
                 warn!(pool = self.pool().name, "{error}; its write cache stays on");
             }
         }
