@@ -26,7 +26,7 @@ impl Worker {
     pub(super) fn survey(&mut self) -> Result<Done, JobError> {
         let group = self.read_group()?;
         let fence = Fence::open(&group.disks())?;
-        self.report_disks(&group, &fence);
+        self.report_disks(&group.disks(), &fence);
         let survey = fence.survey();
         if let Some((disk, why)) = survey.failure() {
             return Err(JobError::Survey {
@@ -109,12 +109,16 @@ impl Worker {
                 warn!(pool = self.pool().name, "{error}; its write cache stays on");
             }
         }
+        let disks: Vec<Disk> = group
+            .disks()
+            .into_iter()
+            .map(|disk| disk::refresh(&disk).unwrap_or(disk))
+            .collect();
         if let Some(claim) = &mut self.claim {
             claim.group = group;
         }
         if let Some(claim) = &self.claim {
-            let group = self.read_group()?;
-            self.report_disks(&group, &claim.fence);
+            self.report_disks(&disks, &claim.fence);
         }
         Ok(Done::Claimed)
     }
@@ -148,8 +152,7 @@ impl Worker {
         }
     }
 
-    fn report_disks(&self, group: &VolumeGroup, fence: &Fence) {
-        let disks = group.disks();
+    fn report_disks(&self, disks: &[Disk], fence: &Fence) {
         let members = fence.members().iter().enumerate();
         let reported = members.map(|(place, member)| {
             let cache = disks

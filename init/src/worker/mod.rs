@@ -54,6 +54,9 @@ pub struct Worker {
     watch: WatchSlot,
     claim: Option<Claim>,
     served: Option<Served>,
+    /// The report's problem is that of an attempt to take or serve the pool: it stands until an
+    /// attempt succeeds, whatever a look says meanwhile.
+    attempt_failed: bool,
 }
 
 impl Worker {
@@ -75,6 +78,7 @@ impl Worker {
             watch: Arc::default(),
             claim: None,
             served: None,
+            attempt_failed: false,
         }
     }
 
@@ -127,7 +131,7 @@ impl Worker {
         let problem = self.survey().err().map(|problem| problem.to_string());
         let pool = self.pool().name.as_str();
         let mut report = lock(&self.report);
-        if report.problem != problem {
+        if report.problem != problem && !self.attempt_failed {
             match &problem {
                 Some(problem) => warn!(pool, "this head could not take the pool over: {problem}"),
                 None => info!(pool, "this head can take the pool over"),
@@ -151,12 +155,12 @@ impl Worker {
 
     /// Puts a result into the log and the report, and reduces it to what the core needs.
     fn note(
-        &self,
+        &mut self,
         job: &Job,
         result: Result<Done, JobError>,
         took_ms: u64,
     ) -> Result<Done, Failure> {
-        let pool = self.pool().name.as_str();
+        let pool = self.pool().name.clone();
         let step = match job.work {
             Work::Survey => "survey",
             Work::Claim { .. } => "claim",
@@ -168,13 +172,20 @@ impl Worker {
                 // A survey that succeeds says nothing yet about why the last import did not.
                 if matches!(done, Done::Imported) {
                     lock(&self.report).problem = None;
+                    self.attempt_failed = false;
                 }
                 if job.work != Work::Survey {
                     info!(pool, epoch = job.epoch.0, "{step} done in {took_ms} ms");
                 }
                 Ok(done)
             }
+            // The peer was first, or is alive after all: no fault of this head.
+            Err(problem) if matches!(problem.kind(), Failure::HeldByPeer(_)) => {
+                info!(pool, "{step} ended after {took_ms} ms: {problem}");
+                Err(problem.kind())
+            }
             Err(problem) => {
+                self.attempt_failed |= job.work != Work::Survey;
                 let text = problem.to_string();
                 let mut report = lock(&self.report);
                 // The same failure again and again is one line.
