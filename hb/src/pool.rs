@@ -392,13 +392,6 @@ impl Pool {
             return None;
         };
         let request_until = request_until.filter(|&until| view.now < until);
-        let mut stay = |rest| {
-            self.state = State::Standby {
-                rest,
-                not_before,
-                request_until,
-            }
-        };
         let early = view.now < not_before;
         match view.liveness {
             Liveness::Unheard => {
@@ -422,7 +415,12 @@ impl Pool {
                 let beat = view.peer()?;
                 if beat.state.may_hold() {
                     self.unserved_since = None;
-                    stay(Rest::PeerHolds);
+                    // Whatever was waited for before: when this peer dies there is no reason to wait.
+                    self.state = State::Standby {
+                        rest: Rest::PeerHolds,
+                        not_before: view.now,
+                        request_until,
+                    };
                     return None;
                 }
                 if beat.wish == Wish::Offer {
@@ -441,7 +439,11 @@ impl Pool {
                     return Some(self.survey(Authority::PeerYields));
                 }
                 if rest != Rest::Offered {
-                    stay(Rest::AwaitingHome);
+                    self.state = State::Standby {
+                        rest: Rest::AwaitingHome,
+                        not_before,
+                        request_until,
+                    };
                 }
                 None
             }

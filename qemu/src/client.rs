@@ -6,6 +6,8 @@ use crate::config::CLIENT_IQN;
 ///
 /// - `replacement_timeout`: how long I/O waits for a target that is away before it fails. Longer
 ///   than any takeover, so that a takeover is a pause; not for ever, so that a dead pool is noticed.
+/// - `DefaultTime2Wait`: whole seconds between the loss of a connection and the next attempt. Both sides
+///   propose a value and the greater one holds; heads propose 0, open-iscsi 2 unless told.
 /// - NOPs find a connection that died without a word (the tickle of the new owner is faster).
 const ISCSID_CONF: &str = "\
 iscsid.startup = /bin/true
@@ -32,6 +34,7 @@ node.conn[0].iscsi.HeaderDigest = None
 node.session.scan = auto
 node.session.nr_sessions = 1
 node.session.reopen_max = 0
+node.session.iscsi.DefaultTime2Wait = 0
 node.session.iscsi.FastAbort = Yes
 ";
 

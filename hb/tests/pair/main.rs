@@ -152,6 +152,20 @@ fn handover_and_giveback_preempt_nobody() {
 }
 
 #[test]
+fn what_was_handed_over_is_taken_back_at_once_when_the_peer_dies() {
+    let mut world = World::serving();
+    world.command(A, Command::Handover(TANK)).unwrap();
+    world.until("b serves", |w| w.state(B) == PoolState::Serving);
+    world.run(Duration::from_secs(1));
+    let crashed = world.now;
+    world.crash(B);
+    world.until("a serves", |w| w.state(A) == PoolState::Serving);
+    // Silence of `dead`, a beat of rounding, and three jobs; not what is left of the offer.
+    let took = world.now - crashed;
+    assert!(took < Duration::from_secs(3), "{} ms", took.as_millis());
+}
+
+#[test]
 fn a_failed_handover_goes_back_to_where_it_came_from() {
     let mut world = World::serving();
     world.machines[B].import_fails = true;
