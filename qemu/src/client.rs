@@ -6,8 +6,8 @@ use crate::config::CLIENT_IQN;
 ///
 /// - `replacement_timeout`: how long I/O waits for a target that is away before it fails. Longer
 ///   than any takeover, so that a takeover is a pause; not for ever, so that a dead pool is noticed.
-/// - `DefaultTime2Wait`: whole seconds between the loss of a connection and the next attempt. Both sides
-///   propose a value and the greater one holds; heads propose 0, open-iscsi 2 unless told.
+/// - `DefaultTime2Wait`: how long it waits before it connects again. The larger one of client and
+///   target counts, so a client that insists on the default of 2 s adds them to every takeover.
 /// - NOPs find a connection that died without a word (the tickle of the new owner is faster).
 const ISCSID_CONF: &str = "\
 iscsid.startup = /bin/true
@@ -25,6 +25,7 @@ node.session.initial_login_retry_max = 20
 node.session.cmds_max = 128
 node.session.queue_depth = 32
 node.session.xmit_thread_priority = -20
+node.session.iscsi.DefaultTime2Wait = 0
 node.session.iscsi.InitialR2T = No
 node.session.iscsi.ImmediateData = Yes
 node.session.iscsi.FirstBurstLength = 262144
@@ -34,7 +35,6 @@ node.conn[0].iscsi.HeaderDigest = None
 node.session.scan = auto
 node.session.nr_sessions = 1
 node.session.reopen_max = 0
-node.session.iscsi.DefaultTime2Wait = 0
 node.session.iscsi.FastAbort = Yes
 ";
 
