@@ -286,6 +286,7 @@ impl Reactor {
             ResetReason::FenceLost(pool) => ("lost the reservations of", Some(pool)),
             ResetReason::OwnGap => ("did not run for too long while holding a pool", None),
             ResetReason::Replaced(pool) => ("the peer serves, under a newer epoch,", Some(pool)),
+            ResetReason::ClaimStuck(pool) => ("stuck in the claim of", Some(pool)),
             ResetReason::ImportStuck(pool) => ("stuck in the import of", Some(pool)),
             ResetReason::ReleaseStuck(pool) => ("stuck in the release of", Some(pool)),
         };
