@@ -263,8 +263,9 @@ impl Reactor {
                 }
             }
         }
-        if let Some(message) = self.head.poll_message()
-            && let Ok(mut mailbox) = self.mailbox.try_lock()
+        // The lock first: a message is given once, and one that is not taken in is not sent again.
+        if let Ok(mut mailbox) = self.mailbox.try_lock()
+            && let Some(message) = self.head.poll_message()
             && let Ok(message) = Message::from_slice(message)
         {
             *mailbox = message;
