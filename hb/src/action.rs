@@ -73,6 +73,8 @@ pub enum ResetReason {
     OwnGap,
     /// The peer serves, under a newer epoch, a pool that this head holds.
     Replaced(PoolId),
+    /// A claim is stuck.
+    ClaimStuck(PoolId),
     /// An import is stuck.
     ImportStuck(PoolId),
     /// A release is stuck or failed half-way.

@@ -42,6 +42,13 @@ pub struct Timing {
     pub peer_wait: Duration,
     /// How long a head leaves a pool that nobody serves to its home head.
     pub home_wait: Duration,
+    /// How long a look at the disks may take before the peer is no longer kept waiting for it. Longer
+    /// than the worker's own limits for reading metadata and reservations together.
+    pub survey_limit: Duration,
+    /// Limit of a claim. Each of its steps has a limit of its own over all disks, of 20 s, and a shelf on
+    /// which several of them come near to it is as good as none; past this the worker is stuck in a call
+    /// that has no limit.
+    pub claim_limit: Duration,
     /// Limit of an import. Past it the worker is stuck in the kernel and cannot undo: reset.
     pub import_limit: Duration,
     /// Limit of a release: past it the head resets and the peer fences it.
@@ -59,6 +66,8 @@ impl Default for Timing {
             dead: Duration::from_millis(1000),
             peer_wait: Duration::from_secs(15),
             home_wait: Duration::from_secs(10),
+            survey_limit: Duration::from_secs(45),
+            claim_limit: Duration::from_secs(120),
             import_limit: Duration::from_secs(60),
             release_limit: Duration::from_secs(20),
             offer_limit: Duration::from_secs(10),

@@ -15,8 +15,10 @@
 //!   head goes first; a peer that offers the pool, or failed to import it, makes it our turn.
 //! - *Claiming* looks first ([`Work::Survey`]), chooses the epoch, says so in its beats, and only
 //!   then takes anything. What it may preempt follows from its [`Authority`].
-//! - *Importing, Releasing* have limits. Past them the worker is stuck in the kernel, nothing can be
-//!   undone, and only a reset is certain.
+//! - *The claim itself, Importing, Releasing* have limits. Past them the worker is stuck in the kernel,
+//!   nothing can be undone, and only a reset is certain.
+//! - A look at the disks that does not end holds nothing. It is no reason for a reset (a shelf without
+//!   power looks like this on both heads), but the peer must not wait for it: the pool is then faulted.
 //!
 //! Rejected: letting the worker choose the epoch during its claim. The peer would learn of it only
 //! after the fact, and a head that died in between would leave keys newer than anything its peer
@@ -84,7 +86,6 @@ enum State {
         next: Next,
     },
     Faulted {
-        fault: Fault,
         /// The next attempt, unless the peer serves it by then.
         retry_at: Instant,
     },
@@ -93,7 +94,11 @@ enum State {
 #[derive(Clone, Copy, Debug)]
 enum Step {
     /// The worker reads keys and reservations.
-    Survey { ticket: Ticket },
+    Survey {
+        ticket: Ticket,
+        /// The survey should have ended. It holds nothing, so past this the peer may go first.
+        until: Instant,
+    },
     /// The disks show keys of a peer that says it holds nothing: wait until it says so again, in a
     /// frame that acknowledges one of ours from after the survey.
     Confirm {
@@ -101,7 +106,12 @@ enum Step {
         marks: [u32; LinkId::ALL.len()],
     },
     /// The worker takes the reservations.
-    Claim { ticket: Ticket, epoch: Epoch },
+    Claim {
+        ticket: Ticket,
+        epoch: Epoch,
+        /// The claim must have ended.
+        until: Instant,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -153,8 +163,10 @@ pub struct Pool {
     seen: Epoch,
     /// Since when the pool rests on both living heads.
     unserved_since: Option<Instant>,
-    /// Imports that failed in a row, for the pause between attempts.
+    /// Attempts that failed in a row, for the pause between them.
     failures: u32,
+    /// How the last of them failed.
+    last_fault: Fault,
     tickets: u32,
 }
 
@@ -172,6 +184,7 @@ impl Pool {
             seen: Epoch::NONE,
             unserved_since: None,
             failures: 0,
+            last_fault: Failure::Device,
             tickets: 0,
         }
     }
@@ -216,10 +229,7 @@ impl Pool {
 
     /// What failed, when it is faulted.
     pub fn fault(&self) -> Option<Fault> {
-        match self.state {
-            State::Faulted { fault, .. } => Some(fault),
-            _ => None,
-        }
+        (self.state() == PoolState::Faulted).then_some(self.last_fault)
     }
 
     /// The epoch under which this head may have keys on disks.
@@ -275,22 +285,26 @@ impl Pool {
         };
     }
 
-    fn survey(&mut self, authority: Authority) -> Wanted {
+    fn survey(&mut self, authority: Authority, view: &View) -> Wanted {
         let job = self.job(Epoch::NONE, Work::Survey);
         self.state = State::Claiming {
             authority,
-            step: Step::Survey { ticket: job.ticket },
+            step: Step::Survey {
+                ticket: job.ticket,
+                until: view.now + view.timing.survey_limit,
+            },
         };
         Wanted::Run(job)
     }
 
-    fn claim(&mut self, authority: Authority, epoch: Epoch) -> Wanted {
+    fn claim(&mut self, authority: Authority, epoch: Epoch, view: &View) -> Wanted {
         let job = self.job(epoch, Work::Claim { authority });
         self.state = State::Claiming {
             authority,
             step: Step::Claim {
                 ticket: job.ticket,
                 epoch,
+                until: view.now + view.timing.claim_limit,
             },
         };
         Wanted::Run(job)
@@ -311,8 +325,8 @@ impl Pool {
     fn fail(&mut self, fault: Fault, view: &View) {
         let pause = view.timing.retry * (1 << self.failures.min(8));
         self.failures = self.failures.saturating_add(1);
+        self.last_fault = fault;
         self.state = State::Faulted {
-            fault,
             retry_at: view.now + pause.min(RETRY_MAX),
         };
     }
@@ -336,7 +350,25 @@ impl Pool {
                 authority,
                 step: Step::Confirm { epoch, marks },
             } => self.decide_confirm(authority, epoch, marks, view),
-            State::Claiming { .. } => None,
+            State::Claiming {
+                step: Step::Survey { ticket, until },
+                ..
+            } => {
+                if view.now >= until && self.state() != PoolState::Faulted {
+                    // Whatever it finds when it does come back gives no right to preempt any more.
+                    self.failures = self.failures.max(1);
+                    self.last_fault = Failure::Device;
+                    self.state = State::Claiming {
+                        authority: Authority::Free,
+                        step: Step::Survey { ticket, until },
+                    };
+                }
+                None
+            }
+            State::Claiming {
+                step: Step::Claim { until, .. },
+                ..
+            } => (view.now >= until).then_some(Wanted::Reset(ResetReason::ClaimStuck(self.id))),
             State::Importing { until, epoch, .. } => {
                 let stuck = (view.now >= until).then_some(ResetReason::ImportStuck(self.id));
                 stuck
@@ -369,7 +401,7 @@ impl Pool {
                     return None;
                 }
                 let ours = view.now >= retry_at && !peer.is_some_and(PoolState::may_hold);
-                ours.then(|| self.survey(authority(view.liveness)))
+                ours.then(|| self.survey(authority(view.liveness), view))
             }
         }
     }
@@ -392,18 +424,11 @@ impl Pool {
             return None;
         };
         let request_until = request_until.filter(|&until| view.now < until);
-        let mut stay = |rest| {
-            self.state = State::Standby {
-                rest,
-                not_before,
-                request_until,
-            }
-        };
         let early = view.now < not_before;
         match view.liveness {
             Liveness::Unheard => {
                 let waited = view.now >= view.booted + view.timing.peer_wait;
-                (waited && !early).then(|| self.survey(Authority::Free))
+                (waited && !early).then(|| self.survey(Authority::Free, view))
             }
             Liveness::Dead => {
                 self.unserved_since = None;
@@ -416,17 +441,22 @@ impl Pool {
                 } else {
                     Authority::PeerDead
                 };
-                (!early).then(|| self.survey(authority))
+                (!early).then(|| self.survey(authority, view))
             }
             Liveness::Alive => {
                 let beat = view.peer()?;
                 if beat.state.may_hold() {
                     self.unserved_since = None;
-                    stay(Rest::PeerHolds);
+                    // Whatever was waited for before: when this peer dies there is no reason to wait.
+                    self.state = State::Standby {
+                        rest: Rest::PeerHolds,
+                        not_before: view.now,
+                        request_until,
+                    };
                     return None;
                 }
                 if beat.wish == Wish::Offer {
-                    return Some(self.survey(Authority::PeerYields));
+                    return Some(self.survey(Authority::PeerYields, view));
                 }
                 let since = *self.unserved_since.get_or_insert(view.now);
                 let failed_there = beat.state == PoolState::Faulted;
@@ -438,10 +468,14 @@ impl Pool {
                     }
                 };
                 if ours {
-                    return Some(self.survey(Authority::PeerYields));
+                    return Some(self.survey(Authority::PeerYields, view));
                 }
                 if rest != Rest::Offered {
-                    stay(Rest::AwaitingHome);
+                    self.state = State::Standby {
+                        rest: Rest::AwaitingHome,
+                        not_before,
+                        request_until,
+                    };
                 }
                 None
             }
@@ -468,7 +502,7 @@ impl Pool {
             .iter()
             .zip(marks)
             .any(|(&heard, mark)| heard >= mark);
-        after.then(|| self.claim(authority, epoch))
+        after.then(|| self.claim(authority, epoch, view))
     }
 
     /// Takes in an outcome; one that is not waited for has no effect.
@@ -476,7 +510,7 @@ impl Pool {
         match self.state {
             State::Claiming {
                 authority,
-                step: Step::Survey { ticket },
+                step: Step::Survey { ticket, .. },
             } if ticket == outcome.ticket => match outcome.result {
                 Ok(Done::Surveyed { greatest, holder }) => {
                     self.surveyed(authority, greatest, holder, view)
@@ -488,7 +522,7 @@ impl Pool {
                 }
             },
             State::Claiming {
-                step: Step::Claim { ticket, epoch },
+                step: Step::Claim { ticket, epoch, .. },
                 ..
             } if ticket == outcome.ticket && epoch == outcome.epoch => match outcome.result {
                 Ok(Done::Claimed) => {
@@ -573,7 +607,7 @@ impl Pool {
                 None
             }
             (Holder::Nobody, _) | (Holder::Peer(_), Authority::Operator) => {
-                Some(self.claim(authority, epoch))
+                Some(self.claim(authority, epoch, view))
             }
             (Holder::Peer(_), Authority::PeerYields) => {
                 let step = Step::Confirm {
@@ -588,7 +622,7 @@ impl Pool {
                 None
             }
             (Holder::Peer(held), Authority::PeerDead) if held <= self.known => {
-                Some(self.claim(authority, epoch))
+                Some(self.claim(authority, epoch, view))
             }
             (Holder::Peer(held), Authority::PeerDead | Authority::Free) => {
                 let rest = Rest::HeldByUnheardPeer(held);
@@ -655,9 +689,15 @@ impl Pool {
                     Ok((Accepted::AskedPeer, None))
                 }
                 Some(beat) if beat.state.may_hold() => Err(Refusal::Busy),
-                Some(_) => Ok((Accepted::Claiming, Some(self.survey(Authority::PeerYields)))),
+                Some(_) => Ok((
+                    Accepted::Claiming,
+                    Some(self.survey(Authority::PeerYields, view)),
+                )),
                 None if view.liveness == Liveness::Alive => Err(Refusal::Busy),
-                None => Ok((Accepted::Claiming, Some(self.survey(Authority::Operator)))),
+                None => Ok((
+                    Accepted::Claiming,
+                    Some(self.survey(Authority::Operator, view)),
+                )),
             },
         }
     }

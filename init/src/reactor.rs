@@ -8,8 +8,10 @@
 use std::fmt::{self, Write as _};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+use std::thread;
+use std::time::Duration;
 
 use embassy_time::Instant;
 use orthrus_hb::{
@@ -53,20 +55,41 @@ pub enum Input {
 }
 
 /// How other threads reach the heartbeat thread.
+///
+/// Not a channel of `std::sync::mpsc`: its receiver spins while a sender is between taking a place and filling
+/// it. A sender that the heartbeat thread preempted there, with its real-time priority, would not be
+/// run again by that CPU before the spinning ended.
 #[derive(Clone)]
 pub struct Handle {
-    inputs: SyncSender<Input>,
-    wake: Arc<OwnedFd>,
+    queue: Arc<Queue>,
 }
+
+/// The heartbeat thread only tries the lock. Who holds it has not raised `wake` yet.
+struct Queue {
+    inputs: Mutex<heapless::Deque<Input, INPUTS_MAX>>,
+    wake: OwnedFd,
+}
+
+/// How long a thread waits for a place in a full queue before it looks again.
+const FULL_PAUSE: Duration = Duration::from_millis(5);
 
 impl Handle {
     /// Posts an input and wakes the heartbeat thread. Waits while its queue is full.
-    pub fn post(&self, input: Input) {
-        // The receiver lives as long as the machine: the heartbeat thread never ends.
-        if self.inputs.send(input).is_ok() {
-            // An eventfd write fails only when it is about to overflow, and then it wakes anyway.
-            let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+    pub fn post(&self, mut input: Input) {
+        loop {
+            let queue = &self.queue.inputs;
+            let pushed = queue
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push_back(input);
+            match pushed {
+                Ok(()) => break,
+                Err(back) => input = back,
+            }
+            thread::sleep(FULL_PAUSE);
         }
+        // An eventfd write fails only when it is about to overflow, and then it wakes anyway.
+        let _ = rustix::io::write(&self.queue.wake, &1u64.to_ne_bytes());
     }
 
     /// Asks the core to do something, and waits for its answer.
@@ -107,8 +130,18 @@ pub struct Reactor {
 
 /// Where inputs arrive.
 pub struct Inputs {
-    queue: Receiver<Input>,
-    wake: Arc<OwnedFd>,
+    queue: Arc<Queue>,
+}
+
+impl Inputs {
+    /// The next input, unless there is none, or somebody is just posting one and will wake us.
+    fn next(&self) -> Option<Input> {
+        match self.queue.inputs.try_lock() {
+            Ok(mut inputs) => inputs.pop_front(),
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().pop_front(),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
 }
 
 /// The two ends of the queue into the heartbeat thread.
@@ -116,15 +149,14 @@ pub struct Inputs {
 /// # Errors
 /// The errno of `eventfd(2)`.
 pub fn inputs() -> io::Result<(Handle, Inputs)> {
-    let (sender, queue) = sync_channel(INPUTS_MAX);
-    let wake = Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?);
-    Ok((
-        Handle {
-            inputs: sender,
-            wake: wake.clone(),
-        },
-        Inputs { queue, wake },
-    ))
+    let queue = Arc::new(Queue {
+        inputs: Mutex::new(heapless::Deque::new()),
+        wake: eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?,
+    });
+    let handle = Handle {
+        queue: queue.clone(),
+    };
+    Ok((handle, Inputs { queue }))
 }
 
 impl Reactor {
@@ -171,8 +203,8 @@ impl Reactor {
 
     fn drain_inputs(&mut self, inputs: &Inputs) {
         // Empties the counter; fails only when it is empty.
-        let _ = rustix::io::read(&inputs.wake, &mut [0; 8]);
-        while let Ok(input) = inputs.queue.try_recv() {
+        let _ = rustix::io::read(&inputs.queue.wake, &mut [0; 8]);
+        while let Some(input) = inputs.next() {
             let now = clock::now();
             match input {
                 Input::Outcome(outcome) => self.head.handle_outcome(&outcome, now),
@@ -263,8 +295,9 @@ impl Reactor {
                 }
             }
         }
-        if let Some(message) = self.head.poll_message()
-            && let Ok(mut mailbox) = self.mailbox.try_lock()
+        // The lock first: a message is given once, and one that is not taken in is not sent again.
+        if let Ok(mut mailbox) = self.mailbox.try_lock()
+            && let Some(message) = self.head.poll_message()
             && let Ok(message) = Message::from_slice(message)
         {
             *mailbox = message;
@@ -286,6 +319,7 @@ impl Reactor {
             ResetReason::FenceLost(pool) => ("lost the reservations of", Some(pool)),
             ResetReason::OwnGap => ("did not run for too long while holding a pool", None),
             ResetReason::Replaced(pool) => ("the peer serves, under a newer epoch,", Some(pool)),
+            ResetReason::ClaimStuck(pool) => ("stuck in the claim of", Some(pool)),
             ResetReason::ImportStuck(pool) => ("stuck in the import of", Some(pool)),
             ResetReason::ReleaseStuck(pool) => ("stuck in the release of", Some(pool)),
         };
@@ -333,7 +367,7 @@ impl Reactor {
     fn wait(&self, inputs: &Inputs) {
         let mut fds = heapless::Vec::<PollFd<'_>, 3>::new();
         let all = self.cables.iter().flatten().map(|cable| cable.fd());
-        for fd in all.chain([inputs.wake.as_fd()]) {
+        for fd in all.chain([inputs.queue.wake.as_fd()]) {
             push(&mut fds, fd);
         }
         let left = self
@@ -352,4 +386,36 @@ impl Reactor {
 fn push<'a>(fds: &mut heapless::Vec<PollFd<'a>, 3>, fd: BorrowedFd<'a>) {
     // Two cables and the queue: it fits.
     let _ = fds.push(PollFd::from_borrowed_fd(fd, PollFlags::IN));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_heartbeat_never_waits_for_a_thread_that_is_posting() {
+        let (handle, inputs) = inputs().unwrap();
+        handle.post(Input::Retire);
+        let posting = handle.queue.inputs.lock().unwrap();
+        assert!(inputs.next().is_none());
+        drop(posting);
+        assert!(matches!(inputs.next(), Some(Input::Retire)));
+        assert!(inputs.next().is_none());
+    }
+
+    #[test]
+    fn a_full_queue_delays_who_posts_and_loses_nothing() {
+        let (handle, inputs) = inputs().unwrap();
+        let posting = thread::spawn(move || {
+            for _ in 0..3 * INPUTS_MAX {
+                handle.post(Input::Retire);
+            }
+        });
+        let mut taken = 0;
+        while !posting.is_finished() || taken < 3 * INPUTS_MAX {
+            taken += usize::from(inputs.next().is_some());
+        }
+        assert_eq!(taken, 3 * INPUTS_MAX);
+        posting.join().unwrap();
+    }
 }

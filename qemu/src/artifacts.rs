@@ -39,7 +39,7 @@ pub fn prepare(options: &Options, state: &StateDir) -> anyhow::Result<Spec> {
     let disks = disks::provide(&options.disks, &made, &state.file("disks"))?;
     let config = match &options.config {
         Some(text) => text.clone(),
-        None => config::generate(&disks, &config::secret()?),
+        None => config::generate(&disks, &config::secret()?, options.dead_ms),
     };
     let config_file = state.file("orthrus.toml");
     fs::write(&config_file, &config)?;

@@ -13,7 +13,7 @@ use orthrus_image::{Tools, Workspace};
 use orthrus_qemu::Lab;
 use orthrus_qemu::names::ShelfKind;
 use orthrus_qemu::spec::Options;
-use orthrus_tests::Bench;
+use orthrus_tests::{Bench, lab_options};
 
 use crate::pause::stop_and_go;
 
@@ -51,10 +51,9 @@ pub fn without_preempt(bench: &Bench, shelf: ShelfKind) -> Result<()> {
     };
     let mutant = firmware::build_variant(&workspace, &Tools::ensure(&workspace)?, variant)?;
     let lab = Lab::up(&Options {
-        name: "test".into(),
         shelf,
         firmware: Some((mutant.kernel, mutant.initrd)),
-        ..Options::default()
+        ..lab_options()
     })?;
     let told = fails_as_it_must(&lab).map_err(|error| error.context(lab.trouble()));
     lab.down()?;

@@ -5,7 +5,7 @@ use tracing::warn;
 
 use super::Worker;
 use super::error::JobError;
-use crate::disk::{self, Disk};
+use crate::disk::{self, Disk, DiskError};
 use crate::fence::{COMMAND_LIFETIME, ClaimRequest, Fence};
 use crate::operator::lock;
 use crate::status;
@@ -103,10 +103,15 @@ impl Worker {
             });
         }
         for outcome in disk::disable_write_caches(&group.disks()) {
-            // A cache that cannot be turned off is passed on honestly: LIO reports it to clients,
-            // and `disks` says so.
-            if let Err(error) = outcome {
-                warn!(pool = self.pool().name, "{error}; its write cache stays on");
+            match outcome {
+                Ok(_) => {}
+                // Passed on honestly: the volumes report what their disks do, LIO reports that to clients,
+                // and `disks` says so.
+                Err(error @ DiskError::CacheStays { .. }) => {
+                    warn!(pool = self.pool().name, "{error}; clients are told");
+                }
+                // Not known: clients might be told that there is none, and lose what they do not flush.
+                Err(error) => return Err(error.into()),
             }
         }
         let disks: Vec<Disk> = group
