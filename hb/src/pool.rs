@@ -161,6 +161,10 @@ pub struct Pool {
     known: Epoch,
     /// Greatest epoch seen on the disks: for numbering only, it gives no right to preempt.
     seen: Epoch,
+    /// Greatest epoch that this boot set out to claim under: for numbering, and for the peer, which may
+    /// find keys up to it on the disks. A claim that failed may have left some, or lost the race
+    /// for this very number, so it gives this head no right either.
+    tried: Epoch,
     /// Since when the pool rests on both living heads.
     unserved_since: Option<Instant>,
     /// Attempts that failed in a row, for the pause between them.
@@ -182,6 +186,7 @@ impl Pool {
             },
             known: Epoch::NONE,
             seen: Epoch::NONE,
+            tried: Epoch::NONE,
             unserved_since: None,
             failures: 0,
             last_fault: Failure::Device,
@@ -209,9 +214,9 @@ impl Pool {
         }
     }
 
-    /// The epoch of the claim that is held or attempted, else the greatest known.
+    /// The epoch of the claim that is held or attempted, else the greatest known or ever attempted.
     pub fn epoch(&self) -> Epoch {
-        self.held().unwrap_or(self.known)
+        self.held().unwrap_or(self.known.max(self.tried))
     }
 
     /// The head that the pool prefers.
@@ -298,6 +303,7 @@ impl Pool {
     }
 
     fn claim(&mut self, authority: Authority, epoch: Epoch, view: &View) -> Wanted {
+        self.tried = self.tried.max(epoch);
         let job = self.job(epoch, Work::Claim { authority });
         self.state = State::Claiming {
             authority,
@@ -587,7 +593,8 @@ impl Pool {
         view: &View,
     ) -> Option<Wanted> {
         self.seen = self.seen.max(greatest);
-        let Some(epoch) = self.known.max(self.seen).next() else {
+        // Never a number of an earlier attempt: what is left of that must not be taken for this one.
+        let Some(epoch) = self.known.max(self.seen).max(self.tried).next() else {
             self.fail(Failure::Refused, view);
             return None;
         };
