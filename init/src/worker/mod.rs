@@ -41,7 +41,7 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How old the last read-back of a disk may be. They come several times a second, and a disk that is busy with
 /// its own error recovery takes some seconds.
-const READ_BACK_LIMIT: Duration = Duration::from_secs(10);
+const READ_BACK_LIMIT: Duration = Duration::from_secs(15);
 
 /// A pool's watch over its reservations, while it has one. The worker puts it there after the claim
 /// and takes it out before it lets go; the heartbeat thread only looks.
