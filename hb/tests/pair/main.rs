@@ -416,6 +416,8 @@ fn commands_that_make_no_sense_are_refused() {
 fn a_head_that_retires_lets_go_and_the_peer_takes_over() {
     let mut world = World::serving();
     let now = world.now;
+    // It must not halt on what was true before: it might just have begun to claim.
+    assert!(!world.head(B).is_at_rest());
     world.machines[A].head.as_mut().unwrap().retire(now);
     world.until("b serves", |w| w.state(B) == PoolState::Serving);
     assert!(world.head(A).is_at_rest());
