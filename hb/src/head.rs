@@ -452,6 +452,7 @@ impl Head {
             retiring: self.retiring,
             liveness: self.liveness(),
             word: self.peer.word(pool.index()),
+            digest_differs: self.digest_differs(),
             marks: self.peer.links.map(|link| link.sent.wrapping_add(1)),
         }
     }

@@ -243,6 +243,19 @@ fn stale_keys_of_a_peer_that_stands_by_are_removed() {
 }
 
 #[test]
+fn the_word_of_a_peer_with_another_configuration_removes_no_keys() {
+    // Its pools may stand in another order: what it calls standby may be another pool.
+    let mut world = World::new();
+    world.digests = [1, 2];
+    world.disk = Registrant::Head(B, Epoch(7));
+    world.boot(A);
+    world.boot(B);
+    world.until("b serves", |w| w.state(B) == PoolState::Serving);
+    assert_eq!(world.preempted, []);
+    assert!(world.head(A).digest_differs());
+}
+
+#[test]
 fn a_silent_peer_with_a_newer_key_than_it_ever_told_is_not_preempted() {
     let mut world = World::serving();
     world.disk = Registrant::Head(A, Epoch(9));
