@@ -282,6 +282,20 @@ fn a_strangers_reservation_is_left_alone() {
 }
 
 #[test]
+fn the_number_of_a_claim_that_failed_is_told_and_never_used_again() {
+    let mut world = World::new();
+    world.boot(A);
+    world.until("a claims", |w| w.state(A) == PoolState::Claiming);
+    world.disk = Registrant::Stranger;
+    world.until("the claim fails", |w| w.state(A) == PoolState::Faulted);
+    // It may have left keys of this number behind: the peer must know, should this head die now.
+    assert_eq!(world.head(A).pools()[0].epoch(), Epoch(1));
+    world.disk = Registrant::Nobody;
+    world.until("a serves", |w| w.state(A) == PoolState::Serving);
+    assert_eq!(world.disk, Registrant::Head(A, Epoch(2)));
+}
+
+#[test]
 fn replayed_frames_keep_nobody_alive() {
     let mut world = World::serving();
     world.crash(A);
