@@ -136,6 +136,9 @@ pub(crate) struct View {
     /// This head holds some pool.
     pub(crate) holds: bool,
     pub(crate) word: Option<Word>,
+    /// The peer runs another configuration: its pools may stand in another order, and what it says of this one
+    /// may be of another.
+    pub(crate) digest_differs: bool,
     /// The next sequence number of each link.
     pub(crate) marks: [u32; LinkId::ALL.len()],
 }
@@ -630,6 +633,10 @@ impl Pool {
             }
             (Holder::Nobody, _) | (Holder::Peer(_), Authority::Operator) => {
                 Some(self.claim(authority, epoch, view))
+            }
+            (Holder::Peer(held), Authority::PeerYields) if view.digest_differs => {
+                self.fail(Failure::HeldByPeer(held), view);
+                None
             }
             (Holder::Peer(_), Authority::PeerYields) => {
                 let step = Step::Confirm {
