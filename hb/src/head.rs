@@ -81,6 +81,8 @@ pub struct Head {
     /// The pool that the next serial beat speaks of.
     rotation: usize,
     next_beat: Instant,
+    /// When the peer was taken for dead the last time.
+    dead_since: Instant,
     last_input: Instant,
     last_timeout: Instant,
     /// It lets go of everything, to halt.
@@ -124,6 +126,7 @@ impl Head {
             }; LinkId::ALL.len()],
             rotation: 0,
             next_beat: now,
+            dead_since: now,
             last_input: now,
             last_timeout: now,
             retiring: false,
@@ -363,9 +366,9 @@ impl Head {
         (up, up && link.is_heard(UNHEARD_WINDOW))
     }
 
-    /// Whether nothing of any pool is held here, nor on its way here.
+    /// Whether this head retired, and nothing of any pool is held here, nor on its way here.
     pub fn is_at_rest(&self) -> bool {
-        self.pools.iter().all(Pool::is_at_rest)
+        self.retiring && self.pools.iter().all(Pool::is_at_rest)
     }
 
     /// Whether the peer runs another configuration file.
@@ -451,7 +454,10 @@ impl Head {
             timing: self.config.timing,
             retiring: self.retiring,
             liveness: self.liveness(),
+            dead_since: self.dead_since,
+            holds: self.pools.iter().any(|pool| pool.held().is_some()),
             word: self.peer.word(pool.index()),
+            digest_differs: self.digest_differs(),
             marks: self.peer.links.map(|link| link.sent.wrapping_add(1)),
         }
     }
@@ -474,12 +480,15 @@ impl Head {
 
     /// Lets every pool decide, then tells what changed.
     fn settle(&mut self, now: Instant) {
+        let liveness = self.liveness();
+        if liveness == Liveness::Dead && self.told_liveness != Liveness::Dead {
+            self.dead_since = now;
+        }
         for index in 0..self.pools.len() {
             let view = self.view(PoolId(index as u8), now);
             let wanted = self.pools[index].decide(&view);
             self.want(wanted);
         }
-        let liveness = self.liveness();
         if liveness != self.told_liveness {
             self.told_liveness = liveness;
             self.tell(Event::Peer(liveness));

@@ -131,12 +131,30 @@ pub(crate) struct View {
     /// This head is about to halt: it lets go of everything and claims nothing.
     pub(crate) retiring: bool,
     pub(crate) liveness: Liveness,
+    /// Since when the peer is dead, if it is.
+    pub(crate) dead_since: Instant,
+    /// This head holds some pool.
+    pub(crate) holds: bool,
     pub(crate) word: Option<Word>,
+    /// The peer runs another configuration: its pools may stand in another order, and what it says of this one
+    /// may be of another.
+    pub(crate) digest_differs: bool,
     /// The next sequence number of each link.
     pub(crate) marks: [u32; LinkId::ALL.len()],
 }
 
 impl View {
+    /// Whether this head lets the other one go first, should that be alive after all.
+    ///
+    /// When every cable is cut and each head serves a pool, each takes the other for dead. If both
+    /// claimed at once, each would fence the other, both would reset, and neither could hear the other
+    /// afterwards: nothing would be served until somebody came. So the second head waits once more
+    /// as long; by then it has been fenced itself, or the first is dead indeed. The price is a
+    /// slower takeover by a second head that is not idle. A ledger that ticks makes this moot.
+    fn gives_way(&self) -> bool {
+        self.me == HeadId::Second && self.holds && self.now < self.dead_since + self.timing.dead
+    }
+
     /// The peer's last word of the pool, if the peer is alive.
     fn peer(&self) -> Option<PoolBeat> {
         self.word
@@ -161,6 +179,10 @@ pub struct Pool {
     known: Epoch,
     /// Greatest epoch seen on the disks: for numbering only, it gives no right to preempt.
     seen: Epoch,
+    /// Greatest epoch that this boot set out to claim under: for numbering, and for the peer, which may
+    /// find keys up to it on the disks. A claim that failed may have left some, or lost the race
+    /// for this very number, so it gives this head no right either.
+    tried: Epoch,
     /// Since when the pool rests on both living heads.
     unserved_since: Option<Instant>,
     /// Attempts that failed in a row, for the pause between them.
@@ -182,6 +204,7 @@ impl Pool {
             },
             known: Epoch::NONE,
             seen: Epoch::NONE,
+            tried: Epoch::NONE,
             unserved_since: None,
             failures: 0,
             last_fault: Failure::Device,
@@ -209,9 +232,9 @@ impl Pool {
         }
     }
 
-    /// The epoch of the claim that is held or attempted, else the greatest known.
+    /// The epoch of the claim that is held or attempted, else the greatest known or ever attempted.
     pub fn epoch(&self) -> Epoch {
-        self.held().unwrap_or(self.known)
+        self.held().unwrap_or(self.known.max(self.tried))
     }
 
     /// The head that the pool prefers.
@@ -298,6 +321,7 @@ impl Pool {
     }
 
     fn claim(&mut self, authority: Authority, epoch: Epoch, view: &View) -> Wanted {
+        self.tried = self.tried.max(epoch);
         let job = self.job(epoch, Work::Claim { authority });
         self.state = State::Claiming {
             authority,
@@ -441,7 +465,7 @@ impl Pool {
                 } else {
                     Authority::PeerDead
                 };
-                (!early).then(|| self.survey(authority, view))
+                (!early && !view.gives_way()).then(|| self.survey(authority, view))
             }
             Liveness::Alive => {
                 let beat = view.peer()?;
@@ -587,7 +611,8 @@ impl Pool {
         view: &View,
     ) -> Option<Wanted> {
         self.seen = self.seen.max(greatest);
-        let Some(epoch) = self.known.max(self.seen).next() else {
+        // Never a number of an earlier attempt: what is left of that must not be taken for this one.
+        let Some(epoch) = self.known.max(self.seen).max(self.tried).next() else {
             self.fail(Failure::Refused, view);
             return None;
         };
@@ -608,6 +633,10 @@ impl Pool {
             }
             (Holder::Nobody, _) | (Holder::Peer(_), Authority::Operator) => {
                 Some(self.claim(authority, epoch, view))
+            }
+            (Holder::Peer(held), Authority::PeerYields) if view.digest_differs => {
+                self.fail(Failure::HeldByPeer(held), view);
+                None
             }
             (Holder::Peer(_), Authority::PeerYields) => {
                 let step = Step::Confirm {

@@ -32,7 +32,7 @@ use crate::reactor::{self, Inputs, Message, Reactor};
 use crate::signal::{self, HaltRequest};
 use crate::status::{Snapshot, WatchdogStatus};
 use crate::sys::sched;
-use crate::watchdog::Watchdog;
+use crate::watchdog::{self, Watchdog};
 use crate::worker::{self, Worker};
 use crate::{clock, log, mounts, settings, source};
 
@@ -206,6 +206,7 @@ fn start(
         watchdog: watchdog.as_ref().map(|dog| WatchdogStatus {
             identity: dog.identity().to_owned(),
             timeout_s: dog.timeout_seconds(),
+            is_software: dog.kind() == watchdog::Kind::Software,
         }),
     });
     start_control(&config.heartbeat.control, desk);

@@ -243,6 +243,19 @@ fn stale_keys_of_a_peer_that_stands_by_are_removed() {
 }
 
 #[test]
+fn the_word_of_a_peer_with_another_configuration_removes_no_keys() {
+    // Its pools may stand in another order: what it calls standby may be another pool.
+    let mut world = World::new();
+    world.digests = [1, 2];
+    world.disk = Registrant::Head(B, Epoch(7));
+    world.boot(A);
+    world.boot(B);
+    world.until("b serves", |w| w.state(B) == PoolState::Serving);
+    assert_eq!(world.preempted, []);
+    assert!(world.head(A).digest_differs());
+}
+
+#[test]
 fn a_silent_peer_with_a_newer_key_than_it_ever_told_is_not_preempted() {
     let mut world = World::serving();
     world.disk = Registrant::Head(A, Epoch(9));
@@ -266,6 +279,20 @@ fn a_strangers_reservation_is_left_alone() {
         (world.state(A), world.disk),
         (PoolState::Faulted, Registrant::Stranger)
     );
+}
+
+#[test]
+fn the_number_of_a_claim_that_failed_is_told_and_never_used_again() {
+    let mut world = World::new();
+    world.boot(A);
+    world.until("a claims", |w| w.state(A) == PoolState::Claiming);
+    world.disk = Registrant::Stranger;
+    world.until("the claim fails", |w| w.state(A) == PoolState::Faulted);
+    // It may have left keys of this number behind: the peer must know, should this head die now.
+    assert_eq!(world.head(A).pools()[0].epoch(), Epoch(1));
+    world.disk = Registrant::Nobody;
+    world.until("a serves", |w| w.state(A) == PoolState::Serving);
+    assert_eq!(world.disk, Registrant::Head(A, Epoch(2)));
 }
 
 #[test]
@@ -416,6 +443,8 @@ fn commands_that_make_no_sense_are_refused() {
 fn a_head_that_retires_lets_go_and_the_peer_takes_over() {
     let mut world = World::serving();
     let now = world.now;
+    // It must not halt on what was true before: it might just have begun to claim.
+    assert!(!world.head(B).is_at_rest());
     world.machines[A].head.as_mut().unwrap().retire(now);
     world.until("b serves", |w| w.state(B) == PoolState::Serving);
     assert!(world.head(A).is_at_rest());

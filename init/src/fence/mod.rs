@@ -29,7 +29,7 @@ pub mod release;
 pub mod reservations;
 pub mod scsi;
 #[cfg(test)]
-mod shelf;
+pub(crate) mod shelf;
 pub mod steps;
 pub mod survey;
 mod take;

@@ -39,6 +39,10 @@ use import::Served;
 /// nothing that matters, short enough that an operator who pulled a cable sees it in `status`.
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 
+/// How old the last read-back of a disk may be. They come several times a second, and a disk that is busy with
+/// its own error recovery takes some seconds.
+const READ_BACK_LIMIT: Duration = Duration::from_secs(15);
+
 /// A pool's watch over its reservations, while it has one. The worker puts it there after the claim
 /// and takes it out before it lets go; the heartbeat thread only looks.
 pub type WatchSlot = Arc<Mutex<Option<(Epoch, Watch)>>>;
@@ -123,21 +127,41 @@ impl Worker {
         }
     }
 
-    /// Nothing to do: a standby looks whether it could take the pool over.
+    /// Nothing to do: a standby looks whether it could take the pool over, an owner whether its disks
+    /// still answer.
     fn look(&mut self) {
-        if self.claim.is_some() {
-            return;
-        }
-        let problem = self.survey().err().map(|problem| problem.to_string());
+        let unready = match &self.claim {
+            Some(_) => self.unread(),
+            None => {
+                let ready = self.survey().and_then(|_| self.data_port());
+                ready.err().map(|problem| problem.to_string())
+            }
+        };
+        self.found(unready);
+    }
+
+    /// A disk whose reservation was not read back for long: its path is broken, and a loss would go unseen.
+    fn unread(&self) -> Option<String> {
+        let slot = lock(&self.watch);
+        let (disk, age) = slot.as_ref()?.1.oldest()?;
+        (age > READ_BACK_LIMIT).then(|| format!("{disk}: does not answer"))
+    }
+
+    /// Notes what a look found against this head.
+    fn found(&mut self, unready: Option<String>) {
         let pool = self.pool().name.as_str();
         let mut report = lock(&self.report);
-        if report.problem != problem && !self.attempt_failed {
-            match &problem {
-                Some(problem) => warn!(pool, "this head could not take the pool over: {problem}"),
-                None => info!(pool, "this head can take the pool over"),
+        if report.unready != unready {
+            match &unready {
+                Some(problem) => warn!(pool, "this head is not fit to serve the pool: {problem}"),
+                None => info!(pool, "this head is fit to serve the pool"),
             }
-            report.problem = problem;
         }
+        // What a survey found wrong may be over; why an attempt failed is not known to be.
+        if unready.is_none() && !self.attempt_failed {
+            report.problem = None;
+        }
+        report.unready = unready;
     }
 
     fn pool(&self) -> &PoolConfig {
@@ -171,7 +195,8 @@ impl Worker {
             Ok(done) => {
                 // A survey that succeeds says nothing yet about why the last import did not.
                 if matches!(done, Done::Imported) {
-                    lock(&self.report).problem = None;
+                    let mut report = lock(&self.report);
+                    (report.problem, report.unready) = (None, None);
                     self.attempt_failed = false;
                 }
                 if job.work != Work::Survey {
@@ -198,3 +223,6 @@ impl Worker {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,198 @@
+//! What must always hold, looked at after every step.
+//!
+//! - I1: no write of an earlier claim reaches a disk once a later claim of its pool has completed;
+//!   a head that lost its fence ends within [`LOSS_LIMIT`] of its own running.
+//! - I2: what is on the medium is never older than what was acknowledged.
+//! - I4: a head without the right to does not preempt a living owner. How many takeovers a fault
+//!   may lead to is counted by the director.
+//! - I5: a claim's epoch is greater than every earlier claim's; within one boot a head's own never
+//!   goes back.
+
+use orthrus_hb::{Authority, ClusterId, Epoch, Key, PoolState};
+
+use crate::client::Block;
+use crate::clock::{SECOND, Time};
+use crate::machine::Machine;
+use crate::shelf::Write;
+
+/// The watch looks five times a second and the heartbeat thread ten times.
+pub const LOSS_LIMIT: Time = SECOND;
+
+/// The last claim of a pool that completed.
+#[derive(Clone, Copy, Debug)]
+pub struct Held {
+    pub who: usize,
+    pub epoch: Epoch,
+    /// It was let go in order.
+    pub released: bool,
+}
+
+pub struct Checks {
+    pub violation: Option<String>,
+    pub held: Vec<Option<Held>>,
+    /// Greatest epoch of a claim whose stamp is on the disks, by pool.
+    greatest: Vec<Epoch>,
+    /// Claims that took a pool from the other head without its release, by pool.
+    pub takeovers: Vec<u32>,
+    pub claims: u64,
+    /// By head and pool.
+    epochs: [Vec<Epoch>; 2],
+    /// Since when a running head's fence is lost, by head and pool.
+    lost_since: [Vec<Option<Time>>; 2],
+}
+
+impl Checks {
+    pub fn new(pools: usize) -> Checks {
+        Checks {
+            violation: None,
+            held: vec![None; pools],
+            greatest: vec![Epoch::NONE; pools],
+            takeovers: vec![0; pools],
+            claims: 0,
+            epochs: [vec![Epoch::NONE; pools], vec![Epoch::NONE; pools]],
+            lost_since: [vec![None; pools], vec![None; pools]],
+        }
+    }
+
+    pub fn fail(&mut self, what: String) {
+        self.violation.get_or_insert(what);
+    }
+
+    pub fn booted(&mut self, who: usize) {
+        self.epochs[who].fill(Epoch::NONE);
+        self.lost_since[who].fill(None);
+    }
+
+    pub fn released(&mut self, pool: usize, who: usize) {
+        if let Some(held) = self.held[pool].as_mut().filter(|held| held.who == who) {
+            held.released = true;
+        }
+    }
+
+    /// The read-back shows all disks of a pool as this head's.
+    pub fn claimed(&mut self, pool: usize, who: usize, epoch: Epoch) {
+        self.claims += 1;
+        let greatest = self.greatest[pool];
+        if epoch <= greatest {
+            self.fail(format!(
+                "I5: {who} claims pool {pool} under {epoch} after {greatest}"
+            ));
+        }
+        if let Some(held) = self.held[pool] {
+            self.takeovers[pool] += u32::from(held.who != who && !held.released);
+        }
+        let released = false;
+        self.held[pool] = Some(Held {
+            who,
+            epoch,
+            released,
+        });
+    }
+
+    /// The claim's epoch is in the metadata of all disks; before that a claim may be undone and forgotten.
+    pub fn stamped(&mut self, pool: usize, epoch: Epoch) {
+        self.greatest[pool] = self.greatest[pool].max(epoch);
+    }
+
+    pub fn landed(&mut self, pool: usize, write: &Write) {
+        if let Some(held) = self.held[pool]
+            && !held.released
+            && write.epoch < held.epoch.0
+        {
+            self.fail(format!(
+                "I1: {write:?} reaches a disk of pool {pool} after {held:?}"
+            ));
+        }
+    }
+
+    pub fn promised(&mut self, block: &Block) {
+        if block.medium < block.promised {
+            let (medium, promised) = (block.medium, block.promised);
+            self.fail(format!(
+                "I2: version {medium} lies where {promised} was acknowledged"
+            ));
+        }
+    }
+
+    pub fn preempted(
+        &mut self,
+        pool: usize,
+        (own, victim): (u64, u64),
+        authority: Authority,
+        cluster: ClusterId,
+        machines: &[Machine; 2],
+    ) {
+        let keys = (
+            Key::from_bits(own, cluster),
+            Key::from_bits(victim, cluster),
+        );
+        let (Some(own), Some(victim)) = keys else {
+            return;
+        };
+        let entitled = matches!(authority, Authority::PeerDead | Authority::Operator);
+        let owner = machines.iter().find(|machine| machine.id == victim.head);
+        let Some(owner) = owner.filter(|owner| owner.beats() && own.head != owner.id) else {
+            return;
+        };
+        let state = owner.head.as_ref().map(|head| &head.pools()[pool]);
+        let holds = state.is_some_and(|state| {
+            let holding = [
+                PoolState::Importing,
+                PoolState::Serving,
+                PoolState::Releasing,
+            ];
+            holding.contains(&state.state()) && state.epoch() == victim.epoch
+        });
+        if holds && !entitled {
+            self.fail(format!(
+                "I4: {own:?} removes a living owner's {victim:?} by {authority:?}"
+            ));
+        }
+    }
+
+    /// A head has run: what it says of its pools.
+    pub fn looked(&mut self, who: usize, machines: &[Machine; 2]) {
+        let Some(head) = &machines[who].head else {
+            return;
+        };
+        for (index, pool) in head.pools().iter().enumerate() {
+            let before = self.epochs[who][index];
+            if pool.epoch() < before {
+                self.fail(format!(
+                    "I5: {who} goes back from {before} to {}",
+                    pool.epoch()
+                ));
+            }
+            self.epochs[who][index] = pool.epoch();
+            let claim = machines[who].workers[index].claim;
+            if pool.state() == PoolState::Serving && claim != Some(pool.epoch()) {
+                self.fail(format!(
+                    "I1: {who} serves under {} with {claim:?}",
+                    pool.epoch()
+                ));
+            }
+        }
+    }
+
+    /// Whether a running owner's fence is lost on a disk that answers it; now and then.
+    pub fn fence(&mut self, who: usize, pool: usize, lost: bool, now: Time) {
+        let since = &mut self.lost_since[who][pool];
+        if !lost {
+            *since = None;
+        } else if now > *since.get_or_insert(now) + LOSS_LIMIT {
+            self.fail(format!(
+                "I1: {who} still runs pool {pool} after it lost the fence"
+            ));
+        }
+    }
+
+    /// A message arrived: it must be one that was sent.
+    pub fn heard(&mut self, said: &[Vec<u8>], message: &[u8]) {
+        if !said.iter().any(|said| said == message) && !said.is_empty() {
+            self.fail(format!(
+                "a message of {} bytes that was never sent",
+                message.len()
+            ));
+        }
+    }
+}

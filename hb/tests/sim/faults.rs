@@ -1,0 +1,473 @@
+//! What is done to the world, and when.
+//!
+//! A run has one of two manners:
+//! - *calm*: one fault at a time. Each begins when all is well, stays for a while, and is mended;
+//!   then all must be well again within [`BUDGET`] (I3), after one takeover a pool at most (I4).
+//! - *storm*: faults overlap as they come. Safety is checked throughout; when the storm is over and
+//!   everything is mended, all must be well within [`BUDGET`] and stay so.
+
+use orthrus_hb::{Command, HeadId, Liveness, PoolId, PoolState, Rest};
+
+use crate::clock::{MS, SECOND, Time};
+use crate::machine::Halt;
+use crate::rng::Rng;
+use crate::shelf::Nexus;
+use crate::worker::Trouble;
+use crate::world::{Event, World};
+
+/// From the mending of the last fault to service: a boot, its waits, an import that was slow when it
+/// began, an import or release that hangs up to its limit, one more boot, the longest pause between
+/// attempts.
+pub const BUDGET: Time = 240 * SECOND;
+/// How long faults go on in one run.
+const STORM: Time = 900 * SECOND;
+/// How often the director looks.
+const LOOK: Time = 250 * MS;
+/// How long all must be well to count.
+const WELL: Time = 3 * SECOND;
+/// How long all must stay well at the end.
+const STAY: Time = 30 * SECOND;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    Calm,
+    Storm,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    /// All is mended and must become well by `until`.
+    Mended {
+        until: Time,
+    },
+    /// All is well since.
+    Well {
+        since: Time,
+        until: Time,
+    },
+    /// A fault stands.
+    Fault {
+        until: Time,
+    },
+    Over,
+}
+
+pub struct Director {
+    pub manner: Manner,
+    phase: Phase,
+    /// No new faults after this.
+    until: Time,
+    /// Storm: when the next fault comes.
+    next: Time,
+    /// Storm: mean time between faults.
+    mean: Time,
+    /// Takeovers, by pool, when the fault began.
+    takeovers: Vec<u32>,
+    pub faults: u64,
+    last: String,
+}
+
+impl Director {
+    pub fn new(rng: &mut Rng) -> Director {
+        let manner = rng.pick(&[Manner::Calm, Manner::Storm]);
+        Director {
+            manner,
+            phase: Phase::Mended { until: BUDGET },
+            until: STORM,
+            next: rng.range(0, 60 * SECOND),
+            mean: rng.pick(&[3, 8, 20, 40]) * SECOND,
+            takeovers: Vec::new(),
+            faults: 0,
+            last: String::new(),
+        }
+    }
+
+    pub fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Over)
+    }
+}
+
+impl World {
+    pub fn direct(&mut self) {
+        self.at(self.now + LOOK, Event::Direct);
+        self.slow_checks();
+        let now = self.now;
+        let storms = self.director.manner == Manner::Storm && now < self.director.until;
+        if storms {
+            if now >= self.director.next {
+                let mean = self.director.mean;
+                self.director.next = now + self.rng.range(MS, 2 * mean);
+                self.inject();
+            }
+            if now + LOOK >= self.director.until {
+                self.mend();
+                self.director.phase = Phase::Mended {
+                    until: now + BUDGET,
+                };
+            }
+            return;
+        }
+        let problem = self.problem();
+        match (self.director.phase, problem) {
+            (Phase::Mended { until }, Some(problem)) if now > until => {
+                let last = &self.director.last;
+                self.checks.fail(format!(
+                    "I3: not well {} s after {last}: {problem}",
+                    BUDGET / SECOND
+                ));
+            }
+            (Phase::Mended { .. }, Some(_)) => {}
+            (Phase::Mended { until }, None) => {
+                self.director.phase = Phase::Well { since: now, until };
+            }
+            // A fault of half a second may show only now.
+            (Phase::Well { since, until }, Some(_)) if now < since + WELL => {
+                self.director.phase = Phase::Mended { until };
+            }
+            (Phase::Well { .. }, Some(problem)) => {
+                self.checks
+                    .fail(format!("I3: did not stay well: {problem}"));
+            }
+            (Phase::Well { since, .. }, None) => self.well(since),
+            (Phase::Fault { until }, problem) if now >= until => self.fault_over(problem),
+            (Phase::Fault { .. } | Phase::Over, _) => {}
+        }
+    }
+
+    fn well(&mut self, since: Time) {
+        let (now, over) = (self.now, self.now >= self.director.until);
+        if over && now >= since + STAY {
+            for client in &self.clients {
+                if client.last_acknowledged + 10 * SECOND < now {
+                    self.checks
+                        .fail("I3: the client waits although all is well".to_owned());
+                }
+            }
+            self.director.phase = Phase::Over;
+        }
+        if over || now < since + WELL {
+            return;
+        }
+        if self.director.manner == Manner::Calm {
+            let taken = &self.checks.takeovers;
+            let before = &self.director.takeovers;
+            if let Some(pool) = (0..before.len()).find(|&pool| taken[pool] > before[pool] + 1) {
+                let (n, last) = (taken[pool] - before[pool], &self.director.last);
+                self.checks
+                    .fail(format!("I4: {n} takeovers of pool {pool} after {last}"));
+            }
+        }
+        self.director.takeovers = self.checks.takeovers.clone();
+        self.inject();
+        let time = self
+            .rng
+            .pick(&[500 * MS, 3 * SECOND, 15 * SECOND, 60 * SECOND, 150 * SECOND]);
+        let until = now + self.rng.range(0, time);
+        self.director.phase = Phase::Fault { until };
+    }
+
+    /// The fault stood long enough.
+    fn fault_over(&mut self, _problem: Option<String>) {
+        self.mend();
+        self.director.phase = Phase::Mended {
+            until: self.now + BUDGET,
+        };
+    }
+
+    /// What keeps all from being well: both heads run and hear each other, each pool is served on one of
+    /// them and the other stands by.
+    fn problem(&self) -> Option<String> {
+        for (who, machine) in self.machines.iter().enumerate() {
+            let Some(head) = machine.head.as_ref().filter(|_| machine.beats()) else {
+                return Some(format!("{who} does not run"));
+            };
+            if head.liveness() != Liveness::Alive {
+                return Some(format!("{who} does not hear its peer"));
+            }
+        }
+        for pool in 0..self.clients.len() {
+            let states = [0, 1].map(|who| {
+                let head = self.machines[who].head.as_ref().expect("it runs");
+                (head.pools()[pool].state(), head.pools()[pool].rest())
+            });
+            let serving = (PoolState::Serving, None);
+            let waiting = (PoolState::Standby, Some(Rest::PeerHolds));
+            if states != [serving, waiting] && states != [waiting, serving] {
+                return Some(format!("pool {pool}: {states:?}"));
+            }
+        }
+        None
+    }
+
+    fn slow_checks(&mut self) {
+        for who in [0, 1] {
+            for pool in 0..self.clients.len() {
+                let machine = &self.machines[who];
+                let Some(head) = machine.head.as_ref().filter(|_| machine.beats()) else {
+                    self.checks.fence(who, pool, false, self.now);
+                    continue;
+                };
+                let state = head.pools()[pool].state();
+                let holds = matches!(state, PoolState::Importing | PoolState::Serving);
+                let lost = holds
+                    && machine.late < 200 * MS
+                    && self.disks_of(pool).any(|disk| {
+                        let state = &self.disks[disk];
+                        let answers = state.answers(who) && state.silent_until[who] <= self.now;
+                        answers && state.key_of(machine.nexus[disk]).is_none()
+                    });
+                self.checks.fence(who, pool, lost, self.now);
+            }
+            let machine = &self.machines[who];
+            let rests = machine.head.as_ref().is_some_and(|head| head.is_at_rest());
+            if machine.retiring && machine.beats() && rests {
+                let off = self.rng.range(5 * SECOND, 60 * SECOND);
+                self.trace(|| format!("{who} halts"));
+                self.crash(who, off);
+            }
+            if self.rng.chance(20) {
+                self.say(who);
+            }
+        }
+    }
+
+    fn inject(&mut self) {
+        self.director.faults += 1;
+        let fault = self.fault();
+        self.trace(|| format!("=== {fault}"));
+        self.director.last = fault;
+    }
+
+    /// One fault. The shape of the code is the list of what can happen.
+    fn fault(&mut self) -> String {
+        let who = self.rng.index(2);
+        let disk = self.rng.index(self.disks.len());
+        let pool = self.rng.index(self.clients.len());
+        let calm = self.director.manner == Manner::Calm;
+        let time = self.rng.pick(&[
+            300 * MS,
+            900 * MS,
+            1500 * MS,
+            5 * SECOND,
+            20 * SECOND,
+            60 * SECOND,
+        ]);
+        let time = time + self.rng.below(time);
+        match self.rng.below(19) {
+            0 | 1 => {
+                self.crash(who, time);
+                format!("crash of {who} for {} ms", time / MS)
+            }
+            2 => {
+                let shelf = self.rng.chance(500);
+                for who in [0, 1] {
+                    let off = time + self.rng.range(0, 30 * SECOND);
+                    self.crash(who, off);
+                }
+                if shelf {
+                    self.disks.iter_mut().for_each(|disk| disk.lose_power());
+                    self.disks.iter_mut().for_each(|disk| disk.powered = true);
+                }
+                format!("power loss of both, and the shelf: {shelf}")
+            }
+            3 => {
+                let disks = &mut self.disks;
+                disks.iter_mut().for_each(|disk| disk.lose_power());
+                if time < 2 * SECOND {
+                    disks.iter_mut().for_each(|disk| disk.powered = true);
+                }
+                format!(
+                    "power loss of the shelf, persistent: {}",
+                    self.disks[0].persistent
+                )
+            }
+            4 | 5 => {
+                let halt = self.rng.pick(&[Halt::Paused, Halt::Frozen, Halt::Stuck]);
+                self.halt(who, halt, time);
+                format!("{who} is {halt:?} for {} ms", time / MS)
+            }
+            6 | 7 => {
+                let cut = self.rng.range(1, 16);
+                for (bit, path) in self.paths.iter_mut().flatten().enumerate() {
+                    path.cut = cut >> bit & 1 == 1;
+                }
+                format!("cut {cut:04b} of first serial, ether, second serial, ether")
+            }
+            8 => {
+                self.paths
+                    .iter_mut()
+                    .flatten()
+                    .for_each(|path| path.cut = true);
+                "all cables are cut".to_owned()
+            }
+            9 | 10 => {
+                let loss = self.rng.below(if calm { 300 } else { 950 });
+                for path in self.paths.iter_mut().flatten() {
+                    path.loss = loss;
+                    path.duplicates = self.rng.below(300);
+                    path.damage = self.rng.below(200);
+                    path.delay = self.rng.below(if calm { 300 } else { 2000 }) * MS;
+                }
+                format!("noise on the cables, loss {loss}")
+            }
+            11 => {
+                let link = self.rng.index(2);
+                let old: Vec<_> = self.paths[1 - who][link].recorded.iter().cloned().collect();
+                for bytes in old {
+                    let at = self.now + self.rng.below(10 * SECOND);
+                    let link = orthrus_hb::LinkId::ALL[link];
+                    self.at(
+                        at,
+                        Event::Frame {
+                            to: who,
+                            link,
+                            bytes,
+                        },
+                    );
+                }
+                format!("frames are replayed to {who}")
+            }
+            12 => {
+                self.disks[disk].slow = self.rng.below(4 * SECOND);
+                format!("disk {disk} is slow")
+            }
+            13 => {
+                let heads = self.rng.pick(&[[true, true], [true, false], [false, true]]);
+                let all = self.rng.chance(300);
+                for index in 0..self.disks.len() {
+                    for head in [0, 1] {
+                        if heads[head] && (all || index == disk) {
+                            self.disks[index].silent_until[head] = self.now + time;
+                        }
+                    }
+                }
+                format!(
+                    "disk {disk}, all: {all}, answers nothing for {} ms",
+                    time / MS
+                )
+            }
+            14 => {
+                let all = self.rng.chance(500);
+                for index in 0..self.disks.len() {
+                    if all || index == disk {
+                        self.disks[index].reachable[who] = false;
+                    }
+                }
+                format!("{who} loses its path to disk {disk}, all: {all}")
+            }
+            15 => {
+                self.ids += 1;
+                self.machines[who].nexus[disk] = self.ids as Nexus;
+                format!("session of {who} with disk {disk} is renewed")
+            }
+            16 => {
+                let trouble = self
+                    .rng
+                    .pick(&[Trouble::Slow, Trouble::Fails, Trouble::Hangs]);
+                let count = self.rng.below(6) as u32;
+                if let Some(worker) = self.machines[who].workers.get_mut(pool) {
+                    worker.trouble = Some((trouble, count));
+                }
+                let head = self.rng.index(2);
+                self.command(head, Command::Takeover(PoolId(pool as u8)));
+                format!("trouble in the kernel of {who}: {trouble:?}, {count}")
+            }
+            17 => {
+                let by = time;
+                let now = self.now;
+                if self.machines[who].halt.is_none() {
+                    self.machines[who].clock.jump(now, by);
+                }
+                self.machines[who].late = self.rng.below(400 * MS);
+                self.wake(who, now);
+                format!("clock of {who} jumps by {} ms, and it is late now", by / MS)
+            }
+            _ => {
+                let id = PoolId(pool as u8);
+                match self.rng.below(5) {
+                    0 => drop(self.command(who, Command::Handover(id))),
+                    1 => drop(self.command(who, Command::Takeover(id))),
+                    2 => drop(self.command(who, Command::Giveback(id))),
+                    3 => self.retire(who),
+                    _ => {
+                        self.command(0, Command::Takeover(id));
+                        self.command(1, Command::Takeover(id));
+                    }
+                }
+                format!("an operator at {who}")
+            }
+        }
+    }
+
+    /// Everything that is broken is mended; what runs goes on to run.
+    fn mend(&mut self) {
+        self.trace(|| "=== mended".to_owned());
+        for path in self.paths.iter_mut().flatten() {
+            path.cut = false;
+            path.calm();
+        }
+        for disk in &mut self.disks {
+            disk.powered = true;
+            disk.reachable = [true; 2];
+            disk.slow = 0;
+            disk.silent_until = [0; 2];
+        }
+        self.flaky = 0;
+        for who in [0, 1] {
+            self.machines[who].late = 0;
+            self.machines[who]
+                .workers
+                .iter_mut()
+                .for_each(|worker| worker.trouble = None);
+            if self.machines[who].halt.is_some() {
+                self.resume(who);
+            }
+            if self.machines[who].head.is_none() {
+                let off = self.rng.range(SECOND, 15 * SECOND);
+                self.crash(who, off);
+            }
+        }
+    }
+
+    /// A short account of the world, for a failure.
+    pub fn describe(&self) -> String {
+        let mut text = format!(
+            "{:?}, {} pools, {} disks",
+            self.director.manner,
+            self.homes.len(),
+            self.disks.len()
+        );
+        let home = |home: &HeadId| usize::from(*home == HeadId::Second);
+        let homes: Vec<usize> = self.homes.iter().map(home).collect();
+        text += &format!(
+            ", homes {homes:?}, renews sessions: {}",
+            self.renews_sessions
+        );
+        for (who, machine) in self.machines.iter().enumerate() {
+            let Some(head) = &machine.head else {
+                text += &format!("\n  {who}: off");
+                continue;
+            };
+            text += &format!("\n  {who}: {:?} {:?}", machine.halt, head.liveness());
+            for (pool, worker) in head.pools().iter().zip(&machine.workers) {
+                let (state, rest, epoch) = (pool.state(), pool.rest(), pool.epoch());
+                text += &format!(
+                    "; {state:?} {rest:?} {epoch}, worker {:?} {:?}",
+                    worker.stage, worker.job
+                );
+            }
+        }
+        for (index, disk) in self.disks.iter().enumerate() {
+            let keys: Vec<String> = disk
+                .registrants
+                .iter()
+                .map(|(n, k)| format!("{k:x}@{n}"))
+                .collect();
+            text += &format!(
+                "\n  disk {index}: keys {keys:?} holder {:?} stamp {}",
+                disk.holder, disk.stamp
+            );
+        }
+        text
+    }
+}

@@ -1,0 +1,341 @@
+//! One head as a machine: its core, its clock, what waits for it, and how it can fail to run.
+//!
+//! [`World::run_head`] is the loop of `init/src/reactor.rs`, in its order.
+
+use std::collections::VecDeque;
+
+use orthrus_hb::{
+    Accepted, Action, Command, Config, FRAME_MAX_BYTES, Head, HeadId, Incarnation, LinkId,
+    MESSAGE_MAX_BYTES, Outcome, PoolConfig, PoolId, Refusal, ResetReason, Timing,
+};
+
+use crate::clock::{Clock, MS, NEVER, SECOND, Time};
+use crate::shelf::Nexus;
+use crate::worker::Worker;
+use crate::world::{Event, World};
+
+/// Frames that wait in the kernel for a head that does not read them.
+const QUEUE_MAX: [usize; 2] = [64, 200];
+/// `FRAMES_MAX` of the reactor.
+const FRAMES_MAX: usize = 64;
+/// The hardware watchdog's time.
+pub const WATCHDOG: Time = 10 * SECOND;
+
+/// How a machine fails to run without being dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Halt {
+    /// All of it is stopped and its clock goes on.
+    Paused,
+    /// All of it and its clock are stopped.
+    Frozen,
+    /// The heartbeat thread is stuck; the kernel and the workers go on.
+    Stuck,
+}
+
+pub struct Machine {
+    pub id: HeadId,
+    /// `None`: without power, or on its way up.
+    pub head: Option<Head>,
+    /// Number of this boot; events for another are void.
+    pub boot: u32,
+    /// Number of the boot that is awaited, when there is no head.
+    pub next_boot: u32,
+    pub clock: Clock,
+    pub drift_ppm: i64,
+    pub halt: Option<(Halt, Time)>,
+    /// Longest ordinary delay of its loop.
+    pub late: Time,
+    pub inbox: [VecDeque<Box<[u8]>>; 2],
+    pub outcomes: VecDeque<Outcome>,
+    pub workers: Vec<Worker>,
+    /// By disk.
+    pub nexus: Vec<Nexus>,
+    /// What happened while it was stopped.
+    pub deferred: Vec<Event>,
+    pub next_wake: Time,
+    /// It halts once it is at rest.
+    pub retiring: bool,
+    /// Messages it sent in this boot, by their number.
+    pub said: Vec<Vec<u8>>,
+}
+
+impl Machine {
+    pub fn new(id: HeadId, disks: usize, drift_ppm: i64) -> Machine {
+        Machine {
+            id,
+            head: None,
+            boot: 0,
+            next_boot: 0,
+            clock: Clock::new(0, drift_ppm),
+            drift_ppm,
+            halt: None,
+            late: 0,
+            inbox: [VecDeque::new(), VecDeque::new()],
+            outcomes: VecDeque::new(),
+            workers: Vec::new(),
+            nexus: vec![0; disks],
+            deferred: Vec::new(),
+            next_wake: NEVER,
+            retiring: false,
+            said: Vec::new(),
+        }
+    }
+
+    /// Its kernel and workers run.
+    pub fn runs(&self) -> bool {
+        self.head.is_some() && !matches!(self.halt, Some((Halt::Paused | Halt::Frozen, _)))
+    }
+
+    /// Its heartbeat thread runs, too.
+    pub fn beats(&self) -> bool {
+        self.head.is_some() && self.halt.is_none()
+    }
+}
+
+impl World {
+    /// It begins to run, as a standby that knows nothing.
+    pub fn boot(&mut self, who: usize) {
+        let pools = self.clients.len();
+        let homes: Vec<PoolConfig> = self.homes.iter().map(|&home| PoolConfig { home }).collect();
+        let config = Config {
+            cluster: self.cluster,
+            me: self.machines[who].id,
+            secret: [3; 32],
+            digest: 1,
+            timing: Timing::default(),
+            pools: heapless::Vec::from_slice(&homes).expect("at most MAX_POOLS"),
+        };
+        let incarnation = Incarnation(self.rng.bits().to_be_bytes());
+        let machine = &mut self.machines[who];
+        machine.boot = machine.next_boot;
+        machine.clock = Clock::new(self.now, machine.drift_ppm);
+        machine.halt = None;
+        machine.inbox.iter_mut().for_each(VecDeque::clear);
+        machine.outcomes.clear();
+        machine.workers = (0..pools).map(|_| Worker::new()).collect();
+        machine.deferred.clear();
+        machine.next_wake = NEVER;
+        machine.retiring = false;
+        let now = machine.clock.read(self.now);
+        machine.head = Some(Head::new(config, incarnation, now));
+        // A new session: what the last boot left at the disks is dropped.
+        for disk in 0..self.disks.len() {
+            let old = self.machines[who].nexus[disk];
+            self.disks[disk].accepted.retain(|task| task.nexus != old);
+            if self.renews_sessions {
+                self.ids += 1;
+                self.machines[who].nexus[disk] = self.ids as Nexus;
+            }
+        }
+        self.trace(|| format!("{who} boots"));
+        self.checks.booted(who);
+        self.wake(who, self.now);
+    }
+
+    /// It ends here; it boots again after a while, or never for [`NEVER`].
+    pub fn crash(&mut self, who: usize, off: Time) {
+        let machine = &mut self.machines[who];
+        machine.head = None;
+        machine.halt = None;
+        machine.next_boot += 1;
+        let boot = machine.next_boot;
+        if off != NEVER {
+            self.at(self.now + off, Event::Boot { who, boot });
+        }
+    }
+
+    pub fn reset(&mut self, who: usize, why: &str) {
+        self.trace(|| format!("{who} resets: {why}"));
+        let off = self.rng.range(3 * SECOND, 15 * SECOND);
+        self.crash(who, off);
+    }
+
+    /// Makes its loop run at a time, or a little later.
+    pub fn wake(&mut self, who: usize, at: Time) {
+        let late = match self.machines[who].late {
+            0 => 0,
+            most => self.rng.below(most),
+        };
+        let at = at.max(self.now) + late;
+        let machine = &mut self.machines[who];
+        if at < machine.next_wake {
+            machine.next_wake = at;
+            let boot = machine.boot;
+            self.at(at, Event::Wake { who, boot });
+        }
+    }
+
+    pub fn halt(&mut self, who: usize, halt: Halt, time: Time) {
+        let machine = &mut self.machines[who];
+        if !machine.beats() {
+            return;
+        }
+        machine.halt = Some((halt, self.now));
+        let (boot, since) = (machine.boot, self.now);
+        self.at(self.now + time, Event::Resume { who, boot });
+        if halt == Halt::Stuck {
+            self.at(self.now + WATCHDOG, Event::Watchdog { who, boot, since });
+        }
+    }
+
+    pub fn resume(&mut self, who: usize) {
+        let now = self.now;
+        let machine = &mut self.machines[who];
+        let Some((halt, since)) = machine.halt.take() else {
+            return;
+        };
+        if halt == Halt::Frozen {
+            machine.clock.stood_still(since, now);
+        }
+        // Its threads run again, in any order.
+        for event in std::mem::take(&mut self.machines[who].deferred) {
+            let later = self.rng.below(2 * MS);
+            self.at(now + later, event);
+        }
+        self.machines[who].next_wake = NEVER;
+        let later = self.rng.below(2 * MS);
+        self.wake(who, now + later);
+    }
+
+    /// A frame arrives at its port.
+    pub fn deliver(&mut self, to: usize, link: LinkId, bytes: Box<[u8]>) {
+        let machine = &mut self.machines[to];
+        if machine.head.is_none() || machine.inbox[link.index()].len() >= QUEUE_MAX[link.index()] {
+            return;
+        }
+        machine.inbox[link.index()].push_back(bytes);
+        if machine.beats() {
+            self.wake(to, self.now);
+        }
+    }
+
+    pub fn run_head(&mut self, who: usize) {
+        let time = self.now;
+        let machine = &mut self.machines[who];
+        machine.next_wake = NEVER;
+        let now = machine.clock.read(time);
+        let Some(head) = machine.head.as_mut() else {
+            return;
+        };
+        for link in LinkId::ALL {
+            for _ in 0..FRAMES_MAX {
+                let Some(bytes) = machine.inbox[link.index()].pop_front() else {
+                    break;
+                };
+                // The core counts what it rejects.
+                let _ = head.handle_frame(link, &bytes, now);
+            }
+        }
+        while let Some(outcome) = machine.outcomes.pop_front() {
+            head.handle_outcome(&outcome, now);
+        }
+        for (pool, worker) in machine.workers.iter().enumerate() {
+            if let Some(watch) = worker.watch.filter(|watch| watch.lost) {
+                head.handle_fence_lost(PoolId(pool as u8), watch.epoch, now);
+            }
+        }
+        if now >= head.poll_timeout() {
+            head.handle_timeout(now);
+        }
+        self.perform(who);
+    }
+
+    /// Actions, frames, jobs, messages, events: in this order.
+    fn perform(&mut self, who: usize) {
+        let time = self.now;
+        let machine = &mut self.machines[who];
+        let now = machine.clock.read(time);
+        let Some(head) = machine.head.as_mut() else {
+            return;
+        };
+        let mut jobs = Vec::new();
+        let mut reset = None;
+        while let Some(action) = head.poll_action() {
+            match action {
+                Action::Run(job) => jobs.push(job),
+                Action::Reset(reason) => reset = Some(reason),
+            }
+        }
+        if let Some(reason) = reset {
+            return self.reset_for(who, reason);
+        }
+        let mut sent = Vec::new();
+        let mut buffer = [0; FRAME_MAX_BYTES];
+        for link in LinkId::ALL {
+            while let Some(length) = head.poll_transmit(link, now, &mut buffer) {
+                let path = &mut self.paths[who][link.index()];
+                let flights = path.send(link, &buffer[..length], time, &mut self.rng);
+                sent.extend(flights.into_iter().flatten().map(|flight| (link, flight)));
+            }
+        }
+        let message = head.poll_message().map(<[u8]>::to_vec);
+        while let Some(event) = head.poll_event() {
+            if let Some(trace) = &mut self.tracing {
+                trace.push_back(format!("{:>12.6} {who} {event:?}", time as f64 / 1e6));
+            }
+        }
+        let deadline = machine.clock.when(head.poll_timeout(), time);
+        let more = machine.inbox.iter().any(|queue| !queue.is_empty());
+        for (link, flight) in sent {
+            let (to, bytes) = (1 - who, flight.bytes);
+            self.at(flight.arrives, Event::Frame { to, link, bytes });
+        }
+        for job in jobs {
+            self.trace(|| format!("{who} pool {}: {:?} {}", job.pool.0, job.work, job.epoch));
+            self.start_job(who, job);
+        }
+        if let Some(message) = message {
+            self.checks.heard(&self.machines[1 - who].said, &message);
+        }
+        self.checks.looked(who, &self.machines);
+        self.wake(who, if more { time } else { deadline });
+    }
+
+    fn reset_for(&mut self, who: usize, reason: ResetReason) {
+        self.resets += 1;
+        self.reset(who, &format!("{reason:?}"));
+    }
+
+    /// An operator's command.
+    pub fn command(&mut self, who: usize, command: Command) -> Option<Result<Accepted, Refusal>> {
+        let machine = &mut self.machines[who];
+        if !machine.beats() {
+            return None;
+        }
+        let now = machine.clock.read(self.now);
+        let answer = machine.head.as_mut()?.handle_command(command, now);
+        self.trace(|| format!("{who} operator: {command:?} -> {answer:?}"));
+        self.perform(who);
+        Some(answer)
+    }
+
+    /// It is told to let go of everything, and halts when it has.
+    pub fn retire(&mut self, who: usize) {
+        let machine = &mut self.machines[who];
+        if !machine.beats() {
+            return;
+        }
+        let now = machine.clock.read(self.now);
+        if let Some(head) = machine.head.as_mut() {
+            head.retire(now);
+            machine.retiring = true;
+            self.trace(|| format!("{who} retires"));
+            self.perform(who);
+        }
+    }
+
+    /// It tells the peer something, as it does of its clients.
+    pub fn say(&mut self, who: usize) {
+        let machine = &mut self.machines[who];
+        if !machine.beats() {
+            return;
+        }
+        let length = self.rng.index(MESSAGE_MAX_BYTES + 1);
+        let first = self.rng.bits() as u8;
+        let message: Vec<u8> = (0..length).map(|i| first.wrapping_add(i as u8)).collect();
+        if let Some(head) = machine.head.as_mut() {
+            assert!(head.send_message(&message), "no longer than the limit");
+            machine.said.push(message);
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Simulator of the failover core: two of the shipped [`orthrus_hb::Head`]s, their machines, cables,
+//! disks and clients in virtual time, and everything that can break, from a seed.
+//!
+//! ```text
+//! cargo test -p orthrus-hb --test sim                  a bounded number of seeds, and those that once failed
+//! cargo test -p orthrus-hb --test sim -- --seed N      one seed again, with its trace when it fails
+//! cargo sim -- --minutes N [--from SEED] [--threads T]  soaking
+//! ```
+//!
+//! Reading order: [`faults`] for what is done to the heads, [`check`] for what must hold, [`machine`]
+//! and [`worker`] for what of the firmware is copied around the core, [`task`] for the fence's
+//! procedure on one disk, [`shelf`] and [`network`] for the hardware, [`client`] for why it matters.
+//!
+//! Not modelled: disks without reservations, a pool that is served without all of its members,
+//! volatile caches of disks, the survey that an idle worker makes for `status`.
+
+#![allow(clippy::unwrap_used)] // a panic is how a test fails
+#![allow(clippy::disallowed_methods)] // this file alone reads the clock, to say how fast it was
+
+mod check;
+mod client;
+mod clock;
+mod faults;
+mod machine;
+mod network;
+mod rng;
+mod shelf;
+mod task;
+mod worker;
+mod world;
+
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use clock::SECOND;
+use world::World;
+
+/// Seeds of one `cargo test`.
+const SEEDS: u64 = 300;
+
+/// Seeds that once failed, and what was wrong.
+const ONCE_FAILED: &[(u64, &str)] = &[(
+    72,
+    "all cables cut while each head serves a pool: each fenced the other, and both reset",
+)];
+
+/// Totals of many runs.
+#[derive(Default)]
+struct Totals {
+    seeds: AtomicU64,
+    simulated_us: AtomicU64,
+    faults: AtomicU64,
+    claims: AtomicU64,
+    takeovers: AtomicU64,
+    resets: AtomicU64,
+    acknowledged: AtomicU64,
+}
+
+/// A panic is a failure like any other.
+fn run_caught(world: &mut World) -> Result<(), String> {
+    let run = std::panic::AssertUnwindSafe(|| world.run());
+    std::panic::catch_unwind(run).unwrap_or_else(|_| Err("panic".to_owned()))
+}
+
+fn run(seed: u64, totals: &Totals) -> Result<(), String> {
+    let mut world = World::new(seed, false);
+    let result = run_caught(&mut world);
+    let add = |counter: &AtomicU64, n: u64| counter.fetch_add(n, Ordering::Relaxed);
+    add(&totals.seeds, 1);
+    add(&totals.simulated_us, world.now);
+    add(&totals.faults, world.director.faults);
+    add(&totals.claims, world.checks.claims);
+    add(
+        &totals.takeovers,
+        world.checks.takeovers.iter().map(|n| u64::from(*n)).sum(),
+    );
+    add(&totals.resets, world.resets);
+    add(
+        &totals.acknowledged,
+        world.clients.iter().map(|client| client.acknowledged).sum(),
+    );
+    result
+}
+
+/// Runs a seed that failed again, and says all that is known.
+fn explain(seed: u64, lines: usize) {
+    let mut world = World::new(seed, true);
+    let result = run_caught(&mut world);
+    let trace = world.tracing.take().unwrap_or_default();
+    for line in trace.iter().skip(trace.len().saturating_sub(lines)) {
+        println!("{line}");
+    }
+    println!("{}", world.describe());
+    match result {
+        Ok(()) => println!("seed {seed}: all held"),
+        Err(violation) => {
+            println!(
+                "seed {seed} at {:.3} s: {violation}",
+                world.now as f64 / 1e6
+            );
+            println!("replay: cargo test -p orthrus-hb --test sim -- --seed {seed}");
+        }
+    }
+}
+
+/// Runs seeds from `from` on until `enough` says so; the failed ones.
+fn soak(
+    from: u64,
+    threads: usize,
+    keep_going: bool,
+    enough: impl Fn(u64) -> bool + Sync,
+) -> Vec<u64> {
+    let begun = Instant::now();
+    let (next, totals, stop) = (
+        AtomicU64::new(from),
+        Totals::default(),
+        AtomicBool::new(false),
+    );
+    let failed = std::sync::Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if enough(seed) {
+                        return;
+                    }
+                    if let Err(violation) = run(seed, &totals) {
+                        println!("seed {seed}: {violation}");
+                        failed.lock().unwrap().push(seed);
+                        stop.fetch_or(!keep_going, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let hours = get(&totals.simulated_us) as f64 / SECOND as f64 / 3600.0;
+    let minutes = begun.elapsed().as_secs_f64() / 60.0;
+    println!(
+        "{} seeds, {hours:.1} simulated hours in {:.0} s on {threads} threads ({:.0} hours a minute): {} faults, \
+         {} claims, {} takeovers, {} resets, {} acknowledged writes",
+        get(&totals.seeds),
+        minutes * 60.0,
+        hours / minutes,
+        get(&totals.faults),
+        get(&totals.claims),
+        get(&totals.takeovers),
+        get(&totals.resets),
+        get(&totals.acknowledged),
+    );
+    let mut failed = failed.into_inner().unwrap();
+    failed.sort_unstable();
+    failed
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let number = |name: &str| {
+        let at = arguments.iter().position(|argument| argument == name)?;
+        let value = arguments.get(at + 1)?;
+        Some(
+            value
+                .parse::<u64>()
+                .unwrap_or_else(|_| panic!("{name} wants a number, not {value}")),
+        )
+    };
+    let threads = number("--threads").map_or_else(
+        || std::thread::available_parallelism().map_or(1, usize::from),
+        |threads| threads as usize,
+    );
+    if let Some(seed) = number("--seed") {
+        explain(seed, number("--lines").unwrap_or(200) as usize);
+        return match run(seed, &Totals::default()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        };
+    }
+    let from = number("--from").unwrap_or(1);
+    let keep_going = arguments.iter().any(|argument| argument == "--keep-going");
+    let mut failed = Vec::new();
+    if let Some(minutes) = number("--minutes") {
+        let end = Instant::now() + Duration::from_secs(60 * minutes);
+        failed.extend(soak(from, threads, keep_going, |_| Instant::now() >= end));
+    } else {
+        let seeds = number("--seeds").unwrap_or(SEEDS);
+        for &(seed, what) in ONCE_FAILED {
+            println!("once failed: {what}");
+            failed.extend(run(seed, &Totals::default()).is_err().then_some(seed));
+        }
+        failed.extend(soak(from, threads, keep_going, |seed| seed >= from + seeds));
+    }
+    let Some(&first) = failed.first() else {
+        return ExitCode::SUCCESS;
+    };
+    println!("failed: {failed:?}");
+    explain(first, number("--lines").unwrap_or(80) as usize);
+    ExitCode::FAILURE
+}

@@ -1,0 +1,92 @@
+//! The two cables. Each direction of each has its own faults: cut, loss, delay, duplicates, damage.
+//!
+//! Serial is a queue of bytes and never reorders; Ethernet reorders whatever the delays say.
+
+use std::collections::VecDeque;
+
+use orthrus_hb::LinkId;
+
+use crate::clock::{MS, Time};
+use crate::rng::Rng;
+
+/// Frames kept for replays, for each direction of each cable.
+const RECORDED_MAX: usize = 64;
+
+/// One direction of one cable.
+#[derive(Default)]
+pub struct Path {
+    pub cut: bool,
+    /// In a thousand.
+    pub loss: u64,
+    pub duplicates: u64,
+    pub damage: u64,
+    /// Greatest delay beyond the ordinary one.
+    pub delay: Time,
+    /// Serial: when the last frame arrives.
+    busy_until: Time,
+    /// What was sent, also what did not arrive.
+    pub recorded: VecDeque<Box<[u8]>>,
+}
+
+/// A frame on its way.
+pub struct Flight {
+    pub arrives: Time,
+    pub bytes: Box<[u8]>,
+}
+
+impl Path {
+    /// Sends a frame: it arrives never, once or twice.
+    pub fn send(
+        &mut self,
+        link: LinkId,
+        bytes: &[u8],
+        now: Time,
+        rng: &mut Rng,
+    ) -> [Option<Flight>; 2] {
+        if self.recorded.len() == RECORDED_MAX {
+            self.recorded.pop_front();
+        }
+        self.recorded.push_back(bytes.into());
+        let mut flights = [None, None];
+        for (copy, flight) in flights.iter_mut().enumerate() {
+            let sent = copy == 0 || rng.chance(self.duplicates);
+            if !sent || self.cut || rng.chance(self.loss) {
+                continue;
+            }
+            let mut bytes: Box<[u8]> = bytes.into();
+            if rng.chance(self.damage) && !bytes.is_empty() {
+                let at = rng.index(bytes.len());
+                bytes[at] ^= 1 << rng.below(8);
+            }
+            *flight = Some(Flight {
+                arrives: self.arrival(link, bytes.len(), now, rng),
+                bytes,
+            });
+        }
+        flights
+    }
+
+    fn arrival(&mut self, link: LinkId, bytes: usize, now: Time, rng: &mut Rng) -> Time {
+        let delay = match self.delay {
+            0 => 0,
+            most => rng.below(most),
+        };
+        match link {
+            LinkId::Serial => {
+                // 115200 baud, ten bits a byte.
+                let line = (bytes as u64 + 2) * 87;
+                self.busy_until = (now + delay).max(self.busy_until) + line;
+                self.busy_until
+            }
+            LinkId::Ether => now + delay + rng.range(MS / 20, MS / 2),
+        }
+    }
+
+    /// Every fault but a cut ends.
+    pub fn calm(&mut self) {
+        self.loss = 0;
+        self.duplicates = 0;
+        self.damage = 0;
+        self.delay = 0;
+    }
+}

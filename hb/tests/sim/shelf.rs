@@ -1,0 +1,218 @@
+//! One disk of the shelf: SCSI-3 persistent reservations, *write exclusive, registrants only*.
+//!
+//! Rules of SPC-4 section 5.13: registrations belong to an I_T nexus; who is not registered may not
+//! write while a reservation is held; PREEMPT removes every registrant of a key and takes over what
+//! that key reserved; PREEMPT AND ABORT also drops the victims' commands. A write is checked when
+//! the disk accepts it, and may reach the medium as much as [`LIFETIME`] later: that is why a claim
+//! must abort, or wait.
+
+use orthrus_hb::Authority;
+
+use crate::clock::{SECOND, Time};
+
+/// One path from one head to one disk; a new one when its session is renewed.
+pub type Nexus = u32;
+
+/// Longest time between the acceptance of a write and its end.
+pub const LIFETIME: Time = 10 * SECOND;
+
+/// What the initiator sends.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Keys, reservation and the stamp in the metadata, read together.
+    Read,
+    Register {
+        old: Option<u64>,
+        new: u64,
+    },
+    Reserve(u64),
+    Release(u64),
+    Preempt {
+        own: u64,
+        victim: u64,
+        abort: bool,
+        authority: Authority,
+    },
+    Write(Write),
+}
+
+/// A write and whose it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Write {
+    pub who: usize,
+    pub boot: u32,
+    pub epoch: u32,
+    pub content: Content,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Content {
+    /// The first block with its own contents: the claim's proof.
+    Proof,
+    /// The epoch, into the metadata.
+    Stamp,
+    /// A client's.
+    Data { block: usize, version: u64 },
+}
+
+/// What the initiator is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    Good,
+    Conflict,
+    /// ILLEGAL REQUEST.
+    Refused,
+    /// Anything else, or nothing.
+    Failed,
+    Seen(Seen),
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    pub keys: Vec<u64>,
+    pub holder: Option<u64>,
+    pub stamp: u32,
+}
+
+/// A write that the disk has accepted.
+pub struct Accepted {
+    pub id: u64,
+    pub nexus: Nexus,
+    pub write: Write,
+}
+
+pub struct Disk {
+    pub registrants: Vec<(Nexus, u64)>,
+    pub holder: Option<Nexus>,
+    pub accepted: Vec<Accepted>,
+    pub stamp: u32,
+    /// The target does not know PREEMPT AND ABORT.
+    pub no_abort: bool,
+    /// Keeps reservations without power.
+    pub persistent: bool,
+    pub powered: bool,
+    /// By head: whether its cable to the shelf is in.
+    pub reachable: [bool; 2],
+    /// By head: its commands get no further until then, and then all of them are carried out.
+    pub silent_until: [Time; 2],
+    /// Longest ordinary service time.
+    pub slow: Time,
+}
+
+impl Disk {
+    pub fn new(no_abort: bool, persistent: bool) -> Disk {
+        Disk {
+            registrants: Vec::new(),
+            holder: None,
+            accepted: Vec::new(),
+            stamp: 0,
+            no_abort,
+            persistent,
+            powered: true,
+            reachable: [true; 2],
+            silent_until: [0; 2],
+            slow: 0,
+        }
+    }
+
+    pub fn answers(&self, who: usize) -> bool {
+        self.powered && self.reachable[who]
+    }
+
+    pub fn key_of(&self, nexus: Nexus) -> Option<u64> {
+        let mut found = self.registrants.iter().filter(|(n, _)| *n == nexus);
+        found.next().map(|(_, key)| *key)
+    }
+
+    pub fn has_key(&self, key: u64) -> bool {
+        self.registrants.iter().any(|(_, k)| *k == key)
+    }
+
+    pub fn may_write(&self, nexus: Nexus) -> bool {
+        self.holder.is_none() || self.key_of(nexus).is_some()
+    }
+
+    pub fn see(&self) -> Seen {
+        Seen {
+            keys: self.registrants.iter().map(|(_, key)| *key).collect(),
+            holder: self.holder.and_then(|nexus| self.key_of(nexus)),
+            stamp: self.stamp,
+        }
+    }
+
+    /// Carries out anything but a write.
+    pub fn execute(&mut self, nexus: Nexus, command: &Command) -> Answer {
+        match *command {
+            Command::Read => Answer::Seen(self.see()),
+            Command::Register { old, new } => self.register(nexus, old, new),
+            Command::Reserve(key) => match self.holder {
+                _ if self.key_of(nexus) != Some(key) => Answer::Conflict,
+                Some(holder) if holder != nexus => Answer::Conflict,
+                _ => {
+                    self.holder = Some(nexus);
+                    Answer::Good
+                }
+            },
+            Command::Release(key) => {
+                if self.key_of(nexus) != Some(key) {
+                    return Answer::Conflict;
+                }
+                self.holder = self.holder.filter(|holder| *holder != nexus);
+                Answer::Good
+            }
+            Command::Preempt {
+                own, victim, abort, ..
+            } => self.preempt(nexus, own, victim, abort),
+            Command::Write(_) => Answer::Failed,
+        }
+    }
+
+    fn register(&mut self, nexus: Nexus, old: Option<u64>, new: u64) -> Answer {
+        if old.is_some_and(|old| old != self.key_of(nexus).unwrap_or(0)) {
+            return Answer::Conflict;
+        }
+        if new == 0 {
+            self.registrants.retain(|(n, _)| *n != nexus);
+            self.holder = self.holder.filter(|holder| *holder != nexus);
+        } else if let Some(entry) = self.registrants.iter_mut().find(|(n, _)| *n == nexus) {
+            entry.1 = new;
+        } else {
+            self.registrants.push((nexus, new));
+        }
+        Answer::Good
+    }
+
+    fn preempt(&mut self, nexus: Nexus, own: u64, victim: u64, abort: bool) -> Answer {
+        if abort && self.no_abort {
+            return Answer::Refused;
+        }
+        if self.key_of(nexus) != Some(own) || !self.has_key(victim) {
+            return Answer::Conflict;
+        }
+        let held = self.holder.and_then(|holder| self.key_of(holder)) == Some(victim);
+        let victims: Vec<Nexus> = self
+            .registrants
+            .iter()
+            .filter(|(n, key)| *key == victim && *n != nexus)
+            .map(|(n, _)| *n)
+            .collect();
+        self.registrants.retain(|(n, _)| !victims.contains(n));
+        if held {
+            self.holder = Some(nexus);
+        }
+        if abort {
+            self.accepted.retain(|task| !victims.contains(&task.nexus));
+        }
+        Answer::Good
+    }
+
+    /// The power goes: what was accepted and not carried out is gone.
+    pub fn lose_power(&mut self) {
+        self.powered = false;
+        self.accepted.clear();
+        if !self.persistent {
+            self.registrants.clear();
+            self.holder = None;
+        }
+    }
+}

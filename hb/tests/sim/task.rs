@@ -1,0 +1,319 @@
+//! The work on one disk of a claim, a survey or a release: the fence's procedure as an abstraction.
+//!
+//! It must stay equal to `init/src/fence` in what it sends and when it gives up (`steps`, `take`,
+//! `release` there): the simulator runs the shipped core, and the fence only as well as this file
+//! copies it.
+
+use orthrus_hb::{Authority, ClusterId, Failure, Key};
+
+use crate::clock::{MS, Time};
+use crate::shelf::{Answer, Command, Content, Seen, Write};
+
+const MOST_STEPS: u32 = 64;
+const MOST_TRIES: u32 = 4;
+const ABORT_TRIES: u32 = 2;
+const BACK_OFFS: u32 = 20;
+const BACK_OFF: Time = 50 * MS;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Reads keys, reservation and metadata.
+    Look,
+    /// Makes the disk ours.
+    Take { arbiter: bool },
+    /// Only our key is there, and it holds the reservation.
+    ReadBack,
+    /// A write passes.
+    Prove,
+    /// The epoch goes into the metadata.
+    Stamp,
+    /// Takes our key off.
+    LetGo,
+}
+
+/// Who works, and by what right.
+#[derive(Clone, Copy, Debug)]
+pub struct Claimant {
+    pub cluster: ClusterId,
+    pub who: usize,
+    pub boot: u32,
+    pub key: Key,
+    pub authority: Authority,
+}
+
+/// What to do now.
+pub enum Next {
+    Send(Command),
+    Pause(Time),
+    Finished(Result<Seen, Failure>),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Step {
+    Read,
+    Register,
+    Reserve,
+    Preempt(u64),
+    BackOff,
+    Unreserve,
+    Unregister,
+    Write,
+}
+
+/// One disk's share of a stage.
+pub struct Task {
+    pub id: u64,
+    /// Index in the pool.
+    pub disk: usize,
+    pub kind: Kind,
+    pub claimant: Claimant,
+    /// The stage went on without it: it lets the disk go when it comes back.
+    pub given_up: bool,
+    pub outcome: Option<Result<Seen, Failure>>,
+    /// A former owner's writes may still be under way.
+    pub unaborted: bool,
+    sent: Step,
+    last: Option<Step>,
+    tries: u32,
+    steps: u32,
+    back_offs: u32,
+    registered: bool,
+    /// The key being removed, and whether PREEMPT AND ABORT answered success for it last.
+    victim: Option<(u64, Answer)>,
+    no_abort: bool,
+}
+
+impl Task {
+    pub fn new(id: u64, disk: usize, kind: Kind, claimant: Claimant) -> Task {
+        Task {
+            id,
+            disk,
+            kind,
+            claimant,
+            given_up: false,
+            outcome: None,
+            unaborted: false,
+            sent: Step::Read,
+            last: None,
+            tries: 0,
+            steps: 0,
+            back_offs: 0,
+            registered: false,
+            victim: None,
+            no_abort: false,
+        }
+    }
+
+    /// Its first command.
+    pub fn begin(&mut self) -> Command {
+        match self.kind {
+            Kind::Prove => self.write(Content::Proof),
+            Kind::Stamp => self.write(Content::Stamp),
+            Kind::Look | Kind::Take { .. } | Kind::ReadBack | Kind::LetGo => {
+                self.sent = Step::Read;
+                Command::Read
+            }
+        }
+    }
+
+    /// A pause is over.
+    pub fn resume(&mut self) -> Next {
+        self.read()
+    }
+
+    /// The last command was answered.
+    pub fn advance(&mut self, answer: Answer) -> Next {
+        match self.sent {
+            Step::Read => match answer {
+                Answer::Seen(seen) => self.looked(seen),
+                _ => Next::Finished(Err(Failure::Device)),
+            },
+            Step::Write => match answer {
+                Answer::Good => Next::Finished(Ok(Seen::default())),
+                _ => Next::Finished(Err(Failure::Device)),
+            },
+            Step::Unreserve => {
+                self.sent = Step::Unregister;
+                self.unregister()
+            }
+            Step::Preempt(victim) => {
+                self.victim = Some((victim, answer));
+                self.read()
+            }
+            Step::Register | Step::Reserve | Step::Unregister | Step::BackOff => self.read(),
+        }
+    }
+
+    fn write(&mut self, content: Content) -> Command {
+        self.sent = Step::Write;
+        Command::Write(Write {
+            who: self.claimant.who,
+            boot: self.claimant.boot,
+            epoch: self.claimant.key.epoch.0,
+            content,
+        })
+    }
+
+    fn read(&mut self) -> Next {
+        if self.given_up && self.kind != Kind::LetGo {
+            return Next::Finished(Err(Failure::Device));
+        }
+        self.sent = Step::Read;
+        Next::Send(Command::Read)
+    }
+
+    fn unregister(&self) -> Next {
+        let old = Some(self.claimant.key.to_bits());
+        Next::Send(Command::Register { old, new: 0 })
+    }
+
+    fn looked(&mut self, seen: Seen) -> Next {
+        let own = self.claimant.key.to_bits();
+        match self.kind {
+            Kind::Look => Next::Finished(Ok(seen)),
+            Kind::ReadBack => {
+                Next::Finished(match seen.holder == Some(own) && seen.keys == [own] {
+                    true => Ok(seen),
+                    false => Err(Failure::Device),
+                })
+            }
+            Kind::LetGo => self.let_go(&seen),
+            Kind::Take { arbiter } => self.take(&seen, arbiter),
+            Kind::Prove | Kind::Stamp => Next::Finished(Err(Failure::Device)),
+        }
+    }
+
+    fn let_go(&mut self, seen: &Seen) -> Next {
+        let own = self.claimant.key.to_bits();
+        if !seen.keys.contains(&own) {
+            return Next::Finished(Ok(seen.clone()));
+        }
+        self.tries += 1;
+        if self.tries > MOST_TRIES {
+            return Next::Finished(Err(Failure::Device));
+        }
+        if seen.holder == Some(own) {
+            self.sent = Step::Unreserve;
+            return Next::Send(Command::Release(own));
+        }
+        self.sent = Step::Unregister;
+        self.unregister()
+    }
+
+    fn take(&mut self, seen: &Seen, arbiter: bool) -> Next {
+        let key = self.claimant.key;
+        self.steps += 1;
+        if self.steps > MOST_STEPS {
+            return Next::Finished(Err(Failure::Device));
+        }
+        self.settle(seen);
+        self.registered |= seen.keys.contains(&key.to_bits());
+        let step = match self.next(seen, arbiter) {
+            Ok(Some(step)) => step,
+            Ok(None) => return Next::Finished(Ok(seen.clone())),
+            Err(failure) => return Next::Finished(Err(failure)),
+        };
+        if step == Step::BackOff {
+            self.back_offs += 1;
+            self.sent = step;
+            return Next::Pause(BACK_OFF);
+        }
+        self.tries = if self.last == Some(step) {
+            self.tries + 1
+        } else {
+            1
+        };
+        self.last = Some(step);
+        if self.tries > MOST_TRIES {
+            return Next::Finished(Err(Failure::Device));
+        }
+        self.sent = step;
+        let own = key.to_bits();
+        Next::Send(match step {
+            Step::Register => Command::Register {
+                old: None,
+                new: own,
+            },
+            Step::Reserve => Command::Reserve(own),
+            Step::Preempt(victim) => self.preempt(victim),
+            _ => Command::Read,
+        })
+    }
+
+    /// `steps::next` of the fence.
+    fn next(&self, seen: &Seen, arbiter: bool) -> Result<Option<Step>, Failure> {
+        let Claimant { key, authority, .. } = self.claimant;
+        let own = key.to_bits();
+        let ours = |bits: u64| Key::from_bits(bits, self.claimant.cluster).ok_or(Failure::Stranger);
+        let holder = seen.holder.map(ours).transpose()?;
+        let mut others = Vec::new();
+        for &bits in seen.keys.iter().filter(|&&bits| bits != own) {
+            others.push(ours(bits)?);
+        }
+        let present = others.iter().copied().chain(holder);
+        if let Some(newer) = present
+            .into_iter()
+            .find(|k| *k != key && k.epoch > key.epoch)
+        {
+            return Err(Failure::HeldByPeer(newer.epoch));
+        }
+        if let Some(holder) = holder.filter(|holder| *holder != key) {
+            let foreign = holder.head != key.head && authority == Authority::Free;
+            if holder.epoch == key.epoch || foreign {
+                return Err(Failure::HeldByPeer(holder.epoch));
+            }
+        }
+        if !seen.keys.contains(&own) {
+            return match self.registered {
+                true => Err(Failure::Device),
+                false => Ok(Some(Step::Register)),
+            };
+        }
+        match (holder, others.first()) {
+            (None, _) => Ok(Some(Step::Reserve)),
+            (Some(holder), _) if holder != key => Ok(Some(Step::Preempt(holder.to_bits()))),
+            (Some(_), None) => Ok(None),
+            (Some(_), Some(other)) if other.epoch == key.epoch && !arbiter => {
+                Err(Failure::HeldByPeer(other.epoch))
+            }
+            (Some(_), Some(other)) if other.head == key.head || authority != Authority::Free => {
+                Ok(Some(Step::Preempt(other.to_bits())))
+            }
+            (Some(_), Some(other)) if self.back_offs == BACK_OFFS => {
+                Err(Failure::HeldByPeer(other.epoch))
+            }
+            (Some(_), Some(_)) => Ok(Some(Step::BackOff)),
+        }
+    }
+
+    fn preempt(&mut self, victim: u64) -> Command {
+        if let Some((tried, answer)) = &self.victim
+            && *tried == victim
+            && (*answer == Answer::Refused || self.tries > ABORT_TRIES)
+        {
+            self.no_abort = true;
+        }
+        Command::Preempt {
+            own: self.claimant.key.to_bits(),
+            victim,
+            abort: !self.no_abort,
+            authority: self.claimant.authority,
+        }
+    }
+
+    /// A victim is gone: were its commands aborted?
+    fn settle(&mut self, seen: &Seen) {
+        let Some((victim, answer)) = &self.victim else {
+            return;
+        };
+        if seen.keys.contains(victim) || seen.holder == Some(*victim) {
+            return;
+        }
+        let aborted = *answer == Answer::Good && !self.no_abort;
+        let epoch = Key::from_bits(*victim, self.claimant.cluster).map(|key| key.epoch);
+        if !aborted {
+            self.unaborted |= epoch.is_none_or(|epoch| epoch < self.claimant.key.epoch);
+        }
+        self.victim = None;
+    }
+}
