@@ -11,7 +11,7 @@ use tracing::{error, warn};
 use crate::config::Config;
 use crate::console::{Command, Operator, Rehearsal, Reply, Request};
 use crate::reactor::{Handle, Input};
-use crate::status::{Report, Snapshot, Sources, Status, WatchdogStatus};
+use crate::status::{Report, Snapshot, Sources, Status, Usage, WatchdogStatus};
 use crate::{clock, disk, halt};
 
 /// How long an orderly halt waits until every pool was let go. Longer than a release may take: past
@@ -69,6 +69,7 @@ impl Desk {
             reports: &reports,
             watchdog: running.and_then(|running| running.watchdog.clone()),
             uptime_s: clock::now().as_secs(),
+            usage: Usage::measure(),
         })
     }
 

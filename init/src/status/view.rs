@@ -3,7 +3,7 @@
 use orthrus_hb::{Failure, HeadId, LinkId, Liveness, PoolState, Rest};
 use serde::Serialize;
 
-use super::{Report, Snapshot};
+use super::{Report, Snapshot, Usage};
 use crate::config::Config;
 
 /// What a status is made from.
@@ -20,6 +20,8 @@ pub struct Sources<'a> {
     pub watchdog: Option<WatchdogStatus>,
     /// Seconds since boot.
     pub uptime_s: u64,
+    /// What this head takes of its machine.
+    pub usage: Usage,
 }
 
 /// Everything about this head.
@@ -49,6 +51,8 @@ pub struct Status {
     pub pools: Vec<PoolStatus>,
     /// The hardware watchdog.
     pub watchdog: Option<WatchdogStatus>,
+    /// Memory and processes.
+    pub usage: Usage,
 }
 
 /// Something that costs redundancy.
@@ -139,6 +143,7 @@ impl Status {
             links: links(sources.snapshot),
             pools,
             watchdog: sources.watchdog.clone(),
+            usage: sources.usage,
         };
         status.judge(sources);
         status
@@ -341,6 +346,7 @@ mod tests {
             reports: &[report],
             watchdog,
             uptime_s: 60,
+            usage: Usage::default(),
         })
     }
 
