@@ -25,7 +25,7 @@ use tracing::{error, info, warn};
 
 use crate::clock;
 use crate::config::{Config, PoolConfig};
-use crate::disk::parallel;
+use crate::disk::{self, parallel};
 use crate::fence::{MAX_MEMBERS, Watch};
 use crate::operator::lock;
 use crate::reactor::{Handle, Input, Message};
@@ -135,7 +135,7 @@ impl Worker {
     /// still answer.
     fn look(&mut self) {
         let unready = match &self.claim {
-            Some(_) => self.unread(),
+            Some(claim) => self.unread().or_else(|| cached(claim)),
             // Looking again would only add to them.
             None if parallel::running() > MOST_CALLS => Some(format!(
                 "more than {MOST_CALLS} calls to disks have not returned"
@@ -230,6 +230,15 @@ impl Worker {
             }
         }
     }
+}
+
+/// Disks whose caches came back on and cannot be turned off again: clients were told that there is none.
+fn cached(claim: &Claim) -> Option<String> {
+    let failed = disk::keep_write_caches_off(&claim.group.disks());
+    let failed = failed.first()?;
+    Some(format!(
+        "{failed}, and clients were told otherwise: `handover` makes it known"
+    ))
 }
 
 #[cfg(test)]
