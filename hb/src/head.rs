@@ -81,8 +81,6 @@ pub struct Head {
     /// The pool that the next serial beat speaks of.
     rotation: usize,
     next_beat: Instant,
-    /// When the peer was taken for dead the last time.
-    dead_since: Instant,
     last_input: Instant,
     last_timeout: Instant,
     /// It lets go of everything, to halt.
@@ -126,7 +124,6 @@ impl Head {
             }; LinkId::ALL.len()],
             rotation: 0,
             next_beat: now,
-            dead_since: now,
             last_input: now,
             last_timeout: now,
             retiring: false,
@@ -454,8 +451,6 @@ impl Head {
             timing: self.config.timing,
             retiring: self.retiring,
             liveness: self.liveness(),
-            dead_since: self.dead_since,
-            holds: self.pools.iter().any(|pool| pool.held().is_some()),
             word: self.peer.word(pool.index()),
             digest_differs: self.digest_differs(),
             marks: self.peer.links.map(|link| link.sent.wrapping_add(1)),
@@ -480,15 +475,12 @@ impl Head {
 
     /// Lets every pool decide, then tells what changed.
     fn settle(&mut self, now: Instant) {
-        let liveness = self.liveness();
-        if liveness == Liveness::Dead && self.told_liveness != Liveness::Dead {
-            self.dead_since = now;
-        }
         for index in 0..self.pools.len() {
             let view = self.view(PoolId(index as u8), now);
             let wanted = self.pools[index].decide(&view);
             self.want(wanted);
         }
+        let liveness = self.liveness();
         if liveness != self.told_liveness {
             self.told_liveness = liveness;
             self.tell(Event::Peer(liveness));

@@ -131,10 +131,6 @@ pub(crate) struct View {
     /// This head is about to halt: it lets go of everything and claims nothing.
     pub(crate) retiring: bool,
     pub(crate) liveness: Liveness,
-    /// Since when the peer is dead, if it is.
-    pub(crate) dead_since: Instant,
-    /// This head holds some pool.
-    pub(crate) holds: bool,
     pub(crate) word: Option<Word>,
     /// The peer runs another configuration: its pools may stand in another order, and what it says of this one
     /// may be of another.
@@ -144,17 +140,6 @@ pub(crate) struct View {
 }
 
 impl View {
-    /// Whether this head lets the other one go first, should that be alive after all.
-    ///
-    /// When every cable is cut and each head serves a pool, each takes the other for dead. If both
-    /// claimed at once, each would fence the other, both would reset, and neither could hear the other
-    /// afterwards: nothing would be served until somebody came. So the second head waits once more
-    /// as long; by then it has been fenced itself, or the first is dead indeed. The price is a
-    /// slower takeover by a second head that is not idle. A ledger that ticks makes this moot.
-    fn gives_way(&self) -> bool {
-        self.me == HeadId::Second && self.holds && self.now < self.dead_since + self.timing.dead
-    }
-
     /// The peer's last word of the pool, if the peer is alive.
     fn peer(&self) -> Option<PoolBeat> {
         self.word
@@ -465,7 +450,7 @@ impl Pool {
                 } else {
                     Authority::PeerDead
                 };
-                (!early && !view.gives_way()).then(|| self.survey(authority, view))
+                (!early).then(|| self.survey(authority, view))
             }
             Liveness::Alive => {
                 let beat = view.peer()?;

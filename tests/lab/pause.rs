@@ -9,6 +9,7 @@ use anyhow::{Result, ensure};
 use orthrus_qemu::Lab;
 use orthrus_qemu::clock::unix_ms;
 use orthrus_qemu::names::{Head, ShelfKind};
+use orthrus_qemu::vm::wiring;
 use orthrus_tests::Bench;
 use orthrus_tests::steps::{
     LIMIT, console_end, pool_field, resume_and_verify, start_writing, wait_console,
@@ -52,11 +53,19 @@ pub fn stop_and_go(
         "the stopped head wrote after it was replaced"
     );
     ensure!(lab.owner(None)? == second, "the pool moved again");
-    // It answers no client: the same disks through the service address are the new owner's.
-    let standby = pool_field(lab, first, "volumes")?;
+    // It answers no client: the service address is still where the new owner announced it.
+    let pool = lab.status()?.pools[0].pool.clone();
+    let neighbour = lab.client(&["ip", "neigh", "show", &pool.address])?.stdout;
+    let owners_port = wiring::mac(second, 2);
     ensure!(
-        standby == serde_json::json!([]),
-        "the stopped head still has volumes: {standby}"
+        neighbour.contains(&owners_port),
+        "{} should be at {owners_port} and is {neighbour}",
+        pool.address
+    );
+    let volumes = pool_field(lab, first, "volumes")?;
+    ensure!(
+        volumes == serde_json::json!([]),
+        "the stopped head still has volumes: {volumes}"
     );
     Ok(())
 }
