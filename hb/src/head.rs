@@ -19,7 +19,7 @@ use heapless::Deque;
 
 use crate::action::{Action, Outcome, ResetReason};
 use crate::command::{Accepted, Command, Refusal};
-use crate::config::{Config, MAX_POOLS, PoolId};
+use crate::config::{Config, MAX_POOLS, PoolId, Timing};
 use crate::link::LinkId;
 use crate::message::{Inbox, Outbox, Piece};
 use crate::peer::{Liveness, Peer};
@@ -81,8 +81,6 @@ pub struct Head {
     /// The pool that the next serial beat speaks of.
     rotation: usize,
     next_beat: Instant,
-    /// When the peer was taken for dead the last time.
-    dead_since: Instant,
     last_input: Instant,
     last_timeout: Instant,
     /// It lets go of everything, to halt.
@@ -126,7 +124,6 @@ impl Head {
             }; LinkId::ALL.len()],
             rotation: 0,
             next_beat: now,
-            dead_since: now,
             last_input: now,
             last_timeout: now,
             retiring: false,
@@ -266,7 +263,7 @@ impl Head {
                     incarnation: self.me,
                     echo: peer.echo(now),
                     sequence,
-                    acknowledged: peer.link(link).received,
+                    acknowledged: peer.acknowledged(link, now),
                     body,
                 };
                 wire::encode(&frame, link, &config.secret, buffer).ok()
@@ -398,7 +395,8 @@ impl Head {
         if frame.cluster != cluster || frame.sender != self.config.me.peer() {
             return Err(FrameError::Sender);
         }
-        if self.peer.accept(&frame, link, self.me, now)? {
+        let dead = self.config.timing.dead;
+        if self.peer.accept(&frame, link, self.me, dead, now)? {
             self.tell(Event::PeerBooted);
             self.outbox.restart();
             self.inbox.restart();
@@ -454,12 +452,21 @@ impl Head {
             timing: self.config.timing,
             retiring: self.retiring,
             liveness: self.liveness(),
-            dead_since: self.dead_since,
-            holds: self.pools.iter().any(|pool| pool.held().is_some()),
+            yields: self.yields(),
             word: self.peer.word(pool.index()),
             digest_differs: self.digest_differs(),
             marks: self.peer.links.map(|link| link.sent.wrapping_add(1)),
         }
+    }
+
+    /// Both heads hold pools and cannot hear each other: the first one goes first.
+    fn yields(&self) -> bool {
+        let Timing {
+            dead, duel_wait, ..
+        } = self.config.timing;
+        self.config.me == HeadId::Second
+            && self.pools.iter().any(|pool| pool.held().is_some())
+            && self.peer.silence() < dead + duel_wait
     }
 
     fn want(&mut self, wanted: Option<Wanted>) {
@@ -480,15 +487,12 @@ impl Head {
 
     /// Lets every pool decide, then tells what changed.
     fn settle(&mut self, now: Instant) {
-        let liveness = self.liveness();
-        if liveness == Liveness::Dead && self.told_liveness != Liveness::Dead {
-            self.dead_since = now;
-        }
         for index in 0..self.pools.len() {
             let view = self.view(PoolId(index as u8), now);
             let wanted = self.pools[index].decide(&view);
             self.want(wanted);
         }
+        let liveness = self.liveness();
         if liveness != self.told_liveness {
             self.told_liveness = liveness;
             self.tell(Event::Peer(liveness));

@@ -131,10 +131,8 @@ pub(crate) struct View {
     /// This head is about to halt: it lets go of everything and claims nothing.
     pub(crate) retiring: bool,
     pub(crate) liveness: Liveness,
-    /// Since when the peer is dead, if it is.
-    pub(crate) dead_since: Instant,
-    /// This head holds some pool.
-    pub(crate) holds: bool,
+    /// The peer, if it lives and only the cables are cut, is about to take what this head holds.
+    pub(crate) yields: bool,
     pub(crate) word: Option<Word>,
     /// The peer runs another configuration: its pools may stand in another order, and what it says of this one
     /// may be of another.
@@ -144,17 +142,6 @@ pub(crate) struct View {
 }
 
 impl View {
-    /// Whether this head lets the other one go first, should that be alive after all.
-    ///
-    /// When every cable is cut and each head serves a pool, each takes the other for dead. If both
-    /// claimed at once, each would fence the other, both would reset, and neither could hear the other
-    /// afterwards: nothing would be served until somebody came. So the second head waits once more
-    /// as long; by then it has been fenced itself, or the first is dead indeed. The price is a
-    /// slower takeover by a second head that is not idle. A ledger that ticks makes this moot.
-    fn gives_way(&self) -> bool {
-        self.me == HeadId::Second && self.holds && self.now < self.dead_since + self.timing.dead
-    }
-
     /// The peer's last word of the pool, if the peer is alive.
     fn peer(&self) -> Option<PoolBeat> {
         self.word
@@ -456,6 +443,9 @@ impl Pool {
             }
             Liveness::Dead => {
                 self.unserved_since = None;
+                if view.yields {
+                    return None;
+                }
                 // What it was offered it did not take: no reason to wait for it any longer.
                 let early = early && rest != Rest::Offered;
                 // A peer that claimed after it fell silent lives: look, but do not preempt.
@@ -465,7 +455,7 @@ impl Pool {
                 } else {
                     Authority::PeerDead
                 };
-                (!early && !view.gives_way()).then(|| self.survey(authority, view))
+                (!early).then(|| self.survey(authority, view))
             }
             Liveness::Alive => {
                 let beat = view.peer()?;

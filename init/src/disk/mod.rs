@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::Step;
 
+mod cache;
 pub mod direct;
 mod identity;
 pub mod parallel;
@@ -261,6 +262,25 @@ pub fn disable_write_caches(disks: &[Disk]) -> Vec<Result<Step, DiskError>> {
         .zip(outcomes)
         .map(|(disk, outcome)| outcome.unwrap_or_else(|| Err(timed_out(disk))))
         .collect()
+}
+
+/// Turns those write caches off again that came back on without the kernel's knowledge, as after a power-on of the
+/// disk: the errors of those that stay on. What clients were told at the import then is not true any more.
+pub fn keep_write_caches_off(disks: &[Disk]) -> Vec<DiskError> {
+    let answers = parallel::each(disks, CACHE_LIMIT, cache::is_on);
+    let back: Vec<Disk> = disks
+        .iter()
+        .zip(answers)
+        .filter(|(_, answer)| matches!(answer, Some(Ok(Some(true)))))
+        .filter_map(|(disk, _)| refresh(disk).ok())
+        // Known to be on, and clients know.
+        .filter(|disk| disk.write_cache != WriteCache::WriteBack)
+        .collect();
+    for disk in &back {
+        tracing::warn!(disk = %disk.name, "its write cache came back on, as after a loss of its power");
+    }
+    let outcomes = disable_write_caches(&back);
+    outcomes.into_iter().filter_map(Result::err).collect()
 }
 
 /// The same for one disk.

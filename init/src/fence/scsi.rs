@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::reservations::{
-    Answer, Capabilities, Hold, Holder, ReadError, Reservations, Seen, Trouble, WriteRefused,
+    Answer, Capabilities, Hold, Holder, ReadError, Reservations, STATUS_CONFLICT, Seen, Trouble,
+    WriteRefused,
 };
 use crate::disk::{Disk, direct};
 use crate::sys::{pr, sg};
@@ -51,7 +52,6 @@ const ATTENTIONS: usize = 8;
 
 const UNIT_ATTENTION: u8 = 6;
 const ILLEGAL_REQUEST: u8 = 5;
-const STATUS_CONFLICT: u8 = 0x18;
 
 /// A SCSI disk, open for commands. Opened read-only: a writable open would be a claim of its own.
 pub struct Scsi {

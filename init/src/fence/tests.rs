@@ -691,6 +691,16 @@ fn the_watch_sees_a_session_that_may_no_longer_write() {
 }
 
 #[test]
+fn a_conflict_in_the_read_back_itself_is_a_loss() {
+    let shelf = Shelf::new(2);
+    let claimed = claim(&shelf, A, Authority::Free).unwrap();
+    let watch = shelf.fence(A).watch(claimed.key);
+    shelf.disk(1).locked = true;
+    let lost = wait_for(|| watch.lost().cloned());
+    assert!(matches!(lost.why, Why::Write(_)), "{lost}");
+}
+
+#[test]
 fn the_watch_takes_a_dead_disk_for_dead_and_not_for_lost() {
     let shelf = Shelf::new(2);
     let claimed = claim(&shelf, A, Authority::Free).unwrap();

@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 use orthrus_hb::Key;
 
 use super::Member;
-use super::reservations::{Seen, WRITE_EXCLUSIVE_REGISTRANTS_ONLY, WriteRefused};
+use super::reservations::{
+    ReadError, STATUS_CONFLICT, Seen, WRITE_EXCLUSIVE_REGISTRANTS_ONLY, WriteRefused,
+};
 
 /// How often each disk is read back.
 const INTERVAL: Duration = Duration::from_millis(200);
@@ -215,7 +217,14 @@ enum Look {
 
 /// One look at one disk: the read-back, and now and then the probe.
 fn look_once(key: Key, member: &Member, round: u64) -> Result<Option<Alarm>, Look> {
-    let seen = member.path.read().map_err(|_| Look::Unreadable)?;
+    let seen = member.path.read().map_err(|error| match error {
+        // No persistent reservation forbids this question: somebody took the disk by other means.
+        ReadError::Command {
+            status: STATUS_CONFLICT,
+            ..
+        } => Look::Lost(Why::Write(WriteRefused::Conflict)),
+        _ => Look::Unreadable,
+    })?;
     let alarm = judge(&seen, key).map_err(Look::Lost)?;
     if let Some(Alarm::OlderKey(older)) = alarm {
         // Whether it worked shows in the next round.

@@ -25,7 +25,8 @@ use tracing::{error, info, warn};
 
 use crate::clock;
 use crate::config::{Config, PoolConfig};
-use crate::fence::Watch;
+use crate::disk::{self, parallel};
+use crate::fence::{MAX_MEMBERS, Watch};
 use crate::operator::lock;
 use crate::reactor::{Handle, Input, Message};
 use crate::status::Report;
@@ -38,6 +39,9 @@ use import::Served;
 /// How often a head that does not hold the pool looks whether it could: long enough that a look costs
 /// nothing that matters, short enough that an operator who pulled a cable sees it in `status`.
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Calls to disks that may be under way before a look is left out: some for each disk of the largest pool.
+const MOST_CALLS: usize = 4 * MAX_MEMBERS;
 
 /// How old the last read-back of a disk may be. They come several times a second, and a disk that is busy with
 /// its own error recovery takes some seconds.
@@ -131,7 +135,11 @@ impl Worker {
     /// still answer.
     fn look(&mut self) {
         let unready = match &self.claim {
-            Some(_) => self.unread(),
+            Some(claim) => self.unread().or_else(|| cached(claim)),
+            // Looking again would only add to them.
+            None if parallel::running() > MOST_CALLS => Some(format!(
+                "more than {MOST_CALLS} calls to disks have not returned"
+            )),
             None => {
                 let ready = self.survey().and_then(|_| self.data_port());
                 ready.err().map(|problem| problem.to_string())
@@ -222,6 +230,15 @@ impl Worker {
             }
         }
     }
+}
+
+/// Disks whose caches came back on and cannot be turned off again: clients were told that there is none.
+fn cached(claim: &Claim) -> Option<String> {
+    let failed = disk::keep_write_caches_off(&claim.group.disks());
+    let failed = failed.first()?;
+    Some(format!(
+        "{failed}, and clients were told otherwise: `handover` makes it known"
+    ))
 }
 
 #[cfg(test)]
