@@ -85,7 +85,8 @@ pub(crate) struct Supervisor {
 /// The checked writer: its record, and how to stop it.
 pub(crate) struct Writer {
     run: Arc<Mutex<Run>>,
-    device: String,
+    iqn: String,
+    lun: u64,
     stop: Box<dyn Fn() + Send>,
 }
 
