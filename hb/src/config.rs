@@ -34,6 +34,13 @@ pub struct Timing {
     /// Silence of a link after which it no longer vouches for the peer, and the gap in our own
     /// running after which we must assume that we were replaced.
     pub dead: Duration,
+    /// How much longer than `dead` the second head waits for a silent first one while both hold pools.
+    ///
+    /// When every cable is cut each believes that the other is dead, and without an order each would
+    /// fence the other: both reset, and nothing is served until one has booted. The wait covers the
+    /// difference of their clocks and beats, the first head's claim, and the second's own watch and
+    /// reset: it is gone before it would preempt.
+    pub duel_wait: Duration,
     /// How long a booting head waits to hear its peer before it claims what is free.
     ///
     /// Heads that get power together differ by the time that their firmware takes to find its
@@ -64,6 +71,7 @@ impl Default for Timing {
         Timing {
             beat: Duration::from_millis(100),
             dead: Duration::from_millis(1000),
+            duel_wait: Duration::from_millis(600),
             peer_wait: Duration::from_secs(15),
             home_wait: Duration::from_secs(10),
             survey_limit: Duration::from_secs(45),

@@ -19,7 +19,7 @@ use heapless::Deque;
 
 use crate::action::{Action, Outcome, ResetReason};
 use crate::command::{Accepted, Command, Refusal};
-use crate::config::{Config, MAX_POOLS, PoolId};
+use crate::config::{Config, MAX_POOLS, PoolId, Timing};
 use crate::link::LinkId;
 use crate::message::{Inbox, Outbox, Piece};
 use crate::peer::{Liveness, Peer};
@@ -263,7 +263,7 @@ impl Head {
                     incarnation: self.me,
                     echo: peer.echo(now),
                     sequence,
-                    acknowledged: peer.link(link).received,
+                    acknowledged: peer.acknowledged(link, now),
                     body,
                 };
                 wire::encode(&frame, link, &config.secret, buffer).ok()
@@ -395,7 +395,8 @@ impl Head {
         if frame.cluster != cluster || frame.sender != self.config.me.peer() {
             return Err(FrameError::Sender);
         }
-        if self.peer.accept(&frame, link, self.me, now)? {
+        let dead = self.config.timing.dead;
+        if self.peer.accept(&frame, link, self.me, dead, now)? {
             self.tell(Event::PeerBooted);
             self.outbox.restart();
             self.inbox.restart();
@@ -451,10 +452,21 @@ impl Head {
             timing: self.config.timing,
             retiring: self.retiring,
             liveness: self.liveness(),
+            yields: self.yields(),
             word: self.peer.word(pool.index()),
             digest_differs: self.digest_differs(),
             marks: self.peer.links.map(|link| link.sent.wrapping_add(1)),
         }
+    }
+
+    /// Both heads hold pools and cannot hear each other: the first one goes first.
+    fn yields(&self) -> bool {
+        let Timing {
+            dead, duel_wait, ..
+        } = self.config.timing;
+        self.config.me == HeadId::Second
+            && self.pools.iter().any(|pool| pool.held().is_some())
+            && self.peer.silence() < dead + duel_wait
     }
 
     fn want(&mut self, wanted: Option<Wanted>) {

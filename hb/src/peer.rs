@@ -1,8 +1,13 @@
 //! What this head knows of its peer: which boot of it speaks, when it was last heard, what it said.
 //!
-//! Replay: an incarnation counts only from the first frame on that echoes ours, which an attacker
-//! cannot have recorded, and after that each link's sequence number only grows. An incarnation that
-//! was followed by another is retired for good: its frames echo us too, and must not bring it back.
+//! Replay: an incarnation counts only from the first frame on that echoes ours, and after that each
+//! link's sequence number only grows. A frame that was recorded in this boot of ours echoes us too, and
+//! may be of a boot of the peer that is over: so an incarnation takes the place of another only when that
+//! one is silent and it was not itself replaced before, or when it acknowledges a frame that we
+//! sent after it showed up, which nobody can have recorded.
+//!
+//! Rejected: retiring a replaced incarnation for good. One frame of an earlier boot that had been lost and was
+//! played back later retired the living one, and the heads were deaf to each other until a boot.
 
 use embassy_time::{Duration, Instant};
 use heapless::Deque;
@@ -40,10 +45,20 @@ pub struct Word {
     pub(crate) acknowledged: [u32; LinkId::ALL.len()],
 }
 
+/// An incarnation that waits to be confirmed.
+#[derive(Clone, Copy)]
+struct Candidate {
+    incarnation: Incarnation,
+    /// Its last frame.
+    seen: Instant,
+    /// For each link, the next of our sequence numbers when its first frame came.
+    marks: [u32; LinkId::ALL.len()],
+}
+
 /// The peer, as heard.
 pub struct Peer {
     incarnation: Option<Incarnation>,
-    candidate: Option<(Incarnation, Instant)>,
+    candidate: Option<Candidate>,
     retired: Deque<Incarnation, RETIRED_MAX>,
     pub(crate) links: [Link; LinkId::ALL.len()],
     digest: Option<[u8; 4]>,
@@ -68,9 +83,10 @@ impl Peer {
         frame: &Frame<'_>,
         link: LinkId,
         me: Incarnation,
+        dead: Duration,
         now: Instant,
     ) -> Result<bool, FrameError> {
-        let result = self.admit(frame, link, me, now);
+        let result = self.admit(frame, link, me, dead, now);
         let state = &mut self.links[link.index()];
         if result.is_err() {
             state.rejected = state.rejected.wrapping_add(1);
@@ -78,8 +94,8 @@ impl Peer {
         }
         state.heard();
         state.received = frame.sequence;
-        // An acknowledgement of what was never sent is from before our own boot.
-        if frame.acknowledged <= state.sent {
+        // One that echoes another boot of ours acknowledges that one's frames.
+        if frame.echo == Some(me) && frame.acknowledged <= state.sent {
             state.acknowledged = state.acknowledged.max(frame.acknowledged);
         }
         if let Body::Beat { digest, pools } = &frame.body {
@@ -96,6 +112,7 @@ impl Peer {
         frame: &Frame<'_>,
         link: LinkId,
         me: Incarnation,
+        dead: Duration,
         now: Instant,
     ) -> Result<bool, FrameError> {
         if self.incarnation == Some(frame.incarnation) {
@@ -106,13 +123,27 @@ impl Peer {
                 Err(FrameError::Replayed)
             };
         }
-        if self.retired.iter().any(|&old| old == frame.incarnation) {
-            return Err(FrameError::Replayed);
+        let marks = match self.candidate {
+            Some(candidate) if candidate.incarnation == frame.incarnation => candidate.marks,
+            _ => self.links.map(|link| link.sent.wrapping_add(1)),
+        };
+        let retired = self.retired.iter().any(|&old| old == frame.incarnation);
+        let sent = self.links[link.index()].sent;
+        let fresh = (marks[link.index()]..=sent).contains(&frame.acknowledged);
+        let vacant = !retired && self.liveness(dead) != Liveness::Alive;
+        if frame.echo != Some(me) || !fresh && !vacant {
+            let (incarnation, seen) = (frame.incarnation, now);
+            self.candidate = Some(Candidate {
+                incarnation,
+                seen,
+                marks,
+            });
+            return Err(match retired {
+                true => FrameError::Replayed,
+                false => FrameError::Unconfirmed,
+            });
         }
-        if frame.echo != Some(me) {
-            self.candidate = Some((frame.incarnation, now));
-            return Err(FrameError::Unconfirmed);
-        }
+        self.retired.retain(|&old| old != frame.incarnation);
         if let Some(old) = self.incarnation.replace(frame.incarnation) {
             if self.retired.is_full() {
                 self.retired.pop_front();
@@ -143,10 +174,23 @@ impl Peer {
     /// The incarnation to echo: one that waits to be confirmed before the one that is.
     pub(crate) fn echo(&self, now: Instant) -> Option<Incarnation> {
         match self.candidate {
-            Some((candidate, seen)) if now.saturating_duration_since(seen) < CANDIDATE_LIFETIME => {
-                Some(candidate)
+            Some(Candidate {
+                incarnation, seen, ..
+            }) if now.saturating_duration_since(seen) < CANDIDATE_LIFETIME
+                // One that was replaced needs no echo to prove that it lives.
+                && !self.retired.iter().any(|&old| old == incarnation) =>
+            {
+                Some(incarnation)
             }
             _ => self.incarnation,
+        }
+    }
+
+    /// What to acknowledge on a link to the incarnation that is echoed.
+    pub(crate) fn acknowledged(&self, link: LinkId, now: Instant) -> u32 {
+        match self.echo(now) == self.incarnation {
+            true => self.links[link.index()].received,
+            false => 0,
         }
     }
 
@@ -159,6 +203,12 @@ impl Peer {
         } else {
             Liveness::Dead
         }
+    }
+
+    /// How long it has been silent on every link; zero when it was never heard.
+    pub fn silence(&self) -> Duration {
+        let heard = self.links.iter().filter_map(Link::silence);
+        heard.min().unwrap_or(Duration::from_ticks(0))
     }
 
     /// What it last said of a pool in its present boot.

@@ -131,6 +131,8 @@ pub(crate) struct View {
     /// This head is about to halt: it lets go of everything and claims nothing.
     pub(crate) retiring: bool,
     pub(crate) liveness: Liveness,
+    /// The peer, if it lives and only the cables are cut, is about to take what this head holds.
+    pub(crate) yields: bool,
     pub(crate) word: Option<Word>,
     /// The peer runs another configuration: its pools may stand in another order, and what it says of this one
     /// may be of another.
@@ -441,6 +443,9 @@ impl Pool {
             }
             Liveness::Dead => {
                 self.unserved_since = None;
+                if view.yields {
+                    return None;
+                }
                 // What it was offered it did not take: no reason to wait for it any longer.
                 let early = early && rest != Rest::Offered;
                 // A peer that claimed after it fell silent lives: look, but do not preempt.

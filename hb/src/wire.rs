@@ -55,7 +55,8 @@ pub struct Frame<'a> {
     pub echo: Option<Incarnation>,
     /// Grows by one with each frame on this link in this incarnation; begins at one.
     pub sequence: u32,
-    /// Greatest sequence number heard of the receiver on this link.
+    /// Greatest sequence number heard on this link of the incarnation that is echoed; zero for none, and
+    /// until that incarnation is confirmed.
     pub acknowledged: u32,
     /// What is said.
     #[serde(borrow)]

@@ -6,7 +6,7 @@ mod world;
 
 use embassy_time::Duration;
 use orthrus_hb::{
-    Accepted, Command, Done, Epoch, Event, Failure, LinkId, Outcome, PoolState, Refusal,
+    Accepted, Command, Done, Epoch, Event, Failure, LinkId, Liveness, Outcome, PoolState, Refusal,
     ResetReason, Rest, Ticket,
 };
 use world::{A, B, Registrant, TANK, World};
@@ -333,6 +333,41 @@ fn a_retired_boot_of_the_peer_does_not_come_back() {
     }
     world.run(Duration::from_secs(1));
     assert_eq!(world.head(B).peer().incarnation(), boot);
+}
+
+#[test]
+fn lost_frames_of_an_earlier_boot_played_back_make_nobody_deaf() {
+    let mut world = World::new();
+    world.boot(B);
+    // This boot of A hears B and echoes it, and B never hears of it.
+    world.cut[A] = [true; 2];
+    world.boot(A);
+    world.run(Duration::from_secs(3));
+    world.crash(A);
+    let old: Vec<_> = world
+        .recorded
+        .iter()
+        .filter(|(who, ..)| *who == A)
+        .cloned()
+        .collect();
+    world.cut[A] = [false; 2];
+    world.boot(A);
+    world.until("a serves", |w| w.state(A) == PoolState::Serving);
+    let boot = world.head(B).peer().incarnation();
+    for silent in [false, true] {
+        world.cut[A] = [silent; 2];
+        world.machines[B].paused = silent;
+        world.run(Duration::from_secs(2));
+        world.machines[B].paused = false;
+        for (_, link, bytes) in &old {
+            world.replay(B, *link, bytes);
+        }
+        world.run(Duration::from_millis(20));
+        world.cut[A] = [false; 2];
+        world.run(Duration::from_secs(4));
+        assert_eq!(world.head(B).peer().incarnation(), boot);
+        assert_eq!(world.head(B).liveness(), Liveness::Alive);
+    }
 }
 
 #[test]

@@ -23,6 +23,8 @@ pub const LOSS_LIMIT: Time = SECOND;
 pub struct Held {
     pub who: usize,
     pub epoch: Epoch,
+    /// Its epoch is in the metadata of every disk.
+    pub stamped: bool,
     /// It was let go in order.
     pub released: bool,
 }
@@ -81,22 +83,28 @@ impl Checks {
         if let Some(held) = self.held[pool] {
             self.takeovers[pool] += u32::from(held.who != who && !held.released);
         }
-        let released = false;
         self.held[pool] = Some(Held {
             who,
             epoch,
-            released,
+            stamped: false,
+            released: false,
         });
     }
 
     /// The claim's epoch is in the metadata of all disks; before that a claim may be undone and forgotten.
     pub fn stamped(&mut self, pool: usize, epoch: Epoch) {
         self.greatest[pool] = self.greatest[pool].max(epoch);
+        if let Some(held) = self.held[pool].as_mut().filter(|held| held.epoch == epoch) {
+            held.stamped = true;
+        }
     }
 
-    pub fn landed(&mut self, pool: usize, write: &Write) {
+    /// A write reached the medium of a disk; `forgotten`: the disk has no key of the claim that is held,
+    /// which is as if it had never been when its stamp was not written either.
+    pub fn landed(&mut self, pool: usize, write: &Write, forgotten: bool) {
         if let Some(held) = self.held[pool]
             && !held.released
+            && (held.stamped || !forgotten)
             && write.epoch < held.epoch.0
         {
             self.fail(format!(

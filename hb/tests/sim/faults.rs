@@ -12,15 +12,17 @@ use crate::clock::{MS, SECOND, Time};
 use crate::machine::Halt;
 use crate::rng::Rng;
 use crate::shelf::Nexus;
-use crate::worker::Trouble;
+use crate::worker::{Stage, Trouble};
 use crate::world::{Event, World};
 
 /// From the mending of the last fault to service: a boot, its waits, an import that was slow when it
 /// began, an import or release that hangs up to its limit, one more boot, the longest pause between
 /// attempts.
 pub const BUDGET: Time = 240 * SECOND;
+/// How long a pool may go unserved, while a fault stands, although a healthy head sees its disks.
+const PATIENCE: Time = 150 * SECOND;
 /// How long faults go on in one run.
-const STORM: Time = 900 * SECOND;
+const STORM: Time = 1200 * SECOND;
 /// How often the director looks.
 const LOOK: Time = 250 * MS;
 /// How long all must be well to count.
@@ -63,12 +65,14 @@ pub struct Director {
     mean: Time,
     /// Takeovers, by pool, when the fault began.
     takeovers: Vec<u32>,
+    /// Since when a healthy head could serve a pool that is not served.
+    unserved: Vec<Option<Time>>,
     pub faults: u64,
     last: String,
 }
 
 impl Director {
-    pub fn new(rng: &mut Rng) -> Director {
+    pub fn new(pools: usize, rng: &mut Rng) -> Director {
         let manner = rng.pick(&[Manner::Calm, Manner::Storm]);
         Director {
             manner,
@@ -77,6 +81,7 @@ impl Director {
             next: rng.range(0, 60 * SECOND),
             mean: rng.pick(&[3, 8, 20, 40]) * SECOND,
             takeovers: Vec::new(),
+            unserved: vec![None; pools],
             faults: 0,
             last: String::new(),
         }
@@ -129,7 +134,12 @@ impl World {
                     .fail(format!("I3: did not stay well: {problem}"));
             }
             (Phase::Well { since, .. }, None) => self.well(since),
-            (Phase::Fault { until }, problem) if now >= until => self.fault_over(problem),
+            (Phase::Fault { until }, _) if now >= until => {
+                self.mend();
+                self.director.phase = Phase::Mended {
+                    until: now + BUDGET,
+                };
+            }
             (Phase::Fault { .. } | Phase::Over, _) => {}
         }
     }
@@ -166,14 +176,6 @@ impl World {
         self.director.phase = Phase::Fault { until };
     }
 
-    /// The fault stood long enough.
-    fn fault_over(&mut self, _problem: Option<String>) {
-        self.mend();
-        self.director.phase = Phase::Mended {
-            until: self.now + BUDGET,
-        };
-    }
-
     /// What keeps all from being well: both heads run and hear each other, each pool is served on one of
     /// them and the other stands by.
     fn problem(&self) -> Option<String> {
@@ -199,7 +201,59 @@ impl World {
         None
     }
 
+    /// Why a pool that a healthy head could serve is not served, unless `status` has a listed reason.
+    fn unserved(&self, pool: usize) -> Option<String> {
+        let sees = |who: usize| {
+            let mut disks = self.disks_of(pool);
+            disks.all(|disk| {
+                let disk = &self.disks[disk];
+                disk.answers(who) && disk.silent_until[who] <= self.now && disk.slow == 0
+            })
+        };
+        let healthy = |who: usize| {
+            let machine = &self.machines[who];
+            let troubled = machine.workers.get(pool).is_none_or(|worker| {
+                worker.trouble.is_some() || matches!(worker.stage, Stage::Hung)
+            });
+            machine.beats() && sees(who) && !troubled && !machine.retiring
+        };
+        let state = |who: usize| {
+            let head = self.machines[who].head.as_ref()?;
+            Some((head.pools()[pool].state(), head.pools()[pool].rest()))
+        };
+        let able = [0, 1].into_iter().find(|&who| healthy(who))?;
+        if [0, 1]
+            .into_iter()
+            .any(|who| self.machines[who].runs() && self.machines[who].workers[pool].exported)
+        {
+            return None;
+        }
+        match state(able)? {
+            (_, Some(Rest::HeldByUnheardPeer(_))) => None,
+            rest => Some(format!(
+                "pool {pool}: {able} could serve it and is {rest:?}, its peer {:?}",
+                state(1 - able)
+            )),
+        }
+    }
+
     fn slow_checks(&mut self) {
+        for pool in 0..self.clients.len() {
+            let calm = self.director.manner == Manner::Calm;
+            match self.unserved(pool).filter(|_| calm) {
+                None => self.director.unserved[pool] = None,
+                Some(problem) => {
+                    let since = *self.director.unserved[pool].get_or_insert(self.now);
+                    if self.now > since + PATIENCE {
+                        let last = &self.director.last;
+                        self.checks.fail(format!(
+                            "I3: {} s after {last}: {problem}",
+                            PATIENCE / SECOND
+                        ));
+                    }
+                }
+            }
+        }
         for who in [0, 1] {
             for pool in 0..self.clients.len() {
                 let machine = &self.machines[who];
@@ -252,7 +306,10 @@ impl World {
             20 * SECOND,
             60 * SECOND,
         ]);
-        let time = time + self.rng.below(time);
+        let mut time = time + self.rng.below(time);
+        if self.rng.chance(200) {
+            time = 600 * SECOND;
+        }
         match self.rng.below(19) {
             0 | 1 => {
                 self.crash(who, time);

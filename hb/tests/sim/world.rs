@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::ops::Range;
 
-use orthrus_hb::{ClusterId, Done, Failure, HeadId, LinkId};
+use orthrus_hb::{ClusterId, Done, Failure, HeadId, Key, LinkId};
 
 use crate::check::Checks;
 use crate::client::Client;
@@ -200,7 +200,7 @@ impl World {
             renews_sessions: rng.chance(400),
             flaky: if rng.chance(300) { 20 } else { 0 },
             checks: Checks::new(pools),
-            director: Director::new(&mut rng),
+            director: Director::new(pools, &mut rng),
             resets: 0,
             tracing: tracing.then(VecDeque::new),
             rng,
@@ -371,7 +371,9 @@ impl World {
         }
         let silent_until = disk.silent_until[io.who];
         if silent_until > self.now {
-            return self.at(silent_until, Event::Arrive(io));
+            // Looked at again and again, since the silence may be mended before its time.
+            let next = silent_until.min(self.now + 50 * MS);
+            return self.at(next, Event::Arrive(io));
         }
         let reads = matches!(io.command, Command::Read);
         let writes = matches!(io.command, Command::Write(_));
@@ -471,7 +473,19 @@ impl World {
 
     fn landed(&mut self, disk: usize, write: Write) {
         let pool = disk / self.disks_per_pool;
-        self.checks.landed(pool, &write);
+        let forgotten = self.checks.held[pool].is_some_and(|held| {
+            let (cluster, epoch) = (self.cluster, held.epoch);
+            let head = self.machines[held.who].id;
+            !self.disks[disk].has_key(
+                Key {
+                    cluster,
+                    head,
+                    epoch,
+                }
+                .to_bits(),
+            )
+        });
+        self.checks.landed(pool, &write, forgotten);
         match write.content {
             Content::Proof => {}
             Content::Stamp => self.disks[disk].stamp = write.epoch,

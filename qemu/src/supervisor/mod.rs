@@ -31,7 +31,7 @@ use crate::io::Run;
 use crate::names::{Head, Machine, ShelfKind};
 use crate::namespace;
 use crate::shelf::{self, tgt::Tgt};
-use crate::spec::Spec;
+use crate::spec::{Boot, Spec};
 use crate::state::StateDir;
 use crate::vm::{Vm, wiring};
 
@@ -114,7 +114,8 @@ impl Supervisor {
         namespace::furnish(&tools)?;
         let dir = spec.dir.clone();
         let (serial, ether) = (Arc::<Gates>::default(), Arc::<Gates>::default());
-        serial::start(Path::new(""), &serial);
+        let uefi = matches!(spec.firmware, Boot::Uefi { .. });
+        serial::start(Path::new(""), &serial, uefi);
         ether::start(Path::new(""), &ether)?;
         let mut paths = Vec::new();
         if spec.shelf != ShelfKind::Plain {
