@@ -53,7 +53,7 @@ pub fn configuration(bench: &Bench, shelf: ShelfKind) -> Result<()> {
             "no valid configuration",
             &format!("line {line}"),
             "home",
-            "a, b",
+            "a or b",
         ] {
             ensure!(
                 status.contains(words),

@@ -6,7 +6,7 @@ use tracing::warn;
 use super::Worker;
 use super::error::JobError;
 use crate::disk::{self, Disk, DiskError};
-use crate::fence::{COMMAND_LIFETIME, ClaimRequest, Fence};
+use crate::fence::{COMMAND_LIFETIME, ClaimRequest, Claimed, Fence};
 use crate::operator::lock;
 use crate::status;
 use crate::volume::{self, VolumeGroup};
@@ -74,8 +74,12 @@ impl Worker {
         };
         let claimed = fence.claim(&request)?;
         let key = claimed.key;
+        let mut report = lock(&self.report);
+        let forgetful = forgetful(&claimed, &report.notes);
+        report.notes.extend(forgetful);
         let notes = claimed.notes.iter().map(ToString::to_string);
-        lock(&self.report).notes.extend(notes);
+        report.notes.extend(notes);
+        drop(report);
         // From here on the core counts on the watch.
         *lock(&self.watch) = Some((epoch, fence.watch(key)));
         self.claim = Some(Claim {
@@ -172,5 +176,41 @@ impl Worker {
             }
         });
         lock(&self.report).disks = reported.collect();
+    }
+}
+
+/// That reservations which were just taken are not kept without power, unless the survey said it of disks that
+/// cannot keep them: that a disk could is not yet that it does.
+fn forgetful(claimed: &Claimed, said: &[String]) -> Option<String> {
+    (!claimed.persistent && said.is_empty()).then(|| {
+        "not every disk keeps its reservations when the shelf loses power, though all say that they could: the \
+         owner then resets, and whoever boots first takes the pool"
+            .to_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use orthrus_hb::{ClusterId, HeadId};
+
+    use super::*;
+
+    #[test]
+    fn a_shelf_that_could_keep_reservations_and_does_not_is_named() {
+        let epoch = Epoch(1);
+        let mut claimed = Claimed {
+            epoch,
+            key: Key {
+                cluster: ClusterId::from_name("lab"),
+                head: HeadId::First,
+                epoch,
+            },
+            persistent: false,
+            notes: Vec::new(),
+        };
+        assert!(forgetful(&claimed, &[]).is_some());
+        assert_eq!(forgetful(&claimed, &["sda forgets".to_owned()]), None);
+        claimed.persistent = true;
+        assert_eq!(forgetful(&claimed, &[]), None);
     }
 }
