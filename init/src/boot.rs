@@ -24,11 +24,12 @@ use tracing_subscriber::filter::LevelFilter;
 use crate::config::{self, Config};
 use crate::console::{control, terminal};
 use crate::halt::Reset;
+use crate::inbox::{self, Inputs, Message};
 use crate::link::{Cable, ether::Ether, serial::Serial};
 use crate::modules::{ModuleError, Modules};
 use crate::net::{self, Interface, Mac};
 use crate::operator::{Desk, Halt, Running};
-use crate::reactor::{self, Inputs, Message, Reactor};
+use crate::reactor::Reactor;
 use crate::signal::{self, HaltRequest};
 use crate::status::{Snapshot, WatchdogStatus};
 use crate::sys::sched;
@@ -182,7 +183,7 @@ fn start(
     }
     open_data_port(&config, me);
     let cables = open_cables(&config, me);
-    let (handle, inputs) = reactor::inputs()?;
+    let (handle, inputs) = inbox::inputs()?;
     let snapshot = Arc::new(Mutex::new(Snapshot::default()));
     let mailbox = Arc::new(Mutex::new(Message::new()));
     let (mut jobs, mut reports, mut watches) = (Vec::new(), Vec::new(), Vec::new());

@@ -8,8 +8,8 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
+use crate::inbox::Message;
 use crate::net::Connection;
-use crate::reactor::Message;
 
 const RECORD_BYTES: usize = 12;
 

@@ -7,102 +7,28 @@
 
 use std::fmt::{self, Write as _};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError, TryLockError};
-use std::thread;
-use std::time::Duration;
+use std::os::fd::BorrowedFd;
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::sync::{Arc, Mutex};
 
 use embassy_time::Instant;
 use orthrus_hb::{
-    Accepted, Action, Command, Event, FRAME_MAX_BYTES, Head, Job, LinkId, Liveness, MAX_POOLS,
-    MESSAGE_MAX_BYTES, Outcome, PoolId, Refusal, ResetReason,
+    Action, Event, FRAME_MAX_BYTES, Head, Job, LinkId, Liveness, MAX_POOLS, PoolId, ResetReason,
 };
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing::{error, info, warn};
 
 use crate::clock;
+use crate::fence::WatchSlot;
 use crate::halt::Reset;
+use crate::inbox::{Input, Inputs, Message};
 use crate::link::Cable;
 use crate::status::Snapshot;
 use crate::watchdog::Watchdog;
-use crate::worker::WatchSlot;
-
-/// Bytes of a message between the heads.
-pub type Message = heapless::Vec<u8, MESSAGE_MAX_BYTES>;
-
-/// Inputs that may wait: several from each pool's worker and watchers, and the consoles'.
-const INPUTS_MAX: usize = 8 * MAX_POOLS;
 
 /// Frames taken from one cable before the other things get their turn: a cable that babbles must
 /// not keep the head from its deadline.
 const FRAMES_MAX: usize = 64;
-
-/// What other threads tell the heartbeat thread. A message travels by value: a box would be freed by the
-/// heartbeat thread, and the allocator's lock is one that others may hold.
-#[expect(clippy::large_enum_variant)]
-pub enum Input {
-    /// A worker finished a job.
-    Outcome(Outcome),
-    /// An operator's command, and where the answer goes.
-    Command(Command, SyncSender<Result<Accepted, Refusal>>),
-    /// A message for the peer.
-    Message(Message),
-    /// Let go of every pool, to halt.
-    Retire,
-    /// A rehearsal: stop here for ever, as a stuck kernel would make us.
-    Hang,
-}
-
-/// How other threads reach the heartbeat thread.
-///
-/// Not a channel of `std::sync::mpsc`: its receiver spins while a sender is between taking a place and filling
-/// it. A sender that the heartbeat thread preempted there, with its real-time priority, would not be
-/// run again by that CPU before the spinning ended.
-#[derive(Clone)]
-pub struct Handle {
-    queue: Arc<Queue>,
-}
-
-/// The heartbeat thread only tries the lock. Who holds it has not raised `wake` yet.
-struct Queue {
-    inputs: Mutex<heapless::Deque<Input, INPUTS_MAX>>,
-    wake: OwnedFd,
-}
-
-/// How long a thread waits for a place in a full queue before it looks again.
-const FULL_PAUSE: Duration = Duration::from_millis(5);
-
-impl Handle {
-    /// Posts an input and wakes the heartbeat thread. Waits while its queue is full.
-    pub fn post(&self, mut input: Input) {
-        loop {
-            let queue = &self.queue.inputs;
-            let pushed = queue
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push_back(input);
-            match pushed {
-                Ok(()) => break,
-                Err(back) => input = back,
-            }
-            thread::sleep(FULL_PAUSE);
-        }
-        // An eventfd write fails only when it is about to overflow, and then it wakes anyway.
-        let _ = rustix::io::write(&self.queue.wake, &1u64.to_ne_bytes());
-    }
-
-    /// Asks the core to do something, and waits for its answer.
-    ///
-    /// # Errors
-    /// Why it does not do it.
-    pub fn command(&self, command: Command) -> Result<Accepted, Refusal> {
-        let (answer, answered) = sync_channel(1);
-        self.post(Input::Command(command, answer));
-        // Ends without an answer only when the head resets.
-        answered.recv().unwrap_or(Err(Refusal::Busy))
-    }
-}
 
 /// What the heartbeat thread owns.
 pub struct Reactor {
@@ -126,37 +52,6 @@ pub struct Reactor {
     pub names: Vec<String>,
     /// What a watch found, for the last line before a reset.
     pub lost: heapless::String<96>,
-}
-
-/// Where inputs arrive.
-pub struct Inputs {
-    queue: Arc<Queue>,
-}
-
-impl Inputs {
-    /// The next input, unless there is none, or somebody is just posting one and will wake us.
-    fn next(&self) -> Option<Input> {
-        match self.queue.inputs.try_lock() {
-            Ok(mut inputs) => inputs.pop_front(),
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().pop_front(),
-            Err(TryLockError::WouldBlock) => None,
-        }
-    }
-}
-
-/// The two ends of the queue into the heartbeat thread.
-///
-/// # Errors
-/// The errno of `eventfd(2)`.
-pub fn inputs() -> io::Result<(Handle, Inputs)> {
-    let queue = Arc::new(Queue {
-        inputs: Mutex::new(heapless::Deque::new()),
-        wake: eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?,
-    });
-    let handle = Handle {
-        queue: queue.clone(),
-    };
-    Ok((handle, Inputs { queue }))
 }
 
 impl Reactor {
@@ -202,8 +97,7 @@ impl Reactor {
     }
 
     fn drain_inputs(&mut self, inputs: &Inputs) {
-        // Empties the counter; fails only when it is empty.
-        let _ = rustix::io::read(&inputs.queue.wake, &mut [0; 8]);
+        inputs.clear_wake();
         while let Some(input) = inputs.next() {
             let now = clock::now();
             match input {
@@ -367,7 +261,7 @@ impl Reactor {
     fn wait(&self, inputs: &Inputs) {
         let mut fds = heapless::Vec::<PollFd<'_>, 3>::new();
         let all = self.cables.iter().flatten().map(|cable| cable.fd());
-        for fd in all.chain([inputs.queue.wake.as_fd()]) {
+        for fd in all.chain([inputs.wake()]) {
             push(&mut fds, fd);
         }
         let left = self
@@ -386,36 +280,4 @@ impl Reactor {
 fn push<'a>(fds: &mut heapless::Vec<PollFd<'a>, 3>, fd: BorrowedFd<'a>) {
     // Two cables and the queue: it fits.
     let _ = fds.push(PollFd::from_borrowed_fd(fd, PollFlags::IN));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_heartbeat_never_waits_for_a_thread_that_is_posting() {
-        let (handle, inputs) = inputs().unwrap();
-        handle.post(Input::Retire);
-        let posting = handle.queue.inputs.lock().unwrap();
-        assert!(inputs.next().is_none());
-        drop(posting);
-        assert!(matches!(inputs.next(), Some(Input::Retire)));
-        assert!(inputs.next().is_none());
-    }
-
-    #[test]
-    fn a_full_queue_delays_who_posts_and_loses_nothing() {
-        let (handle, inputs) = inputs().unwrap();
-        let posting = thread::spawn(move || {
-            for _ in 0..3 * INPUTS_MAX {
-                handle.post(Input::Retire);
-            }
-        });
-        let mut taken = 0;
-        while !posting.is_finished() || taken < 3 * INPUTS_MAX {
-            taken += usize::from(inputs.next().is_some());
-        }
-        assert_eq!(taken, 3 * INPUTS_MAX);
-        posting.join().unwrap();
-    }
 }

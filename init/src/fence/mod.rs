@@ -40,7 +40,7 @@ pub mod watch;
 pub use outcome::{ClaimError, Claimed, Note};
 pub use reservations::{Reservations, Seen};
 pub use survey::{DiskSurvey, Survey};
-pub use watch::{Alarm, Lost, Watch};
+pub use watch::{Alarm, Lost, Watch, WatchSlot};
 
 /// How long a target may still carry out a write that it accepted before a PREEMPT, when it could not be told
 /// to abort it.

@@ -5,11 +5,11 @@
 //! `status`, and its writes fail by themselves. The watch never registers again.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use orthrus_hb::Key;
+use orthrus_hb::{Epoch, Key};
 
 use super::Member;
 use super::reservations::{
@@ -92,6 +92,10 @@ pub fn judge(seen: &Seen, key: Key) -> Result<Option<Alarm>, Why> {
     }
     Ok(alarm)
 }
+
+/// A pool's watch over its reservations, while it has one. The worker puts it there after the claim
+/// and takes it out before it lets go; the heartbeat thread only looks.
+pub type WatchSlot = Arc<Mutex<Option<(Epoch, Watch)>>>;
 
 /// A running watch; it ends when dropped.
 pub struct Watch {

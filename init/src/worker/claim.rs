@@ -7,8 +7,8 @@ use super::Worker;
 use super::error::JobError;
 use crate::disk::{self, Disk, DiskError};
 use crate::fence::{COMMAND_LIFETIME, ClaimRequest, Claimed, Fence};
-use crate::operator::lock;
 use crate::status;
+use crate::sync::lock;
 use crate::volume::{self, VolumeGroup};
 
 /// A claim that is held.

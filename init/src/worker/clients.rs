@@ -10,10 +10,10 @@ use tracing::warn;
 
 use crate::clients;
 use crate::config::Config;
+use crate::inbox::{Handle, Input};
 use crate::net::{self, Connection};
-use crate::operator::lock;
-use crate::reactor::{Handle, Input};
 use crate::status::Snapshot;
+use crate::sync::lock;
 
 /// How often the connections are listed. A client that connected within the last interval before a
 /// crash is not told of, and finds out by its own retransmission.

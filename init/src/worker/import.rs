@@ -20,8 +20,8 @@ use super::error::JobError;
 use crate::clients;
 use crate::export::{ExportPlan, Lio, STEP_LIMIT, Volume};
 use crate::net::{self, Connection, Interface};
-use crate::operator::lock;
 use crate::status;
+use crate::sync::lock;
 use crate::volume::{self, Active};
 
 /// When announcements and tickles are repeated, after the first: they are single packets, and a switch

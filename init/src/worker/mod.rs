@@ -20,16 +20,16 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use orthrus_hb::{Done, Epoch, Failure, HeadId, Job, Outcome, PoolId, Work};
+use orthrus_hb::{Done, Failure, HeadId, Job, Outcome, PoolId, Work};
 use tracing::{error, info, warn};
 
 use crate::clock;
 use crate::config::{Config, PoolConfig};
 use crate::disk::{self, parallel};
-use crate::fence::{MAX_MEMBERS, Watch};
-use crate::operator::lock;
-use crate::reactor::{Handle, Input, Message};
+use crate::fence::{MAX_MEMBERS, WatchSlot};
+use crate::inbox::{Handle, Input, Message};
 use crate::status::Report;
+use crate::sync::lock;
 
 use claim::Claim;
 pub use clients::tell_clients;
@@ -46,10 +46,6 @@ const MOST_CALLS: usize = 4 * MAX_MEMBERS;
 /// How old the last read-back of a disk may be. They come several times a second, and a disk that is busy with
 /// its own error recovery takes some seconds.
 const READ_BACK_LIMIT: Duration = Duration::from_secs(15);
-
-/// A pool's watch over its reservations, while it has one. The worker puts it there after the claim
-/// and takes it out before it lets go; the heartbeat thread only looks.
-pub type WatchSlot = Arc<Mutex<Option<(Epoch, Watch)>>>;
 
 /// The worker of one pool.
 pub struct Worker {

@@ -32,7 +32,7 @@ luns = "all"
 "#;
 
 fn worker() -> Worker {
-    let (handle, _) = crate::reactor::inputs().unwrap();
+    let (handle, _) = crate::inbox::inputs().unwrap();
     let config = Arc::new(Config::parse(CONFIG).unwrap());
     Worker::new(config, 0, HeadId::First, handle, Arc::default())
 }
