@@ -104,6 +104,8 @@ enum Step {
     Confirm {
         epoch: Epoch,
         marks: [u32; LinkId::ALL.len()],
+        /// No link may work both ways: past this the peer, whose keys they are, gets its turn.
+        until: Instant,
     },
     /// The worker takes the reservations.
     Claim {
@@ -359,8 +361,13 @@ impl Pool {
             State::Standby { .. } => self.decide_standby(view),
             State::Claiming {
                 authority,
-                step: Step::Confirm { epoch, marks },
-            } => self.decide_confirm(authority, epoch, marks, view),
+                step:
+                    Step::Confirm {
+                        epoch,
+                        marks,
+                        until,
+                    },
+            } => self.decide_confirm(authority, epoch, marks, until, view),
             State::Claiming {
                 step: Step::Survey { ticket, until },
                 ..
@@ -446,8 +453,8 @@ impl Pool {
                 if view.yields {
                     return None;
                 }
-                // What it was offered it did not take: no reason to wait for it any longer.
-                let early = early && rest != Rest::Offered;
+                // Pauses are for the living, except the one between looks at what a silent peer holds.
+                let early = early && matches!(rest, Rest::HeldByUnheardPeer(_));
                 // A peer that claimed after it fell silent lives: look, but do not preempt.
                 let lost = matches!(rest, Rest::HeldByUnheardPeer(_));
                 let authority = if lost {
@@ -501,6 +508,7 @@ impl Pool {
         authority: Authority,
         epoch: Epoch,
         marks: [u32; LinkId::ALL.len()],
+        until: Instant,
         view: &View,
     ) -> Option<Wanted> {
         let Some(word) = view.word.filter(|_| view.liveness == Liveness::Alive) else {
@@ -516,7 +524,14 @@ impl Pool {
             .iter()
             .zip(marks)
             .any(|(&heard, mark)| heard >= mark);
-        after.then(|| self.claim(authority, epoch, view))
+        if after {
+            return Some(self.claim(authority, epoch, view));
+        }
+        if view.now >= until {
+            // Twice the wait of a head that is not home: its own keys are no obstacle to it.
+            self.rest_until(Rest::PeerHolds, view.now + view.timing.home_wait * 2);
+        }
+        None
     }
 
     /// Takes in an outcome; one that is not waited for has no effect.
@@ -632,6 +647,7 @@ impl Pool {
                 let step = Step::Confirm {
                     epoch,
                     marks: view.marks,
+                    until: view.now + view.timing.retry,
                 };
                 self.state = State::Claiming { authority, step };
                 None

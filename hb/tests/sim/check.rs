@@ -8,7 +8,7 @@
 //! - I5: a claim's epoch is greater than every earlier claim's; within one boot a head's own never
 //!   goes back.
 
-use orthrus_hb::{Authority, ClusterId, Epoch, Key, PoolState};
+use orthrus_hb::{Authority, ClusterId, Epoch, Key, PoolState, Rest};
 
 use crate::client::Block;
 use crate::clock::{SECOND, Time};
@@ -36,6 +36,8 @@ pub struct Checks {
     greatest: Vec<Epoch>,
     /// Claims that took a pool from the other head without its release, by pool.
     pub takeovers: Vec<u32>,
+    /// The same, by the head that lost it.
+    pub fenced: [u32; 2],
     pub claims: u64,
     /// By head and pool.
     epochs: [Vec<Epoch>; 2],
@@ -50,6 +52,7 @@ impl Checks {
             held: vec![None; pools],
             greatest: vec![Epoch::NONE; pools],
             takeovers: vec![0; pools],
+            fenced: [0; 2],
             claims: 0,
             epochs: [vec![Epoch::NONE; pools], vec![Epoch::NONE; pools]],
             lost_since: [vec![None; pools], vec![None; pools]],
@@ -81,7 +84,9 @@ impl Checks {
             ));
         }
         if let Some(held) = self.held[pool] {
-            self.takeovers[pool] += u32::from(held.who != who && !held.released);
+            let taken = u32::from(held.who != who && !held.released);
+            self.takeovers[pool] += taken;
+            self.fenced[held.who] += taken;
         }
         self.held[pool] = Some(Held {
             who,
@@ -173,6 +178,11 @@ impl Checks {
             }
             self.epochs[who][index] = pool.epoch();
             let claim = machines[who].workers[index].claim;
+            if pool.rest() == Some(Rest::Offered) && claim.is_some() {
+                self.fail(format!(
+                    "I1: {who} offers pool {index} and still has {claim:?}"
+                ));
+            }
             if pool.state() == PoolState::Serving && claim != Some(pool.epoch()) {
                 self.fail(format!(
                     "I1: {who} serves under {} with {claim:?}",

@@ -21,10 +21,10 @@ pub struct Block {
     pub promised: u64,
     /// On the medium.
     pub medium: u64,
-    /// Where it was sent last, and when: one boot of one head.
-    sent: Option<(usize, u32, Time)>,
-    /// Attempts that the kernel of that boot has not ended.
-    open: u32,
+    /// When it was sent last.
+    sent: Time,
+    /// By head: a boot of it, and how many attempts its kernel has not ended.
+    open: [(u32, u32); 2],
 }
 
 #[derive(Default)]
@@ -49,24 +49,17 @@ impl World {
         let boot = self.machines[who].boot;
         let now = self.now;
         let block = &mut self.clients[pool].blocks[index];
+        let (of, open) = block.open[who];
+        let open = if of == boot { open } else { 0 };
         if block.acknowledged || block.version == 0 {
             block.version += 1;
             block.acknowledged = false;
-        } else if let Some((to, which, when)) = block.sent {
-            // Its session to that boot aborts the old attempt first, which waits for its end.
-            let same = (to, which) == (who, boot);
-            if same && block.open > 0 || now < when + SECOND {
-                return;
-            }
+        } else if open > 0 || now < block.sent + SECOND {
+            // Its session to this head aborts the old attempt first, which waits for its end.
+            return;
         }
-        if block
-            .sent
-            .is_none_or(|(to, which, _)| (to, which) != (who, boot))
-        {
-            block.open = 0;
-        }
-        block.open += 1;
-        block.sent = Some((who, boot, now));
+        block.open[who] = (boot, open + 1);
+        block.sent = now;
         let version = block.version;
         let worker = &mut self.machines[who].workers[pool];
         let epoch = worker.claim.map_or(0, |epoch| epoch.0);
@@ -94,11 +87,9 @@ impl World {
         let (now, who) = (self.now, write.who);
         let client = &mut self.clients[pool];
         let block = &mut client.blocks[block];
-        if block
-            .sent
-            .is_some_and(|(to, boot, _)| (to, boot) == (who, write.boot))
-        {
-            block.open = block.open.saturating_sub(1);
+        let (of, open) = &mut block.open[who];
+        if *of == write.boot {
+            *open -= 1;
         }
         if *answer == Answer::Good && version == block.version {
             block.acknowledged = true;

@@ -6,7 +6,7 @@
 //! - *storm*: faults overlap as they come. Safety is checked throughout; when the storm is over and
 //!   everything is mended, all must be well within [`BUDGET`] and stay so.
 
-use orthrus_hb::{Command, HeadId, Liveness, PoolId, PoolState, Rest};
+use orthrus_hb::{Command, HeadId, LinkId, Liveness, PoolId, PoolState, Rest};
 
 use crate::clock::{MS, SECOND, Time};
 use crate::machine::Halt;
@@ -65,6 +65,12 @@ pub struct Director {
     mean: Time,
     /// Takeovers, by pool, when the fault began.
     takeovers: Vec<u32>,
+    /// The same, by the head that lost a pool.
+    fenced: [u32; 2],
+    /// Heads that may lose a pool by the fault that stands.
+    blamed: [bool; 2],
+    /// How long a pool may go unserved now.
+    patience: Time,
     /// Since when a healthy head could serve a pool that is not served.
     unserved: Vec<Option<Time>>,
     pub faults: u64,
@@ -81,6 +87,9 @@ impl Director {
             next: rng.range(0, 60 * SECOND),
             mean: rng.pick(&[3, 8, 20, 40]) * SECOND,
             takeovers: Vec::new(),
+            fenced: [0; 2],
+            blamed: [true; 2],
+            patience: PATIENCE,
             unserved: vec![None; pools],
             faults: 0,
             last: String::new(),
@@ -167,7 +176,19 @@ impl World {
                     .fail(format!("I4: {n} takeovers of pool {pool} after {last}"));
             }
         }
+        let calm = self.director.manner == Manner::Calm;
+        for who in [0, 1] {
+            let lost = self.checks.fenced[who] > self.director.fenced[who];
+            if calm && lost && !self.director.blamed[who] {
+                let last = &self.director.last;
+                self.checks
+                    .fail(format!("I4: {who} lost a pool after {last}"));
+            }
+        }
         self.director.takeovers = self.checks.takeovers.clone();
+        self.director.fenced = self.checks.fenced;
+        self.director.blamed = [true; 2];
+        self.director.patience = PATIENCE;
         self.inject();
         let time = self
             .rng
@@ -244,12 +265,11 @@ impl World {
                 None => self.director.unserved[pool] = None,
                 Some(problem) => {
                     let since = *self.director.unserved[pool].get_or_insert(self.now);
-                    if self.now > since + PATIENCE {
+                    if self.now > since + self.director.patience {
                         let last = &self.director.last;
-                        self.checks.fail(format!(
-                            "I3: {} s after {last}: {problem}",
-                            PATIENCE / SECOND
-                        ));
+                        let patience = self.director.patience / SECOND;
+                        self.checks
+                            .fail(format!("I3: {patience} s after {last}: {problem}"));
                     }
                 }
             }
@@ -313,6 +333,13 @@ impl World {
         match self.rng.below(19) {
             0 | 1 => {
                 self.crash(who, time);
+                self.director.blamed = [who == 0, who == 1];
+                if time > 30 * SECOND {
+                    self.hurry();
+                }
+                if self.rng.chance(300) {
+                    self.replay(who);
+                }
                 format!("crash of {who} for {} ms", time / MS)
             }
             2 => {
@@ -341,6 +368,10 @@ impl World {
             4 | 5 => {
                 let halt = self.rng.pick(&[Halt::Paused, Halt::Frozen, Halt::Stuck]);
                 self.halt(who, halt, time);
+                self.director.blamed = [who == 0, who == 1];
+                if time > 30 * SECOND && halt != Halt::Stuck {
+                    self.hurry();
+                }
                 format!("{who} is {halt:?} for {} ms", time / MS)
             }
             6 | 7 => {
@@ -348,6 +379,8 @@ impl World {
                 for (bit, path) in self.paths.iter_mut().flatten().enumerate() {
                     path.cut = cut >> bit & 1 == 1;
                 }
+                // A head is taken for dead when nothing of it arrives.
+                self.director.blamed = [cut & 3 == 3, cut & 12 == 12];
                 format!("cut {cut:04b} of first serial, ether, second serial, ether")
             }
             8 => {
@@ -365,27 +398,17 @@ impl World {
                     path.damage = self.rng.below(200);
                     path.delay = self.rng.below(if calm { 300 } else { 2000 }) * MS;
                 }
+                self.director.blamed = [false; 2];
                 format!("noise on the cables, loss {loss}")
             }
             11 => {
-                let link = self.rng.index(2);
-                let old: Vec<_> = self.paths[1 - who][link].recorded.iter().cloned().collect();
-                for bytes in old {
-                    let at = self.now + self.rng.below(10 * SECOND);
-                    let link = orthrus_hb::LinkId::ALL[link];
-                    self.at(
-                        at,
-                        Event::Frame {
-                            to: who,
-                            link,
-                            bytes,
-                        },
-                    );
-                }
-                format!("frames are replayed to {who}")
+                self.replay(who);
+                self.director.blamed = [false; 2];
+                format!("frames of {who} are played back")
             }
             12 => {
                 self.disks[disk].slow = self.rng.below(4 * SECOND);
+                self.director.blamed = [false; 2];
                 format!("disk {disk} is slow")
             }
             13 => {
@@ -398,6 +421,7 @@ impl World {
                         }
                     }
                 }
+                self.director.blamed = [false; 2];
                 format!(
                     "disk {disk}, all: {all}, answers nothing for {} ms",
                     time / MS
@@ -410,11 +434,13 @@ impl World {
                         self.disks[index].reachable[who] = false;
                     }
                 }
+                self.director.blamed = [false; 2];
                 format!("{who} loses its path to disk {disk}, all: {all}")
             }
             15 => {
                 self.ids += 1;
                 self.machines[who].nexus[disk] = self.ids as Nexus;
+                self.director.blamed = [who == 0, who == 1];
                 format!("session of {who} with disk {disk} is renewed")
             }
             16 => {
@@ -437,6 +463,7 @@ impl World {
                 }
                 self.machines[who].late = self.rng.below(400 * MS);
                 self.wake(who, now);
+                self.director.blamed = [who == 0, who == 1];
                 format!("clock of {who} jumps by {} ms, and it is late now", by / MS)
             }
             _ => {
@@ -451,7 +478,28 @@ impl World {
                         self.command(1, Command::Takeover(id));
                     }
                 }
+                // A write that the disk itself has trouble with makes a release fail: a reset.
                 format!("an operator at {who}")
+            }
+        }
+    }
+
+    /// A fault that the other head must answer at once: `dead`, a duel's wait, and the claim.
+    fn hurry(&mut self) {
+        let ordinary = self.flaky == 0 && self.disks.iter().all(|disk| !disk.no_abort);
+        if ordinary {
+            self.director.patience = 4 * SECOND;
+        }
+    }
+
+    /// What a head sent lately is played back to its peer.
+    fn replay(&mut self, sender: usize) {
+        for link in LinkId::ALL {
+            let path = &self.paths[sender][link.index()];
+            for bytes in path.recorded.iter().cloned().collect::<Vec<_>>() {
+                let at = self.now + self.rng.below(10 * SECOND);
+                let to = 1 - sender;
+                self.at(at, Event::Frame { to, link, bytes });
             }
         }
     }
