@@ -8,7 +8,8 @@
 //! OVMF takes the second serial port for a console and cannot be told otherwise: two of them booting
 //! would type into each other's setup, as would the beats of a head that runs. A real box's firmware
 //! is told to leave that port alone. So with UEFI an end counts as plugged in only from the first
-//! frame delimiter that its own head sends until that head's OVMF clears its screen again.
+//! frame delimiter that its own head sends until that head's OVMF clears its screen again, or until
+//! it has sent none for a second: OVMF reads what came before it cleared anything.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -16,7 +17,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::set_socket_send_buffer_size;
 
@@ -28,6 +29,9 @@ const QUEUE_BYTES: usize = 640;
 /// About as little as the kernel allows.
 const SEND_BUFFER_BYTES: usize = 4096;
 const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Ten beats: a head that sent none for so long does not run its firmware's program any more.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// What ends every frame on this line (COBS), and is never in what OVMF prints.
 const DELIMITER: u8 = 0;
@@ -47,6 +51,8 @@ struct State {
     queue: VecDeque<u8>,
     /// OVMF has the port.
     in_firmware: bool,
+    /// OVMF may have the port again, unless the head sent a frame since this.
+    in_firmware_after: Option<Instant>,
     /// The last bytes that this end's own head sent.
     recent: [u8; 4],
 }
@@ -101,6 +107,7 @@ impl End {
         let mut state = self.lock();
         state.stream = stream.try_clone().ok();
         state.in_firmware = uefi;
+        state.in_firmware_after = uefi.then(Instant::now);
     }
 
     fn unplug(&self) {
@@ -117,6 +124,8 @@ impl End {
             state.recent[3] = byte;
             if byte == DELIMITER {
                 state.in_firmware = false;
+                let until = Instant::now() + SILENCE;
+                state.in_firmware_after = state.in_firmware_after.and(Some(until));
             } else if state.recent == CLEAR_SCREEN {
                 state.in_firmware = true;
             }
@@ -127,7 +136,10 @@ impl End {
     /// Takes what there is room for; nothing while no machine, or only its OVMF, is at this end.
     fn push(&self, bytes: &[u8]) {
         let mut state = self.lock();
-        if state.stream.is_some() && !state.in_firmware {
+        let silent = state
+            .in_firmware_after
+            .is_some_and(|after| Instant::now() > after);
+        if state.stream.is_some() && !state.in_firmware && !silent {
             let room = QUEUE_BYTES.saturating_sub(state.queue.len());
             state.queue.extend(bytes.iter().take(room));
             self.changed.notify_one();
