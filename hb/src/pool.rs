@@ -476,11 +476,14 @@ impl Pool {
                     };
                     return None;
                 }
-                if beat.wish == Wish::Offer {
+                // After a claim of ours that failed there is a pause, whatever the peer says meanwhile.
+                // While it is our own offer that waits, the time is the peer's, not ours.
+                let paused = early && rest != Rest::Offered;
+                if beat.wish == Wish::Offer && !paused {
                     return Some(self.survey(Authority::PeerYields, view));
                 }
                 let since = *self.unserved_since.get_or_insert(view.now);
-                let failed_there = beat.state == PoolState::Faulted;
+                let failed_there = beat.state == PoolState::Faulted && !paused;
                 let ours = match rest {
                     Rest::Offered => failed_there || !early,
                     _ => {
