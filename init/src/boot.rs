@@ -23,6 +23,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::{self, Config};
 use crate::console::{control, terminal};
+use crate::fence::OnLoss;
 use crate::halt::Reset;
 use crate::inbox::{self, Inputs, Message};
 use crate::link::{Cable, ether::Ether, serial::Serial};
@@ -189,7 +190,15 @@ fn start(
     let (mut jobs, mut reports, mut watches) = (Vec::new(), Vec::new(), Vec::new());
     for index in 0..config.pools.len() {
         let (sender, receiver) = sync_channel(2);
-        let worker = Worker::new(config.clone(), index, me, handle.clone(), mailbox.clone());
+        let on_loss = reset_on_loss(&config.pools[index].name, &reset);
+        let worker = Worker::new(
+            config.clone(),
+            index,
+            me,
+            handle.clone(),
+            mailbox.clone(),
+            on_loss,
+        );
         reports.push(worker.report());
         watches.push(worker.watch());
         spawn(format!("pool {}", config.pools[index].name), move || {
@@ -233,6 +242,11 @@ fn start(
 
 fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
     thread::Builder::new().name(name).spawn(run).map(drop)
+}
+
+fn reset_on_loss(pool: &str, reset: &Reset) -> OnLoss {
+    let (pool, reset) = (pool.to_owned(), reset.clone());
+    Arc::new(move |lost| reset.reset_now(&format!("lost the reservations of {pool}: {lost}")))
 }
 
 /// The port for the service addresses is switched on now, so that its link is there when a takeover

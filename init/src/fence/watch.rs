@@ -1,8 +1,10 @@
 //! The owner's watch: reads the reservations back several times a second, each disk in a thread of its own.
 //!
-//! The heartbeat thread asks [`Watch::lost`], which never waits and never allocates, and resets the head
-//! when it answers. A disk that cannot be read is not a lost one: a broken disk is a matter for RAID and
-//! `status`, and its writes fail by themselves. The watch never registers again.
+//! A loss resets the head at once, from the thread that saw it: the heartbeat thread may be the very part
+//! that hangs, and until its watchdog fires this head's kernel would answer clients with errors. The
+//! heartbeat thread looks as well ([`Watch::lost`], which never waits and never allocates). A disk that
+//! cannot be read is not a lost one: a broken disk is a matter for RAID and `status`, and its writes fail
+//! by themselves. The watch never registers again.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
@@ -97,6 +99,9 @@ pub fn judge(seen: &Seen, key: Key) -> Result<Option<Alarm>, Why> {
 /// and takes it out before it lets go; the heartbeat thread only looks.
 pub type WatchSlot = Arc<Mutex<Option<(Epoch, Watch)>>>;
 
+/// What a watch does when it finds a loss; it is not called any more once the watch was dropped.
+pub type OnLoss = Arc<dyn Fn(&Lost) + Send + Sync>;
+
 /// A running watch; it ends when dropped.
 pub struct Watch {
     shared: Arc<Shared>,
@@ -109,6 +114,9 @@ struct Shared {
     lost: OnceLock<Lost>,
     /// A thread could not be started or has ended: nobody looks at its disk.
     blind: AtomicBool,
+    /// The watch was dropped: from here on it is ourselves who take the key away.
+    over: AtomicBool,
+    on_loss: OnLoss,
     disks: Vec<DiskState>,
 }
 
@@ -119,7 +127,7 @@ struct DiskState {
 }
 
 impl Watch {
-    pub(super) fn start(members: &[Member], key: Key) -> Watch {
+    pub(super) fn start(members: &[Member], key: Key, on_loss: OnLoss) -> Watch {
         let disks = members.iter().map(|member| DiskState {
             name: member.name.clone(),
             read_ms: AtomicU64::new(0),
@@ -129,6 +137,8 @@ impl Watch {
             started: Instant::now(),
             lost: OnceLock::new(),
             blind: AtomicBool::new(false),
+            over: AtomicBool::new(false),
+            on_loss,
             disks: disks.collect(),
         });
         let mut stops = Vec::new();
@@ -174,6 +184,7 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
+        self.shared.over.store(true, Ordering::SeqCst);
         for stop in &self.stops {
             // A thread that is gone needs no telling.
             let _ = stop.send(());
@@ -201,7 +212,11 @@ fn look(shared: &Shared, index: usize, member: &Member, stopped: &mpsc::Receiver
             Err(Look::Lost(why)) => {
                 let disk = member.name.clone();
                 // The first loss is the one that counts.
-                let _ = shared.lost.set(Lost { disk, why });
+                let lost = shared.lost.get_or_init(|| Lost { disk, why });
+                // What was read before the watch was dropped was not our own doing.
+                if !shared.over.load(Ordering::SeqCst) {
+                    (shared.on_loss)(lost);
+                }
                 return;
             }
             Err(Look::Unreadable) => {}

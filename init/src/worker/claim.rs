@@ -81,7 +81,7 @@ impl Worker {
         report.notes.extend(notes);
         drop(report);
         // From here on the core counts on the watch.
-        *lock(&self.watch) = Some((epoch, fence.watch(key)));
+        *lock(&self.watch) = Some((epoch, fence.watch(key, self.on_loss.clone())));
         self.claim = Some(Claim {
             fence,
             key,

@@ -26,7 +26,7 @@ use tracing::{error, info, warn};
 use crate::clock;
 use crate::config::{Config, PoolConfig};
 use crate::disk::{self, parallel};
-use crate::fence::{MAX_MEMBERS, WatchSlot};
+use crate::fence::{MAX_MEMBERS, OnLoss, WatchSlot};
 use crate::inbox::{Handle, Input, Message};
 use crate::status::Report;
 use crate::sync::lock;
@@ -56,6 +56,7 @@ pub struct Worker {
     mailbox: Arc<Mutex<Message>>,
     report: Arc<Mutex<Report>>,
     watch: WatchSlot,
+    on_loss: OnLoss,
     claim: Option<Claim>,
     served: Option<Served>,
     /// The report's problem is that of an attempt to take or serve the pool: it stands until an
@@ -71,6 +72,7 @@ impl Worker {
         me: HeadId,
         handle: Handle,
         mailbox: Arc<Mutex<Message>>,
+        on_loss: OnLoss,
     ) -> Worker {
         Worker {
             config,
@@ -80,6 +82,7 @@ impl Worker {
             mailbox,
             report: Arc::default(),
             watch: Arc::default(),
+            on_loss,
             claim: None,
             served: None,
             attempt_failed: false,

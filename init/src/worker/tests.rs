@@ -34,7 +34,14 @@ luns = "all"
 fn worker() -> Worker {
     let (handle, _) = crate::inbox::inputs().unwrap();
     let config = Arc::new(Config::parse(CONFIG).unwrap());
-    Worker::new(config, 0, HeadId::First, handle, Arc::default())
+    Worker::new(
+        config,
+        0,
+        HeadId::First,
+        handle,
+        Arc::default(),
+        Arc::new(|_| ()),
+    )
 }
 
 /// A worker that holds a claim of a volume group of which nothing is active.
