@@ -685,7 +685,9 @@ fn a_loss_is_acted_upon_by_the_watch_itself() {
     let (tell, losses) = std::sync::mpsc::channel();
     let claimed = claim(&shelf, A, Authority::Free).unwrap();
     // Later ones find nobody listening.
-    let on_loss = Arc::new(move |lost: &super::Lost| drop(tell.send(lost.why)));
+    let on_loss = Arc::new(move |lost: &super::Lost| {
+        let _ = tell.send(lost.why);
+    });
     let _watch = shelf.fence(A).watch(claimed.key, on_loss);
     claim(&shelf, B, Authority::PeerDead).unwrap();
     assert_eq!(losses.recv(), Ok(Why::NotRegistered));
@@ -697,7 +699,9 @@ fn a_watch_that_was_dropped_takes_an_orderly_release_for_no_loss() {
     let (tell, losses) = std::sync::mpsc::channel();
     let claimed = claim(&shelf, A, Authority::Free).unwrap();
     let fence = shelf.fence(A);
-    let on_loss = Arc::new(move |lost: &super::Lost| drop(tell.send(lost.why)));
+    let on_loss = Arc::new(move |lost: &super::Lost| {
+        let _ = tell.send(lost.why);
+    });
     drop(fence.watch(claimed.key, on_loss));
     fence.release(claimed.key).unwrap();
     // Ends when the watch's threads have gone: they hold the other end of the channel.
