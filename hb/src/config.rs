@@ -49,8 +49,8 @@ pub struct Timing {
     pub peer_wait: Duration,
     /// How long a head leaves a pool that nobody serves to its home head.
     pub home_wait: Duration,
-    /// How long a look at the disks may take before the peer is no longer kept waiting for it. Longer
-    /// than the worker's own limits for reading metadata and reservations together.
+    /// How long a look at the disks may take before the peer is no longer kept waiting for it. A shelf
+    /// answers in milliseconds; the kernel tries a path that is gone for half a minute and more.
     pub survey_limit: Duration,
     /// Limit of a claim. Each of its steps has a limit of its own over all disks, of 20 s, and a shelf on
     /// which several of them come near to it is as good as none; past this the worker is stuck in a call
@@ -74,7 +74,7 @@ impl Default for Timing {
             duel_wait: Duration::from_millis(600),
             peer_wait: Duration::from_secs(15),
             home_wait: Duration::from_secs(10),
-            survey_limit: Duration::from_secs(45),
+            survey_limit: Duration::from_secs(10),
             claim_limit: Duration::from_secs(120),
             import_limit: Duration::from_secs(60),
             release_limit: Duration::from_secs(20),

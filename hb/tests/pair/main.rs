@@ -464,6 +464,26 @@ fn a_look_at_the_disks_that_hangs_keeps_nobody_waiting_and_resets_nobody() {
 }
 
 #[test]
+fn a_head_that_cannot_even_look_leaves_the_pool_to_its_peer() {
+    let mut world = World::serving();
+    world.command(A, Command::Handover(TANK)).unwrap();
+    world.run(Duration::from_millis(50));
+    let quick = core::mem::replace(&mut world.work_time, Duration::from_secs(60));
+    world.until("b looks", |w| w.state(B) == PoolState::Claiming);
+    world.work_time = quick;
+    world.until("a serves again", |w| w.state(A) == PoolState::Serving);
+    world.run(Duration::from_secs(10));
+    // Its worker is still in there: nothing else is asked of it, and nobody relies on it.
+    assert_eq!(world.state(B), PoolState::Faulted);
+    assert_eq!(
+        world.command(A, Command::Handover(TANK)),
+        Err(Refusal::PeerNotReady)
+    );
+    world.until("b stands by", |w| w.state(B) == PoolState::Standby);
+    assert_eq!(world.preempted, []);
+}
+
+#[test]
 fn commands_that_make_no_sense_are_refused() {
     let mut world = World::serving();
     assert_eq!(

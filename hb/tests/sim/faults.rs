@@ -69,6 +69,10 @@ pub struct Director {
     fenced: [u32; 2],
     /// Heads that may lose a pool by the fault that stands.
     blamed: [bool; 2],
+    /// How many faults strike together.
+    together: u32,
+    /// How long the fault stands at least.
+    stay: Time,
     /// How long a pool may go unserved now.
     patience: Time,
     /// Since when a healthy head could serve a pool that is not served.
@@ -89,6 +93,8 @@ impl Director {
             takeovers: Vec::new(),
             fenced: [0; 2],
             blamed: [true; 2],
+            together: 1,
+            stay: 0,
             patience: PATIENCE,
             unserved: vec![None; pools],
             faults: 0,
@@ -170,7 +176,9 @@ impl World {
         if self.director.manner == Manner::Calm {
             let taken = &self.checks.takeovers;
             let before = &self.director.takeovers;
-            if let Some(pool) = (0..before.len()).find(|&pool| taken[pool] > before[pool] + 1) {
+            if let Some(pool) =
+                (0..before.len()).find(|&pool| taken[pool] > before[pool] + self.director.together)
+            {
                 let (n, last) = (taken[pool] - before[pool], &self.director.last);
                 self.checks
                     .fail(format!("I4: {n} takeovers of pool {pool} after {last}"));
@@ -189,11 +197,12 @@ impl World {
         self.director.fenced = self.checks.fenced;
         self.director.blamed = [true; 2];
         self.director.patience = PATIENCE;
+        self.director.stay = 0;
         self.inject();
         let time = self
             .rng
             .pick(&[500 * MS, 3 * SECOND, 15 * SECOND, 60 * SECOND, 150 * SECOND]);
-        let until = now + self.rng.range(0, time);
+        let until = now + self.rng.range(0, time).max(self.director.stay);
         self.director.phase = Phase::Fault { until };
     }
 
@@ -307,9 +316,42 @@ impl World {
 
     fn inject(&mut self) {
         self.director.faults += 1;
-        let fault = self.fault();
+        self.director.together = 1;
+        let mut fault = self.fault();
+        if self.rng.chance(300) {
+            let later = self.rng.pick(&[0, 1, 2]);
+            if later > 0 {
+                // Strikes while the first one is being dealt with.
+                let after = self.rng.pick(&[20 * MS, 300 * MS, 1200 * MS, 20 * SECOND]);
+                let at = self.now + self.rng.below(after);
+                let first = self.director.faults;
+                self.at(at, Event::Second { first });
+                fault += " and, soon, another";
+            } else {
+                fault = format!("{fault} and {}", self.fault());
+            }
+            self.director.together += 1;
+            self.director.blamed = [true; 2];
+            self.director.patience = PATIENCE;
+        }
         self.trace(|| format!("=== {fault}"));
         self.director.last = fault;
+    }
+
+    /// The second of two faults, unless all was mended meanwhile.
+    pub fn second(&mut self, first: u64) {
+        let same = self.director.faults == first;
+        if !same || !matches!(self.director.phase, Phase::Fault { .. }) {
+            return;
+        }
+        self.director.faults += 1;
+        let (blamed, patience) = (self.director.blamed, self.director.patience);
+        let fault = self.fault();
+        self.director.blamed = blamed;
+        self.director.patience = patience;
+        self.trace(|| format!("=== {fault}"));
+        let last = format!(" ({fault})");
+        self.director.last += &last;
     }
 
     /// One fault. The shape of the code is the list of what can happen.
@@ -422,6 +464,15 @@ impl World {
                     }
                 }
                 self.director.blamed = [false; 2];
+                if self.rng.chance(400) {
+                    // The pool is wanted just where its disks do not answer.
+                    let to = usize::from(!heads[0]);
+                    let command = Command::Takeover(PoolId(pool as u8));
+                    let at = self.rng.range(0, 2);
+                    self.command([to, 1 - to][at as usize], command);
+                    self.director.blamed = [true; 2];
+                    self.director.stay = 200 * SECOND;
+                }
                 format!(
                     "disk {disk}, all: {all}, answers nothing for {} ms",
                     time / MS
@@ -453,6 +504,8 @@ impl World {
                 }
                 let head = self.rng.index(2);
                 self.command(head, Command::Takeover(PoolId(pool as u8)));
+                // The import fails there, and its undoing as well.
+                self.director.together += 1;
                 format!("trouble in the kernel of {who}: {trouble:?}, {count}")
             }
             17 => {

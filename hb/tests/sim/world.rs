@@ -105,6 +105,10 @@ pub enum Event {
     Client {
         pool: usize,
     },
+    /// The second of two faults; the number of the first.
+    Second {
+        first: u64,
+    },
     /// The director looks whether to break or mend something, and the slow checks are made.
     Direct,
 }
@@ -320,6 +324,7 @@ impl World {
                 who, pool, serial, ..
             } => self.look(who, pool, serial),
             Event::Client { pool } => self.client(pool),
+            Event::Second { first } => self.second(first),
             Event::Direct => self.direct(),
         }
     }
@@ -408,8 +413,9 @@ impl World {
                 self.disks[disk]
                     .accepted
                     .push(Accepted { id, nexus, write });
-                // Most are quick; a few meet the disk's own error recovery.
-                let service = match self.rng.chance(3) {
+                let data = matches!(write.content, Content::Data { .. });
+                // Most are quick; a few clients' meet the disk's own error recovery.
+                let service = match data && self.rng.chance(3) {
                     true => self.rng.below(LIFETIME - SECOND),
                     false => self.rng.range(50, 3 * MS) + self.slowness(disk).min(LIFETIME / 2),
                 };
