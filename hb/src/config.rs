@@ -49,11 +49,12 @@ pub struct Timing {
     pub peer_wait: Duration,
     /// How long a head leaves a pool that nobody serves to its home head.
     pub home_wait: Duration,
-    /// Limit of a survey. A shelf answers in milliseconds; the kernel tries a path that is gone for half a
-    /// minute and more, and meanwhile the peer waits for us to take the pool or not.
+    /// How long a look at the disks may take before the peer is no longer kept waiting for it. A shelf
+    /// answers in milliseconds; the kernel tries a path that is gone for half a minute and more.
     pub survey_limit: Duration,
-    /// Limit of a claim. The fence gives up by itself after at most a minute, and the metadata is read
-    /// twice beside that.
+    /// Limit of a claim. Each of its steps has a limit of its own over all disks, of 20 s, and a shelf on
+    /// which several of them come near to it is as good as none; past this the worker is stuck in a call
+    /// that has no limit.
     pub claim_limit: Duration,
     /// Limit of an import. Past it the worker is stuck in the kernel and cannot undo: reset.
     pub import_limit: Duration,

@@ -363,9 +363,9 @@ impl Head {
         (up, up && link.is_heard(UNHEARD_WINDOW))
     }
 
-    /// Whether nothing of any pool is held here, nor on its way here.
+    /// Whether this head retired, and nothing of any pool is held here, nor on its way here.
     pub fn is_at_rest(&self) -> bool {
-        self.pools.iter().all(Pool::is_at_rest)
+        self.retiring && self.pools.iter().all(Pool::is_at_rest)
     }
 
     /// Whether the peer runs another configuration file.
@@ -454,6 +454,7 @@ impl Head {
             liveness: self.liveness(),
             yields: self.yields(),
             word: self.peer.word(pool.index()),
+            digest_differs: self.digest_differs(),
             marks: self.peer.links.map(|link| link.sent.wrapping_add(1)),
         }
     }

@@ -15,9 +15,10 @@
 //!   head goes first; a peer that offers the pool, or failed to import it, makes it our turn.
 //! - *Claiming* looks first ([`Work::Survey`]), chooses the epoch, says so in its beats, and only
 //!   then takes anything. What it may preempt follows from its [`Authority`].
-//! - Every step has a limit. Past it the worker is stuck in the kernel: a survey is given up, and
-//!   the head is faulted until it comes back; what may have changed something cannot be undone, and
-//!   only a reset is certain.
+//! - *The claim itself, Importing, Releasing* have limits. Past them the worker is stuck in the kernel,
+//!   nothing can be undone, and only a reset is certain.
+//! - A look at the disks that does not end holds nothing. It is no reason for a reset (a shelf without
+//!   power looks like this on both heads), but the peer must not wait for it: the pool is then faulted.
 //!
 //! Rejected: letting the worker choose the epoch during its claim. The peer would learn of it only
 //! after the fact, and a head that died in between would leave keys newer than anything its peer
@@ -85,7 +86,6 @@ enum State {
         next: Next,
     },
     Faulted {
-        fault: Fault,
         /// The next attempt, unless the peer serves it by then.
         retry_at: Instant,
     },
@@ -96,7 +96,7 @@ enum Step {
     /// The worker reads keys and reservations.
     Survey {
         ticket: Ticket,
-        /// The peer has waited long enough for us to look.
+        /// The survey should have ended. It holds nothing, so past this the peer may go first.
         until: Instant,
     },
     /// The disks show keys of a peer that says it holds nothing: wait until it says so again, in a
@@ -136,6 +136,9 @@ pub(crate) struct View {
     /// The peer, if it lives and only the cables are cut, is about to take what this head holds.
     pub(crate) yields: bool,
     pub(crate) word: Option<Word>,
+    /// The peer runs another configuration: its pools may stand in another order, and what it says of this one
+    /// may be of another.
+    pub(crate) digest_differs: bool,
     /// The next sequence number of each link.
     pub(crate) marks: [u32; LinkId::ALL.len()],
 }
@@ -171,10 +174,10 @@ pub struct Pool {
     tried: Epoch,
     /// Since when the pool rests on both living heads.
     unserved_since: Option<Instant>,
-    /// Imports that failed in a row, for the pause between attempts.
+    /// Attempts that failed in a row, for the pause between them.
     failures: u32,
-    /// A survey that was given up and has not come back: the worker is stuck in it and does nothing else.
-    late: Option<Ticket>,
+    /// How the last of them failed.
+    last_fault: Fault,
     tickets: u32,
 }
 
@@ -193,16 +196,15 @@ impl Pool {
             tried: Epoch::NONE,
             unserved_since: None,
             failures: 0,
-            late: None,
+            last_fault: Failure::Device,
             tickets: 0,
         }
     }
 
-    /// Its state, as beats say it. A head that cannot even look would not take it. Looking for something free to take holds nothing and is not called
+    /// Its state, as beats say it. Looking for something free to take holds nothing and is not called
     /// claiming: it is what the pool was before.
     pub fn state(&self) -> PoolState {
         match self.state {
-            State::Standby { .. } if self.late.is_some() => PoolState::Faulted,
             State::Standby { .. } => PoolState::Standby,
             State::Claiming {
                 authority: Authority::Free,
@@ -239,10 +241,7 @@ impl Pool {
 
     /// What failed, when it is faulted.
     pub fn fault(&self) -> Option<Fault> {
-        match self.state {
-            State::Faulted { fault, .. } => Some(fault),
-            _ => None,
-        }
+        (self.state() == PoolState::Faulted).then_some(self.last_fault)
     }
 
     /// The epoch under which this head may have keys on disks.
@@ -298,11 +297,7 @@ impl Pool {
         };
     }
 
-    /// Looks at the disks, unless the worker is still stuck in an earlier look.
-    fn survey(&mut self, authority: Authority, view: &View) -> Option<Wanted> {
-        if self.late.is_some() {
-            return None;
-        }
+    fn survey(&mut self, authority: Authority, view: &View) -> Wanted {
         let job = self.job(Epoch::NONE, Work::Survey);
         self.state = State::Claiming {
             authority,
@@ -311,7 +306,7 @@ impl Pool {
                 until: view.now + view.timing.survey_limit,
             },
         };
-        Some(Wanted::Run(job))
+        Wanted::Run(job)
     }
 
     fn claim(&mut self, authority: Authority, epoch: Epoch, view: &View) -> Wanted {
@@ -343,8 +338,8 @@ impl Pool {
     fn fail(&mut self, fault: Fault, view: &View) {
         let pause = view.timing.retry * (1 << self.failures.min(8));
         self.failures = self.failures.saturating_add(1);
+        self.last_fault = fault;
         self.state = State::Faulted {
-            fault,
             retry_at: view.now + pause.min(RETRY_MAX),
         };
     }
@@ -377,10 +372,14 @@ impl Pool {
                 step: Step::Survey { ticket, until },
                 ..
             } => {
-                if view.now >= until {
-                    // Nothing was taken, so nothing needs to be undone.
-                    self.late = Some(ticket);
-                    self.fail(Failure::Device, view);
+                if view.now >= until && self.state() != PoolState::Faulted {
+                    // Whatever it finds when it does come back gives no right to preempt any more.
+                    self.failures = self.failures.max(1);
+                    self.last_fault = Failure::Device;
+                    self.state = State::Claiming {
+                        authority: Authority::Free,
+                        step: Step::Survey { ticket, until },
+                    };
                 }
                 None
             }
@@ -420,10 +419,7 @@ impl Pool {
                     return None;
                 }
                 let ours = view.now >= retry_at && !peer.is_some_and(PoolState::may_hold);
-                if !ours {
-                    return None;
-                }
-                self.survey(authority(view.liveness), view)
+                ours.then(|| self.survey(authority(view.liveness), view))
             }
         }
     }
@@ -446,21 +442,11 @@ impl Pool {
             return None;
         };
         let request_until = request_until.filter(|&until| view.now < until);
-        let mut stay = |rest| {
-            self.state = State::Standby {
-                rest,
-                not_before,
-                request_until,
-            }
-        };
         let early = view.now < not_before;
         match view.liveness {
             Liveness::Unheard => {
                 let waited = view.now >= view.booted + view.timing.peer_wait;
-                if !waited || early {
-                    return None;
-                }
-                self.survey(Authority::Free, view)
+                (waited && !early).then(|| self.survey(Authority::Free, view))
             }
             Liveness::Dead => {
                 self.unserved_since = None;
@@ -476,23 +462,28 @@ impl Pool {
                 } else {
                     Authority::PeerDead
                 };
-                if early {
-                    return None;
-                }
-                self.survey(authority, view)
+                (!early).then(|| self.survey(authority, view))
             }
             Liveness::Alive => {
                 let beat = view.peer()?;
                 if beat.state.may_hold() {
                     self.unserved_since = None;
-                    stay(Rest::PeerHolds);
+                    // Whatever was waited for before: when this peer dies there is no reason to wait.
+                    self.state = State::Standby {
+                        rest: Rest::PeerHolds,
+                        not_before: view.now,
+                        request_until,
+                    };
                     return None;
                 }
-                if beat.wish == Wish::Offer {
-                    return self.survey(Authority::PeerYields, view);
+                // After a claim of ours that failed there is a pause, whatever the peer says meanwhile.
+                // While it is our own offer that waits, the time is the peer's, not ours.
+                let paused = early && rest != Rest::Offered;
+                if beat.wish == Wish::Offer && !paused {
+                    return Some(self.survey(Authority::PeerYields, view));
                 }
                 let since = *self.unserved_since.get_or_insert(view.now);
-                let failed_there = beat.state == PoolState::Faulted;
+                let failed_there = beat.state == PoolState::Faulted && !paused;
                 let ours = match rest {
                     Rest::Offered => failed_there || !early,
                     _ => {
@@ -501,10 +492,14 @@ impl Pool {
                     }
                 };
                 if ours {
-                    return self.survey(Authority::PeerYields, view);
+                    return Some(self.survey(Authority::PeerYields, view));
                 }
                 if rest != Rest::Offered {
-                    stay(Rest::AwaitingHome);
+                    self.state = State::Standby {
+                        rest: Rest::AwaitingHome,
+                        not_before,
+                        request_until,
+                    };
                 }
                 None
             }
@@ -544,14 +539,6 @@ impl Pool {
 
     /// Takes in an outcome; one that is not waited for has no effect.
     pub(crate) fn handle_outcome(&mut self, outcome: &Outcome, view: &View) -> Option<Wanted> {
-        if self.late == Some(outcome.ticket) {
-            self.late = None;
-            if let (State::Faulted { retry_at, .. }, Ok(_)) = (&mut self.state, outcome.result) {
-                // The disks answer again.
-                *retry_at = view.now;
-            }
-            return None;
-        }
         match self.state {
             State::Claiming {
                 authority,
@@ -655,6 +642,10 @@ impl Pool {
             (Holder::Nobody, _) | (Holder::Peer(_), Authority::Operator) => {
                 Some(self.claim(authority, epoch, view))
             }
+            (Holder::Peer(held), Authority::PeerYields) if view.digest_differs => {
+                self.fail(Failure::HeldByPeer(held), view);
+                None
+            }
             (Holder::Peer(_), Authority::PeerYields) => {
                 let step = Step::Confirm {
                     epoch,
@@ -725,7 +716,6 @@ impl Pool {
         match self.state {
             State::Serving { .. } | State::Importing { .. } => Err(Refusal::AlreadyThere),
             State::Claiming { .. } | State::Releasing { .. } => Err(Refusal::Busy),
-            _ if self.late.is_some() => Err(Refusal::Busy),
             State::Standby { .. } | State::Faulted { .. } => match view.peer() {
                 Some(beat) if beat.state == PoolState::Serving => {
                     let until = view.now + view.timing.release_limit;
@@ -737,9 +727,15 @@ impl Pool {
                     Ok((Accepted::AskedPeer, None))
                 }
                 Some(beat) if beat.state.may_hold() => Err(Refusal::Busy),
-                Some(_) => Ok((Accepted::Claiming, self.survey(Authority::PeerYields, view))),
+                Some(_) => Ok((
+                    Accepted::Claiming,
+                    Some(self.survey(Authority::PeerYields, view)),
+                )),
                 None if view.liveness == Liveness::Alive => Err(Refusal::Busy),
-                None => Ok((Accepted::Claiming, self.survey(Authority::Operator, view))),
+                None => Ok((
+                    Accepted::Claiming,
+                    Some(self.survey(Authority::Operator, view)),
+                )),
             },
         }
     }

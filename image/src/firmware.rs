@@ -61,8 +61,9 @@ impl Firmware {
 pub struct Variant<'a> {
     /// Names the directory under `target/image`; empty for the one that is shipped.
     pub name: &'a str,
-    /// Cargo features of `init`, for tests of what happens when a safeguard is left out.
-    pub features: &'a [&'a str],
+    /// The checkout that PID 1 is built from, if not this one: for tests of what happens when a
+    /// safeguard is left out. There are no switches for that in the code itself.
+    pub source: Option<&'a Path>,
 }
 
 /// Builds the firmware as it is shipped, into `target/image`.
@@ -90,15 +91,20 @@ pub fn build_variant(workspace: &Workspace, tools: &Tools, variant: Variant) -> 
 
 /// Builds PID 1; returns the program, one static file.
 fn init(workspace: &Workspace, variant: Variant) -> Result<PathBuf> {
+    // Another checkout's programs have the same names.
+    let (source, target) = match variant.source {
+        None => (workspace.root(), workspace.target()),
+        Some(source) => (source, workspace.images().join(variant.name).join("cargo")),
+    };
     step("build init", || {
         let shell = Shell::new()?;
-        shell.change_dir(workspace.root());
+        shell.change_dir(source);
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let features = variant.features.join(",");
+        let target = &target;
         // Flags from the environment would replace those of .cargo/config.toml, which make it static.
         cmd!(
             shell,
-            "{cargo} build --quiet --release --locked --package orthrus-init --features {features}"
+            "{cargo} build --quiet --release --locked --package orthrus-init --target-dir {target}"
         )
         .env_remove("RUSTFLAGS")
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
@@ -107,7 +113,7 @@ fn init(workspace: &Workspace, variant: Variant) -> Result<PathBuf> {
         .run()?;
         Ok(())
     })?;
-    Ok(workspace.target().join(TARGET).join("release/orthrus-init"))
+    Ok(target.join(TARGET).join("release/orthrus-init"))
 }
 
 fn initramfs(

@@ -23,16 +23,18 @@ use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::{self, Config};
 use crate::console::{control, terminal};
+use crate::fence::OnLoss;
 use crate::halt::Reset;
+use crate::inbox::{self, Inputs, Message};
 use crate::link::{Cable, ether::Ether, serial::Serial};
 use crate::modules::{ModuleError, Modules};
 use crate::net::{self, Interface, Mac};
 use crate::operator::{Desk, Halt, Running};
-use crate::reactor::{self, Inputs, Message, Reactor};
+use crate::reactor::Reactor;
 use crate::signal::{self, HaltRequest};
 use crate::status::{Snapshot, WatchdogStatus};
 use crate::sys::sched;
-use crate::watchdog::Watchdog;
+use crate::watchdog::{self, Watchdog};
 use crate::worker::{self, Worker};
 use crate::{clock, log, mounts, settings, source};
 
@@ -126,7 +128,8 @@ fn load(modules: &Modules, names: &[&str]) {
 fn find_configuration(modules: &Modules) -> Result<(Config, HeadId), String> {
     let file = source::find(modules).map_err(|error| error.to_string())?;
     info!("configuration: {}", file.place);
-    let config = Config::parse(&file.text).map_err(|error| format!("{}: {error}", file.place))?;
+    let config =
+        Config::parse(&file.text).map_err(|error| format!("{error} (from {})", file.place))?;
     let macs: Vec<Mac> = match Interface::all() {
         Ok(ports) => ports.iter().map(|port| port.mac).collect(),
         Err(error) => {
@@ -181,13 +184,21 @@ fn start(
     }
     open_data_port(&config, me);
     let cables = open_cables(&config, me);
-    let (handle, inputs) = reactor::inputs()?;
+    let (handle, inputs) = inbox::inputs()?;
     let snapshot = Arc::new(Mutex::new(Snapshot::default()));
     let mailbox = Arc::new(Mutex::new(Message::new()));
     let (mut jobs, mut reports, mut watches) = (Vec::new(), Vec::new(), Vec::new());
     for index in 0..config.pools.len() {
         let (sender, receiver) = sync_channel(2);
-        let worker = Worker::new(config.clone(), index, me, handle.clone(), mailbox.clone());
+        let on_loss = reset_on_loss(&config.pools[index].name, &reset);
+        let worker = Worker::new(
+            config.clone(),
+            index,
+            me,
+            handle.clone(),
+            mailbox.clone(),
+            on_loss,
+        );
         reports.push(worker.report());
         watches.push(worker.watch());
         spawn(format!("pool {}", config.pools[index].name), move || {
@@ -205,6 +216,7 @@ fn start(
         watchdog: watchdog.as_ref().map(|dog| WatchdogStatus {
             identity: dog.identity().to_owned(),
             timeout_s: dog.timeout_seconds(),
+            is_software: dog.kind() == watchdog::Kind::Software,
         }),
     });
     start_control(&config.heartbeat.control, desk);
@@ -230,6 +242,11 @@ fn start(
 
 fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
     thread::Builder::new().name(name).spawn(run).map(drop)
+}
+
+fn reset_on_loss(pool: &str, reset: &Reset) -> OnLoss {
+    let (pool, reset) = (pool.to_owned(), reset.clone());
+    Arc::new(move |lost| reset.reset_now(&format!("lost the reservations of {pool}: {lost}")))
 }
 
 /// The port for the service addresses is switched on now, so that its link is there when a takeover

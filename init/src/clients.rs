@@ -1,14 +1,15 @@
 //! Who is connected: told by the owner to the standby, so that after a takeover the new owner can
 //! reset the clients' old connections and nobody waits for a TCP timeout.
 //!
-//! A message holds the established connections of all pools that the sender serves, 12 bytes each:
+//! A message holds the established connections of all pools that the sender serves, and the last ones of those
+//! that it let go, 12 bytes each:
 //! service address and port, client address and port, big-endian. What does not fit is left out:
 //! those clients find out by themselves, later.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
+use crate::inbox::Message;
 use crate::net::Connection;
-use crate::reactor::Message;
 
 const RECORD_BYTES: usize = 12;
 

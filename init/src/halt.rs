@@ -144,8 +144,8 @@ pub fn reboot() -> Result<std::convert::Infallible, HaltError> {
     finish("reboot", RebootCommand::Restart)
 }
 
-/// Turns the machine off, as the last step of an orderly halt: the caller has released its pools and
-/// disarmed the watchdog, which might start the machine again.
+/// Turns the machine off, as the last step of an orderly halt: the caller has released its pools. The kernel
+/// stops the watchdog, which would start the machine again.
 pub fn poweroff() -> Result<std::convert::Infallible, HaltError> {
     finish("poweroff", RebootCommand::PowerOff)
 }

@@ -1,7 +1,7 @@
 //! What the commands of the consoles do. It reads what the heartbeat thread and the workers publish,
 //! and posts requests; it changes nothing by itself.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use orthrus_hb::{Accepted, Command as HeadCommand, HeadId, PoolId, Refusal};
@@ -10,8 +10,9 @@ use tracing::{error, warn};
 
 use crate::config::Config;
 use crate::console::{Command, Operator, Rehearsal, Reply, Request};
-use crate::reactor::{Handle, Input};
-use crate::status::{Report, Snapshot, Sources, Status, WatchdogStatus};
+use crate::inbox::{Handle, Input};
+use crate::status::{Report, Snapshot, Sources, Status, Usage, WatchdogStatus};
+use crate::sync::lock;
 use crate::{clock, disk, halt};
 
 /// How long an orderly halt waits until every pool was let go. Longer than a release may take: past
@@ -69,6 +70,7 @@ impl Desk {
             reports: &reports,
             watchdog: running.and_then(|running| running.watchdog.clone()),
             uptime_s: clock::now().as_secs(),
+            usage: Usage::measure(),
         })
     }
 
@@ -231,9 +233,4 @@ fn disks() -> Reply {
         text.push_str("no disk is seen\n");
     }
     Reply::done(text, json!({ "disks": list }))
-}
-
-/// Reports and snapshots are plain data: a thread that panicked has reset the machine anyway.
-pub fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

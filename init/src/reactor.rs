@@ -7,79 +7,28 @@
 
 use std::fmt::{self, Write as _};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::os::fd::BorrowedFd;
+use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex};
 
 use embassy_time::Instant;
 use orthrus_hb::{
-    Accepted, Action, Command, Event, FRAME_MAX_BYTES, Head, Job, LinkId, Liveness, MAX_POOLS,
-    MESSAGE_MAX_BYTES, Outcome, PoolId, Refusal, ResetReason,
+    Action, Event, FRAME_MAX_BYTES, Head, Job, LinkId, Liveness, MAX_POOLS, PoolId, ResetReason,
 };
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing::{error, info, warn};
 
 use crate::clock;
+use crate::fence::WatchSlot;
 use crate::halt::Reset;
+use crate::inbox::{Input, Inputs, Message};
 use crate::link::Cable;
 use crate::status::Snapshot;
 use crate::watchdog::Watchdog;
-use crate::worker::WatchSlot;
-
-/// Bytes of a message between the heads.
-pub type Message = heapless::Vec<u8, MESSAGE_MAX_BYTES>;
-
-/// Inputs that may wait: several from each pool's worker and watchers, and the consoles'.
-const INPUTS_MAX: usize = 8 * MAX_POOLS;
 
 /// Frames taken from one cable before the other things get their turn: a cable that babbles must
 /// not keep the head from its deadline.
 const FRAMES_MAX: usize = 64;
-
-/// What other threads tell the heartbeat thread. A message travels by value: a box would be freed by the
-/// heartbeat thread, and the allocator's lock is one that others may hold.
-#[expect(clippy::large_enum_variant)]
-pub enum Input {
-    /// A worker finished a job.
-    Outcome(Outcome),
-    /// An operator's command, and where the answer goes.
-    Command(Command, SyncSender<Result<Accepted, Refusal>>),
-    /// A message for the peer.
-    Message(Message),
-    /// Let go of every pool, to halt.
-    Retire,
-    /// A rehearsal: stop here for ever, as a stuck kernel would make us.
-    Hang,
-}
-
-/// How other threads reach the heartbeat thread.
-#[derive(Clone)]
-pub struct Handle {
-    inputs: SyncSender<Input>,
-    wake: Arc<OwnedFd>,
-}
-
-impl Handle {
-    /// Posts an input and wakes the heartbeat thread. Waits while its queue is full.
-    pub fn post(&self, input: Input) {
-        // The receiver lives as long as the machine: the heartbeat thread never ends.
-        if self.inputs.send(input).is_ok() {
-            // An eventfd write fails only when it is about to overflow, and then it wakes anyway.
-            let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
-        }
-    }
-
-    /// Asks the core to do something, and waits for its answer.
-    ///
-    /// # Errors
-    /// Why it does not do it.
-    pub fn command(&self, command: Command) -> Result<Accepted, Refusal> {
-        let (answer, answered) = sync_channel(1);
-        self.post(Input::Command(command, answer));
-        // Ends without an answer only when the head resets.
-        answered.recv().unwrap_or(Err(Refusal::Busy))
-    }
-}
 
 /// What the heartbeat thread owns.
 pub struct Reactor {
@@ -103,28 +52,6 @@ pub struct Reactor {
     pub names: Vec<String>,
     /// What a watch found, for the last line before a reset.
     pub lost: heapless::String<96>,
-}
-
-/// Where inputs arrive.
-pub struct Inputs {
-    queue: Receiver<Input>,
-    wake: Arc<OwnedFd>,
-}
-
-/// The two ends of the queue into the heartbeat thread.
-///
-/// # Errors
-/// The errno of `eventfd(2)`.
-pub fn inputs() -> io::Result<(Handle, Inputs)> {
-    let (sender, queue) = sync_channel(INPUTS_MAX);
-    let wake = Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?);
-    Ok((
-        Handle {
-            inputs: sender,
-            wake: wake.clone(),
-        },
-        Inputs { queue, wake },
-    ))
 }
 
 impl Reactor {
@@ -170,9 +97,8 @@ impl Reactor {
     }
 
     fn drain_inputs(&mut self, inputs: &Inputs) {
-        // Empties the counter; fails only when it is empty.
-        let _ = rustix::io::read(&inputs.wake, &mut [0; 8]);
-        while let Ok(input) = inputs.queue.try_recv() {
+        inputs.clear_wake();
+        while let Some(input) = inputs.next() {
             let now = clock::now();
             match input {
                 Input::Outcome(outcome) => self.head.handle_outcome(&outcome, now),
@@ -263,8 +189,9 @@ impl Reactor {
                 }
             }
         }
-        if let Some(message) = self.head.poll_message()
-            && let Ok(mut mailbox) = self.mailbox.try_lock()
+        // The lock first: a message is given once, and one that is not taken in is not sent again.
+        if let Ok(mut mailbox) = self.mailbox.try_lock()
+            && let Some(message) = self.head.poll_message()
             && let Ok(message) = Message::from_slice(message)
         {
             *mailbox = message;
@@ -334,7 +261,7 @@ impl Reactor {
     fn wait(&self, inputs: &Inputs) {
         let mut fds = heapless::Vec::<PollFd<'_>, 3>::new();
         let all = self.cables.iter().flatten().map(|cable| cable.fd());
-        for fd in all.chain([inputs.wake.as_fd()]) {
+        for fd in all.chain([inputs.wake()]) {
             push(&mut fds, fd);
         }
         let left = self

@@ -5,8 +5,9 @@
 //! whoever's driver came first. IPMI's comes after a chip on the board (its feed goes through a slow
 //! service processor), the kernel's software watchdog last: it dies with the kernel that it watches.
 //!
-//! Closing the device never disarms it, neither on a crash nor by mistake: only [`Watchdog::disarm`]
-//! writes the magic byte, and only an orderly poweroff calls that.
+//! Closing the device never disarms it, neither on a crash nor by mistake: that takes a magic byte, which
+//! only a watchdog gets that turns out not to be usable. On an orderly halt the kernel stops it by itself
+//! (`watchdog_stop_on_reboot`, which all drivers for servers' chipsets call).
 
 use std::{
     fs::{self, File},
@@ -133,6 +134,14 @@ impl Watchdog {
 
     fn open(candidate: &Candidate, timeout_seconds: u32) -> Result<Watchdog, WatchdogError> {
         let device = PathBuf::from(format!("/dev/watchdog{}", candidate.number));
+        Watchdog::open_at(device, candidate, timeout_seconds)
+    }
+
+    fn open_at(
+        device: PathBuf,
+        candidate: &Candidate,
+        timeout_seconds: u32,
+    ) -> Result<Watchdog, WatchdogError> {
         let failed = |step| {
             let device = device.display().to_string();
             move |errno| WatchdogError::Device {
@@ -149,7 +158,15 @@ impl Watchdog {
         if let Err(errno) = wdt::set_timeout(&file, timeout_seconds) {
             tracing::warn!("watchdog {}: set timeout: {errno}", device.display());
         }
-        let timeout_seconds = wdt::timeout(&file).map_err(failed("read timeout"))?;
+        let timeout_seconds = match wdt::timeout(&file) {
+            Ok(seconds) => seconds,
+            Err(errno) => {
+                // It runs since it was opened, and nobody would feed it. What a driver without the magic
+                // byte says to it changes nothing.
+                let _ = (&file).write_all(b"V");
+                return Err(failed("read timeout")(errno));
+            }
+        };
         let identity = if candidate.identity.is_empty() {
             wdt::identity(&file).unwrap_or_else(|_| "unknown".to_owned())
         } else {
@@ -189,13 +206,6 @@ impl Watchdog {
     pub fn timeout_seconds(&self) -> u32 {
         self.timeout_seconds
     }
-
-    /// Disarms it, for an orderly poweroff only. A driver set to *nowayout* stays armed.
-    pub fn disarm(self) -> io::Result<()> {
-        // The byte announces that the close that follows, as `self` ends, is meant: without it the
-        // driver takes a close for a crash and lets its timer run on.
-        (&self.file).write_all(b"V")
-    }
 }
 
 #[cfg(test)]
@@ -226,6 +236,21 @@ mod tests {
         let order: Vec<u32> = candidates(&dir).iter().map(|one| one.number).collect();
         assert_eq!(order, [2, 3, 1, 0]);
         fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_watchdog_that_cannot_be_used_is_not_left_running() {
+        let device = std::env::temp_dir().join(format!("orthrus-wdt-{}", std::process::id()));
+        fs::write(&device, "").unwrap();
+        let candidate = Candidate {
+            number: 0,
+            identity: "a file".into(),
+            kind: Kind::Hardware,
+        };
+        let failed = Watchdog::open_at(device.clone(), &candidate, 10).unwrap_err();
+        assert!(failed.to_string().contains("read timeout"), "{failed}");
+        assert_eq!(fs::read(&device).unwrap(), b"V");
+        fs::remove_file(device).unwrap();
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub struct AgentLink {
     channels: Mutex<HashMap<u32, Sender<Frame>>>,
     next_channel: AtomicU32,
     up: AtomicBool,
+    closed: AtomicBool,
 }
 
 /// A command that runs in the guest.
@@ -54,11 +55,12 @@ impl AgentLink {
             channels: Mutex::default(),
             next_channel: AtomicU32::new(1),
             up: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
         });
         let (reader, greeter) = (Arc::clone(&link), Arc::clone(&link));
-        thread::spawn(move || reader.read_forever());
+        thread::spawn(move || reader.read_to_end());
         thread::spawn(move || {
-            loop {
+            while !greeter.is_closed() {
                 if !greeter.is_up() {
                     let _ = greeter.send(&Frame::new(0, Kind::Hello, []));
                 }
@@ -92,6 +94,16 @@ impl AgentLink {
             let _ = stream.shutdown(Shutdown::Both);
         }
         lock(&self.channels).clear();
+    }
+
+    /// Ends the link: its guest will not come back.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+        self.disconnect();
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
     }
 
     /// Starts a command.
@@ -151,8 +163,8 @@ impl AgentLink {
         Ok(frame.write(stream)?)
     }
 
-    fn read_forever(&self) {
-        loop {
+    fn read_to_end(&self) {
+        while !self.is_closed() {
             if let Ok(stream) = UnixStream::connect(&self.socket) {
                 if let (Ok(mut reader), Ok(())) = (
                     stream.try_clone(),

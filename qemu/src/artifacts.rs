@@ -19,6 +19,7 @@ const HEAD_CMDLINE: &str = "console=ttyS0,115200 panic=10 raid=noautodetect logl
 
 /// Builds what is missing and lays out a lab's state directory. Says what the host lacks first.
 pub fn prepare(options: &Options, state: &StateDir) -> anyhow::Result<Spec> {
+    spare_disks(&options.disks, state)?;
     namespace::probe()?;
     let workspace = Workspace::here()?;
     let tools = Tools::ensure(&workspace)?;
@@ -39,7 +40,7 @@ pub fn prepare(options: &Options, state: &StateDir) -> anyhow::Result<Spec> {
     let disks = disks::provide(&options.disks, &made, &state.file("disks"))?;
     let config = match &options.config {
         Some(text) => text.clone(),
-        None => config::generate(&disks, &config::secret()?),
+        None => config::generate(&disks, &config::secret()?, options.dead_ms),
     };
     let config_file = state.file("orthrus.toml");
     fs::write(&config_file, &config)?;
@@ -88,6 +89,25 @@ pub fn made_disks() -> anyhow::Result<Vec<PathBuf>> {
     let guest = guest_image(&workspace, &tools)?;
     let accel = Accel::probe(&workspace, &tools, &guest.kernel, &guest.initrd)?;
     disks::make::ensure(&workspace, &tools, accel, &guest)
+}
+
+/// A new lab empties its state directory: disks that lie in there must not be among what it is given.
+fn spare_disks(disks: &Disks, state: &StateDir) -> anyhow::Result<()> {
+    let (Disks::InPlace(files) | Disks::Copies(files)) = disks else {
+        return Ok(());
+    };
+    for file in files {
+        let path = file
+            .canonicalize()
+            .with_context(|| format!("no disk image {}", file.display()))?;
+        if path.starts_with(state.path().canonicalize()?) {
+            bail!(
+                "{} belongs to an earlier lab of this name, which a new one removes: give --name",
+                file.display()
+            );
+        }
+    }
+    Ok(())
 }
 
 /// The client image with the agent as its `/init`.

@@ -1,6 +1,7 @@
 //! The command line: words in, a verb of [`Lab`] called, its answer printed.
 
 use std::fs;
+use std::io::{ErrorKind, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -233,15 +234,15 @@ fn run(cli: Cli) -> anyhow::Result<i32> {
         Verb::Status { json } => {
             let status = lab.status()?;
             if json {
-                println!("{}", serde_json::to_string_pretty(&status)?);
+                print(serde_json::to_string_pretty(&status)? + "\n")?;
             } else {
-                print!("{}", report::status(&status));
+                print(report::status(&status))?;
             }
         }
         Verb::Console { machine } => return terminal::attach(&lab, machine),
         Verb::Tell { head, command } => {
             let answer = lab.tell(head, &command.join(" "))?;
-            print!("{}", answer.text);
+            print(answer.text)?;
             return Ok(i32::from(answer.code));
         }
         Verb::Client { command } => return pass(&lab, &Request::Client { argv: command }),
@@ -273,7 +274,7 @@ fn run(cli: Cli) -> anyhow::Result<i32> {
         Verb::Shelf { power } => lab.shelf(power == "on")?,
         Verb::Wait { condition, timeout } => {
             let took = lab.wait_for(&condition, Duration::from_secs(timeout))?;
-            println!("{condition}: after {:.1} s", took.as_secs_f64());
+            print(format!("{condition}: after {:.1} s\n", took.as_secs_f64()))?;
         }
         Verb::Down => lab.down()?,
     }
@@ -290,8 +291,9 @@ fn stay(name: &str, up: Up) -> anyhow::Result<i32> {
         fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
     });
     let config = config.transpose()?;
-    // A configuration of the user's own may be a bad one on purpose: then there is nothing to serve.
-    let ready = if config.is_some() {
+    // A configuration of the user's own may be a bad one on purpose, and disks without reservations
+    // are not served yet: then there is nothing to wait for.
+    let ready = if config.is_some() || up.shelf == ShelfKind::Plain {
         Ready::Answering
     } else {
         Ready::Served
@@ -310,11 +312,11 @@ fn stay(name: &str, up: Up) -> anyhow::Result<i32> {
         ..Options::default()
     };
     let lab = Lab::up(&options)?;
-    print!("{}", report::status(&lab.status()?));
+    print(report::status(&lab.status()?))?;
     if up.detach {
         lab.detach()?;
     } else {
-        println!("Ctrl-C, or `cargo lab down` in another shell, ends it.");
+        print("Ctrl-C, or `cargo lab down` in another shell, ends it.\n")?;
         lab.wait_end()?;
     }
     Ok(0)
@@ -335,26 +337,38 @@ fn run_io(lab: &Lab, io: Io) -> anyhow::Result<i32> {
                 lun,
                 ..IoOptions::default()
             })?;
-            println!(
-                "writing to {}; acknowledgments in {}",
-                started.target, started.journal
-            );
+            let (target, journal) = (started.target, started.journal);
+            print(format!(
+                "writing to {target}; acknowledgments in {journal}\n"
+            ))?;
         }
         Io::Stop => {
             let report = lab.io_stop()?;
-            println!("{report}");
+            print(format!("{report}\n"))?;
             let verified = lab.verify_all()?;
-            println!(
-                "verified        {verified} blocks through the initiator and on the raw disks"
-            );
+            print(format!(
+                "verified        {verified} blocks through the initiator and on the raw disks\n"
+            ))?;
             return Ok(i32::from(report.errors > 0));
         }
         Io::Report { json: true } => {
-            println!("{}", serde_json::to_string_pretty(&lab.io_report()?)?)
+            print(serde_json::to_string_pretty(&lab.io_report()?)? + "\n")?;
         }
-        Io::Report { json: false } => println!("{}", lab.io_report()?),
+        Io::Report { json: false } => print(format!("{}\n", lab.io_report()?))?,
     }
     Ok(0)
+}
+
+/// Prints; that nobody reads on (`| head`) is no failure.
+fn print(text: impl AsRef<str>) -> anyhow::Result<()> {
+    let mut out = std::io::stdout();
+    let outcome = out
+        .write_all(text.as_ref().as_bytes())
+        .and_then(|()| out.flush());
+    match outcome {
+        Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(e.into()),
+        _ => Ok(()),
+    }
 }
 
 fn pass(lab: &Lab, request: &Request) -> anyhow::Result<i32> {

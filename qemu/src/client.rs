@@ -6,13 +6,15 @@ use crate::config::CLIENT_IQN;
 ///
 /// - `replacement_timeout`: how long I/O waits for a target that is away before it fails. Longer
 ///   than any takeover, so that a takeover is a pause; not for ever, so that a dead pool is noticed.
+/// - `DefaultTime2Wait`: how long it waits before it connects again. The larger one of client and
+///   target counts, so a client that insists on the default of 2 s adds them to every takeover.
 /// - NOPs find a connection that died without a word (the tickle of the new owner is faster).
 const ISCSID_CONF: &str = "\
 iscsid.startup = /bin/true
 node.startup = manual
 node.leading_login = No
 node.session.timeo.replacement_timeout = 180
-node.conn[0].timeo.login_timeout = 3
+node.conn[0].timeo.login_timeout = 5
 node.conn[0].timeo.logout_timeout = 15
 node.conn[0].timeo.noop_out_interval = 2
 node.conn[0].timeo.noop_out_timeout = 3
@@ -23,6 +25,7 @@ node.session.initial_login_retry_max = 20
 node.session.cmds_max = 128
 node.session.queue_depth = 32
 node.session.xmit_thread_priority = -20
+node.session.iscsi.DefaultTime2Wait = 0
 node.session.iscsi.InitialR2T = No
 node.session.iscsi.ImmediateData = Yes
 node.session.iscsi.FirstBurstLength = 262144

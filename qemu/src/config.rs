@@ -15,9 +15,10 @@ pub const CLIENT_IQN: &str = "iqn.1993-08.org.debian:01:client";
 
 /// A configuration in which every volume group found is a pool and each of its volumes a LUN.
 /// Pools take turns in which head is their home.
-pub fn generate(disks: &[PathBuf], secret: &str) -> String {
+pub fn generate(disks: &[PathBuf], secret: &str, dead_ms: u32) -> String {
     let groups: BTreeSet<String> = disks.iter().filter_map(|disk| vgname::read(disk)).collect();
-    let mut text = format!("cluster = \"lab\"\nsecret = \"{secret}\"\n");
+    let mut text =
+        format!("cluster = \"lab\"\nsecret = \"{secret}\"\n\n[heartbeat]\ndead_ms = {dead_ms}\n");
     for head in Head::BOTH {
         let _ = write!(
             text,
@@ -78,7 +79,7 @@ mod tests {
 
     #[test]
     fn what_is_generated_is_read_back() {
-        let text = generate(&[], &"0".repeat(64));
+        let text = generate(&[], &"0".repeat(64), 1000);
         assert!(text.parse::<toml::Table>().is_ok());
         assert!(pools(&text).is_empty());
     }

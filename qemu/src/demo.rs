@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 
 use crate::clock::{time_of_day, unix_ms};
-use crate::names::Head;
 use crate::request::IoOptions;
 use crate::spec::Options;
 use crate::{Lab, report};
@@ -49,6 +48,7 @@ fn tell(lab: &Lab) -> anyhow::Result<String> {
     eprintln!("lab: head {second} serves; booting head {first} again, which must stay standby");
     lab.boot(first)?;
     lab.wait_for(&format!("{first} standby"), REJOIN_LIMIT)?;
+    lab.wait_for(&format!("{second} serves"), TAKEOVER_LIMIT)?;
     let io = lab.io_stop()?;
     let verified = lab.verify_all()?;
     let status = lab.status()?;
@@ -78,11 +78,8 @@ fn tell(lab: &Lab) -> anyhow::Result<String> {
         ),
     );
     line(
-        "head that was killed",
-        format!(
-            "booted again, standby: {}",
-            standby(&status.heads[first.index()].head)
-        ),
+        "killed head",
+        format!("head {first}: booted again, stays standby"),
     );
     line("accelerator", status.accel.clone());
     story.push_str(&report::stalls(&status));
@@ -110,8 +107,4 @@ pub fn wait_writes_after(lab: &Lab, unix_ms: u64) -> anyhow::Result<()> {
         "the client's writes did not go on within {} s",
         TAKEOVER_LIMIT.as_secs()
     )
-}
-
-fn standby(head: &Head) -> String {
-    format!("head {head}")
 }

@@ -29,3 +29,47 @@ pub fn pools(status: &Value) -> Vec<PoolView> {
         })
         .collect()
 }
+
+/// A figure of `status --json` by its path, such as `usage.memory_used_bytes`.
+pub fn figure(status: &Value, path: &str) -> Option<u64> {
+    path.split('.')
+        .try_fold(status, |value, name| value.get(name))?
+        .as_u64()
+}
+
+/// When a head became standby, in seconds of its kernel's clock, from its log.
+pub fn standby_after_s(log: &str) -> Option<f64> {
+    let line = log
+        .lines()
+        .find(|line| line.trim_end().ends_with("info  standby"))?;
+    line.split(['[', ']']).nth(1)?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn pools_and_figures_are_found() {
+        let status = json!({
+            "pools": [{ "name": "tank", "state": "serving", "epoch": 3 }, { "name": 4 }],
+            "usage": { "processes": 1 }
+        });
+        let tank = PoolView {
+            name: "tank".into(),
+            state: "serving".into(),
+            epoch: Some(3),
+        };
+        assert_eq!(pools(&status), [tank]);
+        assert_eq!(figure(&status, "usage.processes"), Some(1));
+        assert_eq!(figure(&status, "usage.none"), None);
+    }
+
+    #[test]
+    fn the_moment_of_standby_is_in_the_log() {
+        let log = "[    6.455401] info  watchdog\n[    6.478281] info  standby\n[    7.0] info  standby -> claiming\n";
+        assert_eq!(standby_after_s(log), Some(6.478281));
+        assert_eq!(standby_after_s(""), None);
+    }
+}

@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::clock::{time_of_day, unix_ms};
 
 /// Gaps from here on are listed one by one.
-const GAP_LISTED_US: u64 = 300_000;
-const GAPS_MAX: usize = 200;
+const GAP_LISTED_US: u64 = 150_000;
+const GAPS_MAX: usize = 500;
 const ERRORS_KEPT: usize = 10;
 
 /// A stretch without a completed write.

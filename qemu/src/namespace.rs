@@ -43,28 +43,39 @@ pub fn enter(program: &Path) -> Command {
 
 /// Tries all that the lab needs from the kernel; says what is missing before anything is built.
 pub fn probe() -> anyhow::Result<()> {
-    let script = "exec 2>&1; mount -t tmpfs tmpfs /run && [ -w /dev/net/tun ] && echo fine";
     let output = Command::new("unshare")
         .args(UNSHARE)
-        .args(["sh", "-c", script])
+        .args(["sh", "-c", PROBE])
         .stdin(Stdio::null())
         .output()
         .context("`unshare` (package util-linux) is missing")?;
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said);
-    if said.trim_end().ends_with("fine") {
+    if said.trim() == "fine" {
         return Ok(());
+    }
+    if said.contains("fine") {
+        bail!(
+            "the lab cannot run here: {}",
+            said.replace("fine", "").trim()
+        );
     }
     let limit = std::fs::read_to_string("/proc/sys/user/max_user_namespaces").unwrap_or_default();
     bail!(
-        "the lab needs user, network, mount and pid namespaces and /dev/net/tun, and does not get them here.\n\
-         unshare said: {}\n\
-         user.max_user_namespaces = {}; kernel.unprivileged_userns_clone and AppArmor's restriction of \
-         unprivileged user namespaces are the usual reasons; as root none of them applies",
+        "the lab needs user, network, mount and pid namespaces, and does not get them here: {}\n\
+         user.max_user_namespaces is {}; kernel.unprivileged_userns_clone=0 and AppArmor's restriction \
+         of unprivileged user namespaces are the usual reasons; none of them applies to root",
         said.trim(),
         limit.trim(),
     )
 }
+
+/// Says what is missing inside of namespaces; `fine` when it got to its end.
+const PROBE: &str = r#"exec 2>&1
+mount -t tmpfs tmpfs /run || echo "no private /run can be mounted"
+[ -c /dev/net/tun ] || echo "there is no /dev/net/tun (kernel module tun)"
+{ [ -r /dev/net/tun ] && [ -w /dev/net/tun ]; } || echo "/dev/net/tun may not be opened by this user: usual is chmod 0666 /dev/net/tun"
+echo fine"#;
 
 /// Inside: a private /run, loopback, bridges and taps.
 pub fn furnish(tools: &Tools) -> anyhow::Result<()> {

@@ -19,6 +19,9 @@ pub struct Options {
     pub disks: Disks,
     /// The text of `orthrus.toml`; generated from the disks if absent.
     pub config: Option<String>,
+    /// Silence that counts as death in a generated configuration. The default is the product's; a test
+    /// that must not fail when the host stalls for a second gives more.
+    pub dead_ms: u32,
     /// Boot the flashable disk by UEFI instead of the kernel directly.
     pub uefi: bool,
     /// Which heads are started at once; the others wait for `boot`.
@@ -36,6 +39,7 @@ impl Default for Options {
             shelf: ShelfKind::default(),
             disks: Disks::Made,
             config: None,
+            dead_ms: 1000,
             uefi: false,
             heads: Head::BOTH.to_vec(),
             firmware: None,

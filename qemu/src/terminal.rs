@@ -18,21 +18,31 @@ pub fn attach(lab: &Lab, machine: Machine) -> anyhow::Result<i32> {
         eprint!("attached to {machine}; Ctrl-] leaves\r\n");
     }
     // The lab closes a console when its input ends: that is how leaving works.
-    let outcome = lab.console(machine, Keys(std::io::stdin()), &mut std::io::stdout());
+    let keys = Keys {
+        stdin: std::io::stdin(),
+        left: false,
+    };
+    let outcome = lab.console(machine, keys, &mut std::io::stdout());
     drop(raw);
     println!();
     outcome.map(|()| 0)
 }
 
-struct Keys(std::io::Stdin);
+/// Keys up to the one that leaves.
+struct Keys {
+    stdin: std::io::Stdin,
+    left: bool,
+}
 
 impl Read for Keys {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let count = self.0.read(buffer)?;
-        Ok(buffer[..count]
-            .iter()
-            .position(|&key| key == LEAVE)
-            .unwrap_or(count))
+        if self.left {
+            return Ok(0);
+        }
+        let count = self.stdin.read(buffer)?;
+        let leave = buffer[..count].iter().position(|&key| key == LEAVE);
+        self.left = leave.is_some();
+        Ok(leave.unwrap_or(count))
     }
 }
 

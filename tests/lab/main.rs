@@ -6,6 +6,7 @@ mod boot;
 mod cables;
 mod crash;
 mod handover;
+mod mutant;
 mod pause;
 mod uefi;
 
@@ -69,6 +70,11 @@ const TESTS: &[(&str, ShelfKind, Test)] = &[
         "frozen_owner_cannot_write_after_takeover",
         ShelfKind::Lio,
         pause::frozen,
+    ),
+    (
+        "paused_owner_test_fails_without_preempt",
+        ShelfKind::Tgt,
+        mutant::without_preempt,
     ),
     (
         "flashable_image_boots_to_standby",

@@ -9,6 +9,7 @@ use anyhow::{Result, ensure};
 use orthrus_qemu::Lab;
 use orthrus_qemu::clock::unix_ms;
 use orthrus_qemu::names::{Head, ShelfKind};
+use orthrus_qemu::vm::wiring;
 use orthrus_tests::Bench;
 use orthrus_tests::steps::{
     LIMIT, console_end, pool_field, resume_and_verify, start_writing, wait_console,
@@ -16,23 +17,29 @@ use orthrus_tests::steps::{
 
 pub fn paused(bench: &Bench, shelf: ShelfKind) -> Result<()> {
     bench.with(shelf, |lab| {
-        stop_and_go(lab, "paused owner", |owner| lab.pause(owner))
+        stop_and_go(lab, "paused owner", LIMIT, |owner| lab.pause(owner))
     })
 }
 
 pub fn frozen(bench: &Bench, shelf: ShelfKind) -> Result<()> {
     bench.with(shelf, |lab| {
-        stop_and_go(lab, "frozen owner", |owner| lab.freeze(owner))
+        stop_and_go(lab, "frozen owner", LIMIT, |owner| lab.freeze(owner))
     })
 }
 
-fn stop_and_go(lab: &Lab, what: &str, stop: impl Fn(Head) -> Result<()>) -> Result<()> {
+/// `limit` is for the takeover.
+pub fn stop_and_go(
+    lab: &Lab,
+    what: &str,
+    limit: Duration,
+    stop: impl Fn(Head) -> Result<()>,
+) -> Result<()> {
     let first = lab.owner(None)?;
     let second = first.peer();
     start_writing(lab)?;
     let stopped = unix_ms();
     stop(first)?;
-    lab.wait_for(&format!("{second} serves"), LIMIT)?;
+    lab.wait_for(&format!("{second} serves"), limit)?;
     resume_and_verify(lab, what, stopped)?;
     // The client is quiet now, and what it wrote has been read back: whatever changes on the disks
     // from here on was written by the head that was stopped.
@@ -46,11 +53,19 @@ fn stop_and_go(lab: &Lab, what: &str, stop: impl Fn(Head) -> Result<()>) -> Resu
         "the stopped head wrote after it was replaced"
     );
     ensure!(lab.owner(None)? == second, "the pool moved again");
-    // It answers no client: the same disks through the service address are the new owner's.
-    let standby = pool_field(lab, first, "volumes")?;
+    // It answers no client: the service address is still where the new owner announced it.
+    let pool = lab.status()?.pools[0].pool.clone();
+    let neighbour = lab.client(&["ip", "neigh", "show", &pool.address])?.stdout;
+    let owners_port = wiring::mac(second, 2);
     ensure!(
-        standby == serde_json::json!([]),
-        "the stopped head still has volumes: {standby}"
+        neighbour.contains(&owners_port),
+        "{} should be at {owners_port} and is {neighbour}",
+        pool.address
+    );
+    let volumes = pool_field(lab, first, "volumes")?;
+    ensure!(
+        volumes == serde_json::json!([]),
+        "the stopped head still has volumes: {volumes}"
     );
     Ok(())
 }

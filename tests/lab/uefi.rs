@@ -4,18 +4,17 @@ use anyhow::{Result, ensure};
 use orthrus_qemu::Lab;
 use orthrus_qemu::names::{Head, ShelfKind};
 use orthrus_qemu::spec::{Disks, Options, Ready};
-use orthrus_tests::Bench;
+use orthrus_tests::{Bench, lab_options};
 
 pub fn boots_to_standby(bench: &Bench, shelf: ShelfKind) -> Result<()> {
     bench.clear()?;
     let lab = Lab::up(&Options {
-        name: "test".into(),
         shelf,
         disks: Disks::None,
         uefi: true,
         heads: vec![Head::A],
         ready: Ready::Answering,
-        ..Options::default()
+        ..lab_options()
     })?;
     let told = says_that_it_is_alone(&lab).map_err(|error| error.context(lab.trouble()));
     lab.down()?;

@@ -11,6 +11,20 @@ use orthrus_qemu::spec::Options;
 /// Time in which a lab must come to rest between two tests.
 const REST_LIMIT: Duration = Duration::from_secs(60);
 
+/// Silence that counts as death in the tests. Twice the product's default and more: the machine that
+/// runs the tests may itself stall for a second, and an owner that did not run for `dead` resets itself,
+/// as it must. Stalls are not what these tests are about; the core's own tests are.
+pub const DEAD_MS: u32 = 2500;
+
+/// What every lab of the tests begins with.
+pub fn lab_options() -> Options {
+    Options {
+        name: "test".into(),
+        dead_ms: DEAD_MS,
+        ..Options::default()
+    }
+}
+
 /// Holds the lab that runs now.
 #[derive(Default)]
 pub struct Bench {
@@ -62,9 +76,8 @@ impl Bench {
 
 fn bring_up(shelf: ShelfKind) -> Result<Lab> {
     let options = Options {
-        name: "test".into(),
         shelf,
-        ..Options::default()
+        ..lab_options()
     };
     let lab = Lab::up(&options)?;
     if is_whole(&lab) {

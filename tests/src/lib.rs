@@ -7,4 +7,4 @@
 mod bench;
 pub mod steps;
 
-pub use bench::Bench;
+pub use bench::{Bench, DEAD_MS, lab_options};

@@ -54,6 +54,8 @@ pub struct World {
     pub timing: Timing,
     /// Claims that preempted somebody.
     pub preempted: Vec<(usize, Epoch)>,
+    /// Digests of the heads' configurations, from their next boot on.
+    pub digests: [u32; 2],
 }
 
 impl World {
@@ -80,6 +82,7 @@ impl World {
             work_time: Duration::from_millis(200),
             timing: Timing::default(),
             preempted: Vec::new(),
+            digests: [1; 2],
         }
     }
 
@@ -104,7 +107,7 @@ impl World {
             cluster: ClusterId::from_name("test"),
             me: IDS[who],
             secret: [3; 32],
-            digest: 1,
+            digest: self.digests[who],
             timing: self.timing,
             pools: heapless::Vec::from_slice(&[PoolConfig {
                 home: HeadId::First,

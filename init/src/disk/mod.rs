@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::Step;
 
+mod cache;
 pub mod direct;
 mod identity;
 pub mod parallel;
@@ -95,8 +96,8 @@ pub enum DiskError {
         /// Why not.
         source: io::Error,
     },
-    /// The disk took the command and still has its cache on.
-    #[error("{disk}: write cache is {found:?} after it was turned off")]
+    /// The disk has its cache on and does not let it be turned off.
+    #[error("{disk}: write cache cannot be turned off, it is {found}")]
     CacheStays {
         /// The kernel's name of the disk.
         disk: String,
@@ -263,10 +264,34 @@ pub fn disable_write_caches(disks: &[Disk]) -> Vec<Result<Step, DiskError>> {
         .collect()
 }
 
+/// Turns those write caches off again that came back on without the kernel's knowledge, as after a power-on of the
+/// disk: the errors of those that stay on. What clients were told at the import then is not true any more.
+pub fn keep_write_caches_off(disks: &[Disk]) -> Vec<DiskError> {
+    let answers = parallel::each(disks, CACHE_LIMIT, cache::is_on);
+    let back: Vec<Disk> = disks
+        .iter()
+        .zip(answers)
+        .filter(|(_, answer)| matches!(answer, Some(Ok(Some(true)))))
+        .filter_map(|(disk, _)| refresh(disk).ok())
+        // Known to be on, and clients know.
+        .filter(|disk| disk.write_cache != WriteCache::WriteBack)
+        .collect();
+    for disk in &back {
+        tracing::warn!(disk = %disk.name, "its write cache came back on, as after a loss of its power");
+    }
+    let outcomes = disable_write_caches(&back);
+    outcomes.into_iter().filter_map(Result::err).collect()
+}
+
 /// The same for one disk.
 ///
 /// The kernel sends MODE SELECT and reads the mode page again; the variant with the prefix `temporary`
-/// would only change what the kernel believes.
+/// would only change what the kernel believes. It reads nothing again when the disk refuses MODE SELECT
+/// (`cache_type_store` in `drivers/scsi/sd.c`), so it is then told to look at the disk anew.
+///
+/// # Errors
+/// [`DiskError::CacheStays`]: the cache is on, the disk says so, and so will everything above it. After any other
+/// error it is not known, and what the kernel tells clients may be wrong: nothing may be served.
 pub fn disable_write_cache(disk: &Disk) -> Result<Step, DiskError> {
     disable_write_cache_in(Path::new(SYSFS_BLOCK), &disk.name)
 }
@@ -275,9 +300,10 @@ fn disable_write_cache_in(block: &Path, name: &str) -> Result<Step, DiskError> {
     let directory = block.join(name);
     let before = write_cache(&directory);
     let switched = match cache_switch(&directory) {
-        Some(switch) => std::fs::write(switch, "write through"),
+        Some(switch) => std::fs::write(switch, "write through")
+            .or_else(|_| std::fs::write(directory.join("device/rescan"), "1")),
         // Not SCSI: what the driver says is all there is.
-        None if before == WriteCache::WriteThrough => Ok(()),
+        None if before != WriteCache::Unknown => Ok(()),
         None => Err(io::Error::from(io::ErrorKind::Unsupported)),
     };
     switched.map_err(|source| DiskError::CacheSwitch {
@@ -379,6 +405,27 @@ mod tests {
         sysfs.disk("vda", 1);
         sysfs.file("vda/queue/write_cache", b"write back\n");
         let failed = disable_write_cache_in(&sysfs.0, "vda");
+        assert!(matches!(failed, Err(DiskError::CacheStays { .. })));
+        sysfs.file("vda/queue/write_cache", b"nonsense\n");
+        let failed = disable_write_cache_in(&sysfs.0, "vda");
         assert!(matches!(failed, Err(DiskError::CacheSwitch { .. })));
+    }
+
+    #[test]
+    fn a_disk_that_refuses_the_switch_is_looked_at_anew() {
+        let sysfs = Sysfs::new("refusing");
+        sysfs.disk("sda", 1);
+        // Writing to a directory fails, as writing here does when the disk refuses MODE SELECT.
+        sysfs.file("sda/device/scsi_disk/0:0:0:0/cache_type/x", b"");
+        sysfs.file("sda/queue/write_cache", b"write back\n");
+        let stays = disable_write_cache_in(&sysfs.0, "sda");
+        assert!(matches!(stays, Err(DiskError::CacheStays { .. })));
+        let rescan = sysfs.0.join("sda/device/rescan");
+        assert_eq!(std::fs::read(&rescan).unwrap(), b"1");
+        // A disk that cannot be looked at either: what the kernel believes counts for nothing.
+        std::fs::remove_file(&rescan).unwrap();
+        std::fs::create_dir(&rescan).unwrap();
+        let unknown = disable_write_cache_in(&sysfs.0, "sda");
+        assert!(matches!(unknown, Err(DiskError::CacheSwitch { .. })));
     }
 }

@@ -15,11 +15,15 @@ use std::time::Duration;
 use orthrus_hb::{Authority, Key};
 
 use super::outcome::{ClaimError, Claimed, Note};
-use super::reservations::{Capabilities, Holder, WRITE_EXCLUSIVE_REGISTRANTS_ONLY};
+use super::reservations::Capabilities;
 use super::steps::Claimant;
-use super::take::take;
+use super::take::{confirm, take};
 use super::{ClaimRequest, Fence, Member, Survey, covers_peer, release};
 use crate::disk::parallel;
+
+/// How often everything is read back, when each time a key had to be removed again whose commands could not
+/// be aborted. Twice is a coincidence; more is somebody who registers over and over.
+const MOST_ROUNDS: u32 = 3;
 
 /// One attempt to claim; shared with the threads that work for it.
 #[derive(Clone)]
@@ -90,22 +94,33 @@ impl Fence {
 
         let mut notes = Vec::new();
         let mut unaborted = self.vanished_owner(survey, request);
-        for disk in taken {
-            notes.extend(disk.notes);
-            unaborted |= disk.unaborted;
+        for round in 0..=MOST_ROUNDS {
+            for disk in std::mem::take(&mut taken) {
+                unaborted |= disk.unaborted;
+                for note in disk.notes {
+                    tracing::warn!("{note}");
+                    notes.push(note);
+                }
+            }
+            if round > 0 && !unaborted {
+                break;
+            }
+            if round == MOST_ROUNDS {
+                let disk = arbiter.first().map(|member| member.name.clone());
+                return Err(ClaimError::Restless {
+                    disk: disk.unwrap_or_default(),
+                });
+            }
+            if std::mem::take(&mut unaborted) {
+                let time = request.command_lifetime;
+                tracing::warn!(?time, "waiting for writes that could not be aborted");
+                (self.pause)(time);
+                notes.push(Note::Waited { time });
+            }
+            // The arbiter is read last: what it says is the latest word on a race.
+            taken = each(others, &rest, confirm)?;
+            taken.extend(each(arbiter, attempt, confirm)?);
         }
-        for note in &notes {
-            tracing::warn!("{note}");
-        }
-        if unaborted {
-            let time = request.command_lifetime;
-            tracing::warn!(?time, "waiting for writes that could not be aborted");
-            (self.pause)(time);
-            notes.push(Note::Waited { time });
-        }
-        // The arbiter is read last: what it says is the latest word on a race.
-        each(others, attempt, read_back)?;
-        each(arbiter, attempt, read_back)?;
         let capabilities = each(&self.members, attempt, prove_write)?;
         let persistent = capabilities
             .iter()
@@ -194,30 +209,6 @@ where
         .zip(outcomes)
         .map(|(member, outcome)| outcome.unwrap_or_else(|| Err(timed_out(member))))
         .collect()
-}
-
-/// Only our key is registered, and it holds the reservation with our type.
-fn read_back(member: &Member, attempt: &Attempt) -> Result<(), ClaimError> {
-    let key = attempt.claimant.key.to_bits();
-    let wanted = Holder {
-        key,
-        kind: WRITE_EXCLUSIVE_REGISTRANTS_ONLY,
-    };
-    let seen = member.path.read().map_err(|source| ClaimError::Read {
-        disk: member.name.clone(),
-        source,
-    })?;
-    if seen.holder == Some(wanted) && seen.keys == [key] {
-        return Ok(());
-    }
-    let keys: Vec<String> = seen.keys.iter().map(|key| format!("{key:#018x}")).collect();
-    let holder = seen.holder.map_or("nobody".to_owned(), |holder| {
-        format!("{:#018x} with type {}", holder.key, holder.kind)
-    });
-    Err(ClaimError::ReadBack {
-        disk: member.name.clone(),
-        found: format!("registered: {}; holder: {holder}", keys.join(", ")),
-    })
 }
 
 /// The last step. What the disk can do is asked here because it tells that reservations are kept without

@@ -29,7 +29,7 @@ pub mod release;
 pub mod reservations;
 pub mod scsi;
 #[cfg(test)]
-mod shelf;
+pub(crate) mod shelf;
 pub mod steps;
 pub mod survey;
 mod take;
@@ -40,7 +40,7 @@ pub mod watch;
 pub use outcome::{ClaimError, Claimed, Note};
 pub use reservations::{Reservations, Seen};
 pub use survey::{DiskSurvey, Survey};
-pub use watch::{Alarm, Lost, Watch};
+pub use watch::{Alarm, Lost, OnLoss, Watch, WatchSlot};
 
 /// How long a target may still carry out a write that it accepted before a PREEMPT, when it could not be told
 /// to abort it.
@@ -182,7 +182,7 @@ impl Fence {
     }
 
     /// Starts to watch a claim; see [`Watch`].
-    pub fn watch(&self, key: Key) -> Watch {
-        Watch::start(&self.members, key)
+    pub fn watch(&self, key: Key, on_loss: OnLoss) -> Watch {
+        Watch::start(&self.members, key, on_loss)
     }
 }

@@ -10,6 +10,9 @@ use std::io;
 /// The one type that a pool is reserved with: SPC's number of *write exclusive, registrants only*.
 pub const WRITE_EXCLUSIVE_REGISTRANTS_ONLY: u8 = 5;
 
+/// SCSI's status for a reservation conflict.
+pub const STATUS_CONFLICT: u8 = 0x18;
+
 /// One disk as seen over this head's path. Calls may block for as long as the kernel retries.
 pub trait Reservations: Send + Sync {
     /// Opens the disk so that nothing else in this kernel can be built on it while the hold lives; fails as

@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::reservations::{
-    Answer, Capabilities, Hold, Holder, ReadError, Reservations, Seen, Trouble, WriteRefused,
+    Answer, Capabilities, Hold, Holder, ReadError, Reservations, STATUS_CONFLICT, Seen, Trouble,
+    WriteRefused,
 };
 use crate::disk::{Disk, direct};
 use crate::sys::{pr, sg};
@@ -30,9 +31,14 @@ const READ_RESERVATION: u8 = 1;
 const REPORT_CAPABILITIES: u8 = 2;
 const SYNCHRONIZE_CACHE_10: u8 = 0x35;
 
-/// How long a disk may take to say who is registered. It answers from memory; the kernel begins to
-/// recover the path after this, so it must not be shorter than an ordinary pause of a busy shelf.
-const READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a disk may take to say who is registered. It answers from memory, but not while it recovers from
+/// an error of its own, for some 7 s (see [`super::COMMAND_LIFETIME`]). The kernel begins to recover the path
+/// after this, up to a reset of the whole host adapter: other disks and clients pay for a time that is too short.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a flush may take: as long as one of the kernel itself (`SD_FLUSH_TIMEOUT_MULTIPLIER`). A disk whose cache stays on may
+/// have hundreds of megabytes to write, and an aborted flush ends in the same recovery.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long a registration may take, which some disks write to their medium: as long as the block layer's own.
 const REGISTER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -46,7 +52,6 @@ const ATTENTIONS: usize = 8;
 
 const UNIT_ATTENTION: u8 = 6;
 const ILLEGAL_REQUEST: u8 = 5;
-const STATUS_CONFLICT: u8 = 0x18;
 
 /// A SCSI disk, open for commands. Opened read-only: a writable open would be a claim of its own.
 pub struct Scsi {
@@ -233,7 +238,7 @@ impl Reservations for Scsi {
     fn probe_conflict(&self) -> Result<(), WriteRefused> {
         let command = [SYNCHRONIZE_CACHE_10, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         let reply = self
-            .execute(&command, sg::Data::None, READ_TIMEOUT)
+            .execute(&command, sg::Data::None, FLUSH_TIMEOUT)
             .map_err(|errno| WriteRefused::Failed(Trouble::Errno(errno)))?;
         match reply.status {
             STATUS_CONFLICT => Err(WriteRefused::Conflict),

@@ -9,7 +9,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::reservations::{
-    Answer, Capabilities, Hold, Holder, ReadError, Reservations, Seen, Trouble, WriteRefused,
+    Answer, Capabilities, Hold, Holder, ReadError, Reservations, STATUS_CONFLICT, Seen, Trouble,
+    WriteRefused,
 };
 use super::{COMMAND_LIFETIME, Fence, Member};
 use crate::disk::DiskId;
@@ -47,6 +48,8 @@ pub struct State {
     pub lie: Option<Answer>,
     /// Every command fails.
     pub dead: bool,
+    /// Somebody holds the disk by the older RESERVE, which lets nobody else even ask.
+    pub locked: bool,
     /// Paths whose session was renewed: their registration is shown and does not count.
     pub renewed: Vec<Nexus>,
     /// Another part of this kernel uses the disk.
@@ -300,6 +303,14 @@ impl Reservations for Path {
             let step = "READ KEYS";
             ReadError::Call { step, trouble }
         })?;
+        if state.locked {
+            return Err(ReadError::Command {
+                step: "READ KEYS",
+                status: STATUS_CONFLICT,
+                host: 0,
+                sense: None,
+            });
+        }
         let holder = state.holder.and_then(|(nexus, kind)| {
             let key = state.key_of(nexus)?;
             Some(Holder { key, kind })

@@ -1,4 +1,5 @@
-//! One disk of a claim: read, do the next step, read again, until only our key is left.
+//! One disk of a claim: read, do the next step, read again, until only our key is left. What is done is
+//! decided in [`steps`].
 
 use orthrus_hb::Key;
 
@@ -32,10 +33,22 @@ pub(super) struct Taken {
 
 /// Makes one disk ours and ours alone.
 pub(super) fn take(member: &Member, attempt: &Attempt) -> Result<Taken, ClaimError> {
+    until_done(member, attempt, false)
+}
+
+/// The read-back of a disk that was taken: `Ok` only when it shows that it still is ours and ours alone.
+///
+/// A rival that registers late and finds that it lost is waited for or removed, like in [`take`]; else a
+/// claim would fail by its very loser, and nobody would win. Nothing that was ours is taken a second time.
+pub(super) fn confirm(member: &Member, attempt: &Attempt) -> Result<Taken, ClaimError> {
+    until_done(member, attempt, true)
+}
+
+fn until_done(member: &Member, attempt: &Attempt, confirming: bool) -> Result<Taken, ClaimError> {
     let disk = || member.name.clone();
     let key = attempt.claimant.key;
     let mut work = Work::new(member, key);
-    let mut registered = false;
+    let mut registered = confirming;
     let mut back_offs = 0;
     for _ in 0..MOST_STEPS {
         if attempt.is_given_up() {
@@ -60,6 +73,12 @@ pub(super) fn take(member: &Member, attempt: &Attempt) -> Result<Taken, ClaimErr
                 back_offs += 1;
                 (attempt.pause)(BACK_OFF);
             }
+            Next::Register | Next::Reserve | Next::Release { .. } if confirming => {
+                return Err(ClaimError::ReadBack {
+                    disk: disk(),
+                    found: describe(&seen),
+                });
+            }
             step => work.send(step)?,
         }
     }
@@ -73,6 +92,14 @@ fn stopped(stop: Stop, disk: String) -> ClaimError {
         Stop::LostRace(epoch) => ClaimError::LostRace { disk, epoch },
         Stop::Overtaken => ClaimError::Overtaken { disk },
     }
+}
+
+fn describe(seen: &Seen) -> String {
+    let keys: Vec<String> = seen.keys.iter().map(|key| format!("{key:#018x}")).collect();
+    let holder = seen.holder.map_or("nobody".to_owned(), |holder| {
+        format!("{:#018x} with type {}", holder.key, holder.kind)
+    });
+    format!("registered: {}; holder: {holder}", keys.join(", "))
 }
 
 fn name(step: Next) -> &'static str {

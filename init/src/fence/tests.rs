@@ -436,11 +436,85 @@ fn a_claim_that_is_overtaken_in_its_sweep_lets_everything_go() {
         }
     }));
     let failed = claim(&shelf, B, Authority::PeerDead);
-    assert!(matches!(failed, Err(ClaimError::ReadBack { ref disk, .. }) if disk == "disk0"));
+    assert!(
+        matches!(failed, Err(ClaimError::LostRace { ref disk, epoch: Epoch(6) }) if disk == "disk0")
+    );
     shelf.disk(2).hook = None;
     assert_let_go(&shelf, B);
     assert_eq!(shelf.disk(0).keys(), [bits(A, 6)]);
     assert_eq!(shelf.disk(0).holder, Some((A, 5)));
+}
+
+#[test]
+fn a_reservation_that_vanishes_after_it_was_taken_fails_the_read_back() {
+    let shelf = Shelf::new(2);
+    // The arbiter loses its power, but not its registrations, while the other disk is swept.
+    let arbiter = shelf.clone();
+    shelf.disk(1).hook = Some(Box::new(move |_, _, command| {
+        if matches!(command, Command::Reserve(_)) {
+            arbiter.disk(0).holder = None;
+        }
+    }));
+    let failed = claim(&shelf, A, Authority::Free);
+    assert!(matches!(failed, Err(ClaimError::ReadBack { ref disk, .. }) if disk == "disk0"));
+    shelf.disk(1).hook = None;
+    assert_let_go(&shelf, A);
+}
+
+#[test]
+fn a_loser_that_registers_late_does_not_fail_the_winner() {
+    for authority in [Authority::Free, Authority::PeerYields] {
+        let shelf = Shelf::new(2);
+        // The peer surveyed before us and registers when we have the arbiter already.
+        let (arbiter, mut looks) = (shelf.clone(), 0);
+        shelf.disk(1).hook = Some(Box::new(move |_, _, command| {
+            if matches!(command, Command::Reserve(_)) {
+                arbiter.disk(0).registrants.push((B, bits(B, 1)));
+            }
+        }));
+        shelf.disk(0).hook = Some(Box::new(move |state: &mut State, _, command| {
+            // It takes its time to let go again.
+            looks += u32::from(command == Command::Read && state.key_of(B).is_some());
+            if looks > 5 {
+                state.registrants.retain(|(nexus, _)| *nexus != B);
+            }
+        }));
+        let claimed = claim(&shelf, A, authority).unwrap();
+        assert_fenced(&shelf, A, &claimed);
+    }
+}
+
+#[test]
+fn somebody_who_registers_over_and_over_ends_the_claim() {
+    let shelf = Shelf::new(1);
+    shelf.disk(0).no_abort = true;
+    shelf.disk(0).hook = Some(Box::new(|state: &mut State, nexus, command| {
+        if nexus == A && command == Command::Read && state.holder_key() == Some(bits(A, 5)) {
+            state.registrants.retain(|(path, _)| *path != B);
+            state.registrants.push((B, bits(B, 3)));
+        }
+    }));
+    let mut claiming = request(&shelf, A, Authority::Operator);
+    claiming.epoch = Epoch(5);
+    let failed = shelf.fence(A).claim(&claiming);
+    assert!(failed.is_err(), "{failed:?}");
+    shelf.disk(0).hook = None;
+    assert_let_go(&shelf, A);
+}
+
+#[test]
+fn the_arbiter_is_let_go_last() {
+    let shelf = Shelf::new(3);
+    let claimed = claim(&shelf, A, Authority::Free).unwrap();
+    let others = shelf.clone();
+    shelf.disk(0).hook = Some(Box::new(move |_, _, command| {
+        if matches!(command, Command::Release(_) | Command::Register(0)) {
+            for index in 1..3 {
+                assert!(others.disk(index).keys().is_empty());
+            }
+        }
+    }));
+    assert_eq!(shelf.fence(A).release(claimed.key), Ok(Step::Changed));
 }
 
 #[test]
@@ -597,7 +671,7 @@ fn release_of_an_old_key_leaves_the_new_owner_alone() {
 fn the_former_owners_watch_sees_the_takeover() {
     let shelf = Shelf::new(3);
     let first = claim(&shelf, A, Authority::Free).unwrap();
-    let watch = shelf.fence(A).watch(first.key);
+    let watch = shelf.fence(A).watch(first.key, Arc::new(|_| ()));
     assert_eq!(watch.lost(), None);
     claim(&shelf, B, Authority::PeerDead).unwrap();
     let lost = wait_for(|| watch.lost().cloned());
@@ -606,10 +680,39 @@ fn the_former_owners_watch_sees_the_takeover() {
 }
 
 #[test]
+fn a_loss_is_acted_upon_by_the_watch_itself() {
+    let shelf = Shelf::new(3);
+    let (tell, losses) = std::sync::mpsc::channel();
+    let claimed = claim(&shelf, A, Authority::Free).unwrap();
+    // Later ones find nobody listening.
+    let on_loss = Arc::new(move |lost: &super::Lost| {
+        let _ = tell.send(lost.why);
+    });
+    let _watch = shelf.fence(A).watch(claimed.key, on_loss);
+    claim(&shelf, B, Authority::PeerDead).unwrap();
+    assert_eq!(losses.recv(), Ok(Why::NotRegistered));
+}
+
+#[test]
+fn a_watch_that_was_dropped_takes_an_orderly_release_for_no_loss() {
+    let shelf = Shelf::new(3);
+    let (tell, losses) = std::sync::mpsc::channel();
+    let claimed = claim(&shelf, A, Authority::Free).unwrap();
+    let fence = shelf.fence(A);
+    let on_loss = Arc::new(move |lost: &super::Lost| {
+        let _ = tell.send(lost.why);
+    });
+    drop(fence.watch(claimed.key, on_loss));
+    fence.release(claimed.key).unwrap();
+    // Ends when the watch's threads have gone: they hold the other end of the channel.
+    assert_eq!(losses.iter().count(), 0);
+}
+
+#[test]
 fn the_watch_sees_a_session_that_may_no_longer_write() {
     let shelf = Shelf::new(2);
     let claimed = claim(&shelf, A, Authority::Free).unwrap();
-    let watch = shelf.fence(A).watch(claimed.key);
+    let watch = shelf.fence(A).watch(claimed.key, Arc::new(|_| ()));
     shelf.disk(1).renewed.push(A);
     let lost = wait_for(|| watch.lost().cloned());
     assert_eq!(lost.disk, "disk1");
@@ -617,11 +720,21 @@ fn the_watch_sees_a_session_that_may_no_longer_write() {
 }
 
 #[test]
+fn a_conflict_in_the_read_back_itself_is_a_loss() {
+    let shelf = Shelf::new(2);
+    let claimed = claim(&shelf, A, Authority::Free).unwrap();
+    let watch = shelf.fence(A).watch(claimed.key, Arc::new(|_| ()));
+    shelf.disk(1).locked = true;
+    let lost = wait_for(|| watch.lost().cloned());
+    assert!(matches!(lost.why, Why::Write(_)), "{lost}");
+}
+
+#[test]
 fn the_watch_takes_a_dead_disk_for_dead_and_not_for_lost() {
     let shelf = Shelf::new(2);
     let claimed = claim(&shelf, A, Authority::Free).unwrap();
     shelf.disk(1).dead = true;
-    let watch = shelf.fence(A).watch(claimed.key);
+    let watch = shelf.fence(A).watch(claimed.key, Arc::new(|_| ()));
     let oldest = wait_for(|| {
         let (disk, age) = watch.oldest()?;
         (age > Duration::from_millis(500)).then(|| disk.to_owned())
@@ -636,7 +749,7 @@ fn the_watch_removes_an_older_key_and_leaves_a_strangers() {
     let claimed = claim(&shelf, A, Authority::Free).unwrap();
     shelf.disk(0).registrants.push((B, bits(B, 0)));
     shelf.disk(0).registrants.push((7, 0x77));
-    let watch = shelf.fence(A).watch(claimed.key);
+    let watch = shelf.fence(A).watch(claimed.key, Arc::new(|_| ()));
     wait_for(|| (!shelf.disk(0).keys().contains(&bits(B, 0))).then_some(()));
     assert!(shelf.disk(0).keys().contains(&0x77));
     assert_eq!(watch.lost(), None);

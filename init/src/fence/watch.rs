@@ -1,18 +1,22 @@
 //! The owner's watch: reads the reservations back several times a second, each disk in a thread of its own.
 //!
-//! The heartbeat thread asks [`Watch::lost`], which never waits and never allocates, and resets the head
-//! when it answers. A disk that cannot be read is not a lost one: a broken disk is a matter for RAID and
-//! `status`, and its writes fail by themselves. The watch never registers again.
+//! A loss resets the head at once, from the thread that saw it: the heartbeat thread may be the very part
+//! that hangs, and until its watchdog fires this head's kernel would answer clients with errors. The
+//! heartbeat thread looks as well ([`Watch::lost`], which never waits and never allocates). A disk that
+//! cannot be read is not a lost one: a broken disk is a matter for RAID and `status`, and its writes fail
+//! by themselves. The watch never registers again.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use orthrus_hb::Key;
+use orthrus_hb::{Epoch, Key};
 
 use super::Member;
-use super::reservations::{Seen, WRITE_EXCLUSIVE_REGISTRANTS_ONLY, WriteRefused};
+use super::reservations::{
+    ReadError, STATUS_CONFLICT, Seen, WRITE_EXCLUSIVE_REGISTRANTS_ONLY, WriteRefused,
+};
 
 /// How often each disk is read back.
 const INTERVAL: Duration = Duration::from_millis(200);
@@ -91,6 +95,13 @@ pub fn judge(seen: &Seen, key: Key) -> Result<Option<Alarm>, Why> {
     Ok(alarm)
 }
 
+/// A pool's watch over its reservations, while it has one. The worker puts it there after the claim
+/// and takes it out before it lets go; the heartbeat thread only looks.
+pub type WatchSlot = Arc<Mutex<Option<(Epoch, Watch)>>>;
+
+/// What a watch does when it finds a loss; it is not called any more once the watch was dropped.
+pub type OnLoss = Arc<dyn Fn(&Lost) + Send + Sync>;
+
 /// A running watch; it ends when dropped.
 pub struct Watch {
     shared: Arc<Shared>,
@@ -103,6 +114,9 @@ struct Shared {
     lost: OnceLock<Lost>,
     /// A thread could not be started or has ended: nobody looks at its disk.
     blind: AtomicBool,
+    /// The watch was dropped: from here on it is ourselves who take the key away.
+    over: AtomicBool,
+    on_loss: OnLoss,
     disks: Vec<DiskState>,
 }
 
@@ -113,7 +127,7 @@ struct DiskState {
 }
 
 impl Watch {
-    pub(super) fn start(members: &[Member], key: Key) -> Watch {
+    pub(super) fn start(members: &[Member], key: Key, on_loss: OnLoss) -> Watch {
         let disks = members.iter().map(|member| DiskState {
             name: member.name.clone(),
             read_ms: AtomicU64::new(0),
@@ -123,6 +137,8 @@ impl Watch {
             started: Instant::now(),
             lost: OnceLock::new(),
             blind: AtomicBool::new(false),
+            over: AtomicBool::new(false),
+            on_loss,
             disks: disks.collect(),
         });
         let mut stops = Vec::new();
@@ -168,6 +184,7 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
+        self.shared.over.store(true, Ordering::SeqCst);
         for stop in &self.stops {
             // A thread that is gone needs no telling.
             let _ = stop.send(());
@@ -195,7 +212,11 @@ fn look(shared: &Shared, index: usize, member: &Member, stopped: &mpsc::Receiver
             Err(Look::Lost(why)) => {
                 let disk = member.name.clone();
                 // The first loss is the one that counts.
-                let _ = shared.lost.set(Lost { disk, why });
+                let lost = shared.lost.get_or_init(|| Lost { disk, why });
+                // What was read before the watch was dropped was not our own doing.
+                if !shared.over.load(Ordering::SeqCst) {
+                    (shared.on_loss)(lost);
+                }
                 return;
             }
             Err(Look::Unreadable) => {}
@@ -215,7 +236,14 @@ enum Look {
 
 /// One look at one disk: the read-back, and now and then the probe.
 fn look_once(key: Key, member: &Member, round: u64) -> Result<Option<Alarm>, Look> {
-    let seen = member.path.read().map_err(|_| Look::Unreadable)?;
+    let seen = member.path.read().map_err(|error| match error {
+        // No persistent reservation forbids this question: somebody took the disk by other means.
+        ReadError::Command {
+            status: STATUS_CONFLICT,
+            ..
+        } => Look::Lost(Why::Write(WriteRefused::Conflict)),
+        _ => Look::Unreadable,
+    })?;
     let alarm = judge(&seen, key).map_err(Look::Lost)?;
     if let Some(Alarm::OlderKey(older)) = alarm {
         // Whether it worked shows in the next round.

@@ -15,6 +15,10 @@ use crate::serial::{self, SerialError, Waiting};
 /// A frame encoded: one byte in 254 more, one to begin with, and the delimiters.
 const ENCODED_MAX_BYTES: usize = FRAME_MAX_BYTES + FRAME_MAX_BYTES / 254 + 4;
 
+/// Reads without a frame in them after which the other things of the heartbeat thread get their turn: some
+/// times the longest frame, so only noise is that long.
+const CHUNKS_MAX: usize = 32;
+
 /// The line.
 pub struct Serial {
     line: Line<File>,
@@ -93,7 +97,7 @@ impl<D: Read + Write> Line<D> {
     }
 
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        loop {
+        for _ in 0..CHUNKS_MAX {
             for at in self.unread.by_ref() {
                 let byte = self.chunk[at];
                 if byte != 0 {
@@ -115,6 +119,7 @@ impl<D: Read + Write> Line<D> {
                 Err(error) => return Err(error),
             }
         }
+        Ok(None)
     }
 }
 
@@ -203,5 +208,26 @@ mod tests {
         line.send(&[1, 2, 3]).unwrap();
         assert_eq!(received(&mut line), Some(vec![1, 2, 3]));
         assert_eq!(received(&mut line), None);
+    }
+
+    #[test]
+    fn noise_without_end_lets_the_others_have_their_turn() {
+        struct Noise;
+        impl Read for Noise {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                buffer.fill(0xaa);
+                Ok(buffer.len())
+            }
+        }
+        impl Write for Noise {
+            fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+                Ok(buffer.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut buffer = [0; FRAME_MAX_BYTES];
+        assert_eq!(Line::new(Noise).receive(&mut buffer).unwrap(), None);
     }
 }

@@ -9,8 +9,10 @@
 mod report;
 mod snapshot;
 mod text;
+mod usage;
 mod view;
 
 pub use report::{Disk, Report, Volume};
 pub use snapshot::{LinkSnapshot, PoolSnapshot, Snapshot};
+pub use usage::Usage;
 pub use view::{LinkStatus, PoolStatus, Problem, Sources, Status, WatchdogStatus};

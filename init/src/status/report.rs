@@ -9,8 +9,10 @@ pub struct Report {
     pub disks: Vec<Disk>,
     /// Its volumes, while it is served here.
     pub volumes: Vec<Volume>,
-    /// Why the last step failed, in words; `None` when it did not.
+    /// Why the last attempt to serve it here failed, in words; `None` when it did not.
     pub problem: Option<String>,
+    /// Why this head is not fit to serve it now, as it finds out by a look from time to time.
+    pub unready: Option<String>,
     /// What the operator should know though it works.
     pub notes: Vec<String>,
 }

@@ -44,7 +44,7 @@ pub struct Snapshot {
     pub pools: heapless::Vec<PoolSnapshot, MAX_POOLS>,
     /// The peer runs another configuration file.
     pub digest_differs: bool,
-    /// Nothing of any pool is held here: this head may halt.
+    /// This head retired and nothing of any pool is held here: it may halt.
     pub at_rest: bool,
 }
 

@@ -82,6 +82,9 @@ impl Status {
             if let Some(problem) = &pool.report.problem {
                 let _ = writeln!(text, "  last problem: {problem}");
             }
+            if let Some(unready) = &pool.report.unready {
+                let _ = writeln!(text, "  this head is not fit to serve it: {unready}");
+            }
             for note in &pool.report.notes {
                 let _ = writeln!(text, "  note: {note}");
             }

@@ -3,7 +3,7 @@
 use orthrus_hb::{Failure, HeadId, LinkId, Liveness, PoolState, Rest};
 use serde::Serialize;
 
-use super::{Report, Snapshot};
+use super::{Report, Snapshot, Usage};
 use crate::config::Config;
 
 /// What a status is made from.
@@ -20,6 +20,8 @@ pub struct Sources<'a> {
     pub watchdog: Option<WatchdogStatus>,
     /// Seconds since boot.
     pub uptime_s: u64,
+    /// What this head takes of its machine.
+    pub usage: Usage,
 }
 
 /// Everything about this head.
@@ -49,6 +51,8 @@ pub struct Status {
     pub pools: Vec<PoolStatus>,
     /// The hardware watchdog.
     pub watchdog: Option<WatchdogStatus>,
+    /// Memory and processes.
+    pub usage: Usage,
 }
 
 /// Something that costs redundancy.
@@ -108,6 +112,8 @@ pub struct WatchdogStatus {
     pub identity: String,
     /// Time without a feed after which it resets the machine.
     pub timeout_s: u32,
+    /// It is the kernel's own timer, which dies with the kernel.
+    pub is_software: bool,
 }
 
 impl Status {
@@ -137,6 +143,7 @@ impl Status {
             links: links(sources.snapshot),
             pools,
             watchdog: sources.watchdog.clone(),
+            usage: sources.usage,
         };
         status.judge(sources);
         status
@@ -177,7 +184,8 @@ impl Status {
                 );
             }
         }
-        if self.watchdog.is_none() {
+        let trusted = self.watchdog.as_ref().is_some_and(|dog| !dog.is_software);
+        if !trusted && self.head.is_some() {
             say(
                 "no hardware watchdog: a hung head is not reset".into(),
                 "enable it in the BIOS",
@@ -193,6 +201,11 @@ impl Status {
                 say(
                     format!("pool {name} can be served by one head only: {why}"),
                     "see `pools`",
+                );
+            } else if let Some(unready) = &pool.report.unready {
+                say(
+                    format!("this head is not fit to serve pool {name}: {unready}"),
+                    "see `pools` and `disks`",
                 );
             }
         }
@@ -295,5 +308,75 @@ fn why_faulted(fault: Failure, report: &Report) -> String {
     match &report.problem {
         Some(problem) => format!("{kind}: {problem}; tried again within a minute"),
         None => format!("{kind}; tried again within a minute"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use orthrus_hb::Epoch;
+
+    use super::*;
+    use crate::status::snapshot::{LinkSnapshot, PoolSnapshot};
+
+    /// Both links up, the peer serves the only pool, this head stands by for it.
+    fn standby(report: Report, watchdog: Option<WatchdogStatus>) -> Status {
+        let config = Config::parse(crate::worker::tests::CONFIG).unwrap();
+        let link = LinkSnapshot {
+            up: true,
+            heard: true,
+            ..LinkSnapshot::default()
+        };
+        let pool = PoolSnapshot {
+            state: PoolState::Standby,
+            epoch: Epoch(3),
+            rest: Some(Rest::PeerHolds),
+            fault: None,
+            peer: Some((PoolState::Serving, Epoch(3))),
+        };
+        let snapshot = Snapshot {
+            liveness: Liveness::Alive,
+            links: [link; LinkId::ALL.len()],
+            pools: heapless::Vec::from_slice(&[pool]).unwrap(),
+            ..Snapshot::default()
+        };
+        Status::of(&Sources {
+            config: Some((&config, HeadId::Second)),
+            config_error: None,
+            snapshot: &snapshot,
+            reports: &[report],
+            watchdog,
+            uptime_s: 60,
+            usage: Usage::default(),
+        })
+    }
+
+    fn watchdog(is_software: bool) -> Option<WatchdogStatus> {
+        Some(WatchdogStatus {
+            identity: "test".into(),
+            timeout_s: 10,
+            is_software,
+        })
+    }
+
+    #[test]
+    fn a_standby_that_could_not_serve_is_no_redundancy() {
+        let status = standby(Report::default(), watchdog(false));
+        assert!(status.redundant, "{:?}", status.problems);
+        let report = Report {
+            unready: Some("a disk is missing".into()),
+            ..Report::default()
+        };
+        let status = standby(report, watchdog(false));
+        assert!(!status.redundant);
+        assert!(status.problems[0].what.contains("a disk is missing"));
+    }
+
+    #[test]
+    fn a_watchdog_that_dies_with_the_kernel_is_none() {
+        for dog in [None, watchdog(true)] {
+            let status = standby(Report::default(), dog);
+            assert!(!status.redundant);
+            assert!(status.problems[0].what.contains("watchdog"));
+        }
     }
 }

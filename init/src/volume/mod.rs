@@ -64,6 +64,12 @@ pub enum ReadTrouble {
         /// Why not.
         source: io::Error,
     },
+    /// Another host holds the disk so that nobody else may even read.
+    #[error("cannot read {what}: another host holds an exclusive reservation")]
+    Reserved {
+        /// The label, the header of an area or its text.
+        what: &'static str,
+    },
     /// The disk does not answer.
     #[error("no answer within {} s", READ_LIMIT.as_secs())]
     TimedOut,
@@ -76,6 +82,17 @@ pub enum ReadTrouble {
     /// The text is broken.
     #[error("{0}")]
     Group(#[from] group::GroupError),
+}
+
+impl ReadTrouble {
+    /// For `map_err`.
+    fn io(what: &'static str) -> impl FnOnce(io::Error) -> ReadTrouble {
+        move |source| match source.raw_os_error() {
+            // How the block layer says reservation conflict.
+            Some(libc::EBADE) => ReadTrouble::Reserved { what },
+            _ => ReadTrouble::Io { what, source },
+        }
+    }
 }
 
 /// What one disk holds.
@@ -113,9 +130,8 @@ type Read<'a> = dyn FnMut(u64, usize) -> io::Result<Vec<u8>> + 'a;
 /// One disk: label, then every copy of the metadata on it.
 fn read_disk(read: &mut Read<'_>) -> Contents {
     let mut contents = Contents::default();
-    let failed = |what| move |source| ReadTrouble::Io { what, source };
     let found = read(0, label::SCANNED)
-        .map_err(failed("the label"))
+        .map_err(ReadTrouble::io("the label"))
         .and_then(|bytes| Ok(label::find(&bytes)?));
     let label = match found {
         Ok(Some(label)) => label,
@@ -137,8 +153,7 @@ fn read_disk(read: &mut Read<'_>) -> Contents {
 }
 
 fn read_area(read: &mut Read<'_>, area: label::Area) -> Result<Option<VolumeGroup>, ReadTrouble> {
-    let failed = |what| move |source| ReadTrouble::Io { what, source };
-    let header = read(area.start, area::HEADER).map_err(failed("a metadata header"))?;
+    let header = read(area.start, area::HEADER).map_err(ReadTrouble::io("a metadata header"))?;
     let Some(location) = area::parse_header(area, &header)? else {
         return Ok(None);
     };
@@ -147,7 +162,7 @@ fn read_area(read: &mut Read<'_>, area: label::Area) -> Result<Option<VolumeGrou
         if stretch.size > 0 {
             // At most area::MOST_TEXT, which fits.
             let length = usize::try_from(stretch.size).unwrap_or(usize::MAX);
-            bytes.extend(read(stretch.start, length).map_err(failed("metadata"))?);
+            bytes.extend(read(stretch.start, length).map_err(ReadTrouble::io("metadata"))?);
         }
     }
     Ok(Some(VolumeGroup::parse(&location.text(bytes)?)?))

@@ -5,10 +5,10 @@ use tracing::warn;
 
 use super::Worker;
 use super::error::JobError;
-use crate::disk::{self, Disk};
-use crate::fence::{COMMAND_LIFETIME, ClaimRequest, Fence};
-use crate::operator::lock;
+use crate::disk::{self, Disk, DiskError};
+use crate::fence::{COMMAND_LIFETIME, ClaimRequest, Claimed, Fence};
 use crate::status;
+use crate::sync::lock;
 use crate::volume::{self, VolumeGroup};
 
 /// A claim that is held.
@@ -26,7 +26,7 @@ impl Worker {
     pub(super) fn survey(&mut self) -> Result<Done, JobError> {
         let group = self.read_group()?;
         let fence = Fence::open(&group.disks())?;
-        self.report_disks(&group, &fence);
+        self.report_disks(&group.disks(), &fence);
         let survey = fence.survey();
         if let Some((disk, why)) = survey.failure() {
             return Err(JobError::Survey {
@@ -74,10 +74,14 @@ impl Worker {
         };
         let claimed = fence.claim(&request)?;
         let key = claimed.key;
+        let mut report = lock(&self.report);
+        let forgetful = forgetful(&claimed, &report.notes);
+        report.notes.extend(forgetful);
         let notes = claimed.notes.iter().map(ToString::to_string);
-        lock(&self.report).notes.extend(notes);
+        report.notes.extend(notes);
+        drop(report);
         // From here on the core counts on the watch.
-        *lock(&self.watch) = Some((epoch, fence.watch(key)));
+        *lock(&self.watch) = Some((epoch, fence.watch(key, self.on_loss.clone())));
         self.claim = Some(Claim {
             fence,
             key,
@@ -102,19 +106,28 @@ impl Worker {
                 vg: self.pool().vg.clone(),
             });
         }
-        for disk in group.disks() {
-            // A cache that cannot be turned off is passed on honestly: LIO reports it to clients,
-            // and `disks` says so.
-            if let Err(error) = disk::disable_write_cache(&disk) {
-                warn!(pool = self.pool().name, "{error}; its write cache stays on");
+        for outcome in disk::disable_write_caches(&group.disks()) {
+            match outcome {
+                Ok(_) => {}
+                // Passed on honestly: the volumes report what their disks do, LIO reports that to clients,
+                // and `disks` says so.
+                Err(error @ DiskError::CacheStays { .. }) => {
+                    warn!(pool = self.pool().name, "{error}; clients are told");
+                }
+                // Not known: clients might be told that there is none, and lose what they do not flush.
+                Err(error) => return Err(error.into()),
             }
         }
+        let disks: Vec<Disk> = group
+            .disks()
+            .into_iter()
+            .map(|disk| disk::refresh(&disk).unwrap_or(disk))
+            .collect();
         if let Some(claim) = &mut self.claim {
             claim.group = group;
         }
         if let Some(claim) = &self.claim {
-            let group = self.read_group()?;
-            self.report_disks(&group, &claim.fence);
+            self.report_disks(&disks, &claim.fence);
         }
         Ok(Done::Claimed)
     }
@@ -148,8 +161,7 @@ impl Worker {
         }
     }
 
-    fn report_disks(&self, group: &VolumeGroup, fence: &Fence) {
-        let disks = group.disks();
+    fn report_disks(&self, disks: &[Disk], fence: &Fence) {
         let members = fence.members().iter().enumerate();
         let reported = members.map(|(place, member)| {
             let cache = disks
@@ -164,5 +176,41 @@ impl Worker {
             }
         });
         lock(&self.report).disks = reported.collect();
+    }
+}
+
+/// That reservations which were just taken are not kept without power, unless the survey said it of disks that
+/// cannot keep them: that a disk could is not yet that it does.
+fn forgetful(claimed: &Claimed, said: &[String]) -> Option<String> {
+    (!claimed.persistent && said.is_empty()).then(|| {
+        "not every disk keeps its reservations when the shelf loses power, though all say that they could: the \
+         owner then resets, and whoever boots first takes the pool"
+            .to_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use orthrus_hb::{ClusterId, HeadId};
+
+    use super::*;
+
+    #[test]
+    fn a_shelf_that_could_keep_reservations_and_does_not_is_named() {
+        let epoch = Epoch(1);
+        let mut claimed = Claimed {
+            epoch,
+            key: Key {
+                cluster: ClusterId::from_name("lab"),
+                head: HeadId::First,
+                epoch,
+            },
+            persistent: false,
+            notes: Vec::new(),
+        };
+        assert!(forgetful(&claimed, &[]).is_some());
+        assert_eq!(forgetful(&claimed, &["sda forgets".to_owned()]), None);
+        claimed.persistent = true;
+        assert_eq!(forgetful(&claimed, &[]), None);
     }
 }

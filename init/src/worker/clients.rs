@@ -1,5 +1,6 @@
 //! Tells the peer who is connected to the pools that this head serves.
 
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -9,10 +10,10 @@ use tracing::warn;
 
 use crate::clients;
 use crate::config::Config;
+use crate::inbox::{Handle, Input};
 use crate::net::{self, Connection};
-use crate::operator::lock;
-use crate::reactor::{Handle, Input};
 use crate::status::Snapshot;
+use crate::sync::lock;
 
 /// How often the connections are listed. A client that connected within the last interval before a
 /// crash is not told of, and finds out by its own retransmission.
@@ -34,8 +35,12 @@ pub fn tell_clients(
             let mut told = Vec::new();
             loop {
                 thread::sleep(INTERVAL);
-                let now = connected(&config, &snapshot);
-                // A standby has nobody connected and must not overwrite anything: it says nothing.
+                let before = served(&config, &snapshot);
+                let seen = connected(&before);
+                // A release may have begun meanwhile, and ended the connections that were looked for.
+                let mut still = served(&config, &snapshot);
+                still.retain(|address| before.contains(address));
+                let now = to_tell(&told, &seen, &still);
                 if now != told {
                     handle.post(Input::Message(clients::encode(&now)));
                     told = now;
@@ -45,21 +50,77 @@ pub fn tell_clients(
         .map(drop)
 }
 
-fn connected(config: &Config, snapshot: &Mutex<Snapshot>) -> Vec<Connection> {
+/// The addresses of the pools that this head serves.
+fn served(config: &Config, snapshot: &Mutex<Snapshot>) -> Vec<Ipv4Addr> {
     let pools = lock(snapshot).pools.clone();
-    let serving = config
+    config
         .pools
         .iter()
         .zip(&pools)
         .filter(|(_, state)| state.state == PoolState::Serving)
-        .map(|(pool, _)| pool);
+        .flat_map(|(pool, _)| pool.addresses.iter().map(|address| address.ip))
+        .collect()
+}
+
+fn connected(addresses: &[Ipv4Addr]) -> Vec<Connection> {
     let mut all = Vec::new();
-    for address in serving.flat_map(|pool| &pool.addresses) {
-        match net::connections(address.ip) {
+    for address in addresses {
+        match net::connections(*address) {
             Ok(connections) => all.extend(connections),
             Err(error) => warn!("{error}"),
         }
     }
-    all.sort_by_key(|connection| (connection.local, connection.remote));
     all
+}
+
+/// What the peer should know: who is connected to what this head serves, and who was when it let the rest go.
+/// Those are the clients that wait for the peer to take over, and it must not forget them before it did.
+fn to_tell(told: &[Connection], seen: &[Connection], served: &[Ipv4Addr]) -> Vec<Connection> {
+    let here = |connection: &&Connection| served.contains(connection.local.ip());
+    let gone = told.iter().filter(|connection| !here(connection));
+    // Those of now first: a message that is full leaves out its end.
+    let mut parts = [
+        seen.iter().filter(here).copied().collect::<Vec<_>>(),
+        gone.copied().collect(),
+    ];
+    for part in &mut parts {
+        part.sort_by_key(|connection| (connection.local, connection.remote));
+    }
+    parts.concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddrV4;
+
+    use super::*;
+
+    const TANK: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 10);
+    const FAST: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 11);
+
+    fn connection(service: Ipv4Addr, port: u16) -> Connection {
+        Connection {
+            local: SocketAddrV4::new(service, 3260),
+            remote: SocketAddrV4::new(Ipv4Addr::new(10, 77, 0, 100), port),
+        }
+    }
+
+    #[test]
+    fn clients_of_a_pool_that_was_let_go_are_still_told_to_who_takes_it() {
+        let (one, two) = (connection(TANK, 1), connection(TANK, 2));
+        let other = connection(FAST, 3);
+        let told = to_tell(&[], &[two, other, one], &[TANK, FAST]);
+        assert_eq!(told, [one, two, other]);
+        // The release of one pool ends its connections; the other one goes on.
+        assert_eq!(to_tell(&told, &[other], &[FAST]), [other, one, two]);
+        assert_eq!(to_tell(&told, &[], &[]), told);
+    }
+
+    #[test]
+    fn a_client_that_leaves_a_pool_that_is_served_is_not_told_any_more() {
+        let (one, two) = (connection(TANK, 1), connection(TANK, 2));
+        assert_eq!(to_tell(&[one, two], &[two], &[TANK]), [two]);
+        // It came back here: what is told is who is connected now.
+        assert_eq!(to_tell(&[one], &[two], &[TANK]), [two]);
+    }
 }

@@ -20,8 +20,8 @@ use super::error::JobError;
 use crate::clients;
 use crate::export::{ExportPlan, Lio, STEP_LIMIT, Volume};
 use crate::net::{self, Connection, Interface};
-use crate::operator::lock;
 use crate::status;
+use crate::sync::lock;
 use crate::volume::{self, Active};
 
 /// When announcements and tickles are repeated, after the first: they are single packets, and a switch
@@ -37,6 +37,8 @@ const REPEATS: [Duration; 4] = [
 #[derive(Default)]
 pub struct Served {
     plan: Option<ExportPlan>,
+    /// The port that has the addresses, from before the first one was added.
+    port: Option<Interface>,
 }
 
 impl Worker {
@@ -44,6 +46,8 @@ impl Worker {
     pub(super) fn import(&mut self, epoch: Epoch) -> Result<Done, JobError> {
         let claim = self.claim.as_ref().filter(|claim| claim.key.epoch == epoch);
         let claim = claim.ok_or(JobError::NotClaimed(epoch))?;
+        // Looked up first: without a port for clients there is nothing to begin, and nothing to undo.
+        let port = self.data_port()?;
         // From here on there may be something to undo.
         self.served = Some(Served::default());
         let active = volume::activate(&claim.group)?;
@@ -61,12 +65,15 @@ impl Worker {
             // Kept before the first step, so that a failure half-way is undone.
             self.served = Some(Served {
                 plan: Some(plan.clone()),
+                port: None,
             });
             lio.prepare()?;
             lio.open(plan)?;
         }
         self.report_volumes(&active, plan.as_ref());
-        let port = self.data_port()?;
+        if let Some(served) = &mut self.served {
+            served.port = Some(port.clone());
+        }
         for address in &self.pool().addresses {
             net::add_address(&port, *address)?;
         }
@@ -78,9 +85,10 @@ impl Worker {
     /// not be undone while what comes before it still stands, and the core resets the head.
     pub(super) fn release(&mut self) -> Result<Done, JobError> {
         if let Some(served) = self.served.take() {
-            let port = self.data_port()?;
-            for address in &self.pool().addresses {
-                net::remove_address(&port, *address)?;
+            if let Some(port) = &served.port {
+                for address in &self.pool().addresses {
+                    net::remove_address(port, *address)?;
+                }
             }
             for address in &self.pool().addresses {
                 // Only makes the close quicker; it waits for the sockets otherwise.
@@ -104,7 +112,7 @@ impl Worker {
         Ok(Done::Released)
     }
 
-    fn data_port(&self) -> Result<Interface, JobError> {
+    pub(super) fn data_port(&self) -> Result<Interface, JobError> {
         Ok(Interface::by_mac(self.config.head(self.me).data)?)
     }
 

@@ -20,15 +20,16 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use orthrus_hb::{Done, Epoch, Failure, HeadId, Job, Outcome, PoolId, Work};
+use orthrus_hb::{Done, Failure, HeadId, Job, Outcome, PoolId, Work};
 use tracing::{error, info, warn};
 
 use crate::clock;
 use crate::config::{Config, PoolConfig};
-use crate::fence::Watch;
-use crate::operator::lock;
-use crate::reactor::{Handle, Input, Message};
+use crate::disk::{self, parallel};
+use crate::fence::{MAX_MEMBERS, OnLoss, WatchSlot};
+use crate::inbox::{Handle, Input, Message};
 use crate::status::Report;
+use crate::sync::lock;
 
 use claim::Claim;
 pub use clients::tell_clients;
@@ -39,9 +40,12 @@ use import::Served;
 /// nothing that matters, short enough that an operator who pulled a cable sees it in `status`.
 const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 
-/// A pool's watch over its reservations, while it has one. The worker puts it there after the claim
-/// and takes it out before it lets go; the heartbeat thread only looks.
-pub type WatchSlot = Arc<Mutex<Option<(Epoch, Watch)>>>;
+/// Calls to disks that may be under way before a look is left out: some for each disk of the largest pool.
+const MOST_CALLS: usize = 4 * MAX_MEMBERS;
+
+/// How old the last read-back of a disk may be. They come several times a second, and a disk that is busy with
+/// its own error recovery takes some seconds.
+const READ_BACK_LIMIT: Duration = Duration::from_secs(15);
 
 /// The worker of one pool.
 pub struct Worker {
@@ -52,8 +56,12 @@ pub struct Worker {
     mailbox: Arc<Mutex<Message>>,
     report: Arc<Mutex<Report>>,
     watch: WatchSlot,
+    on_loss: OnLoss,
     claim: Option<Claim>,
     served: Option<Served>,
+    /// The report's problem is that of an attempt to take or serve the pool: it stands until an
+    /// attempt succeeds, whatever a look says meanwhile.
+    attempt_failed: bool,
 }
 
 impl Worker {
@@ -64,6 +72,7 @@ impl Worker {
         me: HeadId,
         handle: Handle,
         mailbox: Arc<Mutex<Message>>,
+        on_loss: OnLoss,
     ) -> Worker {
         Worker {
             config,
@@ -73,8 +82,10 @@ impl Worker {
             mailbox,
             report: Arc::default(),
             watch: Arc::default(),
+            on_loss,
             claim: None,
             served: None,
+            attempt_failed: false,
         }
     }
 
@@ -119,21 +130,45 @@ impl Worker {
         }
     }
 
-    /// Nothing to do: a standby looks whether it could take the pool over.
+    /// Nothing to do: a standby looks whether it could take the pool over, an owner whether its disks
+    /// still answer.
     fn look(&mut self) {
-        if self.claim.is_some() {
-            return;
-        }
-        let problem = self.survey().err().map(|problem| problem.to_string());
+        let unready = match &self.claim {
+            Some(claim) => self.unread().or_else(|| cached(claim)),
+            // Looking again would only add to them.
+            None if parallel::running() > MOST_CALLS => Some(format!(
+                "more than {MOST_CALLS} calls to disks have not returned"
+            )),
+            None => {
+                let ready = self.survey().and_then(|_| self.data_port());
+                ready.err().map(|problem| problem.to_string())
+            }
+        };
+        self.found(unready);
+    }
+
+    /// A disk whose reservation was not read back for long: its path is broken, and a loss would go unseen.
+    fn unread(&self) -> Option<String> {
+        let slot = lock(&self.watch);
+        let (disk, age) = slot.as_ref()?.1.oldest()?;
+        (age > READ_BACK_LIMIT).then(|| format!("{disk}: does not answer"))
+    }
+
+    /// Notes what a look found against this head.
+    fn found(&mut self, unready: Option<String>) {
         let pool = self.pool().name.as_str();
         let mut report = lock(&self.report);
-        if report.problem != problem {
-            match &problem {
-                Some(problem) => warn!(pool, "this head could not take the pool over: {problem}"),
-                None => info!(pool, "this head can take the pool over"),
+        if report.unready != unready {
+            match &unready {
+                Some(problem) => warn!(pool, "this head is not fit to serve the pool: {problem}"),
+                None => info!(pool, "this head is fit to serve the pool"),
             }
-            report.problem = problem;
         }
+        // What a survey found wrong may be over; why an attempt failed is not known to be.
+        if unready.is_none() && !self.attempt_failed {
+            report.problem = None;
+        }
+        report.unready = unready;
     }
 
     fn pool(&self) -> &PoolConfig {
@@ -151,12 +186,12 @@ impl Worker {
 
     /// Puts a result into the log and the report, and reduces it to what the core needs.
     fn note(
-        &self,
+        &mut self,
         job: &Job,
         result: Result<Done, JobError>,
         took_ms: u64,
     ) -> Result<Done, Failure> {
-        let pool = self.pool().name.as_str();
+        let pool = self.pool().name.clone();
         let step = match job.work {
             Work::Survey => "survey",
             Work::Claim { .. } => "claim",
@@ -167,14 +202,22 @@ impl Worker {
             Ok(done) => {
                 // A survey that succeeds says nothing yet about why the last import did not.
                 if matches!(done, Done::Imported) {
-                    lock(&self.report).problem = None;
+                    let mut report = lock(&self.report);
+                    (report.problem, report.unready) = (None, None);
+                    self.attempt_failed = false;
                 }
                 if job.work != Work::Survey {
                     info!(pool, epoch = job.epoch.0, "{step} done in {took_ms} ms");
                 }
                 Ok(done)
             }
+            // The peer was first, or is alive after all: no fault of this head.
+            Err(problem) if matches!(problem.kind(), Failure::HeldByPeer(_)) => {
+                info!(pool, "{step} ended after {took_ms} ms: {problem}");
+                Err(problem.kind())
+            }
             Err(problem) => {
+                self.attempt_failed |= job.work != Work::Survey;
                 let text = problem.to_string();
                 let mut report = lock(&self.report);
                 // The same failure again and again is one line.
@@ -187,3 +230,15 @@ impl Worker {
         }
     }
 }
+
+/// Disks whose caches came back on and cannot be turned off again: clients were told that there is none.
+fn cached(claim: &Claim) -> Option<String> {
+    let failed = disk::keep_write_caches_off(&claim.group.disks());
+    let failed = failed.first()?;
+    Some(format!(
+        "{failed}, and clients were told otherwise: `handover` makes it known"
+    ))
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

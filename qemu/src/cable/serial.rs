@@ -4,14 +4,20 @@
 //! A wire never waits: bytes that the other end does not take are lost, as a UART loses them. Hence
 //! a short queue towards each end, or a paused head would find minutes of old beats. QEMU hands over
 //! bytes one by one; the queue also gathers them, because a socket's buffer counts pieces, not bytes.
+//!
+//! OVMF takes the second serial port for a console and cannot be told otherwise: two of them booting
+//! would type into each other's setup, as would the beats of a head that runs. A real box's firmware
+//! is told to leave that port alone. So with UEFI an end counts as plugged in only from the first
+//! frame delimiter that its own head sends until that head's OVMF clears its screen again, or until
+//! it has sent none for a second: OVMF reads what came before it cleared anything.
 
 use std::collections::VecDeque;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::set_socket_send_buffer_size;
 
@@ -24,6 +30,14 @@ const QUEUE_BYTES: usize = 640;
 const SEND_BUFFER_BYTES: usize = 4096;
 const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Ten beats: a head that sent none for so long does not run its firmware's program any more.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// What ends every frame on this line (COBS), and is never in what OVMF prints.
+const DELIMITER: u8 = 0;
+/// How OVMF begins: it clears the screen.
+const CLEAR_SCREEN: [u8; 4] = *b"\x1b[2J";
+
 /// One end of the line.
 #[derive(Default)]
 struct End {
@@ -35,10 +49,16 @@ struct End {
 struct State {
     stream: Option<UnixStream>,
     queue: VecDeque<u8>,
+    /// OVMF has the port.
+    in_firmware: bool,
+    /// OVMF may have the port again, unless the head sent a frame since this.
+    in_firmware_after: Option<Instant>,
+    /// The last bytes that this end's own head sent.
+    recent: [u8; 4],
 }
 
-/// Starts the relay between the sockets `dir`/{a,b}.serial.
-pub fn start(dir: &Path, gates: &Arc<Gates>) {
+/// Starts the relay between the sockets `dir`/{a,b}.serial of heads that boot by UEFI or not.
+pub fn start(dir: &Path, gates: &Arc<Gates>, uefi: bool) {
     let ends: [Arc<End>; 2] = Default::default();
     for head in Head::BOTH {
         let path = dir.join(format!("{head}.serial"));
@@ -48,27 +68,32 @@ pub fn start(dir: &Path, gates: &Arc<Gates>) {
         );
         let writer = Arc::clone(&mine);
         let gates = Arc::clone(gates);
-        thread::spawn(move || read_forever(&path, &mine, &others, &gates, head.peer()));
+        thread::spawn(move || {
+            loop {
+                if let Ok(stream) = UnixStream::connect(&path) {
+                    mine.plug(&stream, uefi);
+                    let _ = read(stream, &others, |bytes| {
+                        (!uefi || mine.has_left_firmware(bytes)) && !gates.is_cut(head.peer())
+                    });
+                    mine.unplug();
+                }
+                thread::sleep(RECONNECT_PAUSE);
+            }
+        });
         thread::spawn(move || writer.write_forever());
     }
 }
 
-fn read_forever(path: &Path, mine: &End, others: &End, gates: &Gates, towards: Head) {
+fn read(mut stream: UnixStream, others: &End, passes: impl Fn(&[u8]) -> bool) -> io::Result<()> {
+    let mut buffer = [0; 512];
     loop {
-        if let Ok(mut stream) = UnixStream::connect(path) {
-            let _ = set_socket_send_buffer_size(&stream, SEND_BUFFER_BYTES);
-            mine.lock().stream = stream.try_clone().ok();
-            let mut buffer = [0; 512];
-            while let Ok(count @ 1..) = stream.read(&mut buffer) {
-                if !gates.is_cut(towards) {
-                    others.push(&buffer[..count]);
-                }
-            }
-            let mut state = mine.lock();
-            state.stream = None;
-            state.queue.clear();
+        let count = stream.read(&mut buffer)?;
+        if count == 0 {
+            return Ok(());
         }
-        thread::sleep(RECONNECT_PAUSE);
+        if passes(&buffer[..count]) {
+            others.push(&buffer[..count]);
+        }
     }
 }
 
@@ -77,10 +102,44 @@ impl End {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes what there is room for; nothing while no machine is at this end.
+    fn plug(&self, stream: &UnixStream, uefi: bool) {
+        let _ = set_socket_send_buffer_size(stream, SEND_BUFFER_BYTES);
+        let mut state = self.lock();
+        state.stream = stream.try_clone().ok();
+        state.in_firmware = uefi;
+        state.in_firmware_after = uefi.then(Instant::now);
+    }
+
+    fn unplug(&self) {
+        let mut state = self.lock();
+        state.stream = None;
+        state.queue.clear();
+    }
+
+    /// Looks at what this end's own head sends, for who has the port.
+    fn has_left_firmware(&self, sent: &[u8]) -> bool {
+        let mut state = self.lock();
+        for &byte in sent {
+            state.recent.rotate_left(1);
+            state.recent[3] = byte;
+            if byte == DELIMITER {
+                state.in_firmware = false;
+                let until = Instant::now() + SILENCE;
+                state.in_firmware_after = state.in_firmware_after.and(Some(until));
+            } else if state.recent == CLEAR_SCREEN {
+                state.in_firmware = true;
+            }
+        }
+        !state.in_firmware
+    }
+
+    /// Takes what there is room for; nothing while no machine, or only its OVMF, is at this end.
     fn push(&self, bytes: &[u8]) {
         let mut state = self.lock();
-        if state.stream.is_some() {
+        let silent = state
+            .in_firmware_after
+            .is_some_and(|after| Instant::now() > after);
+        if state.stream.is_some() && !state.in_firmware && !silent {
             let room = QUEUE_BYTES.saturating_sub(state.queue.len());
             state.queue.extend(bytes.iter().take(room));
             self.changed.notify_one();
@@ -119,13 +178,13 @@ mod tests {
     use super::*;
     use std::os::unix::net::UnixListener;
 
-    fn line(name: &str) -> (std::path::PathBuf, Arc<Gates>, [UnixStream; 2]) {
+    fn line(name: &str, uefi: bool) -> (std::path::PathBuf, Arc<Gates>, [UnixStream; 2]) {
         let dir = std::env::temp_dir().join(format!("orthrus-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let listeners =
             Head::BOTH.map(|head| UnixListener::bind(dir.join(format!("{head}.serial"))).unwrap());
         let gates = Arc::new(Gates::default());
-        start(&dir, &gates);
+        start(&dir, &gates, uefi);
         let ends = listeners.map(|listener| listener.accept().unwrap().0);
         thread::sleep(Duration::from_millis(100));
         (dir, gates, ends)
@@ -133,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_cut_direction_loses_bytes_and_the_other_does_not() {
-        let (dir, gates, [mut a, mut b]) = line("serial");
+        let (dir, gates, [mut a, mut b]) = line("serial", false);
         let mut byte = [0];
         a.write_all(b"1").unwrap();
         b.read_exact(&mut byte).unwrap();
@@ -152,8 +211,27 @@ mod tests {
     }
 
     #[test]
+    fn firmware_that_takes_the_port_for_a_console_types_nothing() {
+        let (dir, _gates, [mut a, mut b]) = line("firmware", true);
+        b.set_read_timeout(Some(Duration::from_millis(200)))
+            .unwrap();
+        let mut byte = [0];
+        a.write_all(b"\x1b[2J text").unwrap();
+        b.write_all(b"\x1b[2J text").unwrap();
+        assert!(b.read(&mut byte).is_err(), "both are in their firmware");
+        a.write_all(b"frame\0").unwrap();
+        assert!(b.read(&mut byte).is_err(), "b still is");
+        b.write_all(b"frame\0").unwrap();
+        thread::sleep(Duration::from_millis(100));
+        a.write_all(b"z").unwrap();
+        b.read_exact(&mut byte).unwrap();
+        assert_eq!(&byte, b"z");
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
     fn an_end_that_does_not_read_finds_little_when_it_reads_again() {
-        let (dir, _gates, [mut a, mut b]) = line("stale");
+        let (dir, _gates, [mut a, mut b]) = line("stale", false);
         for _ in 0..2000 {
             a.write_all(&[7; 60]).unwrap();
         }

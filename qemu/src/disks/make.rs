@@ -131,8 +131,11 @@ fn make(tools: &Tools, accel: Accel, guest: &GuestImage, dir: &Path) -> anyhow::
         .context("starting QEMU")?;
     let _guard = Guard(child);
     let link = AgentLink::start(dir.join("agent"));
-    link.wait_up(BOOT_LIMIT).context("the disk maker")?;
-    link.script(SCRIPT, LVM_LIMIT).map(drop)
+    let outcome = link
+        .wait_up(BOOT_LIMIT)
+        .and_then(|()| link.script(SCRIPT, LVM_LIMIT));
+    link.close();
+    outcome.map(drop).context("the disk maker")
 }
 
 fn drive(command: &mut Command, serial: &str, file: &Path, read_only: bool) {

@@ -32,14 +32,18 @@ pub fn run() -> anyhow::Result<()> {
 
 fn answer(runner: &Runner, sink: &super::exec::Sink, frame: Frame) {
     match frame.kind {
-        Kind::Hello => send(sink, Frame::new(frame.channel, Kind::Hello, [])),
+        Kind::Hello => {
+            send(sink, Frame::new(frame.channel, Kind::Hello, []));
+        }
         Kind::Open => match serde_json::from_slice::<Exec>(&frame.payload) {
             Ok(Exec { argv }) if !argv.is_empty() => {
                 let mut command = Command::new(&argv[0]);
                 command.args(&argv[1..]);
                 runner.start(frame.channel, command);
             }
-            _ => send(sink, Frame::new(frame.channel, Kind::Failure, "no command")),
+            _ => {
+                send(sink, Frame::new(frame.channel, Kind::Failure, "no command"));
+            }
         },
         _ => runner.deliver(frame),
     }

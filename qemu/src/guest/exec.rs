@@ -155,10 +155,11 @@ fn pump(
     })
 }
 
-/// Sends a frame; a sink that is gone ends with its reader's thread, so nothing is done about it here.
-pub fn send(sink: &Sink, frame: Frame) {
+/// Sends a frame; false if the sink is gone. Whoever reads from its other direction ends by that,
+/// so most callers need not care.
+pub fn send(sink: &Sink, frame: Frame) -> bool {
     let mut sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
-    let _ = frame.write(&mut *sink);
+    frame.write(&mut *sink).is_ok()
 }
 
 /// Exit status as a shell gives it: 128 and the signal for a command that was killed.

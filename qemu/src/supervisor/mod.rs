@@ -31,7 +31,7 @@ use crate::io::Run;
 use crate::names::{Head, Machine, ShelfKind};
 use crate::namespace;
 use crate::shelf::{self, tgt::Tgt};
-use crate::spec::Spec;
+use crate::spec::{Boot, Spec};
 use crate::state::StateDir;
 use crate::vm::{Vm, wiring};
 
@@ -85,7 +85,8 @@ pub(crate) struct Supervisor {
 /// The checked writer: its record, and how to stop it.
 pub(crate) struct Writer {
     run: Arc<Mutex<Run>>,
-    device: String,
+    iqn: String,
+    lun: u64,
     stop: Box<dyn Fn() + Send>,
 }
 
@@ -114,7 +115,8 @@ impl Supervisor {
         namespace::furnish(&tools)?;
         let dir = spec.dir.clone();
         let (serial, ether) = (Arc::<Gates>::default(), Arc::<Gates>::default());
-        serial::start(Path::new(""), &serial);
+        let uefi = matches!(spec.firmware, Boot::Uefi { .. });
+        serial::start(Path::new(""), &serial, uefi);
         ether::start(Path::new(""), &ether)?;
         let mut paths = Vec::new();
         if spec.shelf != ShelfKind::Plain {

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::Supervisor;
 use crate::frame::{Frame, Kind};
-use crate::guest::exec::Runner;
+use crate::guest::exec::{Runner, Sink, send};
 use crate::names::Machine;
 use crate::request::Request;
 
@@ -65,7 +65,7 @@ impl Supervisor {
             Request::Verify => reply(self.verify()?),
             Request::VerifyRaw => reply(self.verify_raw()?),
             Request::Exec { argv, cwd } => {
-                let mut command = Command::new(argv.first().context("no command")?);
+                let mut command = self.host_command(argv.first().context("no command")?);
                 command.args(&argv[1..]).current_dir(cwd);
                 run_here(command, stream)
             }
@@ -76,6 +76,17 @@ impl Supervisor {
                 reply(())
             }
             Request::Down => self.down(stream),
+        }
+    }
+
+    /// A program of the host; where the host has none of that name, of the tools' tree.
+    fn host_command(&self, name: &str) -> Command {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let on_host =
+            name.contains('/') || std::env::split_paths(&path).any(|dir| dir.join(name).is_file());
+        match self.tools.command(name) {
+            Ok(command) if !on_host => command,
+            _ => Command::new(name),
         }
     }
 
@@ -108,23 +119,24 @@ impl Supervisor {
     fn attach(&self, machine: Machine, stream: &UnixStream) -> Outcome {
         let console = &self.consoles[machine as usize];
         let said = console.attach();
-        let mut output = stream.try_clone()?;
+        let sink: Sink = Arc::new(Mutex::new(stream.try_clone()?));
+        let output = Arc::clone(&sink);
         thread::spawn(move || {
             for bytes in said {
-                if Frame::new(0, Kind::Stdout, bytes)
-                    .write(&mut output)
-                    .is_err()
-                {
+                if !send(&output, Frame::new(0, Kind::Stdout, bytes)) {
                     return;
                 }
             }
         });
         let mut input = stream.try_clone()?;
         while let Ok(Some(frame)) = Frame::read(&mut input) {
-            if frame.kind == Kind::Stdin {
-                console.write(&frame.payload)?;
+            match frame.kind {
+                Kind::Stdin => console.write(&frame.payload)?,
+                _ => break,
             }
         }
+        send(&sink, Frame::new(0, Kind::Exit, 0i32.to_le_bytes()));
+        // Ends the thread above at the next byte that it cannot pass on.
         let _ = stream.shutdown(Shutdown::Both);
         Ok(None)
     }

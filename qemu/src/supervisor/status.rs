@@ -1,9 +1,11 @@
 //! How everything is, asked afresh each time.
 
+use std::sync::TryLockError;
 use std::sync::atomic::Ordering;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use anyhow::bail;
 use serde_json::Value;
 
 use super::{Supervisor, lock};
@@ -76,7 +78,19 @@ impl Supervisor {
     }
 
     fn ask_status(&self, head: Head) -> anyhow::Result<Value> {
-        let answer = self.control(head).ask("status --json", ANSWER_LIMIT)?;
+        let until = Instant::now() + ANSWER_LIMIT;
+        // Another shell's command may have the port for long; a status must not wait for that.
+        let mut control = loop {
+            match self.controls[head.index()].try_lock() {
+                Ok(control) => break control,
+                Err(TryLockError::Poisoned(poisoned)) => break poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) if Instant::now() < until => {
+                    thread::sleep(Duration::from_millis(10));
+                }
+                Err(TryLockError::WouldBlock) => bail!("busy with another command"),
+            }
+        };
+        let answer = control.ask("status --json", ANSWER_LIMIT)?;
         Ok(serde_json::from_str(&answer.text)?)
     }
 

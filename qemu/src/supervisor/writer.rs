@@ -62,14 +62,8 @@ impl Supervisor {
         }
         self.login()?;
         let (pool, lun) = self.choose(options)?;
-        let iqn = pool.iqn.as_deref().unwrap_or_default();
-        let found = self
-            .client
-            .run(&[SELF, "device", iqn, &lun.to_string()], &[], LOGIN_LIMIT)?;
-        if found.status != 0 {
-            bail!("{}", found.stderr.trim());
-        }
-        let device = found.stdout.trim().to_owned();
+        let iqn = pool.iqn.clone().unwrap_or_default();
+        let device = self.device(&iqn, lun)?;
         let run_id = unix_ms();
         let journal = self.spec.dir.join(format!("io-{run_id}.journal"));
         let run = Arc::new(Mutex::new(Run::begin(
@@ -79,7 +73,7 @@ impl Supervisor {
         )?));
         let words = [
             (SELF, "write".into()),
-            ("--device", device.clone()),
+            ("--device", device),
             ("--run", run_id.to_string()),
             ("--depth", options.depth.to_string()),
             ("--pace-ms", options.pace_ms.to_string()),
@@ -95,8 +89,23 @@ impl Supervisor {
         thread::spawn(move || record_lines(&command, &record));
         let stop = Box::new(move || drop(send(Kind::StdinEnd, &[])));
         let report = lock(&run).report();
-        *lock(&self.io) = Some(Writer { run, device, stop });
+        *lock(&self.io) = Some(Writer {
+            run,
+            iqn,
+            lun,
+            stop,
+        });
         Ok(report)
+    }
+
+    /// The device node of a LUN in the client.
+    fn device(&self, iqn: &str, lun: u64) -> anyhow::Result<String> {
+        let argv = [SELF, "device", iqn, &lun.to_string()];
+        let found = self.client.run(&argv, &[], LOGIN_LIMIT)?;
+        if found.status != 0 {
+            bail!("{}", found.stderr.trim());
+        }
+        Ok(found.stdout.trim().to_owned())
     }
 
     fn choose(&self, options: &IoOptions) -> anyhow::Result<(Pool, u64)> {
@@ -156,9 +165,16 @@ impl Supervisor {
         Ok(lock(&writer.run).report())
     }
 
-    /// Reads every acknowledged block through the initiator.
+    /// Reads every acknowledged block through the initiator; of a client that was started again as well.
     pub(super) fn verify(&self) -> anyhow::Result<Verified> {
-        let (device, run, newest) = self.promised()?;
+        self.login()?;
+        let Promise {
+            iqn,
+            lun,
+            run,
+            newest,
+        } = self.promised()?;
+        let device = self.device(&iqn, lun)?;
         let input: String = newest
             .iter()
             .map(|(block, seq)| format!("{block} {seq}\n"))
@@ -192,23 +208,32 @@ impl Supervisor {
 
     /// Finds every acknowledged block on the raw images.
     pub(super) fn verify_raw(&self) -> anyhow::Result<Verified> {
-        let (_, run, newest) = self.promised()?;
+        let Promise { run, newest, .. } = self.promised()?;
         let found = scan::tags(&self.spec.disks, run)?;
         Ok(scan::compare(run, &newest, &found))
     }
 
-    fn promised(&self) -> anyhow::Result<(String, u64, BTreeMap<u64, u64>)> {
+    fn promised(&self) -> anyhow::Result<Promise> {
         let io = lock(&self.io);
         let writer = io
             .as_ref()
             .context("the checked writer was never started")?;
         let mut run = lock(&writer.run);
-        Ok((
-            writer.device.clone(),
-            run.report().run,
-            run.newest().clone(),
-        ))
+        Ok(Promise {
+            iqn: writer.iqn.clone(),
+            lun: writer.lun,
+            run: run.report().run,
+            newest: run.newest().clone(),
+        })
     }
+}
+
+/// What was acknowledged, and where it must be found.
+struct Promise {
+    iqn: String,
+    lun: u64,
+    run: u64,
+    newest: BTreeMap<u64, u64>,
 }
 
 /// Takes the writer's lines until it ends or its client does.

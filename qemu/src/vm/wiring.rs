@@ -26,7 +26,7 @@ pub fn mac(head: Head, port: u8) -> String {
 pub fn head(spec: &Spec, head: Head) -> Vec<String> {
     let mut line = Line::machine(spec, head.into(), HEAD_MEMORY_MIB);
     // The third port on an interrupt of its own: two ISA devices on one line lose edges in QEMU.
-    for (port, name, iobase, irq) in [(1, "serial", "0x2f8", 3), (2, "control", "0x3e8", 5)] {
+    for (port, name, iobase, irq) in [(1, "serial", "0x2f8", 3), (2, "control", "0x3e8", 7)] {
         line.add(
             "-chardev",
             format!("socket,id={name},path={head}.{name},server=on,wait=off"),

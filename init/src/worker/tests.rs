@@ -1,0 +1,102 @@
+//! What a worker leaves behind when a job fails.
+
+use orthrus_hb::{Epoch, Key};
+
+use super::*;
+use crate::fence::shelf::Shelf;
+use crate::volume::{Uuid, VolumeGroup};
+
+const PATH: u32 = 1;
+
+/// No machine has these ports.
+pub(crate) const CONFIG: &str = r#"cluster = "lab"
+secret = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+[[head]]
+name = "a"
+mac = "02:4f:52:54:00:01"
+heartbeat = "02:4f:52:54:00:01"
+data = "02:4f:52:54:00:02"
+[[head]]
+name = "b"
+mac = "02:4f:52:54:01:01"
+heartbeat = "02:4f:52:54:01:01"
+data = "02:4f:52:54:01:02"
+[[pool]]
+name = "tank"
+home = "a"
+address = "192.0.2.10/24"
+[pool.iscsi]
+iqn = "iqn.2026-01.org.orthrus:tank"
+clients = ["iqn.1993-08.org.debian:01:client"]
+luns = "all"
+"#;
+
+fn worker() -> Worker {
+    let (handle, _) = crate::inbox::inputs().unwrap();
+    let config = Arc::new(Config::parse(CONFIG).unwrap());
+    Worker::new(
+        config,
+        0,
+        HeadId::First,
+        handle,
+        Arc::default(),
+        Arc::new(|_| ()),
+    )
+}
+
+/// A worker that holds a claim of a volume group of which nothing is active.
+fn claimant(shelf: &Shelf) -> Worker {
+    let mut worker = worker();
+    let key = Key {
+        cluster: worker.config.cluster_id,
+        head: HeadId::First,
+        epoch: Epoch(1),
+    };
+    for mut disk in shelf.all() {
+        disk.owned_by(PATH, key.to_bits());
+    }
+    worker.claim = Some(Claim {
+        fence: shelf.fence(PATH),
+        key,
+        group: VolumeGroup {
+            name: "tank".to_owned(),
+            uuid: Uuid::from_text("NoBody-Has0-This-Volu-meGr-oup0-Active").unwrap(),
+            seqno: 1,
+            system_id: None,
+            lock_type: None,
+            status: Vec::new(),
+            extent_sectors: 8192,
+            pvs: Vec::new(),
+            lvs: Vec::new(),
+            conflicts: Vec::new(),
+        },
+    });
+    worker
+}
+
+#[test]
+fn an_import_that_finds_no_port_for_clients_is_undone_without_a_reset() {
+    let shelf = Shelf::new(2);
+    let mut worker = claimant(&shelf);
+    let failed = worker.import(Epoch(1));
+    assert!(matches!(failed, Err(JobError::Net(_))), "{failed:?}");
+    // An error here would make the core reset the head.
+    assert_eq!(worker.release().unwrap(), Done::Released);
+    assert!(shelf.all().all(|disk| disk.keys().is_empty()));
+}
+
+#[test]
+fn why_an_import_failed_is_not_forgotten_by_a_look_and_a_survey_that_failed_is() {
+    let job = |work| Job {
+        pool: PoolId(0),
+        ticket: orthrus_hb::Ticket(1),
+        epoch: Epoch(1),
+        work,
+    };
+    for (work, kept) in [(Work::Import, true), (Work::Survey, false)] {
+        let mut worker = worker();
+        let _ = worker.note(&job(work), Err(JobError::NotClaimed(Epoch(1))), 0);
+        worker.found(None);
+        assert_eq!(lock(&worker.report).problem.is_some(), kept, "{work:?}");
+    }
+}
