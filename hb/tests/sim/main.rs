@@ -11,7 +11,10 @@
 //! and [`worker`] for what of the firmware is copied around the core, [`task`] for the fence's
 //! procedure on one disk, [`shelf`] and [`network`] for the hardware, [`client`] for why it matters.
 //!
-//! Not modelled: disks without reservations, a pool that is served without all of its members,
+//! Ahead of the firmware: the epoch's stamp in the pool's metadata. Without it epochs begin again at one
+//! when the last key was taken off in order and both heads boot, which I5 forbids.
+//!
+//! Not modelled: the ledger, disks without reservations, a pool that is served without all of its members,
 //! volatile caches of disks, the survey that an idle worker makes for `status`.
 
 #![allow(clippy::unwrap_used)] // a panic is how a test fails
@@ -39,8 +42,17 @@ use world::World;
 /// Seeds of one `cargo test`.
 const SEEDS: u64 = 300;
 
-/// Seeds that once failed, and what was wrong.
-const ONCE_FAILED: &[(u64, &str)] = &[];
+/// Seeds that failed before the core was mended, and what was wrong. They find it again as long as the
+/// world draws its random numbers in the same order; what two heads and one disk can show has a test of its own
+/// in `pair`.
+const ONCE_FAILED: &[(u64, &str)] = &[
+    (5, "the number of a failed claim was taken back"),
+    (
+        151,
+        "with a pool on each, both heads fenced each other when the cables were cut",
+    ),
+    (287, "a survey that hung kept the peer waiting for ever"),
+];
 
 /// Totals of many runs.
 #[derive(Default)]

@@ -655,6 +655,9 @@ impl World {
         if lost {
             watch.lost = true;
             self.trace(|| format!("{who} pool {pool}: the watch finds the fence lost"));
+            if self.watch_resets {
+                return self.reset(who, "the watch does it");
+            }
         }
         self.at(
             self.now + 200 * MS,

@@ -170,6 +170,8 @@ pub struct World {
     pub clients: Vec<Client>,
     /// A boot comes with new I_T nexuses, as over iSCSI; else they stay, as over SAS.
     pub renews_sessions: bool,
+    /// The watch resets the head by itself; else only the heartbeat thread does, when it runs.
+    pub watch_resets: bool,
     /// How often, in a thousand, a disk's answer is wrong or a command has no effect.
     pub flaky: u64,
     pub checks: Checks,
@@ -206,6 +208,7 @@ impl World {
             disks_per_pool,
             paths: Default::default(),
             clients: (0..pools).map(|_| Client::default()).collect(),
+            watch_resets: seed.is_multiple_of(2),
             renews_sessions: rng.chance(400),
             flaky: if rng.chance(300) { 20 } else { 0 },
             checks: Checks::new(pools),
