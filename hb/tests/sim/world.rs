@@ -390,6 +390,10 @@ impl World {
         }
         let silent_until = disk.silent_until[io.who];
         if silent_until > self.now {
+            // It waits in the head's own adapter, and ends with it.
+            if self.machines[io.who].head.is_none() {
+                return;
+            }
             // Looked at again and again, since the silence may be mended before its time.
             let next = silent_until.min(self.now + 50 * MS);
             return self.at(next, Event::Arrive(io));
