@@ -80,13 +80,46 @@ impl StateDir {
     }
 }
 
-/// The last lines of a log file, for people.
+/// Longest line that people are shown: a firmware's setup screen is one line of half a megabyte.
+const LINE_MAX_CHARS: usize = 300;
+
+/// The last lines of a log file, for people: without what moves the cursor of their terminal.
 pub fn last_lines(path: &Path, count: usize) -> String {
     let bytes = fs::read(path).unwrap_or_default();
-    let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<&str> = text
+    let text = without_escapes(&String::from_utf8_lossy(&bytes));
+    let lines: Vec<String> = text
         .lines()
-        .map(|line| line.trim_end_matches('\r'))
+        .map(|line| line.chars().take(LINE_MAX_CHARS).collect())
         .collect();
     lines[lines.len().saturating_sub(count)..].join("\n")
+}
+
+/// Drops control characters, and the sequences of ECMA-48: ESC `[`, parameters, one final letter.
+fn without_escapes(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\x1b' => {
+                if characters.next() == Some('[') {
+                    characters.find(|c| ('@'..='~').contains(c));
+                }
+            }
+            '\n' | '\t' => plain.push(character),
+            c if c.is_control() => {}
+            c => plain.push(c),
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_people_are_shown_does_not_move_their_cursor() {
+        let said = "a> \x1b[K\x1b[K[ 1.0] up\r\n\x1b[2J\x1b[01;01Hsetup\x1bc end\x07";
+        assert_eq!(without_escapes(said), "a> [ 1.0] up\nsetup end");
+    }
 }

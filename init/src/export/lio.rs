@@ -28,9 +28,9 @@ use super::tree::{Configfs, Tree};
 use super::{ExportError, ExportPlan, LunPlan};
 use crate::Step;
 
-/// A step's time limit, when the caller has no better one: a disable that waits for a healthy disk to complete
-/// its commands is done in a fraction of it.
-pub const STEP_LIMIT: Duration = Duration::from_secs(5);
+/// A step's time limit: longer than the 7 to 10 s in which a disk recovers from an error of its own, for which
+/// a disable waits, and shorter than the limit of a whole release, past which the head resets.
+pub const STEP_LIMIT: Duration = Duration::from_secs(12);
 
 /// Who is let in and how: by explicit ACL alone, no CHAP. A login without an ACL is refused; no ACL is made of
 /// a login, and none is kept in memory, so that both heads let the same clients in.
