@@ -40,7 +40,7 @@ const CLEAR_SCREEN: [u8; 4] = *b"\x1b[2J";
 
 /// One end of the line.
 #[derive(Default)]
-struct End {
+pub(crate) struct End {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -58,7 +58,7 @@ struct State {
 }
 
 /// Starts the relay between the sockets `dir`/{a,b}.serial of heads that boot by UEFI or not.
-pub fn start(dir: &Path, gates: &Arc<Gates>, uefi: bool) {
+pub(crate) fn start(dir: &Path, gates: &Arc<Gates>, uefi: bool) -> [Arc<End>; 2] {
     let ends: [Arc<End>; 2] = Default::default();
     for head in Head::BOTH {
         let path = dir.join(format!("{head}.serial"));
@@ -82,6 +82,7 @@ pub fn start(dir: &Path, gates: &Arc<Gates>, uefi: bool) {
         });
         thread::spawn(move || writer.write_forever());
     }
+    ends
 }
 
 fn read(mut stream: UnixStream, others: &End, passes: impl Fn(&[u8]) -> bool) -> io::Result<()> {
@@ -178,64 +179,129 @@ mod tests {
     use super::*;
     use std::os::unix::net::UnixListener;
 
-    fn line(name: &str, uefi: bool) -> (std::path::PathBuf, Arc<Gates>, [UnixStream; 2]) {
+    struct Line {
+        dir: std::path::PathBuf,
+        gates: Arc<Gates>,
+        relay: [Arc<End>; 2],
+        heads: [UnixStream; 2],
+    }
+
+    fn line(name: &str, uefi: bool) -> Line {
         let dir = std::env::temp_dir().join(format!("orthrus-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let listeners =
             Head::BOTH.map(|head| UnixListener::bind(dir.join(format!("{head}.serial"))).unwrap());
         let gates = Arc::new(Gates::default());
-        start(&dir, &gates, uefi);
-        let ends = listeners.map(|listener| listener.accept().unwrap().0);
-        thread::sleep(Duration::from_millis(100));
-        (dir, gates, ends)
+        let relay = start(&dir, &gates, uefi);
+        let heads = listeners.map(|listener| listener.accept().unwrap().0);
+        for end in &relay {
+            until(|| end.lock().stream.is_some());
+        }
+        Line {
+            dir,
+            gates,
+            relay,
+            heads,
+        }
+    }
+
+    fn until(holds: impl Fn() -> bool) {
+        let begun = Instant::now();
+        while !holds() {
+            assert!(begun.elapsed() < Duration::from_secs(30), "never");
+            thread::yield_now();
+        }
+    }
+
+    /// Nothing that the head at this end sent is still to be looked at.
+    fn has_read_all(end: &End) -> bool {
+        let state = end.lock();
+        let stream = state.stream.as_ref();
+        stream.is_some_and(|stream| rustix::io::ioctl_fionread(stream).unwrap() == 0)
+    }
+
+    /// Follows what is sent as a test: may arrive or not.
+    const MARK: u8 = b'.';
+
+    /// Sends `bytes` and waits until the relay is through with them: it has then read what follows.
+    fn send_and_pass(head: &mut UnixStream, relay: &End, bytes: &[u8]) {
+        head.write_all(bytes).unwrap();
+        until(|| has_read_all(relay));
+        head.write_all(&[MARK]).unwrap();
+        until(|| has_read_all(relay));
+    }
+
+    fn first_but(mark: u8, head: &mut UnixStream) -> u8 {
+        let mut byte = [mark];
+        while byte == [mark] {
+            head.read_exact(&mut byte).unwrap();
+        }
+        byte[0]
     }
 
     #[test]
     fn a_cut_direction_loses_bytes_and_the_other_does_not() {
-        let (dir, gates, [mut a, mut b]) = line("serial", false);
+        let Line {
+            dir,
+            gates,
+            relay,
+            heads: [mut a, mut b],
+        } = line("serial", false);
         let mut byte = [0];
         a.write_all(b"1").unwrap();
         b.read_exact(&mut byte).unwrap();
         assert_eq!(&byte, b"1");
         gates.set_cut(Some(Head::B), true);
-        a.write_all(b"2").unwrap();
+        send_and_pass(&mut a, &relay[0], b"2");
         b.write_all(b"3").unwrap();
         a.read_exact(&mut byte).unwrap();
         assert_eq!(&byte, b"3");
-        thread::sleep(Duration::from_millis(100));
         gates.set_cut(None, false);
         a.write_all(b"4").unwrap();
-        b.read_exact(&mut byte).unwrap();
-        assert_eq!(&byte, b"4", "what was sent into the cut is lost");
+        assert_eq!(
+            first_but(MARK, &mut b),
+            b'4',
+            "what was sent into the cut is lost"
+        );
         std::fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]
     fn firmware_that_takes_the_port_for_a_console_types_nothing() {
-        let (dir, _gates, [mut a, mut b]) = line("firmware", true);
-        b.set_read_timeout(Some(Duration::from_millis(200)))
-            .unwrap();
-        let mut byte = [0];
+        let Line {
+            dir,
+            relay,
+            heads: [mut a, mut b],
+            ..
+        } = line("firmware", true);
+        let in_firmware = |end: &End| end.lock().in_firmware;
         a.write_all(b"\x1b[2J text").unwrap();
         b.write_all(b"\x1b[2J text").unwrap();
-        assert!(b.read(&mut byte).is_err(), "both are in their firmware");
-        a.write_all(b"frame\0").unwrap();
-        assert!(b.read(&mut byte).is_err(), "b still is");
+        until(|| relay.iter().all(|end| has_read_all(end)));
+        assert!(relay.iter().all(|end| in_firmware(end)));
+        send_and_pass(&mut a, &relay[0], b"frame\0");
+        assert!(!in_firmware(&relay[0]));
+        assert!(in_firmware(&relay[1]), "b still is");
         b.write_all(b"frame\0").unwrap();
-        thread::sleep(Duration::from_millis(100));
+        until(|| !in_firmware(&relay[1]));
         a.write_all(b"z").unwrap();
-        b.read_exact(&mut byte).unwrap();
-        assert_eq!(&byte, b"z");
+        // All before it was sent while b was in its firmware.
+        assert_eq!(first_but(MARK, &mut b), b'z');
         std::fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]
     fn an_end_that_does_not_read_finds_little_when_it_reads_again() {
-        let (dir, _gates, [mut a, mut b]) = line("stale", false);
+        let Line {
+            dir,
+            relay,
+            heads: [mut a, mut b],
+            ..
+        } = line("stale", false);
         for _ in 0..2000 {
             a.write_all(&[7; 60]).unwrap();
         }
-        thread::sleep(Duration::from_millis(200));
+        until(|| has_read_all(&relay[0]));
         b.set_read_timeout(Some(Duration::from_millis(200)))
             .unwrap();
         let (mut buffer, mut found) = ([0; 4096], 0);
