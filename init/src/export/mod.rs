@@ -20,10 +20,8 @@
 //! A volume is reported with the cache that its device-mapper device has: LIO's iblock asks the queue
 //! (`bdev_write_cache`) when a client asks it. `emulate_write_cache` is refused for iblock and means nothing
 //! there. Nothing in here writes to `queue/write_cache` either: that would make the kernel drop flushes.
-//! [`volume_cache`] reads what a client will be told.
 
 mod action;
-mod cache;
 mod error;
 mod identity;
 mod lio;
@@ -31,7 +29,6 @@ mod plan;
 mod sequence;
 mod tree;
 
-pub use cache::{VolumeCache, volume_cache};
 pub use error::{Cause, ExportError};
 pub use identity::{naa_digits, unit_serial};
 pub use lio::{Lio, STEP_LIMIT};

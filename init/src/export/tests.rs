@@ -245,14 +245,3 @@ fn a_step_that_hangs_ends_the_wait_and_nothing_follows_it() {
     std::thread::sleep(Duration::from_millis(2200));
     assert_eq!(lio.fake().changes().len(), 1, "{:#?}", lio.fake().changes());
 }
-
-#[test]
-fn volume_cache_of_a_missing_device_names_the_file() {
-    let error = volume_cache(&PathBuf::from("/dev/none")).unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .contains("/sys/class/block/none/queue/write_cache"),
-        "{error}"
-    );
-}

@@ -117,12 +117,6 @@ impl Modules {
         )
     }
 
-    /// No modules: every load by name is refused. For a head whose index cannot be read, which goes on
-    /// with the drivers that its kernel has built in.
-    pub fn none() -> Modules {
-        Modules::with(Index::default(), Box::new(Running))
-    }
-
     fn open_with(dir: &Path, kernel: Box<dyn Kernel>) -> Result<Modules, ModuleError> {
         Ok(Modules::with(Index::read(dir)?, kernel))
     }
