@@ -15,6 +15,7 @@ pub mod config;
 pub mod epoch;
 pub mod head;
 pub mod key;
+pub mod ledger;
 pub mod link;
 mod message;
 pub mod peer;

@@ -135,6 +135,32 @@ impl PoolState {
         }
     }
 
+    /// Its number in the ledger, which is frozen.
+    pub fn number(self) -> u8 {
+        match self {
+            PoolState::Standby => 0,
+            PoolState::Claiming => 1,
+            PoolState::Importing => 2,
+            PoolState::Serving => 3,
+            PoolState::Releasing => 4,
+            PoolState::Faulted => 5,
+        }
+    }
+
+    /// The state with this number.
+    pub fn from_number(number: u8) -> Option<PoolState> {
+        [
+            PoolState::Standby,
+            PoolState::Claiming,
+            PoolState::Importing,
+            PoolState::Serving,
+            PoolState::Releasing,
+            PoolState::Faulted,
+        ]
+        .into_iter()
+        .find(|state| state.number() == number)
+    }
+
     /// For consoles and logs.
     pub fn name(self) -> &'static str {
         match self {
