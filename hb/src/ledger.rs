@@ -373,7 +373,7 @@ mod tests {
             block_of(HeadId::Second, 3),
         ];
         assert_eq!(blocks, [0, 1, 2, 3]);
-        assert!(SLOT_BLOCKS <= FLIGHT_BLOCK);
+        const { assert!(SLOT_BLOCKS <= FLIGHT_BLOCK) };
         assert_eq!(
             flight_block_of(HeadId::Second),
             FLIGHT_BLOCK + FLIGHT_BLOCKS

@@ -1,0 +1,215 @@
+//! Looking at the disks, choosing the epoch, taking the reservations.
+
+use embassy_time::Instant;
+
+use crate::Epoch;
+use crate::action::{Authority, Done, Failure, Holder, ResetReason, Work};
+use crate::link::LinkId;
+use crate::peer::Liveness;
+use crate::wire::PoolState;
+
+use super::{Pool, Rest, State, Step, View, Wanted};
+
+impl Pool {
+    pub(super) fn survey(&mut self, authority: Authority, view: &View) -> Wanted {
+        let job = self.job(Epoch::NONE, Work::Survey);
+        self.state = State::Claiming {
+            authority,
+            step: Step::Survey {
+                ticket: job.ticket,
+                until: view.now + view.timing.survey_limit,
+            },
+        };
+        Wanted::Run(job)
+    }
+
+    fn claim(&mut self, authority: Authority, epoch: Epoch, view: &View) -> Wanted {
+        self.tried = self.tried.max(epoch);
+        let job = self.job(epoch, Work::Claim { authority });
+        self.state = State::Claiming {
+            authority,
+            step: Step::Claim {
+                ticket: job.ticket,
+                epoch,
+                until: view.now + view.timing.claim_limit,
+            },
+        };
+        Wanted::Run(job)
+    }
+
+    pub(super) fn decide_claiming(
+        &mut self,
+        authority: Authority,
+        step: Step,
+        view: &View,
+    ) -> Option<Wanted> {
+        match step {
+            Step::Confirm { .. } if view.retiring => {
+                self.rest_until(Rest::Offered, view.now);
+                None
+            }
+            Step::Confirm {
+                epoch,
+                marks,
+                until,
+            } => self.decide_confirm(authority, epoch, marks, until, view),
+            Step::Survey { ticket, until } => {
+                if view.now >= until && self.state() != PoolState::Faulted {
+                    // Whatever it finds when it does come back gives no right to preempt any more.
+                    self.failures = self.failures.max(1);
+                    self.last_fault = Failure::Device;
+                    self.state = State::Claiming {
+                        authority: Authority::Free,
+                        step: Step::Survey { ticket, until },
+                    };
+                }
+                None
+            }
+            Step::Claim { until, .. } => {
+                (view.now >= until).then_some(Wanted::Reset(ResetReason::ClaimStuck(self.id)))
+            }
+        }
+    }
+
+    fn decide_confirm(
+        &mut self,
+        authority: Authority,
+        epoch: Epoch,
+        marks: [u32; LinkId::ALL.len()],
+        until: Instant,
+        view: &View,
+    ) -> Option<Wanted> {
+        let Some(word) = view.word.filter(|_| view.liveness == Liveness::Alive) else {
+            self.rest_until(Rest::PeerHolds, view.now);
+            return None;
+        };
+        if word.beat.state.may_hold() {
+            self.rest_until(Rest::PeerHolds, view.now);
+            return None;
+        }
+        let after = word
+            .acknowledged
+            .iter()
+            .zip(marks)
+            .any(|(&heard, mark)| heard >= mark);
+        if after {
+            return Some(self.claim(authority, epoch, view));
+        }
+        if view.now >= until {
+            // Twice the wait of a head that is not home: its own keys are no obstacle to it.
+            self.rest_until(Rest::PeerHolds, view.now + view.timing.home_wait * 2);
+        }
+        None
+    }
+
+    pub(super) fn survey_ended(
+        &mut self,
+        authority: Authority,
+        result: Result<Done, Failure>,
+        view: &View,
+    ) -> Option<Wanted> {
+        match result {
+            Ok(Done::Surveyed { greatest, holder }) => {
+                self.surveyed(authority, greatest, holder, view)
+            }
+            Ok(_) => None,
+            Err(failure) => {
+                self.claim_failed(failure, view);
+                None
+            }
+        }
+    }
+
+    pub(super) fn claim_ended(
+        &mut self,
+        epoch: Epoch,
+        result: Result<Done, Failure>,
+        view: &View,
+    ) -> Option<Wanted> {
+        match result {
+            Ok(Done::Claimed) => {
+                self.known = self.known.max(epoch);
+                Some(self.begin_import(epoch, view))
+            }
+            Ok(_) => None,
+            Err(failure) => {
+                self.claim_failed(failure, view);
+                None
+            }
+        }
+    }
+
+    fn surveyed(
+        &mut self,
+        authority: Authority,
+        greatest: Epoch,
+        holder: Holder,
+        view: &View,
+    ) -> Option<Wanted> {
+        self.seen = self.seen.max(greatest);
+        // Never a number of an earlier attempt: what is left of that must not be taken for this one.
+        let Some(epoch) = self.known.max(self.seen).max(self.tried).next() else {
+            self.fail(Failure::Refused, view);
+            return None;
+        };
+        // The world may have changed while the worker looked.
+        if view.retiring {
+            self.rest_until(Rest::Offered, view.now);
+            return None;
+        }
+        if view.peer().is_some_and(|beat| beat.state.may_hold()) {
+            self.rest_until(Rest::PeerHolds, view.now);
+            return None;
+        }
+        let revived = view.liveness == Liveness::Alive;
+        match (holder, authority) {
+            (Holder::Stranger, _) => {
+                self.fail(Failure::Stranger, view);
+                None
+            }
+            (Holder::Nobody, _) | (Holder::Peer(_), Authority::Operator) => {
+                Some(self.claim(authority, epoch, view))
+            }
+            (Holder::Peer(held), Authority::PeerYields) if view.digest_differs => {
+                self.fail(Failure::HeldByPeer(held), view);
+                None
+            }
+            (Holder::Peer(_), Authority::PeerYields) => {
+                let step = Step::Confirm {
+                    epoch,
+                    marks: view.marks,
+                    until: view.now + view.timing.retry,
+                };
+                self.state = State::Claiming { authority, step };
+                None
+            }
+            (Holder::Peer(_), _) if revived => {
+                self.rest_until(Rest::PeerHolds, view.now);
+                None
+            }
+            (Holder::Peer(held), Authority::PeerDead) if held <= self.known => {
+                Some(self.claim(authority, epoch, view))
+            }
+            (Holder::Peer(held), Authority::PeerDead | Authority::Free) => {
+                let rest = Rest::HeldByUnheardPeer(held);
+                self.rest_until(rest, view.now + view.timing.retry);
+                None
+            }
+        }
+    }
+
+    fn claim_failed(&mut self, failure: Failure, view: &View) {
+        match failure {
+            // The rival's claim is the news: it lives, or its keys are newer than we were told.
+            Failure::HeldByPeer(held) => {
+                self.seen = self.seen.max(held);
+                let rest = match view.liveness {
+                    Liveness::Alive => Rest::PeerHolds,
+                    Liveness::Unheard | Liveness::Dead => Rest::HeldByUnheardPeer(held),
+                };
+                self.rest_until(rest, view.now + view.timing.retry);
+            }
+            fault => self.fail(fault, view),
+        }
+    }
+}

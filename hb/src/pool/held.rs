@@ -1,0 +1,138 @@
+//! The pool is held here: importing, serving, letting go.
+
+use embassy_time::Duration;
+
+use crate::Epoch;
+use crate::action::{Done, Failure, ResetReason, Work};
+use crate::wire::{PoolState, Wish};
+
+use super::{Fault, Next, Pool, Rest, State, Step, View, Wanted};
+
+/// Longest pause between attempts at a pool that cannot be imported.
+const RETRY_MAX: Duration = Duration::from_secs(60);
+
+impl Pool {
+    /// The epoch under which this head may have keys on disks.
+    pub(crate) fn held(&self) -> Option<Epoch> {
+        match self.state {
+            State::Claiming {
+                step: Step::Claim { epoch, .. },
+                ..
+            }
+            | State::Importing { epoch, .. }
+            | State::Serving { epoch }
+            | State::Releasing { epoch, .. } => Some(epoch),
+            State::Claiming { .. } | State::Standby { .. } | State::Faulted { .. } => None,
+        }
+    }
+
+    pub(super) fn begin_import(&mut self, epoch: Epoch, view: &View) -> Wanted {
+        let job = self.job(epoch, Work::Import);
+        let until = view.now + view.timing.import_limit;
+        self.state = State::Importing {
+            ticket: job.ticket,
+            epoch,
+            until,
+        };
+        Wanted::Run(job)
+    }
+
+    pub(super) fn release(&mut self, epoch: Epoch, next: Next, view: &View) -> Wanted {
+        let job = self.job(epoch, Work::Release);
+        let until = view.now + view.timing.release_limit;
+        self.state = State::Releasing {
+            ticket: job.ticket,
+            epoch,
+            until,
+            next,
+        };
+        Wanted::Run(job)
+    }
+
+    pub(super) fn fail(&mut self, fault: Fault, view: &View) {
+        let pause = view.timing.retry * (1 << self.failures.min(8));
+        self.failures = self.failures.saturating_add(1);
+        self.last_fault = fault;
+        self.state = State::Faulted {
+            retry_at: view.now + pause.min(RETRY_MAX),
+        };
+    }
+
+    /// An import or a release is under way.
+    pub(super) fn decide_changing(
+        &self,
+        stuck: Option<ResetReason>,
+        epoch: Epoch,
+        view: &View,
+    ) -> Option<Wanted> {
+        stuck
+            .or_else(|| self.replaced(epoch, view))
+            .map(Wanted::Reset)
+    }
+
+    pub(super) fn decide_serving(&mut self, epoch: Epoch, view: &View) -> Option<Wanted> {
+        if let Some(reason) = self.replaced(epoch, view) {
+            return Some(Wanted::Reset(reason));
+        }
+        let asked = view
+            .peer()
+            .is_some_and(|beat| beat.state == PoolState::Standby && beat.wish == Wish::Request);
+        (asked || view.retiring).then(|| self.release(epoch, Next::Offer, view))
+    }
+
+    /// The peer serves what we hold, under a newer epoch: our claim is history.
+    fn replaced(&self, epoch: Epoch, view: &View) -> Option<ResetReason> {
+        view.peer()
+            .filter(|beat| matches!(beat.state, PoolState::Importing | PoolState::Serving))
+            .filter(|beat| beat.epoch > epoch)
+            .map(|_| ResetReason::Replaced(self.id))
+    }
+
+    pub(super) fn import_ended(
+        &mut self,
+        epoch: Epoch,
+        result: Result<Done, Failure>,
+        view: &View,
+    ) -> Option<Wanted> {
+        match result {
+            Ok(Done::Imported) => {
+                self.failures = 0;
+                self.state = State::Serving { epoch };
+                None
+            }
+            Ok(_) => None,
+            Err(fault) => Some(self.release(epoch, Next::Fault(fault), view)),
+        }
+    }
+
+    pub(super) fn release_ended(
+        &mut self,
+        next: Next,
+        result: Result<Done, Failure>,
+        view: &View,
+    ) -> Option<Wanted> {
+        match (result, next) {
+            (Ok(Done::Released), Next::Offer) => {
+                self.unserved_since = None;
+                self.rest_until(Rest::Offered, view.now + view.timing.offer_limit);
+                None
+            }
+            (Ok(Done::Released), Next::Fault(fault)) => {
+                self.fail(fault, view);
+                None
+            }
+            (Ok(_), _) => None,
+            (Err(_), _) => Some(Wanted::Reset(ResetReason::ReleaseStuck(self.id))),
+        }
+    }
+
+    /// A watcher found a reservation gone. Only the claim that is held now can be lost.
+    pub(crate) fn fence_lost(&self, epoch: Epoch) -> Option<ResetReason> {
+        (self.held() == Some(epoch)).then_some(ResetReason::FenceLost(self.id))
+    }
+
+    /// Whether a head that halts may do so now: nothing of the pool is left on it.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        matches!(self.state, State::Standby { .. } | State::Faulted { .. })
+    }
+}

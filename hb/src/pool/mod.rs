@@ -1,0 +1,309 @@
+//! The life of one pool on one head.
+//!
+//! ```text
+//!            decide          survey, confirm         claimed          imported
+//!  Standby ────────► Claiming ────────────► Claiming ───────► Importing ───────► Serving
+//!     ▲  ▲              │ nothing to take       │ lost             │ failed         │ handover
+//!     │  └──────────────┴───────────────────────┘                  ▼                ▼
+//!     │  offer made, or given back                             Releasing ◄──────────┘
+//!     └───────────────────────────────────────────────────────────┤
+//!  Faulted ◄──────────────────────────────────────────────────────┘ after a failed import
+//!     └─ after a pause: Claiming
+//! ```
+//!
+//! - *Standby → Claiming*: nobody serves the pool and it is our turn. With a living peer the home
+//!   head goes first; a peer that offers the pool, or failed to import it, makes it our turn.
+//! - *Claiming* looks first ([`Work::Survey`]), chooses the epoch, says so in its beats, and only
+//!   then takes anything. What it may preempt follows from its [`Authority`].
+//! - *The claim itself, Importing, Releasing* have limits. Past them the worker is stuck in the kernel,
+//!   nothing can be undone, and only a reset is certain.
+//! - A look at the disks that does not end holds nothing. It is no reason for a reset (a shelf without
+//!   power looks like this on both heads), but the peer must not wait for it: the pool is then faulted.
+//!
+//! Rejected: letting the worker choose the epoch during its claim. The peer would learn of it only
+//! after the fact, and a head that died in between would leave keys newer than anything its peer
+//! had heard, which is just what a rival's claim looks like.
+//!
+//! Reading order: [`standby`], [`claiming`], [`held`], then what an [`operator`] may ask.
+
+mod claiming;
+mod held;
+mod operator;
+mod standby;
+mod view;
+
+use embassy_time::Instant;
+
+use crate::action::{Authority, Failure, Job, Outcome, ResetReason, Ticket, Work};
+use crate::config::PoolId;
+use crate::link::LinkId;
+use crate::wire::{PoolBeat, PoolState, Wish};
+use crate::{Epoch, HeadId};
+
+pub(crate) use view::View;
+
+/// Why a pool rests on this head though it is not served here: a closed list, each with its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// Just booted; ends when the peer is heard or `peer_wait` is over.
+    AwaitingPeer,
+    /// The peer holds it. Ends when it lets go or dies.
+    PeerHolds,
+    /// Its home head may have it first; ends with a claim there, or after `home_wait` with ours.
+    AwaitingHome,
+    /// Offered to the peer; ends when it takes it, or after `offer_limit` with our own claim.
+    Offered,
+    /// Reserved, under this epoch, by a peer that cannot be heard and may well be alive. Ends when
+    /// the peer is heard or lets go, or by `takeover`.
+    HeldByUnheardPeer(Epoch),
+}
+
+/// What failed, for a pool that is [`PoolState::Faulted`].
+pub type Fault = Failure;
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    Standby {
+        rest: Rest,
+        /// No claim before this, unless the peer offers the pool.
+        not_before: Instant,
+        /// Our wish for the peer to let go, and when we stop wishing.
+        request_until: Option<Instant>,
+    },
+    Claiming {
+        authority: Authority,
+        step: Step,
+    },
+    Importing {
+        ticket: Ticket,
+        epoch: Epoch,
+        /// The import must have ended.
+        until: Instant,
+    },
+    Serving {
+        epoch: Epoch,
+    },
+    Releasing {
+        ticket: Ticket,
+        epoch: Epoch,
+        /// The release must have ended.
+        until: Instant,
+        next: Next,
+    },
+    Faulted {
+        /// The next attempt, unless the peer serves it by then.
+        retry_at: Instant,
+    },
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// The worker reads keys and reservations.
+    Survey {
+        ticket: Ticket,
+        /// The survey should have ended. It holds nothing, so past this the peer may go first.
+        until: Instant,
+    },
+    /// The disks show keys of a peer that says it holds nothing: wait until it says so again, in a
+    /// frame that acknowledges one of ours from after the survey.
+    Confirm {
+        epoch: Epoch,
+        marks: [u32; LinkId::ALL.len()],
+        /// No link may work both ways: past this the peer, whose keys they are, gets its turn.
+        until: Instant,
+    },
+    /// The worker takes the reservations.
+    Claim {
+        ticket: Ticket,
+        epoch: Epoch,
+        /// The claim must have ended.
+        until: Instant,
+    },
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Next {
+    /// The peer shall have it.
+    Offer,
+    /// It could not be imported here.
+    Fault(Fault),
+}
+
+/// What a pool asks of the head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    Run(Job),
+    Reset(ResetReason),
+}
+
+/// One pool on this head.
+pub struct Pool {
+    id: PoolId,
+    home: HeadId,
+    state: State,
+    /// Greatest epoch that this head or its peer's beats vouch for.
+    known: Epoch,
+    /// Greatest epoch seen on the disks: for numbering only, it gives no right to preempt.
+    seen: Epoch,
+    /// Greatest epoch that this boot set out to claim under: for numbering, and for the peer, which may
+    /// find keys up to it on the disks. A claim that failed may have left some, or lost the race
+    /// for this very number, so it gives this head no right either.
+    tried: Epoch,
+    /// Since when the pool rests on both living heads.
+    unserved_since: Option<Instant>,
+    /// Attempts that failed in a row, for the pause between them.
+    failures: u32,
+    /// How the last of them failed.
+    last_fault: Fault,
+    tickets: u32,
+}
+
+impl Pool {
+    pub(crate) fn new(id: PoolId, home: HeadId, now: Instant) -> Pool {
+        Pool {
+            id,
+            home,
+            state: State::Standby {
+                rest: Rest::AwaitingPeer,
+                not_before: now,
+                request_until: None,
+            },
+            known: Epoch::NONE,
+            seen: Epoch::NONE,
+            tried: Epoch::NONE,
+            unserved_since: None,
+            failures: 0,
+            last_fault: Failure::Device,
+            tickets: 0,
+        }
+    }
+
+    /// Its state, as beats say it. Looking for something free to take holds nothing and is not called
+    /// claiming: it is what the pool was before.
+    pub fn state(&self) -> PoolState {
+        match self.state {
+            State::Standby { .. } => PoolState::Standby,
+            State::Claiming {
+                authority: Authority::Free,
+                step: Step::Survey { .. },
+            } => match self.failures {
+                0 => PoolState::Standby,
+                _ => PoolState::Faulted,
+            },
+            State::Claiming { .. } => PoolState::Claiming,
+            State::Importing { .. } => PoolState::Importing,
+            State::Serving { .. } => PoolState::Serving,
+            State::Releasing { .. } => PoolState::Releasing,
+            State::Faulted { .. } => PoolState::Faulted,
+        }
+    }
+
+    /// The epoch of the claim that is held or attempted, else the greatest known or ever attempted.
+    pub fn epoch(&self) -> Epoch {
+        self.held().unwrap_or(self.known.max(self.tried))
+    }
+
+    /// The head that the pool prefers.
+    pub fn home(&self) -> HeadId {
+        self.home
+    }
+
+    /// Why it rests here, when it is a standby.
+    pub fn rest(&self) -> Option<Rest> {
+        match self.state {
+            State::Standby { rest, .. } => Some(rest),
+            _ => None,
+        }
+    }
+
+    /// What failed, when it is faulted.
+    pub fn fault(&self) -> Option<Fault> {
+        (self.state() == PoolState::Faulted).then_some(self.last_fault)
+    }
+
+    /// What beats say of it.
+    pub(crate) fn beat(&self) -> PoolBeat {
+        let wish = match self.state {
+            State::Standby {
+                rest: Rest::Offered,
+                ..
+            } => Wish::Offer,
+            State::Standby {
+                request_until: Some(_),
+                ..
+            } => Wish::Request,
+            _ => Wish::None,
+        };
+        PoolBeat {
+            pool: self.id.0,
+            state: self.state(),
+            epoch: self.epoch(),
+            wish,
+        }
+    }
+
+    fn job(&mut self, epoch: Epoch, work: Work) -> Job {
+        self.tickets = self.tickets.wrapping_add(1);
+        Job {
+            pool: self.id,
+            ticket: Ticket(self.tickets),
+            epoch,
+            work,
+        }
+    }
+
+    fn rest_until(&mut self, rest: Rest, not_before: Instant) {
+        self.state = State::Standby {
+            rest,
+            not_before,
+            request_until: None,
+        };
+    }
+
+    /// Looks at the world and decides; to be called after every input until it wants nothing.
+    pub(crate) fn decide(&mut self, view: &View) -> Option<Wanted> {
+        if let Some(beat) = view.peer() {
+            self.known = self.known.max(beat.epoch);
+        }
+        match self.state {
+            State::Standby { .. } => self.decide_standby(view),
+            State::Faulted { retry_at } => self.decide_faulted(retry_at, view),
+            State::Claiming { authority, step } => self.decide_claiming(authority, step, view),
+            State::Importing { until, epoch, .. } => {
+                let stuck = (view.now >= until).then_some(ResetReason::ImportStuck(self.id));
+                self.decide_changing(stuck, epoch, view)
+            }
+            State::Releasing { until, epoch, .. } => {
+                let stuck = (view.now >= until).then_some(ResetReason::ReleaseStuck(self.id));
+                self.decide_changing(stuck, epoch, view)
+            }
+            State::Serving { epoch } => self.decide_serving(epoch, view),
+        }
+    }
+
+    /// Takes in an outcome; one that is not waited for has no effect.
+    pub(crate) fn handle_outcome(&mut self, outcome: &Outcome, view: &View) -> Option<Wanted> {
+        let awaited =
+            |ticket: Ticket, epoch: Epoch| ticket == outcome.ticket && epoch == outcome.epoch;
+        match self.state {
+            State::Claiming {
+                authority,
+                step: Step::Survey { ticket, .. },
+            } if awaited(ticket, Epoch::NONE) => self.survey_ended(authority, outcome.result, view),
+            State::Claiming {
+                step: Step::Claim { ticket, epoch, .. },
+                ..
+            } if awaited(ticket, epoch) => self.claim_ended(epoch, outcome.result, view),
+            State::Importing { ticket, epoch, .. } if awaited(ticket, epoch) => {
+                self.import_ended(epoch, outcome.result, view)
+            }
+            State::Releasing {
+                ticket,
+                epoch,
+                next,
+                ..
+            } if awaited(ticket, epoch) => self.release_ended(next, outcome.result, view),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! What an operator asks of a pool.
+
+use crate::action::Authority;
+use crate::command::{Accepted, Refusal};
+use crate::peer::Liveness;
+use crate::wire::PoolState;
+
+use super::{Next, Pool, Rest, State, View, Wanted};
+
+impl Pool {
+    /// Begins a handover to the peer.
+    pub(crate) fn handover(&mut self, view: &View) -> Result<(Accepted, Wanted), Refusal> {
+        let epoch = match self.state {
+            State::Serving { epoch } => epoch,
+            State::Importing { .. } | State::Releasing { .. } => return Err(Refusal::Busy),
+            _ => return Err(Refusal::NotServing),
+        };
+        match (view.liveness, view.peer()) {
+            (Liveness::Unheard | Liveness::Dead, _) => Err(Refusal::PeerNotHeard),
+            (_, Some(beat)) if beat.state == PoolState::Standby => {
+                Ok((Accepted::Releasing, self.release(epoch, Next::Offer, view)))
+            }
+            _ => Err(Refusal::PeerNotReady),
+        }
+    }
+
+    /// Gets the pool here, by asking or by force.
+    pub(crate) fn takeover(&mut self, view: &View) -> Result<(Accepted, Option<Wanted>), Refusal> {
+        match self.state {
+            State::Serving { .. } | State::Importing { .. } => Err(Refusal::AlreadyThere),
+            State::Claiming { .. } | State::Releasing { .. } => Err(Refusal::Busy),
+            State::Standby { .. } | State::Faulted { .. } => match view.peer() {
+                Some(beat) if beat.state == PoolState::Serving => {
+                    let until = view.now + view.timing.release_limit;
+                    self.state = State::Standby {
+                        rest: Rest::PeerHolds,
+                        not_before: view.now,
+                        request_until: Some(until),
+                    };
+                    Ok((Accepted::AskedPeer, None))
+                }
+                Some(beat) if beat.state.may_hold() => Err(Refusal::Busy),
+                Some(_) => Ok((
+                    Accepted::Claiming,
+                    Some(self.survey(Authority::PeerYields, view)),
+                )),
+                None if view.liveness == Liveness::Alive => Err(Refusal::Busy),
+                None => Ok((
+                    Accepted::Claiming,
+                    Some(self.survey(Authority::Operator, view)),
+                )),
+            },
+        }
+    }
+
+    /// Moves the pool to its home head.
+    pub(crate) fn giveback(&mut self, view: &View) -> Result<(Accepted, Option<Wanted>), Refusal> {
+        if self.home == view.me {
+            return match view.peer() {
+                None => Err(Refusal::PeerNotHeard),
+                Some(_) => self.takeover(view),
+            };
+        }
+        match self.state {
+            State::Serving { .. } => self.handover(view).map(|(a, wanted)| (a, Some(wanted))),
+            State::Standby { .. } | State::Faulted { .. } => Err(Refusal::NotServing),
+            _ => Err(Refusal::Busy),
+        }
+    }
+}

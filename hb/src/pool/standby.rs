@@ -1,0 +1,114 @@
+//! Nothing of the pool is held here: whose turn is it?
+
+use embassy_time::Instant;
+
+use crate::action::Authority;
+use crate::peer::Liveness;
+use crate::wire::{PoolState, Wish};
+
+use super::{Pool, Rest, State, View, Wanted};
+
+impl Pool {
+    pub(super) fn decide_standby(&mut self, view: &View) -> Option<Wanted> {
+        let State::Standby {
+            rest,
+            not_before,
+            request_until,
+        } = self.state
+        else {
+            return None;
+        };
+        if view.retiring {
+            return None;
+        }
+        let request_until = request_until.filter(|&until| view.now < until);
+        let early = view.now < not_before;
+        match view.liveness {
+            Liveness::Unheard => {
+                let waited = view.now >= view.booted + view.timing.peer_wait;
+                (waited && !early).then(|| self.survey(Authority::Free, view))
+            }
+            Liveness::Dead => {
+                self.unserved_since = None;
+                if view.yields {
+                    return None;
+                }
+                // Pauses are for the living, except the one between looks at what a silent peer holds.
+                let early = early && matches!(rest, Rest::HeldByUnheardPeer(_));
+                // A peer that claimed after it fell silent lives: look, but do not preempt.
+                let lost = matches!(rest, Rest::HeldByUnheardPeer(_));
+                let authority = if lost {
+                    Authority::Free
+                } else {
+                    Authority::PeerDead
+                };
+                (!early).then(|| self.survey(authority, view))
+            }
+            Liveness::Alive => {
+                let beat = view.peer()?;
+                if beat.state.may_hold() {
+                    self.unserved_since = None;
+                    // Whatever was waited for before: when this peer dies there is no reason to wait.
+                    self.state = State::Standby {
+                        rest: Rest::PeerHolds,
+                        not_before: view.now,
+                        request_until,
+                    };
+                    return None;
+                }
+                // After a claim of ours that failed there is a pause, whatever the peer says meanwhile.
+                // While it is our own offer that waits, the time is the peer's, not ours.
+                let paused = early && rest != Rest::Offered;
+                if beat.wish == Wish::Offer && !paused {
+                    return Some(self.survey(Authority::PeerYields, view));
+                }
+                let since = *self.unserved_since.get_or_insert(view.now);
+                let failed_there = beat.state == PoolState::Faulted && !paused;
+                let ours = match rest {
+                    Rest::Offered => failed_there || !early,
+                    _ => {
+                        let patient = view.now >= since + view.timing.home_wait;
+                        failed_there || !early && (self.home == view.me || patient)
+                    }
+                };
+                if ours {
+                    return Some(self.survey(Authority::PeerYields, view));
+                }
+                if rest != Rest::Offered {
+                    self.state = State::Standby {
+                        rest: Rest::AwaitingHome,
+                        not_before,
+                        request_until,
+                    };
+                }
+                None
+            }
+        }
+    }
+
+    pub(super) fn decide_faulted(&mut self, retry_at: Instant, view: &View) -> Option<Wanted> {
+        if view.retiring {
+            return None;
+        }
+        let peer = view.peer().map(|beat| beat.state);
+        if peer == Some(PoolState::Serving) {
+            // It works there: the next attempt here begins with a clean slate. Before that
+            // this head stays faulted, so that two heads that both fail do not send the
+            // pool back and forth without a pause.
+            self.failures = 0;
+            self.rest_until(Rest::PeerHolds, view.now);
+            return None;
+        }
+        let ours = view.now >= retry_at && !peer.is_some_and(PoolState::may_hold);
+        ours.then(|| self.survey(authority(view.liveness), view))
+    }
+}
+
+/// The right that follows from what is heard of the peer.
+fn authority(liveness: Liveness) -> Authority {
+    match liveness {
+        Liveness::Unheard => Authority::Free,
+        Liveness::Dead => Authority::PeerDead,
+        Liveness::Alive => Authority::PeerYields,
+    }
+}
