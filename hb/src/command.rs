@@ -13,6 +13,8 @@ pub enum Command {
     Takeover(PoolId),
     /// Move it to its home head, from wherever this is said.
     Giveback(PoolId),
+    /// Trust a peer again that was fenced again and again. To be said to the head that fenced it.
+    Readmit,
 }
 
 /// What a command set in motion.
@@ -24,6 +26,8 @@ pub enum Accepted {
     AskedPeer,
     /// This head claims the pool.
     Claiming,
+    /// The peer is trusted again.
+    Readmitted,
 }
 
 /// Why a command does nothing.
@@ -39,8 +43,14 @@ pub enum Refusal {
     Busy,
     /// There is no peer to hand it to.
     PeerNotHeard,
-    /// The peer could not import it, or does not stand by for it.
+    /// The peer could not import it, does not stand by for it, or is worse off than this head.
     PeerNotReady,
+    /// Every cable is silent, and yet the peer's ledger ticks: it lives, and cannot be asked.
+    LinksLost,
+    /// The peer was fenced again and again.
+    PeerBarred,
+    /// The peer is trusted already.
+    NotBarred,
 }
 
 impl fmt::Display for Refusal {
@@ -51,7 +61,12 @@ impl fmt::Display for Refusal {
             Refusal::NotServing => "this head does not serve the pool",
             Refusal::Busy => "the pool is changing hands; see `pools`",
             Refusal::PeerNotHeard => "the peer is not heard on any link",
-            Refusal::PeerNotReady => "the peer does not stand by for the pool",
+            Refusal::PeerNotReady => "the peer does not stand by for the pool, or is less fit to serve it",
+            Refusal::LinksLost => {
+                "every cable is silent and the peer's ledger ticks: it lives; mend a cable, or use its own console"
+            }
+            Refusal::PeerBarred => "the peer was fenced again and again; `readmit` when the cause is mended",
+            Refusal::NotBarred => "this head has not barred its peer",
         })
     }
 }

@@ -34,6 +34,20 @@ pub struct Timing {
     /// Silence of a link after which it no longer vouches for the peer, and the gap in our own
     /// running after which we must assume that we were replaced.
     pub dead: Duration,
+    /// Interval of beats on the ledger.
+    pub ledger_beat: Duration,
+    /// Silence of a ledger that counts as the peer's death: counted between completed reads.
+    pub ledger_dead: Duration,
+    /// How long no read of a ledger may complete before it says nothing any more. Several times what a healthy shelf
+    /// takes under load; a disk's own error recovery takes longer, and then it is true that nothing is known.
+    pub ledger_unread: Duration,
+    /// How long the peer must have been silent on the cables before a head that was fenced again and again takes a
+    /// pool without a ledger from it. No stall of a machine that goes on to live has been seen to last so long,
+    /// and a fence loop becomes slow enough for somebody to look.
+    pub barred_dead: Duration,
+    /// How long an owner must have been worse off than its peer before it lets go: a link that is down
+    /// for a moment is no reason to make every client wait.
+    pub health_settle: Duration,
     /// How much longer than `dead` the second head waits for a silent first one while both hold pools.
     ///
     /// When every cable is cut each believes that the other is dead, and without an order each would
@@ -60,6 +74,9 @@ pub struct Timing {
     pub import_limit: Duration,
     /// Limit of a release: past it the head resets and the peer fences it.
     pub release_limit: Duration,
+    /// The same where the owner does not see its disks: what is under way to them will not end, and only the first
+    /// steps, which silence it towards its clients, are worth waiting for.
+    pub broken_release_limit: Duration,
     /// How long a head that let go of a pool waits for the peer to take it, before it takes it back.
     pub offer_limit: Duration,
     /// Pause before a claim that failed is tried again.
@@ -71,6 +88,11 @@ impl Default for Timing {
         Timing {
             beat: Duration::from_millis(100),
             dead: Duration::from_millis(1000),
+            ledger_beat: Duration::from_millis(250),
+            ledger_dead: Duration::from_millis(1000),
+            ledger_unread: Duration::from_secs(3),
+            barred_dead: Duration::from_secs(10),
+            health_settle: Duration::from_secs(2),
             duel_wait: Duration::from_millis(600),
             peer_wait: Duration::from_secs(15),
             home_wait: Duration::from_secs(10),
@@ -78,6 +100,7 @@ impl Default for Timing {
             claim_limit: Duration::from_secs(120),
             import_limit: Duration::from_secs(60),
             release_limit: Duration::from_secs(20),
+            broken_release_limit: Duration::from_secs(5),
             offer_limit: Duration::from_secs(10),
             retry: Duration::from_secs(5),
         }

@@ -1,12 +1,13 @@
 //! One head: the whole of the core behind four kinds of method.
 //!
 //! - `handle_*`: something happened. Frames ([`Head::handle_frame`]), outcomes of jobs
-//!   ([`Head::handle_outcome`]), a lost reservation ([`Head::handle_fence_lost`]), an operator
+//!   ([`Head::handle_outcome`]), a lost reservation ([`Head::handle_fence_lost`]), a read of a pool's
+//!   ledger ([`Head::handle_ledger`]), what of this head is broken ([`Head::handle_health`]), an operator
 //!   ([`Head::handle_command`]), the deadline ([`Head::handle_timeout`]).
 //! - `poll_*`: what follows from it. Actions first ([`Head::poll_action`]): a reset among them is done
 //!   at once. Then frames are sent ([`Head::poll_transmit`]), and only then are the jobs handed to
 //!   their workers: the peer relies on hearing of a claim before a key of it is on a disk. Then
-//!   messages of the peer ([`Head::poll_message`]), events for the log ([`Head::poll_event`]), and
+//!   records for the pools' ledgers ([`Head::poll_record`]), messages of the peer ([`Head::poll_message`]), events for the log ([`Head::poll_event`]), and
 //!   when to call [`Head::handle_timeout`] ([`Head::poll_timeout`]).
 //! - commands, which answer at once whether they were accepted.
 //! - getters, which change nothing.
@@ -20,12 +21,17 @@ use heapless::Deque;
 use crate::action::{Action, Outcome, ResetReason};
 use crate::command::{Accepted, Command, Refusal};
 use crate::config::{Config, MAX_POOLS, PoolId, Timing};
+use crate::fences::Fences;
+use crate::ledger::Record;
 use crate::link::LinkId;
 use crate::message::{Inbox, Outbox, Piece};
-use crate::peer::{Liveness, Peer};
+use crate::peer::{Liveness, Peer, Word};
 use crate::pool::{Pool, View, Wanted};
-use crate::wire::{self, Body, FRAGMENT_MAX_BYTES, Frame, FrameError, Incarnation, PoolState};
-use crate::{Epoch, HeadId};
+use crate::sight::{Ledger, LedgerState, Sight};
+use crate::wire::{
+    self, Body, FRAGMENT_MAX_BYTES, Frame, FrameError, Incarnation, PoolBeat, PoolState,
+};
+use crate::{Epoch, HeadId, Health};
 
 /// Data bytes of a fragment on serial: with header and tag about 13 ms of the line, once a beat.
 const SERIAL_FRAGMENT_BYTES: usize = 96;
@@ -33,6 +39,9 @@ const SERIAL_FRAGMENT_BYTES: usize = 96;
 /// Beats that may be unacknowledged before we say that the peer does not hear us on a link: its
 /// acknowledgement is itself a beat old when it arrives.
 const UNHEARD_WINDOW: u32 = 10;
+
+/// How long after its boot a head believes its peer about fences from before: many beats, so that none is missed.
+const JUST_BOOTED: Duration = Duration::from_secs(60);
 
 /// Room for all that one input can cause: a job a pool, and a reset.
 const ACTIONS_MAX: usize = 2 * MAX_POOLS;
@@ -55,6 +64,13 @@ pub enum Event {
     PeerBooted,
     /// The peer's liveness changed.
     Peer(Liveness),
+    /// What a pool's ledger says of the peer changed.
+    Ledger {
+        /// The pool.
+        pool: PoolId,
+        /// What it says now.
+        state: LedgerState,
+    },
     /// A link fell silent or speaks again.
     Link {
         /// The link.
@@ -73,6 +89,9 @@ pub struct Head {
     booted: Instant,
     peer: Peer,
     pools: heapless::Vec<Pool, MAX_POOLS>,
+    /// By pool.
+    ledgers: [Ledger; MAX_POOLS],
+    fences: Fences,
     actions: Deque<Action, ACTIONS_MAX>,
     events: Deque<Event, 32>,
     outbox: Outbox,
@@ -91,6 +110,7 @@ pub struct Head {
     told_liveness: Liveness,
     told_links: [bool; LinkId::ALL.len()],
     told_pools: [PoolState; MAX_POOLS],
+    told_ledgers: [LedgerState; MAX_POOLS],
 }
 
 /// What a link still has to send.
@@ -114,6 +134,8 @@ impl Head {
             booted: now,
             peer: Peer::new(),
             pools,
+            ledgers: [Ledger::default(); MAX_POOLS],
+            fences: Fences::default(),
             actions: Deque::new(),
             events: Deque::new(),
             outbox: Outbox::default(),
@@ -131,6 +153,7 @@ impl Head {
             told_liveness: Liveness::Unheard,
             told_links: [false; LinkId::ALL.len()],
             told_pools: [PoolState::Standby; MAX_POOLS],
+            told_ledgers: [LedgerState::None; MAX_POOLS],
             config,
         }
     }
@@ -162,6 +185,10 @@ impl Head {
             return;
         };
         let wanted = pool.handle_outcome(outcome, &view);
+        if pool.take_fenced() {
+            let age = Duration::from_ticks(0);
+            self.fences.note(self.config.me.peer(), age, now);
+        }
         self.want(wanted);
         self.settle(now);
     }
@@ -176,19 +203,55 @@ impl Head {
         self.want(lost.map(Wanted::Reset));
     }
 
+    /// A read of a copy of a pool's ledger completed.
+    pub fn handle_ledger(&mut self, pool: PoolId, sight: &Sight, now: Instant) {
+        self.notice_gap(now);
+        if let Some(ledger) = self.ledgers.get_mut(pool.index()) {
+            ledger.see(sight, self.config.timing.ledger_dead);
+        }
+        self.settle(now);
+    }
+
+    /// A pool has no ledger, as its metadata say.
+    pub fn handle_no_ledger(&mut self, pool: PoolId, now: Instant) {
+        self.notice_gap(now);
+        if let Some(ledger) = self.ledgers.get_mut(pool.index()) {
+            ledger.vanish();
+        }
+        self.settle(now);
+    }
+
+    /// What of this head is broken, as far as a pool is concerned.
+    pub fn handle_health(&mut self, pool: PoolId, health: Health, now: Instant) {
+        self.notice_gap(now);
+        let Some(pool) = self.pools.get_mut(pool.index()) else {
+            return;
+        };
+        if pool.health() != health {
+            pool.set_health(health);
+            // The peer's next decision may depend on it.
+            self.due.iter_mut().for_each(|due| due.beat = true);
+        }
+        self.settle(now);
+    }
+
     /// An operator asks for something.
     ///
     /// # Errors
     /// Why it is not done. Nothing changed.
     pub fn handle_command(&mut self, command: Command, now: Instant) -> Result<Accepted, Refusal> {
         self.notice_gap(now);
-        let (Command::Handover(id) | Command::Takeover(id) | Command::Giveback(id)) = command;
+        let id = match command {
+            Command::Handover(id) | Command::Takeover(id) | Command::Giveback(id) => id,
+            Command::Readmit => return self.readmit(now),
+        };
         let view = self.view(id, now);
         let pool = self.pools.get_mut(id.index()).ok_or(Refusal::UnknownPool)?;
         let (accepted, wanted) = match command {
             Command::Handover(_) => pool.handover(&view).map(|(a, wanted)| (a, Some(wanted))),
             Command::Takeover(_) => pool.takeover(&view),
             Command::Giveback(_) => pool.giveback(&view),
+            Command::Readmit => Err(Refusal::NotBarred),
         }?;
         self.want(wanted);
         self.settle(now);
@@ -253,6 +316,7 @@ impl Head {
     ) -> Option<usize> {
         let due = self.due[link.index()];
         let rotation = self.rotation;
+        let ages = self.fences.ages(now);
         let speak =
             |sequence: u32, body: Body<'_>, peer: &Peer, config: &Config, buffer: &mut [u8]| {
                 let [_, cluster @ ..] = config.cluster.bits().to_be_bytes();
@@ -265,6 +329,7 @@ impl Head {
                     sequence,
                     acknowledged: peer.acknowledged(link, now),
                     body,
+                    fences: (link == LinkId::Ether).then_some(ages),
                 };
                 wire::encode(&frame, link, &config.secret, buffer).ok()
             };
@@ -318,6 +383,15 @@ impl Head {
         Some(length)
     }
 
+    /// A record to write to the ledger of a pool that this head holds, when one is due. To be asked for every
+    /// pool after every input; a record replaces one that still waits to be written.
+    pub fn poll_record(&mut self, pool: PoolId, now: Instant) -> Option<Record> {
+        let interval = self.config.timing.ledger_beat;
+        let (head, incarnation) = (self.config.me, self.me);
+        let pool = self.pools.get_mut(pool.index())?;
+        pool.record(head, incarnation, interval, now)
+    }
+
     /// A message of the peer, once, when it has arrived whole.
     pub fn poll_message(&mut self) -> Option<&[u8]> {
         self.inbox.take()
@@ -351,9 +425,58 @@ impl Head {
         &self.peer
     }
 
-    /// Whether the peer is alive.
+    /// Whether the peer is alive, as of the last input.
     pub fn liveness(&self) -> Liveness {
-        self.peer.liveness(self.config.timing.dead)
+        match self.peer.liveness(self.config.timing.dead) {
+            Liveness::Alive => Liveness::Alive,
+            // A tick on the disks of any pool is its heartbeat's.
+            _ if self
+                .pool_ids()
+                .any(|pool| self.ledger(pool) == LedgerState::Ticking) =>
+            {
+                Liveness::LinksLost
+            }
+            silent => silent,
+        }
+    }
+
+    /// What the ledger of a pool says of the peer, as of the last input.
+    pub fn ledger(&self, pool: PoolId) -> LedgerState {
+        let Timing {
+            ledger_dead,
+            ledger_unread,
+            ..
+        } = self.config.timing;
+        let ledger = self.ledgers.get(pool.index());
+        ledger.map_or(LedgerState::None, |ledger| {
+            ledger.state(ledger_dead, ledger_unread, self.last_input)
+        })
+    }
+
+    /// What the peer says of a pool, by cable or by the ledger, while it lives; as of the last input.
+    pub fn word(&self, pool: PoolId) -> Option<PoolBeat> {
+        self.living_word(pool).map(|word| word.beat)
+    }
+
+    fn living_word(&self, pool: PoolId) -> Option<Word> {
+        match self.liveness() {
+            Liveness::Alive => self.peer.word(pool.index()),
+            Liveness::LinksLost if self.ledger(pool) == LedgerState::Ticking => {
+                let ledger = self.ledgers.get(pool.index());
+                let beat = ledger.and_then(|ledger| ledger.beat(pool));
+                beat.map(Word::of_ledger)
+            }
+            Liveness::LinksLost | Liveness::Dead | Liveness::Unheard => None,
+        }
+    }
+
+    /// How often a head was fenced within the last ten minutes, and whether it is barred for that.
+    pub fn fences(&self, head: HeadId) -> (usize, bool) {
+        let now = self.last_input;
+        (
+            self.fences.count(head, now),
+            self.fences.is_barred(head, now),
+        )
     }
 
     /// Whether a link carries frames of the peer to us, and ours to it.
@@ -401,6 +524,10 @@ impl Head {
             self.outbox.restart();
             self.inbox.restart();
         }
+        if let Some(ages) = &frame.fences {
+            let just_booted = now.saturating_duration_since(self.booted) < JUST_BOOTED;
+            self.fences.learn(ages, self.config.me, just_booted, now);
+        }
         match frame.body {
             Body::Beat { .. } => {}
             Body::Fragment {
@@ -444,16 +571,39 @@ impl Head {
         }
     }
 
+    fn pool_ids(&self) -> impl Iterator<Item = PoolId> + use<> {
+        (0..self.pools.len()).map(|index| PoolId(index as u8))
+    }
+
+    fn readmit(&mut self, now: Instant) -> Result<Accepted, Refusal> {
+        let peer = self.config.me.peer();
+        if !self.fences.is_barred(peer, now) {
+            return Err(Refusal::NotBarred);
+        }
+        self.fences.forget(peer);
+        self.due.iter_mut().for_each(|due| due.beat = true);
+        Ok(Accepted::Readmitted)
+    }
+
     fn view(&self, pool: PoolId, now: Instant) -> View {
+        let Timing { barred_dead, .. } = self.config.timing;
+        let (liveness, ledger) = (self.liveness(), self.ledger(pool));
+        let own = self.ledgers.get(pool.index());
         View {
             now,
             booted: self.booted,
             me: self.config.me,
             timing: self.config.timing,
             retiring: self.retiring,
-            liveness: self.liveness(),
+            liveness,
+            ledger,
+            record: own.and_then(Ledger::newest),
+            barred: self.fences.is_barred(self.config.me, now)
+                && ledger != LedgerState::Silent
+                && self.peer.silence() < barred_dead,
+            peer_barred: self.fences.is_barred(self.config.me.peer(), now),
             yields: self.yields(),
-            word: self.peer.word(pool.index()),
+            word: self.living_word(pool),
             digest_differs: self.digest_differs(),
             marks: self.peer.links.map(|link| link.sent.wrapping_add(1)),
         }
@@ -496,6 +646,13 @@ impl Head {
         if liveness != self.told_liveness {
             self.told_liveness = liveness;
             self.tell(Event::Peer(liveness));
+        }
+        for pool in self.pool_ids() {
+            let state = self.ledger(pool);
+            if state != self.told_ledgers[pool.index()] {
+                self.told_ledgers[pool.index()] = state;
+                self.tell(Event::Ledger { pool, state });
+            }
         }
         for link in LinkId::ALL {
             let up = self.peer.link(link).is_up(self.config.timing.dead);

@@ -29,9 +29,12 @@ const CANDIDATE_LIFETIME: Duration = Duration::from_secs(1);
 pub enum Liveness {
     /// Not once since this head booted.
     Unheard,
-    /// On at least one link.
+    /// On at least one cable.
     Alive,
-    /// It was heard, and now every link is silent for its limit.
+    /// On no cable, and the ledger of a pool ticks: it lives, and only the cables are cut. An alarm, and no
+    /// reason to move anything.
+    LinksLost,
+    /// It was heard, and now every cable is silent for its limit, and every ledger that it wrote.
     Dead,
 }
 
@@ -43,6 +46,16 @@ pub struct Word {
     /// For each link, the greatest of our sequence numbers acknowledged by a frame that carried
     /// this pool: the peer said `beat` after it had heard that frame of ours.
     pub(crate) acknowledged: [u32; LinkId::ALL.len()],
+}
+
+impl Word {
+    /// What stands in the ledger: it acknowledges nothing.
+    pub(crate) fn of_ledger(beat: PoolBeat) -> Word {
+        Word {
+            beat,
+            acknowledged: [0; LinkId::ALL.len()],
+        }
+    }
 }
 
 /// An incarnation that waits to be confirmed.
@@ -194,7 +207,7 @@ impl Peer {
         }
     }
 
-    /// Whether it can be heard, given the limit of silence of each link.
+    /// Whether it can be heard on the cables, given the limit of silence of each.
     pub fn liveness(&self, dead: Duration) -> Liveness {
         if self.incarnation.is_none() {
             Liveness::Unheard

@@ -9,7 +9,14 @@
 //! frame travels COBS-encoded with a zero byte behind it, on Ethernet as the payload of one packet.
 //!
 //! The version is the first byte and the tag is checked first of all, so that heads of neighbouring
-//! versions can tell "newer than I know" from "damaged".
+//! versions can tell "newer than I know" from "damaged". What a version adds is appended behind what the one before
+//! it says: a reader ignores what it does not know there, and takes for absent what an older writer left out. So
+//! neighbours understand each other, and heads can be upgraded one at a time.
+//!
+//! | version | adds to a beat |
+//! |---|---|
+//! | 1 | |
+//! | 2 | a byte of health for each of its pools, and on Ethernet how often each head was fenced lately |
 
 use heapless::Vec;
 use hmac::{Hmac, KeyInit, Mac};
@@ -17,10 +24,11 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use crate::config::MAX_POOLS;
-use crate::{Epoch, HeadId, LinkId};
+use crate::fences::Ages;
+use crate::{Epoch, HeadId, Health, LinkId};
 
 /// Version that this release speaks. It also accepts its neighbours.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// Bytes of the tag: 128 bits, which nobody guesses at ten frames a second.
 pub const TAG_BYTES: usize = 16;
@@ -61,6 +69,10 @@ pub struct Frame<'a> {
     /// What is said.
     #[serde(borrow)]
     pub body: Body<'a>,
+    /// In beats on Ethernet: ages in seconds of the fences of the first and the second head within the last
+    /// ten minutes, `u16::MAX` where there is none. Behind the rest, since version 2.
+    #[serde(skip)]
+    pub fences: Option<Ages>,
 }
 
 /// What a frame says.
@@ -104,6 +116,9 @@ pub struct PoolBeat {
     pub epoch: Epoch,
     /// What the sender wants of the receiver.
     pub wish: Wish,
+    /// What the sender could not serve it with. Behind the rest, since version 2; all is well with a version 1.
+    #[serde(skip)]
+    pub health: Health,
 }
 
 /// What a head does with a pool.
@@ -221,9 +236,10 @@ pub fn encode(
     secret: &[u8; 32],
     buffer: &mut [u8],
 ) -> Result<usize, FrameError> {
-    let length = postcard::to_slice(frame, buffer)
+    let mut length = postcard::to_slice(frame, buffer)
         .map_err(|_| FrameError::Short)?
         .len();
+    length += append(frame, &mut buffer[length..]).ok_or(FrameError::Short)?;
     let (content, rest) = buffer.split_at_mut(length);
     let room = rest.get_mut(..TAG_BYTES).ok_or(FrameError::Short)?;
     room.copy_from_slice(&mac(content, link, secret).finalize().into_bytes()[..TAG_BYTES]);
@@ -254,7 +270,52 @@ pub fn decode<'a>(
         Some(_) => {}
         None => return Err(FrameError::Short),
     }
-    postcard::from_bytes(content).map_err(|_| FrameError::Encoding)
+    let (mut frame, rest) = postcard::take_from_bytes(content).map_err(|_| FrameError::Encoding)?;
+    take_appended(&mut frame, rest);
+    Ok(frame)
+}
+
+/// Writes what later versions added; returns its length, `None` when there is no room.
+fn append(frame: &Frame<'_>, room: &mut [u8]) -> Option<usize> {
+    let Body::Beat { pools, .. } = &frame.body else {
+        return Some(0);
+    };
+    if frame.version < 2 {
+        return Some(0);
+    }
+    let fences = frame.fences.iter().flatten().flatten();
+    let ages = fences.flat_map(|age| age.to_le_bytes());
+    let mut length = 0;
+    for byte in pools.iter().map(|beat| beat.health.bits()).chain(ages) {
+        *room.get_mut(length)? = byte;
+        length += 1;
+    }
+    Some(length)
+}
+
+/// Reads what later versions added, as far as it is there.
+fn take_appended(frame: &mut Frame<'_>, mut rest: &[u8]) {
+    let Body::Beat { pools, .. } = &mut frame.body else {
+        return;
+    };
+    if let Some((health, more)) = rest.split_at_checked(pools.len()) {
+        for (beat, bits) in pools.iter_mut().zip(health) {
+            beat.health = Health::from_bits(*bits);
+        }
+        rest = more;
+    }
+    let mut ages = Ages::default();
+    let count = ages.as_flattened().len();
+    if let Some(bytes) = rest.get(..2 * count) {
+        for (age, pair) in ages
+            .as_flattened_mut()
+            .iter_mut()
+            .zip(bytes.chunks_exact(2))
+        {
+            *age = u16::from_le_bytes([pair[0], pair[1]]);
+        }
+        frame.fences = Some(ages);
+    }
 }
 
 fn mac(content: &[u8], link: LinkId, secret: &[u8; 32]) -> Hmac<Sha256> {
@@ -279,6 +340,10 @@ mod tests {
             state: PoolState::Serving,
             epoch: Epoch(u32::MAX),
             wish: Wish::Request,
+            health: Health {
+                shelf: false,
+                network: true,
+            },
         };
         Frame {
             version: VERSION,
@@ -292,6 +357,7 @@ mod tests {
                 digest: [9, 8, 7, 6],
                 pools: Vec::from_slice(&[pool]).unwrap(),
             },
+            fences: None,
         }
     }
 
@@ -305,13 +371,12 @@ mod tests {
     #[test]
     fn the_longest_beat_of_one_pool_fits_the_serial_line() {
         let mut buffer = [0; FRAME_MAX_BYTES];
-        let n = encode(
-            &beat(SEQUENCE_AFTER_A_YEAR),
-            LinkId::Serial,
-            &SECRET,
-            &mut buffer,
-        )
-        .unwrap();
+        let mut frame = beat(SEQUENCE_AFTER_A_YEAR);
+        if let Body::Beat { pools, .. } = &mut frame.body {
+            // A claim a second for eight years still encodes in four bytes.
+            pools[0].epoch = Epoch((1 << 28) - 1);
+        }
+        let n = encode(&frame, LinkId::Serial, &SECRET, &mut buffer).unwrap();
         assert!(n <= SERIAL_BEAT_MAX_BYTES, "{n}");
     }
 
@@ -350,19 +415,95 @@ mod tests {
         );
     }
 
+    /// A beat of version 1, byte for byte as that release sent it.
+    #[rustfmt::skip]
+    const BEAT_1: [u8; 42] = [
+        1, 1, 2, 3, 0,
+        0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11,
+        1, 0x22, 0x22, 0x22, 0x22, 0x22, 0x22, 0x22, 0x22,
+        5, 5,
+        0, 9, 8, 7, 6, 1, 0, 3, 0xff, 0xff, 0xff, 0xff, 0x0f, 2,
+        0, 0, 0, 0,
+    ];
+    const BEAT_1_BYTES: usize = 38;
+
+    fn tagged(content: &[u8], buffer: &mut [u8]) -> usize {
+        let tag = mac(content, LinkId::Serial, &SECRET)
+            .finalize()
+            .into_bytes();
+        buffer[..content.len()].copy_from_slice(content);
+        buffer[content.len()..content.len() + TAG_BYTES].copy_from_slice(&tag[..TAG_BYTES]);
+        content.len() + TAG_BYTES
+    }
+
     #[test]
     fn bytes_of_a_beat_are_fixed() {
         let mut buffer = [0; FRAME_MAX_BYTES];
         let n = encode(&beat(5), LinkId::Serial, &SECRET, &mut buffer).unwrap();
-        #[rustfmt::skip]
-        let golden = [
-            1, 1, 2, 3, 0,
-            0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11,
-            1, 0x22, 0x22, 0x22, 0x22, 0x22, 0x22, 0x22, 0x22,
-            5, 5,
-            0, 9, 8, 7, 6, 1, 0, 3, 0xff, 0xff, 0xff, 0xff, 0x0f, 2,
-        ];
-        assert_eq!(&buffer[..n - TAG_BYTES], &golden);
+        let content = &buffer[..n - TAG_BYTES];
+        // What version 1 knows, then a byte of health.
+        assert_eq!(content[0], VERSION);
+        assert_eq!(content[1..BEAT_1_BYTES], BEAT_1[1..BEAT_1_BYTES]);
+        assert_eq!(content[BEAT_1_BYTES..], [2]);
+
+        let fences = Some([[0x0102, 3, 4], [5, 6, u16::MAX]]);
+        let frame = Frame { fences, ..beat(5) };
+        let n = encode(&frame, LinkId::Ether, &SECRET, &mut buffer).unwrap();
+        let ages = [2, 1, 3, 0, 4, 0, 5, 0, 6, 0, 0xff, 0xff];
+        assert_eq!(buffer[BEAT_1_BYTES + 1..n - TAG_BYTES], ages);
+        assert_eq!(decode(&buffer[..n], LinkId::Ether, &SECRET), Ok(frame));
+    }
+
+    #[test]
+    fn a_beat_of_version_1_is_read_and_its_pools_are_taken_for_well() {
+        let mut buffer = [0; FRAME_MAX_BYTES];
+        let n = tagged(&BEAT_1[..BEAT_1_BYTES], &mut buffer);
+        let frame = decode(&buffer[..n], LinkId::Serial, &SECRET).unwrap();
+        let Body::Beat { pools, .. } = &frame.body else {
+            panic!("{frame:?}");
+        };
+        assert_eq!((frame.version, frame.sequence), (1, 5));
+        assert_eq!(pools[0].health, Health::default());
+        assert_eq!(frame.fences, None);
+    }
+
+    /// Version 1 read a frame with `postcard::from_bytes`, which stops where the frame ends.
+    #[test]
+    fn a_reader_of_version_1_understands_a_beat_of_today() {
+        let mut buffer = [0; FRAME_MAX_BYTES];
+        let fences = Some([[1; 3]; 2]);
+        let n = encode(
+            &Frame { fences, ..beat(5) },
+            LinkId::Serial,
+            &SECRET,
+            &mut buffer,
+        )
+        .unwrap();
+        let read: Frame<'_> = postcard::from_bytes(&buffer[..n - TAG_BYTES]).unwrap();
+        let Body::Beat { pools, .. } = &read.body else {
+            panic!("{read:?}");
+        };
+        assert_eq!((read.sequence, pools[0].state), (5, PoolState::Serving));
+        assert!(
+            VERSION.abs_diff(1) <= 1,
+            "version 1 takes its neighbours only"
+        );
+    }
+
+    #[test]
+    fn what_a_later_version_appends_is_ignored() {
+        let mut buffer = [0; FRAME_MAX_BYTES];
+        let fences = Some([[1; 3]; 2]);
+        let frame = Frame {
+            version: VERSION + 1,
+            fences,
+            ..beat(5)
+        };
+        let n = encode(&frame, LinkId::Serial, &SECRET, &mut buffer).unwrap() - TAG_BYTES;
+        let mut content = [0xaa; FRAME_MAX_BYTES - TAG_BYTES];
+        content[..n].copy_from_slice(&buffer[..n]);
+        let n = tagged(&content[..n + 7], &mut buffer);
+        assert_eq!(decode(&buffer[..n], LinkId::Serial, &SECRET), Ok(frame));
     }
 
     #[test]
@@ -373,7 +514,10 @@ mod tests {
             (VERSION + 1, true),
             (VERSION + 2, false),
         ] {
-            let frame = Frame { version, ..beat(5) };
+            let mut frame = Frame { version, ..beat(5) };
+            if let (Body::Beat { pools, .. }, true) = (&mut frame.body, version < 2) {
+                pools[0].health = Health::default();
+            }
             let n = encode(&frame, LinkId::Ether, &SECRET, &mut buffer).unwrap();
             let expected = if readable {
                 Ok(frame)

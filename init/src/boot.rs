@@ -36,7 +36,7 @@ use crate::status::{Snapshot, WatchdogStatus};
 use crate::sys::sched;
 use crate::watchdog::{self, Watchdog};
 use crate::worker::{self, Worker};
-use crate::{clock, log, mounts, settings, source};
+use crate::{clock, health, log, mounts, settings, source};
 
 /// Time without a feed after which the hardware watchdog resets the head. The peer has taken over
 /// long before; this only ends a head that hangs. Long enough for a crash dump line on the console.
@@ -206,6 +206,13 @@ fn start(
         })?;
         jobs.push(sender);
     }
+    let sources = health::Sources {
+        config: config.clone(),
+        me,
+        watches: watches.clone(),
+        reports: reports.clone(),
+    };
+    health::start(sources, handle.clone())?;
     let watchdog = arm_watchdog();
     desk.run_with(Running {
         config: config.clone(),

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, TryLockError};
 use std::thread;
 use std::time::Duration;
 
-use orthrus_hb::{Accepted, Command, MAX_POOLS, MESSAGE_MAX_BYTES, Outcome, Refusal};
+use orthrus_hb::{
+    Accepted, Command, Health, MAX_POOLS, MESSAGE_MAX_BYTES, Outcome, PoolId, Refusal,
+};
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::sync::lock;
@@ -26,6 +28,8 @@ pub enum Input {
     Outcome(Outcome),
     /// An operator's command, and where the answer goes.
     Command(Command, SyncSender<Result<Accepted, Refusal>>),
+    /// What of this head is broken, as far as a pool is concerned.
+    Health(PoolId, Health),
     /// A message for the peer.
     Message(Message),
     /// Let go of every pool, to halt.

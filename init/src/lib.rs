@@ -13,6 +13,7 @@ pub mod disk;
 pub mod export;
 pub mod fence;
 pub mod halt;
+pub mod health;
 pub mod inbox;
 pub mod link;
 pub mod log;

@@ -118,6 +118,7 @@ impl Desk {
                     Accepted::Releasing => "letting go; the peer takes it over. Watch `pools`",
                     Accepted::AskedPeer => "the peer was asked to let go. Watch `pools`",
                     Accepted::Claiming => "claiming it here. Watch `pools`",
+                    Accepted::Readmitted => "the peer is trusted again",
                 };
                 Reply::done(
                     format!("{name}: {text}"),
@@ -129,6 +130,19 @@ impl Desk {
                 Reply::done(text.clone(), json!({ "pool": name, "accepted": text }))
             }
             Err(refusal) => Reply::refused(format!("{name}: {refusal}")),
+        }
+    }
+
+    fn readmit(&self) -> Reply {
+        let Some(running) = self.running.get() else {
+            return self.not_running();
+        };
+        match running.handle.command(HeadCommand::Readmit) {
+            Ok(_) => {
+                let text = "the peer is trusted again";
+                Reply::done(text, json!({ "readmitted": true }))
+            }
+            Err(refusal) => Reply::refused(refusal),
         }
     }
 
@@ -168,6 +182,7 @@ impl Operator for Desk {
             Command::Handover { pool } => self.command(pool, HeadCommand::Handover),
             Command::Takeover { pool } => self.command(pool, HeadCommand::Takeover),
             Command::Giveback { pool } => self.command(pool, HeadCommand::Giveback),
+            Command::Readmit => self.readmit(),
             Command::Rehearse(Rehearsal::Hang) => match self.running.get() {
                 Some(running) => {
                     running.handle.post(Input::Hang);

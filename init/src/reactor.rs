@@ -106,6 +106,7 @@ impl Reactor {
                     let answered = self.head.handle_command(command, now);
                     let _ = answer.try_send(answered); // the asker may have gone
                 }
+                Input::Health(pool, health) => self.head.handle_health(pool, health, now),
                 Input::Message(message) => {
                     self.head.send_message(&message);
                 }
@@ -238,6 +239,15 @@ impl Reactor {
             }
             Event::PeerBooted => info!("the peer is heard, in a new boot of it"),
             Event::Peer(Liveness::Dead) => warn!("the peer is dead: every link is silent"),
+            Event::Peer(Liveness::LinksLost) => {
+                warn!(
+                    "every cable is silent and the peer's ledger ticks: it lives, nothing is moved"
+                );
+            }
+            Event::Ledger { pool, state } => {
+                let pool = self.names.get(pool.index()).map_or("?", String::as_str);
+                info!(pool, "the peer's ledger: {}", state.name());
+            }
             Event::Peer(Liveness::Alive) => info!("the peer is alive"),
             Event::Peer(Liveness::Unheard) => {}
             Event::Link { link, up: true } => info!("link {} is up", link.name()),

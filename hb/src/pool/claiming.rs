@@ -25,6 +25,7 @@ impl Pool {
 
     fn claim(&mut self, authority: Authority, epoch: Epoch, view: &View) -> Wanted {
         self.tried = self.tried.max(epoch);
+        self.preempts &= authority == Authority::PeerDead;
         let job = self.job(epoch, Work::Claim { authority });
         self.state = State::Claiming {
             authority,
@@ -129,6 +130,7 @@ impl Pool {
         match result {
             Ok(Done::Claimed) => {
                 self.known = self.known.max(epoch);
+                self.fenced |= self.preempts;
                 Some(self.begin_import(epoch, view))
             }
             Ok(_) => None,
@@ -162,6 +164,12 @@ impl Pool {
             return None;
         }
         let revived = view.liveness == Liveness::Alive;
+        // A right that the peer's death gave ends with its return, on whatever link.
+        let authority = match authority {
+            Authority::PeerDead if !view.peer_is_dead() => Authority::Free,
+            authority => authority,
+        };
+        self.preempts = matches!(holder, Holder::Peer(_));
         match (holder, authority) {
             (Holder::Stranger, _) => {
                 self.fail(Failure::Stranger, view);
@@ -205,7 +213,9 @@ impl Pool {
                 self.seen = self.seen.max(held);
                 let rest = match view.liveness {
                     Liveness::Alive => Rest::PeerHolds,
-                    Liveness::Unheard | Liveness::Dead => Rest::HeldByUnheardPeer(held),
+                    Liveness::Unheard | Liveness::Dead | Liveness::LinksLost => {
+                        Rest::HeldByUnheardPeer(held)
+                    }
                 };
                 self.rest_until(rest, view.now + view.timing.retry);
             }

@@ -1,10 +1,11 @@
 //! The pool is held here: importing, serving, letting go.
 
-use embassy_time::Duration;
+use embassy_time::{Duration, Instant};
 
-use crate::Epoch;
 use crate::action::{Done, Failure, ResetReason, Work};
+use crate::ledger::Record;
 use crate::wire::{PoolState, Wish};
+use crate::{Epoch, HeadId, Incarnation};
 
 use super::{Fault, Next, Pool, Rest, State, Step, View, Wanted};
 
@@ -39,7 +40,11 @@ impl Pool {
 
     pub(super) fn release(&mut self, epoch: Epoch, next: Next, view: &View) -> Wanted {
         let job = self.job(epoch, Work::Release);
-        let until = view.now + view.timing.release_limit;
+        let limit = match self.health.shelf {
+            true => view.timing.broken_release_limit,
+            false => view.timing.release_limit,
+        };
+        let until = view.now + limit;
         self.state = State::Releasing {
             ticket: job.ticket,
             epoch,
@@ -74,10 +79,19 @@ impl Pool {
         if let Some(reason) = self.replaced(epoch, view) {
             return Some(Wanted::Reset(reason));
         }
-        let asked = view
-            .peer()
-            .is_some_and(|beat| beat.state == PoolState::Standby && beat.wish == Wish::Request);
-        (asked || view.retiring).then(|| self.release(epoch, Next::Offer, view))
+        let standby = view
+            .listening_peer()
+            .filter(|beat| beat.state == PoolState::Standby);
+        let asked = standby.is_some_and(|beat| beat.wish == Wish::Request);
+        let worse = standby.is_some_and(|beat| beat.health.burden() < self.health.burden());
+        self.worse_since = match worse {
+            true => self.worse_since.or(Some(view.now)),
+            false => None,
+        };
+        let settled = self
+            .worse_since
+            .is_some_and(|since| view.now >= since + view.timing.health_settle);
+        (asked || settled || view.retiring).then(|| self.release(epoch, Next::Offer, view))
     }
 
     /// The peer serves what we hold, under a newer epoch: our claim is history.
@@ -86,6 +100,48 @@ impl Pool {
             .filter(|beat| matches!(beat.state, PoolState::Importing | PoolState::Serving))
             .filter(|beat| beat.epoch > epoch)
             .map(|_| ResetReason::Replaced(self.id))
+    }
+
+    /// Whether a claim took the pool from a peer that did not let go; told once.
+    pub(crate) fn take_fenced(&mut self) -> bool {
+        core::mem::take(&mut self.fenced)
+    }
+
+    /// The next record for the ledger, when one is due. From the end of the claim on, so that the peer sees it tick
+    /// before the import, which may take long.
+    pub(crate) fn record(
+        &mut self,
+        head: HeadId,
+        incarnation: Incarnation,
+        interval: Duration,
+        now: Instant,
+    ) -> Option<Record> {
+        let epoch = match self.state {
+            State::Importing { epoch, .. }
+            | State::Serving { epoch }
+            | State::Releasing { epoch, .. } => epoch,
+            State::Standby { .. } | State::Claiming { .. } | State::Faulted { .. } => {
+                self.recorded = None;
+                return None;
+            }
+        };
+        let state = self.state();
+        let due = self
+            .recorded
+            .is_none_or(|(told, at)| told != state || now >= at + interval);
+        if !due {
+            return None;
+        }
+        self.recorded = Some((state, now));
+        self.records += 1;
+        Some(Record {
+            head,
+            incarnation,
+            state,
+            epoch,
+            sequence: self.records,
+            lease: None,
+        })
     }
 
     pub(super) fn import_ended(

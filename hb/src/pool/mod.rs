@@ -3,7 +3,8 @@
 //! ```text
 //!            decide          survey, confirm         claimed          imported
 //!  Standby ────────► Claiming ────────────► Claiming ───────► Importing ───────► Serving
-//!     ▲  ▲              │ nothing to take       │ lost             │ failed         │ handover
+//!     ▲  ▲              │ nothing to take       │ lost             │ failed         │ handover, worse
+//!     │  │              │                       │                  │                │ off than the peer
 //!     │  └──────────────┴───────────────────────┘                  ▼                ▼
 //!     │  offer made, or given back                             Releasing ◄──────────┘
 //!     └───────────────────────────────────────────────────────────┤
@@ -11,8 +12,11 @@
 //!     └─ after a pause: Claiming
 //! ```
 //!
-//! - *Standby → Claiming*: nobody serves the pool and it is our turn. With a living peer the home
-//!   head goes first; a peer that offers the pool, or failed to import it, makes it our turn.
+//! - *Standby → Claiming*: nobody serves the pool and it is our turn. With a living peer the better head
+//!   goes first, and the home head among equals; a peer that offers the pool, or failed to import it, makes it our
+//!   turn. A peer is dead when every cable is silent and its ledger, if the pool has one, is seen not to tick; while
+//!   the cables are silent and the ledger ticks, it lives and nothing moves.
+//! - *Serving → Releasing*: an operator asks, or the peer stands by and has all that this head lacks.
 //! - *Claiming* looks first ([`Work::Survey`]), chooses the epoch, says so in its beats, and only
 //!   then takes anything. What it may preempt follows from its [`Authority`].
 //! - *The claim itself, Importing, Releasing* have limits. Past them the worker is stuck in the kernel,
@@ -38,7 +42,7 @@ use crate::action::{Authority, Failure, Job, Outcome, ResetReason, Ticket, Work}
 use crate::config::PoolId;
 use crate::link::LinkId;
 use crate::wire::{PoolBeat, PoolState, Wish};
-use crate::{Epoch, HeadId};
+use crate::{Epoch, HeadId, Health};
 
 pub(crate) use view::View;
 
@@ -56,6 +60,12 @@ pub enum Rest {
     /// Reserved, under this epoch, by a peer that cannot be heard and may well be alive. Ends when
     /// the peer is heard or lets go, or by `takeover`.
     HeldByUnheardPeer(Epoch),
+    /// The peer is silent on every cable, and its ledger cannot be read, or not for long enough to tell whether
+    /// it ticks. Ends when it can: with the peer's life, or its death.
+    AwaitingLedger,
+    /// The peer is silent on every cable, and this head was fenced again and again. Ends when the peer is heard, is
+    /// silent for `barred_dead` or on its ledger, or by `takeover`.
+    Barred,
 }
 
 /// What failed, for a pool that is [`PoolState::Faulted`].
@@ -151,6 +161,18 @@ pub struct Pool {
     tried: Epoch,
     /// Since when the pool rests on both living heads.
     unserved_since: Option<Instant>,
+    /// What of this head is broken as far as the pool is concerned.
+    health: Health,
+    /// Since when the peer, standing by, is better off than this head, which serves.
+    worse_since: Option<Instant>,
+    /// Records written to the ledger in this boot.
+    records: u64,
+    /// What the last one said, and when.
+    recorded: Option<(PoolState, Instant)>,
+    /// The claim under way takes the pool from a peer that did not let go.
+    preempts: bool,
+    /// It did. Until the head asks.
+    fenced: bool,
     /// Attempts that failed in a row, for the pause between them.
     failures: u32,
     /// How the last of them failed.
@@ -172,6 +194,12 @@ impl Pool {
             seen: Epoch::NONE,
             tried: Epoch::NONE,
             unserved_since: None,
+            health: Health::default(),
+            worse_since: None,
+            records: 0,
+            recorded: None,
+            preempts: false,
+            fenced: false,
             failures: 0,
             last_fault: Failure::Device,
             tickets: 0,
@@ -221,6 +249,15 @@ impl Pool {
         (self.state() == PoolState::Faulted).then_some(self.last_fault)
     }
 
+    /// What of this head is broken as far as the pool is concerned.
+    pub fn health(&self) -> Health {
+        self.health
+    }
+
+    pub(crate) fn set_health(&mut self, health: Health) {
+        self.health = health;
+    }
+
     /// What beats say of it.
     pub(crate) fn beat(&self) -> PoolBeat {
         let wish = match self.state {
@@ -239,6 +276,7 @@ impl Pool {
             state: self.state(),
             epoch: self.epoch(),
             wish,
+            health: self.health,
         }
     }
 
@@ -264,6 +302,10 @@ impl Pool {
     pub(crate) fn decide(&mut self, view: &View) -> Option<Wanted> {
         if let Some(beat) = view.peer() {
             self.known = self.known.max(beat.epoch);
+        }
+        if let Some(record) = view.record {
+            // As good as a beat: the peer wrote it, and its epoch only once the claim was through.
+            self.known = self.known.max(record.epoch);
         }
         match self.state {
             State::Standby { .. } => self.decide_standby(view),

@@ -17,7 +17,12 @@ impl Pool {
         };
         match (view.liveness, view.peer()) {
             (Liveness::Unheard | Liveness::Dead, _) => Err(Refusal::PeerNotHeard),
-            (_, Some(beat)) if beat.state == PoolState::Standby => {
+            (Liveness::LinksLost, _) => Err(Refusal::LinksLost),
+            _ if view.peer_barred => Err(Refusal::PeerBarred),
+            (_, Some(beat))
+                if beat.state == PoolState::Standby
+                    && beat.health.burden() <= self.health.burden() =>
+            {
                 Ok((Accepted::Releasing, self.release(epoch, Next::Offer, view)))
             }
             _ => Err(Refusal::PeerNotReady),
@@ -30,6 +35,7 @@ impl Pool {
             State::Serving { .. } | State::Importing { .. } => Err(Refusal::AlreadyThere),
             State::Claiming { .. } | State::Releasing { .. } => Err(Refusal::Busy),
             State::Standby { .. } | State::Faulted { .. } => match view.peer() {
+                _ if view.liveness == Liveness::LinksLost => Err(Refusal::LinksLost),
                 Some(beat) if beat.state == PoolState::Serving => {
                     let until = view.now + view.timing.release_limit;
                     self.state = State::Standby {

@@ -1,5 +1,7 @@
 //! Nothing of the pool is held here: whose turn is it?
 
+use core::cmp::Ordering;
+
 use embassy_time::Instant;
 
 use crate::action::Authority;
@@ -25,18 +27,38 @@ impl Pool {
         let early = view.now < not_before;
         match view.liveness {
             Liveness::Unheard => {
-                let waited = view.now >= view.booted + view.timing.peer_wait;
-                (waited && !early).then(|| self.survey(Authority::Free, view))
+                let authority = match view.peer_is_dead() {
+                    true => Authority::PeerDead,
+                    false => Authority::Free,
+                };
+                (view.has_waited() && !early).then(|| self.survey(authority, view))
+            }
+            Liveness::LinksLost if view.word.is_some() => {
+                self.unserved_since = None;
+                self.rest_until(Rest::PeerHolds, view.now);
+                None
+            }
+            // It lives, and of this pool nothing is known: what is free may be taken.
+            Liveness::LinksLost => {
+                (view.has_waited() && !early).then(|| self.survey(Authority::Free, view))
             }
             Liveness::Dead => {
                 self.unserved_since = None;
                 if view.yields {
                     return None;
                 }
+                if !view.peer_is_dead() {
+                    let rest = match view.barred {
+                        true => Rest::Barred,
+                        false => Rest::AwaitingLedger,
+                    };
+                    self.rest_until(rest, view.now);
+                    return None;
+                }
                 // Pauses are for the living, except the one between looks at what a silent peer holds.
                 let early = early && matches!(rest, Rest::HeldByUnheardPeer(_));
                 // A peer that claimed after it fell silent lives: look, but do not preempt.
-                let lost = matches!(rest, Rest::HeldByUnheardPeer(_));
+                let lost = matches!(rest, Rest::HeldByUnheardPeer(held) if held > self.known);
                 let authority = if lost {
                     Authority::Free
                 } else {
@@ -64,12 +86,18 @@ impl Pool {
                 }
                 let since = *self.unserved_since.get_or_insert(view.now);
                 let failed_there = beat.state == PoolState::Faulted && !paused;
+                let patient = view.now >= since + view.timing.home_wait;
                 let ours = match rest {
                     Rest::Offered => failed_there || !early,
-                    _ => {
-                        let patient = view.now >= since + view.timing.home_wait;
-                        failed_there || !early && (self.home == view.me || patient)
-                    }
+                    _ if failed_there => true,
+                    // The better head first, and home among equals.
+                    _ => match self.health.burden().cmp(&beat.health.burden()) {
+                        Ordering::Less => !early,
+                        Ordering::Equal => !early && (self.home == view.me || patient),
+                        Ordering::Greater => {
+                            !early && view.now >= since + view.timing.home_wait * 3
+                        }
+                    },
                 };
                 if ours {
                     return Some(self.survey(Authority::PeerYields, view));
@@ -100,15 +128,15 @@ impl Pool {
             return None;
         }
         let ours = view.now >= retry_at && !peer.is_some_and(PoolState::may_hold);
-        ours.then(|| self.survey(authority(view.liveness), view))
+        ours.then(|| self.survey(authority(view), view))
     }
 }
 
 /// The right that follows from what is heard of the peer.
-fn authority(liveness: Liveness) -> Authority {
-    match liveness {
-        Liveness::Unheard => Authority::Free,
-        Liveness::Dead => Authority::PeerDead,
+fn authority(view: &View) -> Authority {
+    match view.liveness {
         Liveness::Alive => Authority::PeerYields,
+        _ if view.peer_is_dead() => Authority::PeerDead,
+        Liveness::Unheard | Liveness::Dead | Liveness::LinksLost => Authority::Free,
     }
 }

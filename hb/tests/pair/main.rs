@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)] // a panic is how a test fails
 
+mod fitness;
+mod ledger;
 mod world;
 
 use embassy_time::Duration;

@@ -8,14 +8,16 @@ use std::collections::VecDeque;
 use embassy_time::{Duration, Instant};
 use orthrus_hb::{
     Accepted, Action, Authority, ClusterId, Command, Config, Done, Epoch, Event, FRAME_MAX_BYTES,
-    Failure, Head, HeadId, Holder, Incarnation, Job, LinkId, Outcome, PoolConfig, PoolId,
-    PoolState, Refusal, ResetReason, Timing, Work,
+    Failure, Head, HeadId, Health, Holder, Incarnation, Job, LinkId, Outcome, PoolConfig, PoolId,
+    PoolState, Refusal, ResetReason, Rest, Sight, Timing, Work, ledger::Record,
 };
 
 pub const A: usize = 0;
 pub const B: usize = 1;
 pub const TANK: PoolId = PoolId(0);
 const STEP: Duration = Duration::from_millis(10);
+/// How often a head reads the ledger.
+const LOOK: Duration = Duration::from_millis(100);
 const IDS: [HeadId; 2] = [HeadId::First, HeadId::Second];
 
 /// Who has registered and reserved the disk.
@@ -56,6 +58,17 @@ pub struct World {
     pub preempted: Vec<(usize, Epoch)>,
     /// Digests of the heads' configurations, from their next boot on.
     pub digests: [u32; 2],
+    /// The pool has a ledger.
+    pub has_ledger: bool,
+    /// By head: its reads of the ledger do not complete.
+    pub blind: [bool; 2],
+    /// By head: its newest record on the disk.
+    pub records: [Option<Record>; 2],
+    /// By head: its releases never end.
+    pub release_hangs: [bool; 2],
+    /// By head: what of it is broken, through its boots.
+    broken: [Health; 2],
+    next_look: [Instant; 2],
 }
 
 impl World {
@@ -83,7 +96,24 @@ impl World {
             timing: Timing::default(),
             preempted: Vec::new(),
             digests: [1; 2],
+            has_ledger: false,
+            blind: [false; 2],
+            records: [None; 2],
+            release_hangs: [false; 2],
+            broken: [Health::default(); 2],
+            next_look: [Instant::from_secs(0); 2],
         }
+    }
+
+    /// The same with a ledger.
+    pub fn serving_with_ledger() -> World {
+        let mut world = World::new();
+        world.has_ledger = true;
+        world.boot(A);
+        world.boot(B);
+        world.until("a serves", |w| w.state(A) == PoolState::Serving);
+        world.run(Duration::from_secs(2));
+        world
     }
 
     /// Both booted, A serving, B standby.
@@ -115,7 +145,9 @@ impl World {
             .unwrap(),
         };
         let incarnation = Incarnation([who as u8 + 1, machine.boots, 0, 0, 0, 0, 0, 9]);
-        machine.head = Some(Head::new(config, incarnation, self.now));
+        let mut head = Head::new(config, incarnation, self.now);
+        head.handle_health(TANK, self.broken[who], self.now);
+        machine.head = Some(head);
     }
 
     pub fn crash(&mut self, who: usize) {
@@ -141,6 +173,17 @@ impl World {
             .as_mut()
             .expect("head is up")
             .handle_command(command, now)
+    }
+
+    pub fn health(&mut self, who: usize, health: Health) {
+        self.broken[who] = health;
+        let now = self.clock(who);
+        let head = self.machines[who].head.as_mut().expect("head is up");
+        head.handle_health(TANK, health, now);
+    }
+
+    pub fn rest(&self, who: usize) -> Option<Rest> {
+        self.head(who).pools()[0].rest()
     }
 
     /// Plays a recorded frame to a head.
@@ -200,13 +243,26 @@ impl World {
         if let Some(epoch) = lost(who, head, self.disk) {
             head.handle_fence_lost(TANK, epoch, now);
         }
+        if self.has_ledger && !self.blind[who] && self.now >= self.next_look[who] {
+            self.next_look[who] = self.now + LOOK;
+            let peer = self.records[1 - who];
+            head.handle_ledger(TANK, &Sight { peer, begun: now }, now);
+        }
         if now >= head.poll_timeout() {
             head.handle_timeout(now);
         }
         while machine.jobs.front().is_some_and(|(done, _)| *done <= now) {
             let (_, job) = machine.jobs.pop_front().unwrap();
+            if job.work == Work::Release && self.release_hangs[who] {
+                continue;
+            }
             let fails = &mut machine.import_fails;
-            let result = perform(who, job, &mut self.disk, fails, &mut self.preempted);
+            let mut result = perform(who, job, &mut self.disk, fails, &mut self.preempted);
+            if let Ok(Done::Surveyed { greatest, .. }) = &mut result {
+                // The epochs of all records count, this head's own too.
+                let records = self.records.iter().flatten().map(|record| record.epoch);
+                *greatest = records.max().unwrap_or(Epoch::NONE).max(*greatest);
+            }
             let Job {
                 pool,
                 ticket,
@@ -232,6 +288,11 @@ impl World {
                     return;
                 }
             }
+        }
+        if let Some(record) = head.poll_record(TANK, now)
+            && self.disk == Registrant::Head(who, record.epoch)
+        {
+            self.records[who] = Some(record);
         }
         while let Some(event) = head.poll_event() {
             machine.events.push(event);

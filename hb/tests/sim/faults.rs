@@ -262,7 +262,8 @@ impl World {
             return None;
         }
         match state(able)? {
-            (_, Some(Rest::HeldByUnheardPeer(_))) => None,
+            // Reasons of the closed list: the first ends with the peer's word, the second with `barred_dead`.
+            (_, Some(Rest::HeldByUnheardPeer(_) | Rest::Barred)) => None,
             rest => Some(format!(
                 "pool {pool}: {able} could serve it and is {rest:?}, its peer {:?}",
                 state(1 - able)

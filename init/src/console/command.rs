@@ -47,6 +47,8 @@ pub enum Command {
         /// Its name.
         pool: String,
     },
+    /// Trust a peer again that was fenced again and again.
+    Readmit,
     /// Break something on purpose.
     Rehearse(Rehearsal),
     /// Release all pools and restart this head.
@@ -204,6 +206,13 @@ pub(super) const VERBS: &[Verb] = &[
         build: |argument| Command::Giveback {
             pool: argument.pool,
         },
+    },
+    Verb {
+        name: "readmit",
+        takes: Takes::Nothing,
+        question: None,
+        help: "trust the peer again, after it was fenced three times within ten minutes",
+        build: |_| Command::Readmit,
     },
     Verb {
         name: "rehearse",

@@ -168,6 +168,16 @@ impl Watch {
         self.shared.blind.load(Ordering::SeqCst)
     }
 
+    /// How old the newest read-back is, of whichever disk; `None` without disks.
+    pub fn freshest(&self) -> Option<Duration> {
+        let now = self.shared.started.elapsed();
+        let disks = self.shared.disks.iter();
+        let read = disks
+            .map(|disk| disk.read_ms.load(Ordering::SeqCst))
+            .max()?;
+        Some(now.saturating_sub(Duration::from_millis(read)))
+    }
+
     /// The disk whose last read-back is the oldest, and how old it is.
     pub fn oldest(&self) -> Option<(&str, Duration)> {
         let now = self.shared.started.elapsed();

@@ -1,5 +1,6 @@
 //! A pool's view, kept by its worker for the consoles.
 
+use embassy_time::Instant;
 use serde::Serialize;
 
 /// What is known of a pool's disks and volumes on this head.
@@ -13,6 +14,9 @@ pub struct Report {
     pub problem: Option<String>,
     /// Why this head is not fit to serve it now, as it finds out by a look from time to time.
     pub unready: Option<String>,
+    /// Since when a look at its disks is under way; `None` while none is.
+    #[serde(skip)]
+    pub looking_since: Option<Instant>,
     /// What the operator should know though it works.
     pub notes: Vec<String>,
 }

@@ -1,7 +1,9 @@
 //! The core's view at one moment: plain numbers of fixed size, so that taking it costs the heartbeat
 //! thread a copy and no allocation.
 
-use orthrus_hb::{Epoch, Fault, Head, LinkId, Liveness, MAX_POOLS, PoolState, Rest};
+use orthrus_hb::{
+    Epoch, Fault, Head, HeadId, LedgerState, LinkId, Liveness, MAX_POOLS, PoolId, PoolState, Rest,
+};
 
 /// One link.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,6 +33,8 @@ pub struct PoolSnapshot {
     pub fault: Option<Fault>,
     /// Its state at the peer, as last heard of a living peer, and its epoch there.
     pub peer: Option<(PoolState, Epoch)>,
+    /// What its ledger says of the peer.
+    pub ledger: LedgerState,
 }
 
 /// The whole view.
@@ -42,6 +46,8 @@ pub struct Snapshot {
     pub links: [LinkSnapshot; LinkId::ALL.len()],
     /// The pools, in the order of the configuration.
     pub pools: heapless::Vec<PoolSnapshot, MAX_POOLS>,
+    /// Heads that were fenced again and again, and how often.
+    pub barred: heapless::Vec<(HeadId, usize), 2>,
     /// The peer runs another configuration file.
     pub digest_differs: bool,
     /// This head retired and nothing of any pool is held here: it may halt.
@@ -54,6 +60,7 @@ impl Default for Snapshot {
             liveness: Liveness::Unheard,
             links: [LinkSnapshot::default(); LinkId::ALL.len()],
             pools: heapless::Vec::new(),
+            barred: heapless::Vec::new(),
             digest_differs: false,
             at_rest: false,
         }
@@ -79,19 +86,24 @@ impl Snapshot {
             };
         }
         self.at_rest = head.is_at_rest();
+        self.barred.clear();
+        for id in [HeadId::First, HeadId::Second] {
+            if let (count, true) = head.fences(id) {
+                // There are two heads.
+                let _ = self.barred.push((id, count));
+            }
+        }
         self.pools.clear();
         for (index, pool) in head.pools().iter().enumerate() {
-            let word = head
-                .peer()
-                .word(index)
-                .filter(|_| self.liveness == Liveness::Alive);
+            let word = head.word(PoolId(index as u8));
             // The core's table of pools has the same capacity.
             let _ = self.pools.push(PoolSnapshot {
                 state: pool.state(),
                 epoch: pool.epoch(),
                 rest: pool.rest(),
                 fault: pool.fault(),
-                peer: word.map(|word| (word.beat.state, word.beat.epoch)),
+                peer: word.map(|beat| (beat.state, beat.epoch)),
+                ledger: head.ledger(PoolId(index as u8)),
             });
         }
     }

@@ -43,7 +43,7 @@ pub struct Status {
     pub notes: Vec<String>,
     /// The peer's name.
     pub peer: Option<String>,
-    /// `alive`, `dead` or `unheard`.
+    /// `alive`, `alive, links lost`, `dead` or `unheard`.
     pub peer_state: &'static str,
     /// The links.
     pub links: Vec<LinkStatus>,
@@ -137,6 +137,7 @@ impl Status {
             peer: names.map(|names| names.peer),
             peer_state: match sources.snapshot.liveness {
                 Liveness::Alive => "alive",
+                Liveness::LinksLost => "alive, links lost",
                 Liveness::Dead => "dead",
                 Liveness::Unheard => "unheard",
             },
@@ -163,7 +164,14 @@ impl Status {
                 "mend orthrus.toml and reboot",
             );
         } else if let Some(peer) = &self.peer {
-            if sources.snapshot.liveness != Liveness::Alive {
+            if sources.snapshot.liveness == Liveness::LinksLost {
+                say(
+                    format!(
+                        "head {peer} lives, as its ledger on the shelf shows, and is silent on every cable"
+                    ),
+                    "check both heartbeat cables; nothing moves before one of them works",
+                );
+            } else if sources.snapshot.liveness != Liveness::Alive {
                 let what = format!("head {peer} is {} on every link", self.peer_state);
                 say(
                     what,
@@ -183,6 +191,18 @@ impl Status {
                     "copy one file to both heads",
                 );
             }
+        }
+        let barred = sources.config.iter().flat_map(|(config, _)| {
+            let names = |(id, count): &(HeadId, usize)| (config.head(*id).name.clone(), *count);
+            sources.snapshot.barred.iter().map(names)
+        });
+        for (name, count) in barred {
+            say(
+                format!(
+                    "head {name} was fenced {count} times within ten minutes and is trusted less"
+                ),
+                "find out why (cables, power, `log`), then say `readmit` on the other head",
+            );
         }
         let trusted = self.watchdog.as_ref().is_some_and(|dog| !dog.is_software);
         if !trusted && self.head.is_some() {
@@ -295,6 +315,14 @@ fn why_resting(rest: Rest, names: &Names, pool: &str) -> String {
             "reserved by head {peer} under epoch {epoch}, and {peer} cannot be heard; \
              it ends when {peer} is heard, or with `takeover {pool}` if {peer} is really off"
         ),
+        Rest::AwaitingLedger => format!(
+            "head {peer} is silent on every cable, and the ledger on the shelf does not tell yet whether it lives; \
+             it ends when the ledger can be read, or with `takeover {pool}` if {peer} is really off"
+        ),
+        Rest::Barred => format!(
+            "head {peer} is silent on every cable, and this head was fenced three times within ten minutes, so it \
+             waits longer; it ends when {peer} is heard, after ten seconds of silence, or with `takeover {pool}`"
+        ),
     }
 }
 
@@ -313,7 +341,7 @@ fn why_faulted(fault: Failure, report: &Report) -> String {
 
 #[cfg(test)]
 mod tests {
-    use orthrus_hb::Epoch;
+    use orthrus_hb::{Epoch, LedgerState};
 
     use super::*;
     use crate::status::snapshot::{LinkSnapshot, PoolSnapshot};
@@ -332,6 +360,7 @@ mod tests {
             rest: Some(Rest::PeerHolds),
             fault: None,
             peer: Some((PoolState::Serving, Epoch(3))),
+            ledger: LedgerState::None,
         };
         let snapshot = Snapshot {
             liveness: Liveness::Alive,

@@ -37,8 +37,9 @@ use error::JobError;
 use import::Served;
 
 /// How often a head that does not hold the pool looks whether it could: long enough that a look costs
-/// nothing that matters, short enough that an operator who pulled a cable sees it in `status`.
-const LOOK_INTERVAL: Duration = Duration::from_secs(10);
+/// nothing that matters, short enough that the peer knows whether this head is the better one by the time
+/// that it has made up its mind to let go.
+const LOOK_INTERVAL: Duration = Duration::from_secs(3);
 
 /// Calls to disks that may be under way before a look is left out: some for each disk of the largest pool.
 const MOST_CALLS: usize = 4 * MAX_MEMBERS;
@@ -133,6 +134,7 @@ impl Worker {
     /// Nothing to do: a standby looks whether it could take the pool over, an owner whether its disks
     /// still answer.
     fn look(&mut self) {
+        lock(&self.report).looking_since = Some(clock::now());
         let unready = match &self.claim {
             Some(claim) => self.unread().or_else(|| cached(claim)),
             // Looking again would only add to them.
@@ -158,6 +160,7 @@ impl Worker {
     fn found(&mut self, unready: Option<String>) {
         let pool = self.pool().name.as_str();
         let mut report = lock(&self.report);
+        report.looking_since = None;
         if report.unready != unready {
             match &unready {
                 Some(problem) => warn!(pool, "this head is not fit to serve the pool: {problem}"),

@@ -1,0 +1,177 @@
+//! How often each head was fenced lately: the breaker of a fence loop.
+//!
+//! Two heads that take each other for dead again and again, for a cable that comes and goes, would fence each
+//! other for ever. A head that was fenced [`LIMIT`] times within [`WINDOW`] is *barred*: it takes nothing from a
+//! peer that may be alive until an operator readmits it. From a peer that is dead beyond doubt it still takes over.
+//!
+//! A head that is fenced forgets everything, so each tells the other in its beats, and one of the two is always
+//! the one that fenced.
+
+use embassy_time::{Duration, Instant};
+use heapless::Vec;
+
+use crate::HeadId;
+
+/// Fences within the window after which a head is barred.
+pub(crate) const LIMIT: usize = 3;
+/// How long a fence counts.
+pub(crate) const WINDOW: Duration = Duration::from_secs(600);
+/// Two heads' accounts of one fence differ by less: beats take a fraction of a second, and ages are whole ones.
+const SAME: Duration = Duration::from_secs(3);
+
+/// Ages in seconds of the fences of both heads, as beats carry them; [`NEVER`] where there is none.
+pub(crate) type Ages = [[u16; LIMIT]; 2];
+const NEVER: u16 = u16::MAX;
+
+/// The fences of both heads that still count, by when they cease to. Not by when they were: that may be before
+/// this head booted, where its clock has no name for it.
+#[derive(Clone, Default)]
+pub(crate) struct Fences {
+    ends: [Vec<Instant, LIMIT>; 2],
+}
+
+impl Fences {
+    /// A head was fenced `age` ago.
+    pub(crate) fn note(&mut self, head: HeadId, age: Duration, now: Instant) {
+        let Some(left) = WINDOW.checked_sub(age) else {
+            return;
+        };
+        let end = now + left;
+        let ends = &mut self.ends[index(head)];
+        ends.retain(|end| *end > now);
+        let known = ends.iter().any(|&known| {
+            known
+                .saturating_duration_since(end)
+                .max(end.saturating_duration_since(known))
+                < SAME
+        });
+        if known {
+            return;
+        }
+        if ends.is_full()
+            && let Some((oldest, _)) = ends.iter().enumerate().min_by_key(|(_, end)| **end)
+        {
+            ends.swap_remove(oldest);
+        }
+        // There is room now.
+        let _ = ends.push(end);
+    }
+
+    /// The peer's account. Of this head's own fences the peer knows best, who did it: what it says replaces what is
+    /// known here. Of its own it tells what a head that just booted has forgotten.
+    pub(crate) fn learn(&mut self, ages: &Ages, me: HeadId, just_booted: bool, now: Instant) {
+        self.ends[index(me)].clear();
+        for head in [me, me.peer()] {
+            if head != me && !just_booted {
+                continue;
+            }
+            for age in ages[index(head)].iter().filter(|age| **age != NEVER) {
+                self.note(head, Duration::from_secs(u64::from(*age)), now);
+            }
+        }
+    }
+
+    pub(crate) fn ages(&self, now: Instant) -> Ages {
+        let mut ages = [[NEVER; LIMIT]; 2];
+        for (ages, ends) in ages.iter_mut().zip(&self.ends) {
+            let living = ends.iter().filter(|end| **end > now);
+            for (age, end) in ages.iter_mut().zip(living) {
+                let left = end.saturating_duration_since(now);
+                // At most the window, which fits.
+                *age = WINDOW
+                    .checked_sub(left)
+                    .map_or(0, |age| age.as_secs() as u16);
+            }
+        }
+        ages
+    }
+
+    /// How often a head was fenced lately.
+    pub(crate) fn count(&self, head: HeadId, now: Instant) -> usize {
+        self.ends[index(head)]
+            .iter()
+            .filter(|end| **end > now)
+            .count()
+    }
+
+    pub(crate) fn is_barred(&self, head: HeadId, now: Instant) -> bool {
+        self.count(head, now) >= LIMIT
+    }
+
+    /// An operator says that all is well with a head again.
+    pub(crate) fn forget(&mut self, head: HeadId) {
+        self.ends[index(head)].clear();
+    }
+}
+
+fn index(head: HeadId) -> usize {
+    usize::from(head.number()) - 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: HeadId = HeadId::First;
+    const B: HeadId = HeadId::Second;
+    const ZERO: Duration = Duration::from_ticks(0);
+
+    #[test]
+    fn three_fences_in_ten_minutes_bar_a_head_and_time_readmits_it() {
+        let mut fences = Fences::default();
+        let start = Instant::from_secs(1000);
+        for minute in 0..3 {
+            assert!(!fences.is_barred(B, start + Duration::from_secs(60 * minute)));
+            fences.note(B, ZERO, start + Duration::from_secs(60 * minute));
+        }
+        assert!(fences.is_barred(B, start + Duration::from_secs(121)));
+        assert!(!fences.is_barred(A, start + Duration::from_secs(121)));
+        assert!(!fences.is_barred(B, start + Duration::from_secs(601)));
+        fences.note(B, ZERO, start + Duration::from_secs(500));
+        fences.forget(B);
+        assert_eq!(fences.count(B, start + Duration::from_secs(501)), 0);
+    }
+
+    #[test]
+    fn a_head_that_just_booted_learns_of_fences_from_before_its_boot() {
+        let mut old = Fences::default();
+        let there = Instant::from_secs(90_000);
+        for age in [300, 200, 100] {
+            old.note(B, Duration::from_secs(age), there);
+            old.note(A, Duration::from_secs(age + 20), there);
+        }
+        for me in [A, B] {
+            let mut young = Fences::default();
+            let here = Instant::from_secs(2);
+            for _ in 0..5 {
+                young.learn(&old.ages(there), me, true, here);
+            }
+            assert_eq!((young.count(A, here), young.count(B, here)), (3, 3));
+        }
+    }
+
+    #[test]
+    fn a_head_is_readmitted_by_the_one_that_fenced_it() {
+        let (mut a, mut b) = (Fences::default(), Fences::default());
+        let now = Instant::from_secs(5000);
+        for age in [300, 200, 100] {
+            a.note(B, Duration::from_secs(age), now);
+        }
+        b.learn(&a.ages(now), B, true, now);
+        assert!(b.is_barred(B, now));
+        a.forget(B);
+        // What the peer still tells of itself is no news to a head that has run for long.
+        a.learn(&b.ages(now), A, false, now);
+        b.learn(&a.ages(now), B, false, now);
+        assert!(!a.is_barred(B, now) && !b.is_barred(B, now));
+    }
+
+    #[test]
+    fn one_fence_of_two_pools_is_one_fence() {
+        let mut fences = Fences::default();
+        let now = Instant::from_secs(1000);
+        fences.note(B, ZERO, now);
+        fences.note(B, ZERO, now + Duration::from_millis(300));
+        assert_eq!(fences.count(B, now + Duration::from_secs(1)), 1);
+    }
+}

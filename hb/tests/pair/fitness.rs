@@ -1,0 +1,172 @@
+//! The better head serves, and one that was fenced again and again is trusted less.
+
+use embassy_time::Duration;
+use orthrus_hb::{Command, Epoch, Health, PoolState, Refusal, ResetReason, Rest, Timing};
+
+use crate::world::{A, B, TANK, World};
+
+const NETWORK: Health = Health {
+    shelf: false,
+    network: true,
+};
+const SHELF: Health = Health {
+    shelf: true,
+    network: false,
+};
+const WELL: Health = Health {
+    shelf: false,
+    network: false,
+};
+
+#[test]
+fn an_owner_without_a_client_network_lets_go_in_order() {
+    let mut world = World::serving();
+    world.health(A, NETWORK);
+    world.until("b serves", |w| w.state(B) == PoolState::Serving);
+    assert_eq!(world.preempted, []);
+    assert_eq!(world.machines[A].resets, []);
+    // It does not come back by itself when the port does.
+    world.health(A, WELL);
+    world.run(Duration::from_secs(60));
+    assert_eq!(world.state(B), PoolState::Serving);
+}
+
+#[test]
+fn a_link_that_is_down_for_a_moment_moves_nothing() {
+    let mut world = World::serving();
+    for _ in 0..10 {
+        world.health(A, NETWORK);
+        world.run(Duration::from_secs(1));
+        world.health(A, WELL);
+        world.run(Duration::from_secs(1));
+    }
+    assert_eq!(world.state(A), PoolState::Serving);
+    assert_eq!(world.disk, crate::world::Registrant::Head(A, Epoch(1)));
+}
+
+#[test]
+fn both_equally_broken_moves_nothing() {
+    for health in [NETWORK, SHELF] {
+        let mut world = World::serving();
+        world.health(B, health);
+        world.run(Duration::from_secs(1));
+        world.health(A, health);
+        world.run(Duration::from_secs(60));
+        assert_eq!(world.state(A), PoolState::Serving);
+        assert_eq!(world.machines[A].resets, []);
+    }
+}
+
+#[test]
+fn an_owner_without_its_shelf_that_cannot_let_go_resets_and_is_replaced() {
+    let mut world = World::serving();
+    world.release_hangs[A] = true;
+    world.health(A, SHELF);
+    let broken = world.now;
+    world.until("b serves", |w| w.state(B) == PoolState::Serving);
+    assert_eq!(world.machines[A].resets, [ResetReason::ReleaseStuck(TANK)]);
+    let Timing {
+        health_settle,
+        broken_release_limit,
+        ..
+    } = world.timing;
+    assert!(world.now < broken + health_settle + broken_release_limit + Duration::from_secs(5));
+}
+
+#[test]
+fn nothing_is_handed_to_a_head_that_is_worse_off() {
+    let mut world = World::serving();
+    world.health(B, NETWORK);
+    world.run(Duration::from_secs(1));
+    let refused = world.command(A, Command::Handover(TANK));
+    assert_eq!(refused, Err(Refusal::PeerNotReady));
+}
+
+#[test]
+fn a_home_head_that_is_worse_off_does_not_go_first() {
+    let mut world = World::new();
+    world.boot(A);
+    world.boot(B);
+    world.health(A, SHELF);
+    world.until("b serves", |w| w.state(B) == PoolState::Serving);
+    assert_eq!(world.preempted, []);
+}
+
+/// B crashes, and A fences it, until that has happened this often.
+fn fenced(world: &mut World, times: usize) {
+    for _ in 0..times {
+        // B must hold the pool to be fenced.
+        world.run(Duration::from_secs(5));
+        let _ = world.command(B, Command::Takeover(TANK));
+        world.until("b serves", |w| w.state(B) == PoolState::Serving);
+        world.crash(B);
+        world.until("a serves", |w| w.state(A) == PoolState::Serving);
+        world.boot(B);
+    }
+    world.run(Duration::from_secs(5));
+}
+
+fn time_until_b_serves(world: &mut World) -> Duration {
+    let begun = world.now;
+    world.until("b serves", |w| w.state(B) == PoolState::Serving);
+    world.now.saturating_duration_since(begun)
+}
+
+#[test]
+fn a_head_that_was_fenced_three_times_does_not_preempt_a_living_peer_at_once() {
+    let mut world = World::serving();
+    fenced(&mut world, 3);
+    assert!(world.head(B).fences(orthrus_hb::HeadId::Second).1, "barred");
+    let before = world.preempted.len();
+    // The cables are cut for a while: it waits, and says why.
+    world.cut_cables();
+    world.run(Duration::from_secs(8));
+    assert_eq!(world.rest(B), Some(Rest::Barred));
+    world.cut = [[false; 2]; 2];
+    world.run(Duration::from_secs(10));
+    assert_eq!(world.state(A), PoolState::Serving);
+    assert_eq!(world.preempted.len(), before);
+}
+
+#[test]
+fn two_fences_bar_nobody() {
+    let mut world = World::serving();
+    fenced(&mut world, 2);
+    world.crash(A);
+    assert!(time_until_b_serves(&mut world) < Duration::from_secs(3));
+}
+
+#[test]
+fn a_barred_head_still_takes_over_from_a_dead_one() {
+    let mut world = World::serving();
+    fenced(&mut world, 3);
+    world.crash(A);
+    let took = time_until_b_serves(&mut world);
+    assert!(
+        took > world.timing.barred_dead && took < Duration::from_secs(13),
+        "{took}"
+    );
+}
+
+#[test]
+fn a_barred_head_goes_by_the_ledger_where_there_is_one() {
+    let mut world = World::serving_with_ledger();
+    fenced(&mut world, 3);
+    world.crash(A);
+    assert!(time_until_b_serves(&mut world) < Duration::from_secs(3));
+}
+
+#[test]
+fn nothing_is_given_to_a_barred_head_until_it_is_readmitted() {
+    let mut world = World::serving();
+    assert_eq!(world.command(A, Command::Readmit), Err(Refusal::NotBarred));
+    fenced(&mut world, 3);
+    let refused = world.command(A, Command::Handover(TANK));
+    assert_eq!(refused, Err(Refusal::PeerBarred));
+    world.command(A, Command::Readmit).unwrap();
+    world.run(Duration::from_secs(2));
+    world.command(A, Command::Handover(TANK)).unwrap();
+    world.until("b serves", |w| w.state(B) == PoolState::Serving);
+    world.crash(B);
+    world.until("a serves", |w| w.state(A) == PoolState::Serving);
+}

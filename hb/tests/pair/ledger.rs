@@ -1,0 +1,183 @@
+//! The ledger as third link: what it vouches for, and when it does not.
+
+use embassy_time::Duration;
+use orthrus_hb::{
+    Command, Epoch, LedgerState, Liveness, PoolState, Refusal, ResetReason, Rest, Sight,
+};
+
+use crate::world::{A, B, Registrant, TANK, World};
+
+fn assert_nothing_moved(world: &World) {
+    let states = (world.state(A), world.state(B));
+    assert_eq!(states, (PoolState::Serving, PoolState::Standby));
+    assert_eq!(world.preempted, []);
+    assert_eq!(world.machines[A].resets, []);
+    assert_eq!(world.machines[B].resets, []);
+}
+
+#[test]
+fn all_cables_cut_and_the_ledger_ticking_moves_nothing() {
+    let mut world = World::serving_with_ledger();
+    world.cut_cables();
+    world.run(Duration::from_secs(120));
+    assert_nothing_moved(&world);
+    assert_eq!(world.head(B).liveness(), Liveness::LinksLost);
+    assert_eq!(world.rest(B), Some(Rest::PeerHolds));
+    // Nor can it be moved by hand: nobody can be asked, and it lives.
+    for command in [Command::Takeover(TANK), Command::Giveback(TANK)] {
+        assert!(world.command(B, command).is_err());
+    }
+    assert_eq!(
+        world.command(B, Command::Takeover(TANK)),
+        Err(Refusal::LinksLost)
+    );
+    assert_nothing_moved(&world);
+    world.cut = [[false; 2]; 2];
+    world.run(Duration::from_secs(5));
+    assert_eq!(world.head(B).liveness(), Liveness::Alive);
+    assert_nothing_moved(&world);
+}
+
+#[test]
+fn an_owner_that_dies_with_its_cables_cut_is_replaced() {
+    let mut world = World::serving_with_ledger();
+    world.cut_cables();
+    world.run(Duration::from_secs(30));
+    world.crash(A);
+    let died = world.now;
+    world.until("b serves", |w| w.state(B) == PoolState::Serving);
+    assert_eq!(world.disk, Registrant::Head(B, Epoch(2)));
+    // The ledger's limit, one beat of it, a look, and the work.
+    assert!(world.now < died + Duration::from_millis(2200));
+}
+
+#[test]
+fn a_crash_with_all_links_up_is_noticed_as_soon_as_without_a_ledger() {
+    let took = |mut world: World| {
+        world.crash(A);
+        let died = world.now;
+        world.until("b serves", |w| w.state(B) == PoolState::Serving);
+        world.now.saturating_duration_since(died)
+    };
+    let without = took(World::serving());
+    let with = took(World::serving_with_ledger());
+    // One read of a record that had just been written may be all that it costs.
+    assert!(
+        with < without + Duration::from_millis(450),
+        "{with} {without}"
+    );
+}
+
+#[test]
+fn a_ledger_that_cannot_be_read_declares_nobody_dead() {
+    let mut world = World::serving_with_ledger();
+    world.blind[B] = true;
+    world.cut_cables();
+    world.run(Duration::from_secs(60));
+    assert_nothing_moved(&world);
+    assert_eq!(world.rest(B), Some(Rest::AwaitingLedger));
+    assert_eq!(world.head(B).ledger(TANK), LedgerState::Unread);
+    // Read again, it shows that the owner lives ...
+    world.blind[B] = false;
+    world.run(Duration::from_secs(30));
+    assert_nothing_moved(&world);
+    // ... or that it does not.
+    world.blind[B] = true;
+    world.run(Duration::from_secs(30));
+    world.crash(A);
+    world.run(Duration::from_secs(30));
+    assert_eq!(world.state(B), PoolState::Standby);
+    world.blind[B] = false;
+    world.until("b serves", |w| w.state(B) == PoolState::Serving);
+}
+
+#[test]
+fn a_standby_that_booted_with_its_cables_cut_knows_by_the_ledger_who_lives() {
+    let mut world = World::serving_with_ledger();
+    world.cut_cables();
+    world.crash(B);
+    world.boot(B);
+    world.run(Duration::from_secs(120));
+    assert_nothing_moved(&world);
+    assert_eq!(world.head(B).liveness(), Liveness::LinksLost);
+    world.crash(A);
+    world.until("b serves", |w| w.state(B) == PoolState::Serving);
+    assert_eq!(world.preempted, [(A, Epoch(1))]);
+}
+
+#[test]
+fn the_keys_of_a_head_that_stays_without_power_are_no_obstacle() {
+    let mut world = World::serving_with_ledger();
+    world.crash(A);
+    world.crash(B);
+    world.boot(B);
+    let booted = world.now;
+    world.until("b serves", |w| w.state(B) == PoolState::Serving);
+    assert!(world.now < booted + world.timing.peer_wait + Duration::from_secs(3));
+    assert_eq!(world.preempted, [(A, Epoch(1))]);
+}
+
+#[test]
+fn a_record_from_before_the_claim_that_holds_is_no_death_of_its_owner() {
+    // Both boot with their cables cut, beside an old record and no key.
+    let mut world = World::serving_with_ledger();
+    world.crash(A);
+    world.crash(B);
+    world.disk = Registrant::Nobody;
+    world.cut_cables();
+    world.boot(A);
+    world.boot(B);
+    world.run(Duration::from_secs(120));
+    let serving: Vec<usize> = [A, B]
+        .into_iter()
+        .filter(|&who| world.state(who) == PoolState::Serving)
+        .collect();
+    assert_eq!(serving.len(), 1, "exactly one serves");
+    assert_eq!(world.preempted, []);
+    assert_eq!(world.rest(1 - serving[0]), Some(Rest::PeerHolds));
+}
+
+#[test]
+fn a_hung_owner_is_replaced_though_its_kernel_lives() {
+    let mut world = World::serving_with_ledger();
+    world.machines[A].frozen = true;
+    world.until("b serves", |w| w.state(B) == PoolState::Serving);
+    world.machines[A].frozen = false;
+    world.until("a resets", |w| !w.machines[A].resets.is_empty());
+    let reset = world.machines[A].resets[0];
+    assert!(matches!(
+        reset,
+        ResetReason::FenceLost(TANK) | ResetReason::Replaced(TANK)
+    ));
+}
+
+#[test]
+fn a_copy_of_an_old_record_is_neither_life_nor_death() {
+    let mut world = World::serving_with_ledger();
+    let old = world.records[A];
+    world.run(Duration::from_secs(10));
+    // A second copy that the owner cannot write any more is read as well.
+    world.cut_cables();
+    for _ in 0..600 {
+        world.run(Duration::from_millis(50));
+        let now = world.now;
+        let head = world.machines[B].head.as_mut().unwrap();
+        head.handle_ledger(
+            TANK,
+            &Sight {
+                peer: old,
+                begun: now,
+            },
+            now,
+        );
+    }
+    assert_nothing_moved(&world);
+}
+
+#[test]
+fn a_pool_without_a_ledger_goes_by_its_cables() {
+    let mut world = World::serving();
+    world.cut_cables();
+    world.until("b serves", |w| w.state(B) == PoolState::Serving);
+    assert_eq!(world.preempted, [(A, Epoch(1))]);
+}
