@@ -4,6 +4,9 @@
 //! epoch of the claim it belongs to. An outcome repeats both; one that does not match what the pool
 //! is waiting for is of an earlier life and has no effect.
 
+use embassy_time::Instant;
+
+use crate::ledger::Lease;
 use crate::{Epoch, PoolId};
 
 /// Number of a request, unique in this boot.
@@ -79,6 +82,8 @@ pub enum ResetReason {
     ImportStuck(PoolId),
     /// A release is stuck or failed half-way.
     ReleaseStuck(PoolId),
+    /// No renewal of the lease on a pool completed in its time.
+    LeaseLost(PoolId),
 }
 
 /// Who holds reservations or registrations on a pool's disks, taken over all of them.
@@ -117,6 +122,14 @@ pub enum Done {
     },
     /// All members are ours, by read-back.
     Claimed,
+    /// The pool is ours by a lease: its disks have no reservations, a former owner's time is over, and our record
+    /// is in the ledger.
+    Leased {
+        /// The times that the records tell.
+        lease: Lease,
+        /// When the last of them was submitted.
+        submitted: Instant,
+    },
     /// Clients are served.
     Imported,
     /// Nothing of the pool is left in this kernel, nor of our key on the disks.

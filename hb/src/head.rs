@@ -221,6 +221,15 @@ impl Head {
         self.settle(now);
     }
 
+    /// A record of [`Head::poll_record`] is on a copy of the ledger.
+    pub fn handle_recorded(&mut self, pool: PoolId, sequence: u64, now: Instant) {
+        self.notice_gap(now);
+        if let Some(pool) = self.pools.get_mut(pool.index()) {
+            pool.recorded(sequence);
+        }
+        self.settle(now);
+    }
+
     /// What of this head is broken, as far as a pool is concerned.
     pub fn handle_health(&mut self, pool: PoolId, health: Health, now: Instant) {
         self.notice_gap(now);
@@ -451,6 +460,11 @@ impl Head {
         ledger.map_or(LedgerState::None, |ledger| {
             ledger.state(ledger_dead, ledger_unread, self.last_input)
         })
+    }
+
+    /// Whether the hardware watchdog may be fed: every lease that this head holds is renewed.
+    pub fn may_feed_watchdog(&self, now: Instant) -> bool {
+        self.pools.iter().all(|pool| pool.may_feed(now))
     }
 
     /// What the peer says of a pool, by cable or by the ledger, while it lives; as of the last input.

@@ -17,6 +17,7 @@ mod fences;
 pub mod head;
 mod health;
 pub mod key;
+mod lease;
 pub mod ledger;
 pub mod link;
 mod message;

@@ -65,7 +65,9 @@ impl Reactor {
             let now = clock::now();
             if now >= self.head.poll_timeout() {
                 self.head.handle_timeout(now);
-                self.feed_watchdog();
+                if self.head.may_feed_watchdog(now) {
+                    self.feed_watchdog();
+                }
             }
             self.perform(now, &mut frame);
             self.publish();
@@ -217,6 +219,7 @@ impl Reactor {
             ResetReason::ClaimStuck(pool) => ("stuck in the claim of", Some(pool)),
             ResetReason::ImportStuck(pool) => ("stuck in the import of", Some(pool)),
             ResetReason::ReleaseStuck(pool) => ("stuck in the release of", Some(pool)),
+            ResetReason::LeaseLost(pool) => ("no renewal in time of the lease on", Some(pool)),
         };
         let mut text = heapless::String::<160>::new();
         let name = pool

@@ -4,6 +4,7 @@ use embassy_time::Instant;
 
 use crate::Epoch;
 use crate::action::{Authority, Done, Failure, Holder, ResetReason, Work};
+use crate::lease::HeldLease;
 use crate::link::LinkId;
 use crate::peer::Liveness;
 use crate::wire::PoolState;
@@ -21,6 +22,12 @@ impl Pool {
             },
         };
         Wanted::Run(job)
+    }
+
+    fn claimed(&mut self, epoch: Epoch, view: &View) -> Wanted {
+        self.known = self.known.max(epoch);
+        self.fenced |= self.preempts;
+        self.begin_import(epoch, view)
     }
 
     fn claim(&mut self, authority: Authority, epoch: Epoch, view: &View) -> Wanted {
@@ -128,10 +135,10 @@ impl Pool {
         view: &View,
     ) -> Option<Wanted> {
         match result {
-            Ok(Done::Claimed) => {
-                self.known = self.known.max(epoch);
-                self.fenced |= self.preempts;
-                Some(self.begin_import(epoch, view))
+            Ok(Done::Claimed) => Some(self.claimed(epoch, view)),
+            Ok(Done::Leased { lease, submitted }) => {
+                self.lease = Some(HeldLease::new(lease, submitted));
+                Some(self.claimed(epoch, view))
             }
             Ok(_) => None,
             Err(failure) => {

@@ -107,6 +107,23 @@ impl Pool {
         core::mem::take(&mut self.fenced)
     }
 
+    /// A record was written to the ledger.
+    pub(crate) fn recorded(&mut self, sequence: u64) {
+        if let Some(lease) = &mut self.lease {
+            lease.renewed(sequence);
+        }
+    }
+
+    /// Whether the hardware watchdog may be fed as far as this pool is concerned.
+    pub(crate) fn may_feed(&self, now: Instant) -> bool {
+        self.lease_lost(now).is_none()
+    }
+
+    pub(super) fn lease_lost(&self, now: Instant) -> Option<ResetReason> {
+        let lease = self.lease.as_ref()?;
+        (!lease.holds(now)).then_some(ResetReason::LeaseLost(self.id))
+    }
+
     /// The next record for the ledger, when one is due. From the end of the claim on, so that the peer sees it tick
     /// before the import, which may take long.
     pub(crate) fn record(
@@ -140,7 +157,10 @@ impl Pool {
             state,
             epoch,
             sequence: self.records,
-            lease: None,
+            lease: self.lease.as_mut().map(|held| {
+                held.renew(self.records, now);
+                held.lease
+            }),
         })
     }
 
@@ -167,6 +187,9 @@ impl Pool {
         result: Result<Done, Failure>,
         view: &View,
     ) -> Option<Wanted> {
+        if result == Ok(Done::Released) {
+            self.lease = None;
+        }
         match (result, next) {
             (Ok(Done::Released), Next::Offer) => {
                 self.unserved_since = None;

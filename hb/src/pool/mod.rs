@@ -40,6 +40,7 @@ use embassy_time::Instant;
 
 use crate::action::{Authority, Failure, Job, Outcome, ResetReason, Ticket, Work};
 use crate::config::PoolId;
+use crate::lease::HeldLease;
 use crate::link::LinkId;
 use crate::wire::{PoolBeat, PoolState, Wish};
 use crate::{Epoch, HeadId, Health};
@@ -165,6 +166,8 @@ pub struct Pool {
     health: Health,
     /// Since when the peer, standing by, is better off than this head, which serves.
     worse_since: Option<Instant>,
+    /// What the claim rests on where disks have no reservations.
+    lease: Option<HeldLease>,
     /// Records written to the ledger in this boot.
     records: u64,
     /// What the last one said, and when.
@@ -196,6 +199,7 @@ impl Pool {
             unserved_since: None,
             health: Health::default(),
             worse_since: None,
+            lease: None,
             records: 0,
             recorded: None,
             preempts: false,
@@ -306,6 +310,9 @@ impl Pool {
         if let Some(record) = view.record {
             // As good as a beat: the peer wrote it, and its epoch only once the claim was through.
             self.known = self.known.max(record.epoch);
+        }
+        if let Some(reason) = self.lease_lost(view.now) {
+            return Some(Wanted::Reset(reason));
         }
         match self.state {
             State::Standby { .. } => self.decide_standby(view),

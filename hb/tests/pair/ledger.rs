@@ -3,6 +3,7 @@
 use embassy_time::Duration;
 use orthrus_hb::{
     Command, Epoch, LedgerState, Liveness, PoolState, Refusal, ResetReason, Rest, Sight,
+    ledger::Lease,
 };
 
 use crate::world::{A, B, Registrant, TANK, World};
@@ -180,4 +181,52 @@ fn a_pool_without_a_ledger_goes_by_its_cables() {
     world.cut_cables();
     world.until("b serves", |w| w.state(B) == PoolState::Serving);
     assert_eq!(world.preempted, [(A, Epoch(1))]);
+}
+
+const LEASE: Lease = Lease {
+    lease_ms: 4000,
+    watchdog_ms: 10_000,
+    io_ms: 10_000,
+    watchdog_armed: true,
+};
+
+#[test]
+fn an_owner_by_lease_tells_its_times_and_goes_on_while_it_renews() {
+    let mut world = World::new();
+    (world.has_ledger, world.lease) = (true, Some(LEASE));
+    world.boot(A);
+    world.until("a serves", |w| w.state(A) == PoolState::Serving);
+    world.run(Duration::from_secs(60));
+    assert_eq!(world.records[A].unwrap().lease, Some(LEASE));
+    assert_eq!(world.machines[A].resets, []);
+    assert!(world.feeds[A]);
+}
+
+#[test]
+fn an_owner_whose_renewals_do_not_complete_resets_within_its_lease() {
+    let mut world = World::new();
+    (world.has_ledger, world.lease) = (true, Some(LEASE));
+    world.boot(A);
+    world.boot(B);
+    world.until("a serves", |w| w.state(A) == PoolState::Serving);
+    world.run(Duration::from_secs(10));
+    world.writes_lost[A] = true;
+    let lost = world.now;
+    world.until("a resets", |w| !w.machines[A].resets.is_empty());
+    assert_eq!(world.machines[A].resets, [ResetReason::LeaseLost(TANK)]);
+    assert!(world.now <= lost + Duration::from_secs(4));
+}
+
+#[test]
+fn a_pool_that_was_let_go_has_no_lease_to_lose() {
+    let mut world = World::new();
+    (world.has_ledger, world.lease) = (true, Some(LEASE));
+    world.boot(A);
+    world.boot(B);
+    world.until("a serves", |w| w.state(A) == PoolState::Serving);
+    world.command(A, Command::Handover(TANK)).unwrap();
+    world.until("b serves", |w| w.state(B) == PoolState::Serving);
+    world.run(Duration::from_secs(60));
+    assert_eq!(world.machines[A].resets, []);
+    assert!(world.feeds[A]);
 }

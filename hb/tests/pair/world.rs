@@ -9,7 +9,8 @@ use embassy_time::{Duration, Instant};
 use orthrus_hb::{
     Accepted, Action, Authority, ClusterId, Command, Config, Done, Epoch, Event, FRAME_MAX_BYTES,
     Failure, Head, HeadId, Health, Holder, Incarnation, Job, LinkId, Outcome, PoolConfig, PoolId,
-    PoolState, Refusal, ResetReason, Rest, Sight, Timing, Work, ledger::Record,
+    PoolState, Refusal, ResetReason, Rest, Sight, Timing, Work,
+    ledger::{Lease, Record},
 };
 
 pub const A: usize = 0;
@@ -58,6 +59,10 @@ pub struct World {
     pub preempted: Vec<(usize, Epoch)>,
     /// Digests of the heads' configurations, from their next boot on.
     pub digests: [u32; 2],
+    /// The disk has no reservations: claims are leases.
+    pub lease: Option<Lease>,
+    /// By head: what it writes to the ledger does not get there.
+    pub writes_lost: [bool; 2],
     /// The pool has a ledger.
     pub has_ledger: bool,
     /// By head: its reads of the ledger do not complete.
@@ -69,6 +74,8 @@ pub struct World {
     /// By head: what of it is broken, through its boots.
     broken: [Health; 2],
     next_look: [Instant; 2],
+    /// By head: it feeds its watchdog.
+    pub feeds: [bool; 2],
 }
 
 impl World {
@@ -96,12 +103,15 @@ impl World {
             timing: Timing::default(),
             preempted: Vec::new(),
             digests: [1; 2],
+            lease: None,
+            writes_lost: [false; 2],
             has_ledger: false,
             blind: [false; 2],
             records: [None; 2],
             release_hangs: [false; 2],
             broken: [Health::default(); 2],
             next_look: [Instant::from_secs(0); 2],
+            feeds: [true; 2],
         }
     }
 
@@ -263,6 +273,10 @@ impl World {
                 let records = self.records.iter().flatten().map(|record| record.epoch);
                 *greatest = records.max().unwrap_or(Epoch::NONE).max(*greatest);
             }
+            if let (Ok(Done::Claimed), Some(lease)) = (result, self.lease) {
+                let submitted = now;
+                result = Ok(Done::Leased { lease, submitted });
+            }
             let Job {
                 pool,
                 ticket,
@@ -291,9 +305,12 @@ impl World {
         }
         if let Some(record) = head.poll_record(TANK, now)
             && self.disk == Registrant::Head(who, record.epoch)
+            && !self.writes_lost[who]
         {
             self.records[who] = Some(record);
+            head.handle_recorded(TANK, record.sequence, now);
         }
+        self.feeds[who] = head.may_feed_watchdog(now);
         while let Some(event) = head.poll_event() {
             machine.events.push(event);
         }
