@@ -12,6 +12,26 @@
 //!     └─ after a pause: Claiming
 //! ```
 //!
+//! What beats and the log say, a change a line; the simulator checks that these are all, and that each happens:
+//!
+//! | from | to | when |
+//! |---|---|---|
+//! | standby | claiming | our turn, by a right that may cost the peer something |
+//! | standby | faulted | a look at the disks, which holds nothing, failed |
+//! | claiming | importing | all reservations are ours |
+//! | claiming | standby | the peer has it, or was first |
+//! | claiming | faulted | a look or the claim failed |
+//! | importing | serving | clients are served |
+//! | importing | releasing | the import failed: what stands of it is undone |
+//! | serving | releasing | asked to let go, or worse off than the peer |
+//! | releasing | standby | let go, and offered to the peer |
+//! | releasing | claiming | the same, and its turn again at once: the peer is dead or faulted |
+//! | releasing | faulted | undone after a failed import |
+//! | faulted | claiming | the pause is over |
+//! | faulted | standby | the peer serves it |
+//!
+//! Every way out of claiming, importing, serving and releasing that is not here is a reset of the head.
+//!
 //! - *Standby → Claiming*: nobody serves the pool and it is our turn. With a living peer the better head
 //!   goes first, and the home head among equals; a peer that offers the pool, or failed to import it, makes it our
 //!   turn. A peer is dead when every cable is silent and its ledger, if the pool has one, is seen not to tick; while
