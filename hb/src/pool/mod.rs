@@ -48,7 +48,7 @@
 //! after the fact, and a head that died in between would leave keys newer than anything its peer
 //! had heard, which is just what a rival's claim looks like.
 //!
-//! Reading order: [`standby`], [`claiming`], [`held`], then what an [`operator`] may ask.
+//! Reading order: `standby`, `claiming`, `held`, then what an `operator` may ask.
 
 mod claiming;
 mod held;
