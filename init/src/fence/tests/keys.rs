@@ -1,0 +1,134 @@
+//! Whose keys a claim removes, whose end it, and whose it replaces.
+
+use super::*;
+
+#[test]
+fn a_free_shelf_is_claimed_with_the_first_epoch() {
+    let shelf = Shelf::new(3);
+    let claimed = claim(&shelf, A, Authority::Free).unwrap();
+    assert_eq!(claimed.epoch, Epoch(1));
+    assert_eq!(claimed.notes, []);
+    assert_fenced(&shelf, A, &claimed);
+    assert_eq!(shelf.waited(), Duration::ZERO);
+}
+
+#[test]
+fn free_never_touches_what_the_peer_holds() {
+    let shelf = owned_by_a();
+    let refused = claim(&shelf, B, Authority::Free);
+    assert!(matches!(
+        refused,
+        Err(ClaimError::HeldByPeer {
+            epoch: Epoch(4),
+            ..
+        })
+    ));
+    assert_untouched(&shelf, B);
+}
+
+#[test]
+fn free_never_touches_a_shelf_where_the_peer_is_registered_on_one_disk() {
+    let shelf = Shelf::new(3);
+    shelf.disk(2).registrants.push((A, bits(A, 4)));
+    let refused = claim(&shelf, B, Authority::Free);
+    assert!(matches!(refused, Err(ClaimError::HeldByPeer { disk, .. }) if disk == "disk2"));
+    assert_untouched(&shelf, B);
+}
+
+#[test]
+fn a_standbys_keys_are_stale() {
+    for authority in [Authority::PeerYields, Authority::Operator] {
+        let shelf = owned_by_a();
+        let claimed = claim(&shelf, B, authority).unwrap();
+        assert_fenced(&shelf, B, &claimed);
+    }
+}
+
+#[test]
+fn all_stale_registrants_are_removed() {
+    let shelf = owned_by_a();
+    for (path, epoch) in [(11, 1), (12, 2), (13, 3)] {
+        for mut disk in shelf.all() {
+            disk.registrants.push((path, bits(B, epoch)));
+            disk.registrants.push((path + 100, bits(A, epoch)));
+        }
+    }
+    let claimed = claim(&shelf, B, Authority::PeerDead).unwrap();
+    assert_fenced(&shelf, B, &claimed);
+}
+
+#[test]
+fn own_key_of_an_earlier_incarnation_is_replaced() {
+    let shelf = owned_by_a();
+    let claimed = claim(&shelf, A, Authority::Free).unwrap();
+    assert_eq!(claimed.epoch, Epoch(5));
+    assert_fenced(&shelf, A, &claimed);
+    assert_eq!(claimed.notes, [], "replaced, not preempted");
+}
+
+#[test]
+fn own_key_on_a_path_that_is_gone_is_preempted_without_authority_over_the_peer() {
+    let shelf = Shelf::new(2);
+    for mut disk in shelf.all() {
+        disk.owned_by(1001, bits(A, 4));
+    }
+    let claimed = claim(&shelf, A, Authority::Free).unwrap();
+    assert_fenced(&shelf, A, &claimed);
+    assert_eq!(claimed.notes.len(), 2);
+}
+
+#[test]
+fn strangers_are_never_preempted_by_any_authority() {
+    for authority in [
+        Authority::Free,
+        Authority::PeerYields,
+        Authority::PeerDead,
+        Authority::Operator,
+    ] {
+        for holds in [false, true] {
+            let shelf = owned_by_a();
+            shelf.disk(1).registrants.push((7, 0x1234));
+            if holds {
+                shelf.disk(1).holder = Some((7, 5));
+            }
+            let refused = claim(&shelf, B, authority);
+            assert!(
+                matches!(&refused, Err(ClaimError::Stranger { disk, key: 0x1234 }) if disk == "disk1")
+            );
+            assert_untouched(&shelf, B);
+        }
+    }
+}
+
+#[test]
+fn a_stranger_that_appears_during_the_claim_ends_it() {
+    let shelf = owned_by_a();
+    shelf.disk(2).hook = Some(Box::new(|state, _, command| {
+        if matches!(command, Command::Reserve(_) | Command::Preempt { .. })
+            && !state.keys().contains(&0x77)
+        {
+            state.registrants.push((7, 0x77));
+        }
+    }));
+    let failed = claim(&shelf, B, Authority::PeerDead);
+    assert!(matches!(
+        failed,
+        Err(ClaimError::Stranger { key: 0x77, .. })
+    ));
+    shelf.disk(2).hook = None;
+    assert_let_go(&shelf, B);
+    assert!(shelf.disk(2).keys().contains(&0x77));
+}
+
+#[test]
+fn handover_preempts_nothing() {
+    let shelf = Shelf::new(3);
+    let first = claim(&shelf, A, Authority::Free).unwrap();
+    shelf.fence(A).release(first.key).unwrap();
+    let mut next = request(&shelf, B, Authority::Free);
+    next.epoch = first.epoch.next().unwrap();
+    let second = shelf.fence(B).claim(&next).unwrap();
+    assert_eq!(second.epoch, Epoch(2));
+    assert_eq!(second.notes, []);
+    assert_fenced(&shelf, B, &second);
+}

@@ -1,0 +1,114 @@
+//! The owner's watch: what it takes for a loss, what for an alarm, and what for neither.
+
+use super::*;
+
+#[test]
+fn the_former_owners_watch_sees_the_takeover() {
+    let shelf = Shelf::new(3);
+    let first = claim(&shelf, A, Authority::Free).unwrap();
+    let watch = shelf.fence(A).watch(first.key, Arc::new(|_| ()));
+    assert_eq!(watch.lost(), None);
+    claim(&shelf, B, Authority::PeerDead).unwrap();
+    let lost = wait_for(|| watch.lost().cloned());
+    assert_eq!(lost.why, Why::NotRegistered);
+    assert!(!watch.is_blind());
+}
+
+#[test]
+fn a_loss_is_acted_upon_by_the_watch_itself() {
+    let shelf = Shelf::new(3);
+    let (tell, losses) = std::sync::mpsc::channel();
+    let claimed = claim(&shelf, A, Authority::Free).unwrap();
+    // Later ones find nobody listening.
+    let on_loss = Arc::new(move |lost: &Lost| {
+        let _ = tell.send(lost.why);
+    });
+    let _watch = shelf.fence(A).watch(claimed.key, on_loss);
+    claim(&shelf, B, Authority::PeerDead).unwrap();
+    assert_eq!(losses.recv(), Ok(Why::NotRegistered));
+}
+
+#[test]
+fn a_watch_that_was_dropped_takes_an_orderly_release_for_no_loss() {
+    let shelf = Shelf::new(3);
+    let (tell, losses) = std::sync::mpsc::channel();
+    let claimed = claim(&shelf, A, Authority::Free).unwrap();
+    let fence = shelf.fence(A);
+    let on_loss = Arc::new(move |lost: &Lost| {
+        let _ = tell.send(lost.why);
+    });
+    drop(fence.watch(claimed.key, on_loss));
+    fence.release(claimed.key).unwrap();
+    // Ends when the watch's threads have gone: they hold the other end of the channel.
+    assert_eq!(losses.iter().count(), 0);
+}
+
+#[test]
+fn the_watch_sees_a_session_that_may_no_longer_write() {
+    let shelf = Shelf::new(2);
+    let claimed = claim(&shelf, A, Authority::Free).unwrap();
+    let watch = shelf.fence(A).watch(claimed.key, Arc::new(|_| ()));
+    shelf.disk(1).renewed.push(A);
+    let lost = wait_for(|| watch.lost().cloned());
+    assert_eq!(lost.disk, "disk1");
+    assert!(matches!(lost.why, Why::Write(_)));
+}
+
+#[test]
+fn a_conflict_in_the_read_back_itself_is_a_loss() {
+    let shelf = Shelf::new(2);
+    let claimed = claim(&shelf, A, Authority::Free).unwrap();
+    let watch = shelf.fence(A).watch(claimed.key, Arc::new(|_| ()));
+    shelf.disk(1).locked = true;
+    let lost = wait_for(|| watch.lost().cloned());
+    assert!(matches!(lost.why, Why::Write(_)), "{lost}");
+}
+
+#[test]
+fn the_watch_takes_a_dead_disk_for_dead_and_not_for_lost() {
+    let shelf = Shelf::new(2);
+    let claimed = claim(&shelf, A, Authority::Free).unwrap();
+    shelf.disk(1).dead = true;
+    let watch = shelf.fence(A).watch(claimed.key, Arc::new(|_| ()));
+    let oldest = wait_for(|| {
+        let (disk, age) = watch.oldest()?;
+        (age > Duration::from_millis(500)).then(|| disk.to_owned())
+    });
+    assert_eq!(oldest, "disk1");
+    assert_eq!(watch.lost(), None);
+}
+
+#[test]
+fn the_watch_removes_an_older_key_and_leaves_a_strangers() {
+    let shelf = Shelf::new(1);
+    let claimed = claim(&shelf, A, Authority::Free).unwrap();
+    shelf.disk(0).registrants.push((B, bits(B, 0)));
+    shelf.disk(0).registrants.push((7, 0x77));
+    let watch = shelf.fence(A).watch(claimed.key, Arc::new(|_| ()));
+    wait_for(|| (!shelf.disk(0).keys().contains(&bits(B, 0))).then_some(()));
+    assert!(shelf.disk(0).keys().contains(&0x77));
+    assert_eq!(watch.lost(), None);
+}
+
+#[test]
+fn the_read_back_is_judged() {
+    let own = key(A, 5);
+    let mut seen = Seen {
+        generation: 0,
+        keys: vec![own.to_bits()],
+        holder: Some(Holder {
+            key: own.to_bits(),
+            kind: 5,
+        }),
+    };
+    assert_eq!(judge(&seen, own), Ok(None));
+    seen.keys.push(bits(B, 6));
+    assert_eq!(judge(&seen, own), Err(Why::NewerKey(key(B, 6))));
+    seen.keys[1] = bits(B, 5);
+    assert_eq!(judge(&seen, own), Ok(Some(Alarm::OlderKey(key(B, 5)))));
+    seen.keys[1] = 0x99;
+    assert_eq!(judge(&seen, own), Ok(Some(Alarm::Stranger(0x99))));
+    seen.keys.truncate(1);
+    seen.holder = None;
+    assert_eq!(judge(&seen, own), Err(Why::NotReserved));
+}
