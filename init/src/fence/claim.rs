@@ -1,8 +1,8 @@
 //! The claim: the arbiter alone first, then all other disks at once, then everything is read back.
 //!
 //! ```text
-//! hold exclusively ─ survey ─ no key as new as ours ─ arbiter ─ the rest, in parallel
-//!                 ─ wait out what could not be aborted ─ read back ─ prove that we can write
+//! hold exclusively ─ survey ─ no key as new as ours ─ arbiter (register, notice, preempt)
+//!                 ─ the rest, in parallel ─ wait out what could not be aborted ─ read back ─ prove that we can write
 //! ```
 //!
 //! Whatever fails, our key is taken off every disk again, the arbiter last: as long as that is ours nobody else

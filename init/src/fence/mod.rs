@@ -51,6 +51,24 @@ pub use watch::{Alarm, Lost, OnLoss, Watch, WatchSlot};
 /// The price is paid only on targets without PREEMPT AND ABORT, and only when the owner did not let go.
 pub const COMMAND_LIFETIME: Duration = Duration::from_secs(10);
 
+/// How long a claim that takes the pool from a silent peer leaves it its reservation after our newer key
+/// stands beside it: a notice.
+///
+/// A peer that is silent and yet runs (its heartbeat hangs, the cables are cut) reads its reservations every
+/// [`watch::ARBITER_INTERVAL`], finds the key and resets. Had it been preempted at once, its kernel would in that time have
+/// passed the conflict on to clients, as an error: nothing in the kernel can be told to keep it. `target_core_iblock` makes
+/// `BLK_STS_RESV_CONFLICT` a status of its own and answers it, initiators do not try such a command again,
+/// and `dm-multipath` holds back only what `blk_path_error` calls a path's error, which a conflict is not. Twice
+/// the interval, and as much again for the command and for the last line on a serial console.
+///
+/// Rejected: to announce the service address before the preemption, which also silences the old owner. If the claim
+/// then fails, a pool that was served is not any more.
+///
+/// What it does not cover: a peer whose whole user space hangs while its kernel serves on, one that is stopped and goes on
+/// after the preemption, and one that cannot read the arbiter. These answer errors until their watchdog, their
+/// heartbeat thread, or the new owner's announcement of the address ends it.
+pub const NOTICE: Duration = Duration::from_millis(300);
+
 /// More members than this are not claimed: each has a thread of its own while a claim runs.
 pub const MAX_MEMBERS: usize = 128;
 

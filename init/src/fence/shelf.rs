@@ -30,6 +30,7 @@ pub enum Command {
 }
 
 type Hook = Box<dyn FnMut(&mut State, Nexus, Command) + Send>;
+type PauseHook = Box<dyn FnMut(Duration) + Send>;
 
 #[derive(Default)]
 pub struct State {
@@ -200,6 +201,8 @@ impl State {
 pub struct Shelf {
     disks: Vec<Arc<Mutex<State>>>,
     waited: Arc<Mutex<Duration>>,
+    /// Runs when a claim pauses.
+    pub on_pause: Arc<Mutex<Option<PauseHook>>>,
 }
 
 impl Shelf {
@@ -207,6 +210,7 @@ impl Shelf {
         Shelf {
             disks: (0..disks).map(|_| Arc::default()).collect(),
             waited: Arc::default(),
+            on_pause: Arc::default(),
         }
     }
 
@@ -239,6 +243,9 @@ impl Shelf {
         let shelf = self.clone();
         let pause = move |time| {
             *shelf.waited.lock().unwrap() += time;
+            if let Some(hook) = &mut *shelf.on_pause.lock().unwrap() {
+                hook(time);
+            }
             if time >= COMMAND_LIFETIME {
                 // What is under way has landed, or never will.
                 for mut disk in shelf.all() {

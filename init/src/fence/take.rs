@@ -1,13 +1,13 @@
 //! One disk of a claim: read, do the next step, read again, until only our key is left. What is done is
 //! decided in [`steps`].
 
-use orthrus_hb::Key;
+use orthrus_hb::{Authority, Key};
 
-use super::Member;
 use super::claim::Attempt;
 use super::outcome::{ClaimError, Note};
 use super::reservations::{Answer, Seen};
-use super::steps::{self, Next, Stop};
+use super::steps::{self, Claimant, Next, Stop};
+use super::{Member, NOTICE};
 
 /// Steps on one disk after which a claim gives up: a clean one needs four, each leftover key one more.
 const MOST_STEPS: u32 = 64;
@@ -50,6 +50,7 @@ fn until_done(member: &Member, attempt: &Attempt, confirming: bool) -> Result<Ta
     let mut work = Work::new(member, key);
     let mut registered = confirming;
     let mut back_offs = 0;
+    let mut noticed = false;
     for _ in 0..MOST_STEPS {
         if attempt.is_given_up() {
             break;
@@ -79,10 +80,30 @@ fn until_done(member: &Member, attempt: &Attempt, confirming: bool) -> Result<Ta
                     found: describe(&seen),
                 });
             }
+            Next::Preempt { victim }
+                if !noticed && deserves_notice(&attempt.claimant, &seen, victim) =>
+            {
+                noticed = true;
+                (attempt.pause)(NOTICE);
+            }
             step => work.send(step)?,
         }
     }
     Err(ClaimError::Restless { disk: disk() })
+}
+
+/// Whether `victim` holds the pool as far as this disk shows, and may be a peer that still runs and serves: see [`NOTICE`].
+/// A peer that says itself that it holds nothing has nobody to answer.
+fn deserves_notice(claimant: &Claimant, seen: &Seen, victim: Key) -> bool {
+    claimant.arbiter
+        && victim.head != claimant.key.head
+        && seen
+            .holder
+            .is_some_and(|holder| holder.key == victim.to_bits())
+        && matches!(
+            claimant.authority,
+            Authority::PeerDead | Authority::Operator
+        )
 }
 
 fn stopped(stop: Stop, disk: String) -> ClaimError {

@@ -21,9 +21,13 @@ use super::reservations::{
 /// How often each disk is read back.
 const INTERVAL: Duration = Duration::from_millis(200);
 
-/// Every so many rounds (a second) the watch also sends a command that only registrants may send: a target
-/// that binds registrations to a session goes on to show our key after a reconnect.
-const ROUNDS_TO_PROBE: u64 = 5;
+/// How often the arbiter is: a rival registers there first, and gives us [`super::NOTICE`] to be gone before it
+/// takes anything away.
+pub const ARBITER_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How often the watch also sends a command that only registrants may send: a target that binds
+/// registrations to a session goes on to show our key after a reconnect.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The fence is lost: reset at once.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -204,10 +208,19 @@ impl Drop for Watch {
 
 /// The thread of one disk.
 fn look(shared: &Shared, index: usize, member: &Member, stopped: &mpsc::Receiver<()>) {
+    // The members stand in order, the arbiter first.
+    let interval = match index {
+        0 => ARBITER_INTERVAL,
+        _ => INTERVAL,
+    };
     let mut said = None;
-    let mut round = 0_u64;
+    let mut probed: Option<Instant> = None;
     loop {
-        match look_once(shared.key, member, round) {
+        let probe = probed.is_none_or(|at| at.elapsed() >= PROBE_INTERVAL);
+        if probe {
+            probed = Some(Instant::now());
+        }
+        match look_once(shared.key, member, probe) {
             Ok(alarm) => {
                 let now = shared.started.elapsed().as_millis();
                 let now = u64::try_from(now).unwrap_or(u64::MAX);
@@ -231,9 +244,8 @@ fn look(shared: &Shared, index: usize, member: &Member, stopped: &mpsc::Receiver
             }
             Err(Look::Unreadable) => {}
         }
-        round += 1;
         // Dropped with the watch, or told: either way nobody asks any more.
-        if stopped.recv_timeout(INTERVAL) != Err(mpsc::RecvTimeoutError::Timeout) {
+        if stopped.recv_timeout(interval) != Err(mpsc::RecvTimeoutError::Timeout) {
             return;
         }
     }
@@ -245,7 +257,7 @@ enum Look {
 }
 
 /// One look at one disk: the read-back, and now and then the probe.
-fn look_once(key: Key, member: &Member, round: u64) -> Result<Option<Alarm>, Look> {
+fn look_once(key: Key, member: &Member, probe: bool) -> Result<Option<Alarm>, Look> {
     let seen = member.path.read().map_err(|error| match error {
         // No persistent reservation forbids this question: somebody took the disk by other means.
         ReadError::Command {
@@ -260,9 +272,7 @@ fn look_once(key: Key, member: &Member, round: u64) -> Result<Option<Alarm>, Loo
         member.path.preempt(key.to_bits(), older.to_bits(), true);
         member.path.preempt(key.to_bits(), older.to_bits(), false);
     }
-    if round.is_multiple_of(ROUNDS_TO_PROBE)
-        && let Err(refused @ WriteRefused::Conflict) = member.path.probe_conflict()
-    {
+    if probe && let Err(refused @ WriteRefused::Conflict) = member.path.probe_conflict() {
         return Err(Look::Lost(Why::Write(refused)));
     }
     Ok(alarm)

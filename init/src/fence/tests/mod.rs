@@ -2,6 +2,7 @@
 
 mod abort;
 mod keys;
+mod notice;
 mod race;
 mod read_back;
 mod undo;
@@ -16,7 +17,7 @@ use orthrus_hb::{Authority, ClusterId, Epoch, HeadId, Key};
 use super::reservations::{Answer, Holder, Seen, Trouble};
 use super::shelf::{Command, Gate, Shelf, State};
 use super::watch::{Alarm, Lost, Why, judge};
-use super::{COMMAND_LIFETIME, ClaimError, ClaimRequest, Claimed, Note};
+use super::{COMMAND_LIFETIME, ClaimError, ClaimRequest, Claimed, NOTICE, Note};
 use crate::Step;
 
 /// The paths of the two heads.

@@ -12,7 +12,7 @@ fn success_that_is_answered_as_conflict_is_success() {
     assert_fenced(&shelf, B, &claimed);
     assert_eq!(
         shelf.waited(),
-        COMMAND_LIFETIME,
+        NOTICE + COMMAND_LIFETIME,
         "nobody vouches for the abort"
     );
 }
