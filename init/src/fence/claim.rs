@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! hold exclusively ─ survey ─ no key as new as ours ─ arbiter (register, notice, preempt)
-//!                 ─ the rest, in parallel ─ wait out what could not be aborted ─ read back ─ prove that we can write
+//!                 ─ the rest, in parallel ─ wait out what was not aborted ─ read back ─ prove that we can write
 //! ```
 //!
 //! Whatever fails, our key is taken off every disk again, the arbiter last: as long as that is ours nobody else
@@ -12,13 +12,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use orthrus_hb::{Authority, Key};
+use orthrus_hb::Key;
 
 use super::outcome::{ClaimError, Claimed, Note};
 use super::reservations::Capabilities;
 use super::steps::Claimant;
 use super::take::{confirm, take};
-use super::{ClaimRequest, Fence, Member, Survey, covers_peer, release};
+use super::{ClaimRequest, Fence, Member, Survey, covers_peer, leftover, release};
 use crate::disk::parallel;
 
 /// How often everything is read back, when each time a key had to be removed again whose commands could not
@@ -93,16 +93,21 @@ impl Fence {
         taken.extend(each(others, &rest, take)?);
 
         let mut notes = Vec::new();
-        let mut unaborted = self.vanished_owner(survey, request);
+        // The survey names the disks in the same order.
+        let waits = survey.disks.iter().zip(&taken);
+        let waits = waits.map(|(before, taken)| leftover::wait(before, taken, request));
+        let mut wait = waits.max().unwrap_or_default();
         for round in 0..=MOST_ROUNDS {
             for disk in std::mem::take(&mut taken) {
-                unaborted |= disk.unaborted;
+                if disk.unaborted {
+                    wait = request.command_lifetime;
+                }
                 for note in disk.notes {
                     tracing::warn!("{note}");
                     notes.push(note);
                 }
             }
-            if round > 0 && !unaborted {
+            if round > 0 && wait.is_zero() {
                 break;
             }
             if round == MOST_ROUNDS {
@@ -111,9 +116,9 @@ impl Fence {
                     disk: disk.unwrap_or_default(),
                 });
             }
-            if std::mem::take(&mut unaborted) {
-                let time = request.command_lifetime;
-                tracing::warn!(?time, "waiting for writes that could not be aborted");
+            let time = std::mem::take(&mut wait);
+            if !time.is_zero() {
+                tracing::warn!(?time, "waiting for writes that were not aborted");
                 (self.pause)(time);
                 notes.push(Note::Waited { time });
             }
@@ -131,18 +136,6 @@ impl Fence {
             persistent,
             notes,
         })
-    }
-
-    /// A dead owner whose keys are not on every disk: the shelf forgot them, so there is nothing to preempt and
-    /// nothing that aborts its writes.
-    fn vanished_owner(&self, survey: &Survey, request: &ClaimRequest) -> bool {
-        let peer = request.head.peer().number();
-        request.authority == Authority::PeerDead
-            && survey.disks.iter().any(|disk| {
-                let keys = disk.seen.iter().flat_map(|seen| &seen.keys);
-                let mut heads = keys.filter_map(|key| Key::from_bits(*key, request.cluster));
-                !heads.any(|key| key.head.number() == peer)
-            })
     }
 }
 

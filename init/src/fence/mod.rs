@@ -24,6 +24,7 @@ use orthrus_hb::{Authority, ClusterId, Epoch, HeadId, Key};
 use crate::disk::{Disk, DiskId};
 
 pub mod claim;
+mod leftover;
 mod outcome;
 pub mod release;
 pub mod reservations;
@@ -144,6 +145,8 @@ pub struct ClaimRequest {
     pub authority: Authority,
     /// Usually [`COMMAND_LIFETIME`].
     pub command_lifetime: Duration,
+    /// How long ago this head booted: no command of an earlier boot of it is younger.
+    pub up: Duration,
 }
 
 impl Fence {

@@ -39,7 +39,7 @@ pub enum Note {
         /// How PREEMPT AND ABORT was answered last.
         abort: Answer,
     },
-    /// Writes that were not known to be aborted were waited for.
+    /// Writes that were not known to have ended were waited for.
     Waited {
         /// How long the claim waited for writes that might still be under way.
         time: Duration,
@@ -62,7 +62,7 @@ impl fmt::Display for Note {
             ),
             Note::Waited { time } => write!(
                 f,
-                "waited {} s for writes of the former owner that could not be aborted",
+                "waited {:.1} s for writes of a former owner that were not known to have ended",
                 time.as_secs_f32()
             ),
         }

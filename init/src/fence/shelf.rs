@@ -45,6 +45,8 @@ pub struct State {
     pub log: Vec<(Nexus, Command)>,
     /// The target answers ILLEGAL REQUEST to PREEMPT AND ABORT.
     pub no_abort: bool,
+    /// It says that it keeps reservations without power.
+    pub keeps: bool,
     /// Each command that was carried out is answered by this instead of success.
     pub lie: Option<Answer>,
     /// Every command fails.
@@ -102,6 +104,19 @@ impl State {
         self.registrants.push((nexus, key));
         self.holder = Some((nexus, 5));
         self.under_way.push(nexus);
+    }
+
+    /// This path's registration goes, as when it unregisters.
+    pub fn leave(&mut self, nexus: Nexus) {
+        self.registrants.retain(|(n, _)| *n != nexus);
+        self.holder = self.holder.filter(|(n, _)| *n != nexus);
+    }
+
+    /// The power of the disk goes and comes back: it forgets who was registered.
+    pub fn forget(&mut self) {
+        self.registrants.clear();
+        self.renewed.clear();
+        (self.holder, self.generation, self.keeps) = (None, 0, false);
     }
 
     pub fn may_write(&self, nexus: Nexus) -> bool {
@@ -206,9 +221,16 @@ pub struct Shelf {
 }
 
 impl Shelf {
+    /// Of disks that keep reservations without power.
     pub fn new(disks: usize) -> Shelf {
+        let disk = |_| {
+            Arc::new(Mutex::new(State {
+                keeps: true,
+                ..State::default()
+            }))
+        };
         Shelf {
-            disks: (0..disks).map(|_| Arc::default()).collect(),
+            disks: (0..disks).map(disk).collect(),
             waited: Arc::default(),
             on_pause: Arc::default(),
         }
@@ -330,7 +352,11 @@ impl Reservations for Path {
     }
 
     fn capabilities(&self) -> Option<Capabilities> {
-        None
+        let state = self.state.lock().unwrap();
+        state.keeps.then(|| Capabilities {
+            persist_capable: true,
+            persist_active: !state.registrants.is_empty(),
+        })
     }
 
     fn register(&self, old: Option<u64>, new: u64) -> Answer {

@@ -54,17 +54,30 @@ fn too_late() -> ReadError {
     }
 }
 
+impl DiskSurvey {
+    /// Each number that is registered or reserves; the holder's stands here twice.
+    fn numbers(&self) -> impl Iterator<Item = u64> {
+        let seen = self.seen.as_ref().ok();
+        let registered = seen.into_iter().flat_map(|seen| seen.keys.iter().copied());
+        registered.chain(seen.and_then(|seen| Some(seen.holder?.key)))
+    }
+
+    /// The cluster's keys on it.
+    pub(super) fn keys(&self, cluster: ClusterId) -> impl Iterator<Item = Key> {
+        self.numbers()
+            .filter_map(move |number| Key::from_bits(number, cluster))
+    }
+
+    /// It forgets its reservations when the power goes, by its own word or for want of one.
+    pub(super) fn forgets(&self) -> bool {
+        self.capabilities.is_none_or(|c| !c.persist_capable)
+    }
+}
+
 impl Survey {
-    /// Each number that is registered or reserves, with the disk's name. Some stand here twice.
     fn numbers(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.disks.iter().flat_map(|disk| {
-            let seen = disk.seen.as_ref().ok();
-            let registered = seen.into_iter().flat_map(|seen| seen.keys.iter().copied());
-            let holder = seen.and_then(|seen| Some(seen.holder?.key));
-            registered
-                .chain(holder)
-                .map(move |number| (disk.name.as_str(), number))
-        })
+        let disks = self.disks.iter();
+        disks.flat_map(|disk| disk.numbers().map(|number| (disk.name.as_str(), number)))
     }
 
     /// The cluster's keys, with the disk's name.
@@ -103,7 +116,7 @@ impl Survey {
     pub fn forgetful(&self) -> impl Iterator<Item = &str> {
         self.disks
             .iter()
-            .filter(|disk| disk.capabilities.is_none_or(|c| !c.persist_capable))
+            .filter(|disk| disk.forgets())
             .map(|disk| disk.name.as_str())
     }
 }

@@ -1,10 +1,13 @@
 //! Survey and claim: which disks are the pool's, whose they are, and making them ours.
 
+use std::time::Duration;
+
 use orthrus_hb::{Authority, Done, Epoch, Holder, Key};
 use tracing::warn;
 
 use super::Worker;
 use super::error::JobError;
+use crate::clock;
 use crate::disk::{self, Disk, DiskError};
 use crate::fence::{COMMAND_LIFETIME, ClaimRequest, Claimed, Fence};
 use crate::status;
@@ -71,6 +74,7 @@ impl Worker {
             epoch,
             authority,
             command_lifetime: COMMAND_LIFETIME,
+            up: Duration::from_millis(clock::now().as_millis()),
         };
         let claimed = fence.claim(&request)?;
         let key = claimed.key;

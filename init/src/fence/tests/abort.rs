@@ -46,18 +46,91 @@ fn without_preempt_and_abort_the_command_lifetime_is_waited_out_before_the_claim
         "{said:?}"
     );
     assert!(
-        said.iter().any(|note| note.contains("waited 10 s")),
+        said.iter().any(|note| note.contains("waited 10.0 s")),
         "{said:?}"
     );
 }
 
-#[test]
-fn writes_of_an_owner_that_the_shelf_forgot_are_waited_for() {
+/// A shelf of two where A has writes under way and no key any more.
+fn forgotten_by_a(forgets: bool) -> Shelf {
     let shelf = Shelf::new(2);
     for mut disk in shelf.all() {
         disk.under_way.push(A);
+        disk.keeps = !forgets;
     }
-    let claimed = claim(&shelf, B, Authority::PeerDead).unwrap();
+    shelf
+}
+
+#[test]
+fn writes_of_an_owner_that_the_shelf_forgot_are_waited_for() {
+    for authority in [Authority::PeerDead, Authority::Operator] {
+        for forgets in [false, true] {
+            let shelf = forgotten_by_a(forgets);
+            let claimed = claim(&shelf, B, authority).unwrap();
+            assert_fenced(&shelf, B, &claimed);
+            assert_eq!(shelf.waited(), COMMAND_LIFETIME);
+        }
+    }
+}
+
+#[test]
+fn a_head_alone_before_a_shelf_that_forgets_waits_for_the_writes_of_an_owner_that_it_never_heard() {
+    let shelf = forgotten_by_a(true);
+    let claimed = claim(&shelf, B, Authority::Free).unwrap();
     assert_fenced(&shelf, B, &claimed);
     assert_eq!(shelf.waited(), COMMAND_LIFETIME);
+    // Nobody forgets a claim that was undone either.
+    let shelf = forgotten_by_a(true);
+    shelf.disk(1).dead = true;
+    let mut refused = request(&shelf, B, Authority::Free);
+    refused.epoch = Epoch(1);
+    assert!(shelf.fence(B).claim(&refused).is_err());
+    shelf.disk(1).dead = false;
+    let claimed = claim(&shelf, B, Authority::Free).unwrap();
+    assert_fenced(&shelf, B, &claimed);
+}
+
+#[test]
+fn one_disk_that_forgot_is_enough_to_wait() {
+    let shelf = owned_by_a();
+    shelf.disk(2).forget();
+    let claimed = claim(&shelf, B, Authority::PeerDead).unwrap();
+    assert_fenced(&shelf, B, &claimed);
+    assert_eq!(shelf.waited(), NOTICE + COMMAND_LIFETIME);
+}
+
+#[test]
+fn an_orderly_release_costs_the_next_claim_no_wait() {
+    // The peer says so, or the disks would still show its key.
+    for (authority, forgets) in [
+        (Authority::PeerYields, true),
+        (Authority::PeerYields, false),
+        (Authority::Free, false),
+    ] {
+        let shelf = Shelf::new(2);
+        let first = claim(&shelf, A, Authority::Free).unwrap();
+        shelf.fence(A).release(first.key).unwrap();
+        for mut disk in shelf.all() {
+            disk.keeps = !forgets;
+        }
+        claim(&shelf, B, authority).unwrap();
+        assert_eq!(shelf.waited(), Duration::ZERO);
+    }
+}
+
+#[test]
+fn writes_of_our_own_earlier_boot_are_waited_for_until_they_are_too_old() {
+    for (up, left) in [(4, 6), (10, 0), (600, 0)] {
+        let (up, left) = (Duration::from_secs(up), Duration::from_secs(left));
+        for authority in [Authority::Free, Authority::PeerYields, Authority::PeerDead] {
+            let shelf = owned_by_a();
+            let claiming = request(&shelf, A, authority);
+            let claimed = shelf
+                .fence(A)
+                .claim(&ClaimRequest { up, ..claiming })
+                .unwrap();
+            assert_fenced(&shelf, A, &claimed);
+            assert_eq!(shelf.waited(), left);
+        }
+    }
 }

@@ -50,6 +50,7 @@ fn request(shelf: &Shelf, nexus: u32, authority: Authority) -> ClaimRequest {
         epoch: greatest.next().unwrap(),
         authority,
         command_lifetime: COMMAND_LIFETIME,
+        up: COMMAND_LIFETIME,
     }
 }
 

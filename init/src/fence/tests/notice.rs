@@ -43,7 +43,7 @@ fn a_notice_is_given_only_where_somebody_may_still_answer_clients() {
     // What is there is our own.
     let shelf = owned_by_a();
     claim(&shelf, A, Authority::PeerDead).unwrap();
-    assert_eq!(shelf.waited(), COMMAND_LIFETIME);
+    assert_eq!(shelf.waited(), Duration::ZERO);
     // The operator may be wrong about the peer being off.
     let shelf = owned_by_a();
     claim(&shelf, B, Authority::Operator).unwrap();
@@ -51,17 +51,17 @@ fn a_notice_is_given_only_where_somebody_may_still_answer_clients() {
 }
 
 #[test]
-fn an_owner_that_lets_go_during_the_notice_leaves_nothing_to_preempt() {
+fn an_owner_that_is_gone_after_the_notice_leaves_nothing_to_preempt_and_its_writes_are_waited_for()
+{
     let shelf = owned_by_a();
     let disks = shelf.clone();
-    *shelf.on_pause.lock().unwrap() = Some(Box::new(move |_| {
-        for mut disk in disks.all() {
-            disk.registrants.retain(|(nexus, _)| *nexus != A);
-            disk.holder = None;
-            disk.under_way.clear();
+    *shelf.on_pause.lock().unwrap() = Some(Box::new(move |time| {
+        if time == NOTICE {
+            disks.all().for_each(|mut disk| disk.leave(A));
         }
     }));
     let claimed = claim(&shelf, B, Authority::PeerDead).unwrap();
     assert_fenced(&shelf, B, &claimed);
-    assert_eq!(claimed.notes, []);
+    let time = COMMAND_LIFETIME;
+    assert_eq!(claimed.notes, [Note::Waited { time }]);
 }
