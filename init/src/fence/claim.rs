@@ -15,7 +15,7 @@ use std::time::Duration;
 use orthrus_hb::Key;
 
 use super::outcome::{ClaimError, Claimed, Note};
-use super::reservations::Capabilities;
+use super::reservations::{Capabilities, Hold};
 use super::steps::Claimant;
 use super::take::{confirm, take};
 use super::{ClaimRequest, Fence, Member, Survey, covers_peer, leftover, release};
@@ -48,15 +48,8 @@ impl Fence {
     /// Blocks for up to about a minute; a healthy shelf takes milliseconds. Whatever was read from the disks
     /// before is to be forgotten afterwards.
     pub fn claim(&self, request: &ClaimRequest) -> Result<Claimed, ClaimError> {
-        // Held until the claim is through, so that nothing is activated meanwhile either.
-        let mut holds = Vec::new();
-        for member in &self.members {
-            let held = member.path.hold().map_err(|trouble| ClaimError::InUse {
-                disk: member.name.clone(),
-                trouble,
-            })?;
-            holds.push(held);
-        }
+        // Until the claim is through, so that nothing is activated meanwhile either.
+        let _holds = self.hold()?;
         let survey = self.survey();
         let key = choose_key(&survey, request)?;
         let attempt = Attempt {
@@ -77,6 +70,26 @@ impl Fence {
             }
         }
         outcome
+    }
+
+    /// Opens every member exclusively, which fails as long as anything in this kernel uses it.
+    fn hold(&self) -> Result<Vec<Hold>, ClaimError> {
+        let held = parallel::each(&self.members, self.limit, |member| member.path.hold());
+        let held = self.members.iter().zip(held).map(|(member, held)| {
+            let disk = member.name.clone();
+            match held {
+                Some(Ok(hold)) => Ok(hold),
+                Some(Err(trouble)) if trouble.raw_os_error() == Some(libc::EBUSY) => {
+                    Err(ClaimError::InUse { disk })
+                }
+                Some(Err(trouble)) => Err(ClaimError::Hold { disk, trouble }),
+                None => Err(ClaimError::TimedOut {
+                    disk,
+                    limit: self.limit,
+                }),
+            }
+        });
+        held.collect()
     }
 
     fn carry_out(

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use orthrus_hb::{Authority, ClusterId, Epoch, HeadId, Key};
 
-use crate::disk::{Disk, DiskId};
+use crate::disk::{Disk, DiskId, parallel};
 
 pub mod claim;
 mod leftover;
@@ -152,9 +152,12 @@ pub struct ClaimRequest {
 impl Fence {
     /// Opens the members of a pool: *all* disks that its metadata names.
     pub fn open(disks: &[Disk]) -> Result<Fence, FenceError> {
+        // The kernel lets nobody open a disk while it recovers the path to it.
+        let opened = parallel::each(disks, DISKS_LIMIT, scsi::Scsi::open);
         let mut members = Vec::new();
-        for disk in disks {
-            let scsi = scsi::Scsi::open(disk).map_err(|source| FenceError::Open {
+        for (disk, opened) in disks.iter().zip(opened) {
+            let opened = opened.unwrap_or_else(|| Err(std::io::ErrorKind::TimedOut.into()));
+            let scsi = opened.map_err(|source| FenceError::Open {
                 disk: disk.name.clone(),
                 source,
             })?;

@@ -73,11 +73,19 @@ impl fmt::Display for Note {
 #[derive(Debug, thiserror::Error)]
 pub enum ClaimError {
     /// A mount, array or device-mapper device in this kernel uses the disk.
-    #[error("{disk}: in use in this head's own kernel: {trouble}")]
+    #[error(
+        "{disk}: in use in this head's own kernel: what is left there of an earlier attempt ends with a reboot"
+    )]
     InUse {
         /// The kernel's name of the disk.
         disk: String,
-        /// What the exclusive open said.
+    },
+    /// The disk could not be opened exclusively.
+    #[error("{disk}: cannot be opened: {trouble}")]
+    Hold {
+        /// The kernel's name of the disk.
+        disk: String,
+        /// Why not.
         trouble: std::io::Error,
     },
     /// A key that belongs to no head of this cluster.
@@ -154,7 +162,7 @@ pub enum ClaimError {
         source: WriteRefused,
     },
     /// The disk did not answer in time.
-    #[error("{disk}: no answer within {} s", limit.as_secs())]
+    #[error("{disk}: does not answer within {} s", limit.as_secs())]
     TimedOut {
         /// The kernel's name of the disk.
         disk: String,

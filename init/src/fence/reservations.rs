@@ -6,6 +6,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io;
+use std::time::Duration;
 
 /// The one type that a pool is reserved with: SPC's number of *write exclusive, registrants only*.
 pub const WRITE_EXCLUSIVE_REGISTRANTS_ONLY: u8 = 5;
@@ -132,6 +133,14 @@ pub enum ReadError {
         /// What the call said.
         trouble: Trouble,
     },
+    /// No answer.
+    #[error("does not answer within {} s", .0.as_secs())]
+    TimedOut(Duration),
+    /// The older RESERVE command of another host lets nobody else even ask.
+    #[error(
+        "another host holds it by the older RESERVE command; it ends when that host lets go, or with a reset of the disk"
+    )]
+    Reserved,
     /// The disk answered with an error.
     #[error("{step}: status {status:#x}, host status {host:#x}, sense {sense:x?}")]
     Command {

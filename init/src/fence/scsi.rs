@@ -86,6 +86,8 @@ impl Scsi {
         match (reply.status, reply.host_status, reply.sense_code()) {
             (0, 0, _) => Ok(reply.received.min(room)),
             (2, 0, Some((ILLEGAL_REQUEST, _, _))) => Err(ReadError::Unsupported),
+            // No persistent reservation forbids this question.
+            (STATUS_CONFLICT, _, _) => Err(ReadError::Reserved),
             (status, host, sense) => Err(ReadError::Command {
                 step,
                 status,

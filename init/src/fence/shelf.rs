@@ -9,8 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::reservations::{
-    Answer, Capabilities, Hold, Holder, ReadError, Reservations, STATUS_CONFLICT, Seen, Trouble,
-    WriteRefused,
+    Answer, Capabilities, Hold, Holder, ReadError, Reservations, Seen, Trouble, WriteRefused,
 };
 use super::{COMMAND_LIFETIME, Fence, Member};
 use crate::disk::DiskId;
@@ -57,8 +56,12 @@ pub struct State {
     pub renewed: Vec<Nexus>,
     /// Another part of this kernel uses the disk.
     pub busy: bool,
-    /// Commands of this kind wait until the gate is opened.
+    /// Commands that change something wait until the gate is opened.
     pub gate: Option<Arc<Gate>>,
+    /// So do those that only look.
+    pub mute: Option<Arc<Gate>>,
+    /// So does opening it.
+    pub jammed: Option<Arc<Gate>>,
     /// Runs before each command, with the world in its hands.
     pub hook: Option<Hook>,
 }
@@ -289,10 +292,14 @@ struct Path {
 
 impl Path {
     fn enter(&self, command: Command) -> Result<MutexGuard<'_, State>, Trouble> {
-        let gate = self.state.lock().unwrap().gate.clone();
-        if let Some(gate) = gate
-            && command != Command::Read
-        {
+        let gate = {
+            let state = self.state.lock().unwrap();
+            match command {
+                Command::Read => state.mute.clone(),
+                _ => state.gate.clone(),
+            }
+        };
+        if let Some(gate) = gate {
             gate.pass();
         }
         let mut state = self.state.lock().unwrap();
@@ -321,6 +328,10 @@ impl Path {
 
 impl Reservations for Path {
     fn hold(&self) -> io::Result<Hold> {
+        let jammed = self.state.lock().unwrap().jammed.clone();
+        if let Some(gate) = jammed {
+            gate.pass();
+        }
         match self.state.lock().unwrap().busy {
             true => Err(io::Error::from_raw_os_error(libc::EBUSY)),
             false => Ok(Hold(None)),
@@ -333,12 +344,7 @@ impl Reservations for Path {
             ReadError::Call { step, trouble }
         })?;
         if state.locked {
-            return Err(ReadError::Command {
-                step: "READ KEYS",
-                status: STATUS_CONFLICT,
-                host: 0,
-                sense: None,
-            });
+            return Err(ReadError::Reserved);
         }
         let holder = state.holder.and_then(|(nexus, kind)| {
             let key = state.key_of(nexus)?;

@@ -3,7 +3,7 @@
 use orthrus_hb::{ClusterId, Epoch, HeadId, Key};
 
 use super::Fence;
-use super::reservations::{Capabilities, ReadError, Seen, Trouble};
+use super::reservations::{Capabilities, ReadError, Seen};
 use crate::disk::{DiskId, parallel};
 
 /// What each member said, the arbiter first.
@@ -33,7 +33,8 @@ impl Fence {
             (member.path.read(), member.path.capabilities())
         });
         let disks = self.members.iter().zip(answers).map(|(member, answer)| {
-            let (seen, capabilities) = answer.unwrap_or((Err(too_late()), None));
+            let (seen, capabilities) =
+                answer.unwrap_or((Err(ReadError::TimedOut(self.limit)), None));
             DiskSurvey {
                 name: member.name.clone(),
                 id: member.id.clone(),
@@ -44,13 +45,6 @@ impl Fence {
         Survey {
             disks: disks.collect(),
         }
-    }
-}
-
-fn too_late() -> ReadError {
-    ReadError::Call {
-        step: "READ KEYS",
-        trouble: Trouble::Errno(libc::ETIMEDOUT),
     }
 }
 

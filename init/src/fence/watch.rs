@@ -14,9 +14,7 @@ use std::time::{Duration, Instant};
 use orthrus_hb::{Epoch, Key};
 
 use super::Member;
-use super::reservations::{
-    ReadError, STATUS_CONFLICT, Seen, WRITE_EXCLUSIVE_REGISTRANTS_ONLY, WriteRefused,
-};
+use super::reservations::{ReadError, Seen, WRITE_EXCLUSIVE_REGISTRANTS_ONLY, WriteRefused};
 
 /// How often each disk is read back.
 const INTERVAL: Duration = Duration::from_millis(200);
@@ -259,11 +257,8 @@ enum Look {
 /// One look at one disk: the read-back, and now and then the probe.
 fn look_once(key: Key, member: &Member, probe: bool) -> Result<Option<Alarm>, Look> {
     let seen = member.path.read().map_err(|error| match error {
-        // No persistent reservation forbids this question: somebody took the disk by other means.
-        ReadError::Command {
-            status: STATUS_CONFLICT,
-            ..
-        } => Look::Lost(Why::Write(WriteRefused::Conflict)),
+        // Somebody took the disk by other means.
+        ReadError::Reserved => Look::Lost(Why::Write(WriteRefused::Conflict)),
         _ => Look::Unreadable,
     })?;
     let alarm = judge(&seen, key).map_err(Look::Lost)?;

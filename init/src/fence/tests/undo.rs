@@ -73,3 +73,71 @@ fn release_of_an_old_key_leaves_the_new_owner_alone() {
     assert_eq!(shelf.fence(A).release(key(A, 4)), Ok(Step::Already));
     assert_fenced(&shelf, B, &claimed);
 }
+
+/// With a limit that a test can wait for.
+fn impatient(shelf: &Shelf, nexus: u32) -> super::super::Fence {
+    let mut fence = shelf.fence(nexus);
+    fence.limit = Duration::from_millis(50);
+    fence
+}
+
+#[test]
+fn a_disk_that_answers_nothing_is_named_and_nothing_is_touched() {
+    let shelf = owned_by_a();
+    let claiming = request(&shelf, B, Authority::PeerDead);
+    shelf.disk(1).mute = Some(Arc::default());
+    let refused = impatient(&shelf, B).claim(&claiming).unwrap_err();
+    assert!(
+        refused
+            .to_string()
+            .contains("disk1: does not answer within"),
+        "{refused}"
+    );
+    assert_untouched(&shelf, B);
+}
+
+#[test]
+fn a_disk_that_cannot_even_be_opened_ends_the_claim_in_its_time() {
+    let shelf = owned_by_a();
+    let claiming = request(&shelf, B, Authority::PeerDead);
+    shelf.disk(1).jammed = Some(Arc::default());
+    let refused = impatient(&shelf, B).claim(&claiming);
+    assert!(matches!(refused, Err(ClaimError::TimedOut { ref disk, .. }) if disk == "disk1"));
+    assert_untouched(&shelf, B);
+}
+
+#[test]
+fn a_disk_that_falls_silent_in_the_middle_keeps_no_other_disk() {
+    let shelf = owned_by_a();
+    let claiming = request(&shelf, B, Authority::PeerDead);
+    let gate = Arc::new(Gate::default());
+    let silent = gate.clone();
+    shelf.disk(1).hook = Some(Box::new(move |state: &mut State, nexus, command| {
+        // Our registration is on it, and from here on it says nothing.
+        if nexus == B && matches!(command, Command::Register(key) if key != 0) {
+            state.mute = Some(silent.clone());
+            state.gate = Some(silent.clone());
+        }
+    }));
+    let failed = impatient(&shelf, B).claim(&claiming);
+    assert!(matches!(failed, Err(ClaimError::TimedOut { ref disk, .. }) if disk == "disk1"));
+    for index in [0, 2] {
+        assert_eq!(shelf.disk(index).key_of(B), None);
+    }
+    assert_eq!(shelf.disk(1).key_of(B), Some(bits(B, 5)));
+    // It comes back, and its thread lets it go, whoever owns the rest by then.
+    gate.open();
+    wait_for(|| shelf.disk(1).key_of(B).is_none().then_some(()));
+}
+
+#[test]
+fn a_release_says_which_disk_does_not_answer() {
+    let shelf = Shelf::new(3);
+    let claimed = claim(&shelf, A, Authority::Free).unwrap();
+    shelf.disk(2).mute = Some(Arc::default());
+    let failed = impatient(&shelf, A).release(claimed.key).unwrap_err();
+    assert_eq!(failed.to_string(), "disk2: no answer in time");
+    for index in 0..2 {
+        assert!(shelf.disk(index).keys().is_empty());
+    }
+}
