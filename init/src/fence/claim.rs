@@ -160,10 +160,10 @@ fn choose_key(survey: &Survey, request: &ClaimRequest) -> Result<Key, ClaimError
             source: source.clone(),
         });
     }
-    if let Some((disk, key)) = survey.stranger(request.cluster) {
+    if let Some((disk, stranger)) = survey.stranger(request.cluster) {
         return Err(ClaimError::Stranger {
             disk: disk.to_owned(),
-            key,
+            stranger,
         });
     }
     if !covers_peer(request.authority)

@@ -32,6 +32,7 @@ pub mod scsi;
 #[cfg(test)]
 pub(crate) mod shelf;
 pub mod steps;
+pub mod stranger;
 pub mod survey;
 mod take;
 #[cfg(test)]
@@ -40,6 +41,7 @@ pub mod watch;
 
 pub use outcome::{ClaimError, Claimed, Note};
 pub use reservations::{Reservations, Seen};
+pub use stranger::Stranger;
 pub use survey::{DiskSurvey, Survey};
 pub use watch::{Alarm, Lost, OnLoss, Watch, WatchSlot};
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use orthrus_hb::{Epoch, Key};
 
 use super::reservations::{Answer, ReadError, WriteRefused};
+use super::stranger::Stranger;
 
 /// A claim that holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,16 +89,13 @@ pub enum ClaimError {
         /// Why not.
         trouble: std::io::Error,
     },
-    /// A key that belongs to no head of this cluster.
-    #[error(
-        "{disk}: key {key:#018x} is not of this cluster: another cluster or host uses the disk; \
-         it is never removed automatically"
-    )]
+    /// Somebody who is no head of this cluster uses it.
+    #[error("{disk}: {stranger}")]
     Stranger {
         /// The kernel's name of the disk.
         disk: String,
-        /// The number.
-        key: u64,
+        /// Who.
+        stranger: Stranger,
     },
     /// The peer holds it and nothing entitles us to take it.
     #[error("{disk}: held by the peer, epoch {epoch}")]

@@ -23,7 +23,7 @@ pub enum Command {
     Read,
     Register(u64),
     Reserve(u64),
-    Release(u64),
+    Release(u64, u8),
     Preempt { victim: u64, abort: bool },
     Write,
 }
@@ -123,7 +123,12 @@ impl State {
     }
 
     pub fn may_write(&self, nexus: Nexus) -> bool {
-        self.holder.is_none() || self.counts(nexus)
+        match self.holder {
+            None => true,
+            // Write exclusive, exclusive access: the holder alone.
+            Some((holder, 1 | 3)) => holder == nexus && self.counts(nexus),
+            Some(_) => self.counts(nexus),
+        }
     }
 
     fn register(&mut self, nexus: Nexus, old: Option<u64>, new: u64) -> Answer {
@@ -190,18 +195,20 @@ impl State {
             Command::Register(new) => self.register(nexus, old, new),
             Command::Reserve(key) => match self.holder {
                 _ if self.key_of(nexus) != Some(key) || !self.counts(nexus) => Answer::Conflict,
-                Some((holder, _)) if holder != nexus => Answer::Conflict,
+                Some(holder) if holder != (nexus, 5) => Answer::Conflict,
                 _ => {
                     self.holder = Some((nexus, 5));
                     Answer::Good
                 }
             },
-            Command::Release(key) => {
+            Command::Release(key, kind) => {
                 if self.key_of(nexus) != Some(key) || !self.counts(nexus) {
                     return Answer::Conflict;
                 }
-                if self.holder.is_some_and(|(n, _)| n == nexus) {
-                    self.holder = None;
+                match self.holder {
+                    Some((n, held)) if n == nexus && held == kind => self.holder = None,
+                    Some((n, _)) if n == nexus => return Answer::Refused,
+                    _ => {}
                 }
                 Answer::Good
             }
@@ -347,7 +354,10 @@ impl Reservations for Path {
             return Err(ReadError::Reserved);
         }
         let holder = state.holder.and_then(|(nexus, kind)| {
-            let key = state.key_of(nexus)?;
+            let key = match kind {
+                7 | 8 => 0,
+                _ => state.key_of(nexus)?,
+            };
             Some(Holder { key, kind })
         });
         Ok(Seen {
@@ -373,8 +383,8 @@ impl Reservations for Path {
         self.out(Command::Reserve(key), None)
     }
 
-    fn release(&self, key: u64, _kind: u8) -> Answer {
-        self.out(Command::Release(key), None)
+    fn release(&self, key: u64, kind: u8) -> Answer {
+        self.out(Command::Release(key, kind), None)
     }
 
     fn preempt(&self, own: u64, victim: u64, abort: bool) -> Answer {

@@ -13,6 +13,7 @@ use orthrus_hb::{Authority, Epoch, Key};
 
 use super::covers_peer;
 use super::reservations::{Holder, Seen, WRITE_EXCLUSIVE_REGISTRANTS_ONLY};
+use super::stranger::{self, Stranger};
 
 /// What a step may rely on.
 #[derive(Clone, Copy, Debug)]
@@ -56,8 +57,8 @@ pub enum Next {
 /// Why a claim ends on a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// A key of no head of this cluster.
-    Stranger(u64),
+    /// Somebody who is no head of this cluster.
+    Stranger(Stranger),
     /// The peer's, and nothing entitles us to take it.
     Peer(Epoch),
     /// Somebody claimed at the same time and was first.
@@ -70,21 +71,14 @@ pub enum Stop {
 pub fn next(claimant: &Claimant, seen: &Seen, registered: bool) -> Next {
     let Claimant { key, .. } = *claimant;
     let ours = |number: u64| Key::from_bits(number, key.cluster);
-    let holder = match seen.holder {
-        None => None,
-        Some(Holder { key: number, kind }) => match ours(number) {
-            None => return Next::Stop(Stop::Stranger(number)),
-            Some(holder) => Some((holder, kind)),
-        },
-    };
-    let mut others = Vec::new();
-    for number in &seen.keys {
-        match ours(*number) {
-            None => return Next::Stop(Stop::Stranger(*number)),
-            Some(other) if other != key => others.push(other),
-            Some(_) => {}
-        }
+    if let Some(stranger) = stranger::find(seen, key.cluster) {
+        return Next::Stop(Stop::Stranger(stranger));
     }
+    let holder = seen
+        .holder
+        .and_then(|Holder { key: number, kind }| Some((ours(number)?, kind)));
+    let keys = seen.keys.iter().filter_map(|number| ours(*number));
+    let others: Vec<Key> = keys.filter(|other| *other != key).collect();
 
     // Before anything is sent: who may not be touched.
     let mut present = others
@@ -240,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reservation_of_all_registrants_is_nobodys_key_and_a_strangers() {
+    fn a_reservation_for_all_registrants_is_a_strangers_even_among_our_own_keys() {
         let claimant = Claimant {
             key: key(A, 5),
             authority: Authority::Operator,
@@ -251,6 +245,9 @@ mod tests {
             keys: vec![key(B, 1).to_bits()],
             holder: Some(Holder { key: 0, kind: 7 }),
         };
-        assert_eq!(next(&claimant, &seen, false), Next::Stop(Stop::Stranger(0)));
+        assert_eq!(
+            next(&claimant, &seen, false),
+            Next::Stop(Stop::Stranger(Stranger::AllRegistrants { kind: 7 }))
+        );
     }
 }

@@ -4,6 +4,7 @@ use orthrus_hb::{ClusterId, Epoch, HeadId, Key};
 
 use super::Fence;
 use super::reservations::{Capabilities, ReadError, Seen};
+use super::stranger::{self, Stranger};
 use crate::disk::{DiskId, parallel};
 
 /// What each member said, the arbiter first.
@@ -69,21 +70,18 @@ impl DiskSurvey {
 }
 
 impl Survey {
-    fn numbers(&self) -> impl Iterator<Item = (&str, u64)> {
-        let disks = self.disks.iter();
-        disks.flat_map(|disk| disk.numbers().map(|number| (disk.name.as_str(), number)))
-    }
-
     /// The cluster's keys, with the disk's name.
     pub fn keys(&self, cluster: ClusterId) -> impl Iterator<Item = (&str, Key)> {
-        self.numbers()
-            .filter_map(move |(disk, number)| Some((disk, Key::from_bits(number, cluster)?)))
+        let disks = self.disks.iter();
+        disks.flat_map(move |disk| disk.keys(cluster).map(|key| (disk.name.as_str(), key)))
     }
 
-    /// The first number that no head of the cluster registered, with the disk's name.
-    pub fn stranger(&self, cluster: ClusterId) -> Option<(&str, u64)> {
-        self.numbers()
-            .find(|(_, number)| Key::from_bits(*number, cluster).is_none())
+    /// The first who is no head of the cluster, with the disk's name.
+    pub fn stranger(&self, cluster: ClusterId) -> Option<(&str, Stranger)> {
+        self.disks.iter().find_map(|disk| {
+            let stranger = stranger::find(disk.seen.as_ref().ok()?, cluster)?;
+            Some((disk.name.as_str(), stranger))
+        })
     }
 
     /// The greatest epoch of the cluster's keys, either head's.

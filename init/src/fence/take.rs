@@ -108,7 +108,7 @@ fn deserves_notice(claimant: &Claimant, seen: &Seen, victim: Key) -> bool {
 
 fn stopped(stop: Stop, disk: String) -> ClaimError {
     match stop {
-        Stop::Stranger(key) => ClaimError::Stranger { disk, key },
+        Stop::Stranger(stranger) => ClaimError::Stranger { disk, stranger },
         Stop::Peer(epoch) => ClaimError::HeldByPeer { disk, epoch },
         Stop::LostRace(epoch) => ClaimError::LostRace { disk, epoch },
         Stop::Overtaken => ClaimError::Overtaken { disk },

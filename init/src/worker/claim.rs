@@ -38,10 +38,10 @@ impl Worker {
             });
         }
         let cluster = self.config.cluster_id;
-        if let Some((disk, key)) = survey.stranger(cluster) {
+        if let Some((disk, stranger)) = survey.stranger(cluster) {
             return Err(JobError::Stranger {
                 disk: disk.to_owned(),
-                key,
+                stranger,
             });
         }
         let holder = match survey.newest_of(cluster, self.me.peer()) {

@@ -5,7 +5,7 @@ use orthrus_hb::{Epoch, Failure};
 use crate::disk::DiskError;
 use crate::export::{ExportError, PlanError};
 use crate::fence::release::ReleaseError;
-use crate::fence::{ClaimError, FenceError};
+use crate::fence::{ClaimError, FenceError, Stranger};
 use crate::net::NetError;
 use crate::volume::{Refusal, VolumeError};
 
@@ -34,16 +34,13 @@ pub enum JobError {
         /// Why not.
         why: String,
     },
-    /// A key that was not registered by a head of this cluster.
-    #[error(
-        "{disk}: key {key:#018x} is a stranger's: another cluster or host uses the disk. Orthrus never \
-         removes it; end that use there, or remove the key with `sg_persist --out --clear`"
-    )]
+    /// Somebody who is no head of this cluster uses a disk.
+    #[error("{disk}: {stranger}")]
     Stranger {
         /// The disk.
         disk: String,
-        /// The key.
-        key: u64,
+        /// Who.
+        stranger: Stranger,
     },
     /// The members changed while they were claimed.
     #[error("the members of volume group {vg} changed during the claim")]

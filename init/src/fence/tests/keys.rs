@@ -93,7 +93,8 @@ fn strangers_are_never_preempted_by_any_authority() {
             }
             let refused = claim(&shelf, B, authority);
             assert!(
-                matches!(&refused, Err(ClaimError::Stranger { disk, key: 0x1234 }) if disk == "disk1")
+                matches!(&refused, Err(ClaimError::Stranger { disk, stranger: Stranger::Registrant(0x1234) })
+                    if disk == "disk1")
             );
             assert_untouched(&shelf, B);
         }
@@ -113,7 +114,10 @@ fn a_stranger_that_appears_during_the_claim_ends_it() {
     let failed = claim(&shelf, B, Authority::PeerDead);
     assert!(matches!(
         failed,
-        Err(ClaimError::Stranger { key: 0x77, .. })
+        Err(ClaimError::Stranger {
+            stranger: Stranger::Registrant(0x77),
+            ..
+        })
     ));
     shelf.disk(2).hook = None;
     assert_let_go(&shelf, B);
@@ -131,4 +135,80 @@ fn handover_preempts_nothing() {
     assert_eq!(second.epoch, Epoch(2));
     assert_eq!(second.notes, []);
     assert_fenced(&shelf, B, &second);
+}
+
+#[test]
+fn a_stranger_is_named_with_its_disk_its_key_and_the_way_out() {
+    let shelf = owned_by_a();
+    shelf.disk(1).registrants.push((7, 0x1234));
+    let said = claim(&shelf, B, Authority::PeerDead)
+        .unwrap_err()
+        .to_string();
+    for word in [
+        "disk1",
+        "0x0000000000001234",
+        "stranger",
+        "sg_persist --out --clear",
+    ] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+    let survey = shelf.fence(B).survey();
+    let stranger = survey.stranger(key(B, 0).cluster).unwrap();
+    assert_eq!(stranger, ("disk1", Stranger::Registrant(0x1234)));
+}
+
+#[test]
+fn a_reservation_for_all_registrants_is_never_preempted_and_named_with_the_way_out() {
+    for kind in [7, 8] {
+        let shelf = owned_by_a();
+        shelf.disk(2).holder = Some((A, kind));
+        for authority in [Authority::PeerDead, Authority::Operator] {
+            let refused = claim(&shelf, B, authority).unwrap_err();
+            let said = refused.to_string();
+            for word in [
+                "disk2",
+                "all registrants",
+                &format!("type {kind}"),
+                "sg_persist",
+            ] {
+                assert!(said.contains(word), "{word}: {said}");
+            }
+            assert_untouched(&shelf, B);
+        }
+    }
+}
+
+#[test]
+fn a_reservation_of_another_type_under_a_key_of_ours_is_replaced_by_the_right_one() {
+    for kind in [1, 3, 6] {
+        let shelf = owned_by_a();
+        for mut disk in shelf.all() {
+            disk.holder = Some((A, kind));
+        }
+        let claimed = claim(&shelf, B, Authority::PeerDead).unwrap();
+        assert_fenced(&shelf, B, &claimed);
+        // An earlier boot of this head, on the same path and on one that is gone.
+        for path in [A, 1001] {
+            let shelf = Shelf::new(2);
+            for mut disk in shelf.all() {
+                disk.owned_by(path, bits(A, 4));
+                disk.holder = Some((path, kind));
+            }
+            let claimed = claim(&shelf, A, Authority::Free).unwrap();
+            assert_fenced(&shelf, A, &claimed);
+        }
+    }
+}
+
+#[test]
+fn a_disk_under_a_hosts_older_reserve_is_named_and_left_alone() {
+    let shelf = owned_by_a();
+    let claiming = request(&shelf, B, Authority::PeerDead);
+    shelf.disk(1).locked = true;
+    let said = shelf.fence(B).claim(&claiming).unwrap_err().to_string();
+    assert!(
+        said.contains("disk1: another host holds it by the older RESERVE"),
+        "{said}"
+    );
+    assert_untouched(&shelf, B);
 }

@@ -17,7 +17,7 @@ use orthrus_hb::{Authority, ClusterId, Epoch, HeadId, Key};
 use super::reservations::{Answer, Holder, Seen, Trouble};
 use super::shelf::{Command, Gate, Shelf, State};
 use super::watch::{Alarm, Lost, Why, judge};
-use super::{COMMAND_LIFETIME, ClaimError, ClaimRequest, Claimed, NOTICE, Note};
+use super::{COMMAND_LIFETIME, ClaimError, ClaimRequest, Claimed, NOTICE, Note, Stranger};
 use crate::Step;
 
 /// The paths of the two heads.

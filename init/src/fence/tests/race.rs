@@ -207,7 +207,7 @@ fn the_arbiter_is_let_go_last() {
     let claimed = claim(&shelf, A, Authority::Free).unwrap();
     let others = shelf.clone();
     shelf.disk(0).hook = Some(Box::new(move |_, _, command| {
-        if matches!(command, Command::Release(_) | Command::Register(0)) {
+        if matches!(command, Command::Release(..) | Command::Register(0)) {
             for index in 1..3 {
                 assert!(others.disk(index).keys().is_empty());
             }
