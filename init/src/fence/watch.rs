@@ -15,6 +15,8 @@ use orthrus_hb::{Epoch, Key};
 
 use super::Member;
 use super::reservations::{ReadError, Seen, WRITE_EXCLUSIVE_REGISTRANTS_ONLY, WriteRefused};
+use super::stranger::WAY_OUT;
+use crate::sync::lock;
 
 /// How often each disk is read back.
 const INTERVAL: Duration = Duration::from_millis(200);
@@ -67,8 +69,22 @@ pub enum Alarm {
     #[error("older key {0} is registered beside ours")]
     OlderKey(Key),
     /// A stranger's key: it may write to the disk, and is not removed.
-    #[error("a stranger's key {0:#018x} is registered beside ours and may write")]
+    #[error(
+        "a stranger's key {0:#018x} is registered beside ours: it may write, and keeps the other head from taking over"
+    )]
     Stranger(u64),
+}
+
+impl Alarm {
+    /// What ends it.
+    pub fn way_out(self) -> &'static str {
+        match self {
+            Alarm::OlderKey(_) => {
+                "it is removed by itself; if it stays, `handover` makes the next claim remove it"
+            }
+            Alarm::Stranger(_) => WAY_OUT,
+        }
+    }
 }
 
 /// What one read-back says about our claim.
@@ -126,6 +142,8 @@ struct DiskState {
     name: String,
     /// When the disk was read back last, in milliseconds after `started`.
     read_ms: AtomicU64,
+    /// What was found beside our key then. Never locked by the heartbeat thread.
+    alarm: Mutex<Option<Alarm>>,
 }
 
 impl Watch {
@@ -133,6 +151,7 @@ impl Watch {
         let disks = members.iter().map(|member| DiskState {
             name: member.name.clone(),
             read_ms: AtomicU64::new(0),
+            alarm: Mutex::default(),
         });
         let shared = Arc::new(Shared {
             key,
@@ -180,6 +199,14 @@ impl Watch {
         Some(now.saturating_sub(Duration::from_millis(read)))
     }
 
+    /// Who is registered beside us, by disk.
+    pub fn alarms(&self) -> Vec<(&str, Alarm)> {
+        let disks = self.shared.disks.iter();
+        disks
+            .filter_map(|disk| Some((disk.name.as_str(), (*lock(&disk.alarm))?)))
+            .collect()
+    }
+
     /// The disk whose last read-back is the oldest, and how old it is.
     pub fn oldest(&self) -> Option<(&str, Duration)> {
         let now = self.shared.started.elapsed();
@@ -211,7 +238,7 @@ fn look(shared: &Shared, index: usize, member: &Member, stopped: &mpsc::Receiver
         0 => ARBITER_INTERVAL,
         _ => INTERVAL,
     };
-    let mut said = None;
+    let disk = &shared.disks[index];
     let mut probed: Option<Instant> = None;
     loop {
         let probe = probed.is_none_or(|at| at.elapsed() >= PROBE_INTERVAL);
@@ -222,13 +249,13 @@ fn look(shared: &Shared, index: usize, member: &Member, stopped: &mpsc::Receiver
             Ok(alarm) => {
                 let now = shared.started.elapsed().as_millis();
                 let now = u64::try_from(now).unwrap_or(u64::MAX);
-                shared.disks[index].read_ms.store(now, Ordering::SeqCst);
+                disk.read_ms.store(now, Ordering::SeqCst);
+                let said = std::mem::replace(&mut *lock(&disk.alarm), alarm);
                 if said != alarm
                     && let Some(alarm) = alarm
                 {
                     tracing::error!(disk = %member.name, "{alarm}");
                 }
-                said = alarm;
             }
             Err(Look::Lost(why)) => {
                 let disk = member.name.clone();

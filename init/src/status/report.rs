@@ -3,6 +3,8 @@
 use embassy_time::Instant;
 use serde::Serialize;
 
+use super::Problem;
+
 /// What is known of a pool's disks and volumes on this head.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
@@ -17,6 +19,8 @@ pub struct Report {
     /// Since when a look at its disks is under way; `None` while none is.
     #[serde(skip)]
     pub looking_since: Option<Instant>,
+    /// Who is registered on its disks beside this head, which serves it.
+    pub alarms: Vec<Problem>,
     /// What the operator should know though it works.
     pub notes: Vec<String>,
 }

@@ -85,6 +85,9 @@ impl Status {
             if let Some(unready) = &pool.report.unready {
                 let _ = writeln!(text, "  this head is not fit to serve it: {unready}");
             }
+            for alarm in &pool.report.alarms {
+                let _ = writeln!(text, "  alarm: {}; {}", alarm.what, alarm.todo);
+            }
             for note in &pool.report.notes {
                 let _ = writeln!(text, "  note: {note}");
             }

@@ -213,6 +213,9 @@ impl Status {
         }
         for pool in &self.pools {
             let name = &pool.name;
+            for alarm in &pool.report.alarms {
+                say(format!("pool {name}: {}", alarm.what), &alarm.todo);
+            }
             if pool.owner.is_none() {
                 let why = pool.why.as_deref().unwrap_or("it is on its way");
                 say(format!("pool {name} is not served: {why}"), "see `pools`");

@@ -1,4 +1,9 @@
 //! Why a volume group is left alone, in a sentence for the operator.
+//!
+//! One missing member is enough, whatever is on it: so two heads that each see a part of a group can never both serve.
+//! Leaving a disk out of a claim (one that an owner marked as failed, that could not be activated by
+//! itself, that the peer does not see either, or that the operator gives up) makes sense only for volumes that survive
+//! it. Linear and striped ones do not, and others are refused; with RAID the exceptions come, here.
 
 use std::fmt;
 

@@ -183,6 +183,39 @@ fn a_group_with_a_missing_disk_is_refused_and_the_disk_named() {
     );
 }
 
+/// What each of two heads may serve of a group when one sees only the first disk and the other only the second.
+fn halves(first: Image, second: Image) -> usize {
+    let heads = [groups(&[first]), groups(&[second])];
+    let served = |head: &Groups| {
+        let mut groups = head.groups.iter();
+        groups.any(|group| group.refusal("lab").is_none())
+    };
+    heads.iter().filter(|head| served(head)).count()
+}
+
+#[test]
+fn of_two_heads_that_each_see_one_half_at_most_one_serves() {
+    assert_eq!(halves(image!("tank-0"), image!("tank-1")), 0);
+    // The owner took disk 1 out of the group; the disk itself does not know.
+    assert_eq!(halves(image!("reduced-0"), image!("tank-1")), 1);
+}
+
+#[test]
+fn a_half_that_calls_the_other_one_lost_is_not_served_either() {
+    // An owner went on without the second disk. Neither half is enough: there is no mirror to go on with.
+    let mut marked = tank();
+    marked.pvs[1].is_missing = true;
+    assert!(matches!(
+        marked.refusal("lab"),
+        Some(Refusal::OutdatedDisk { ref disk, .. }) if disk == "sd1"
+    ));
+    marked.pvs[1].disk = None;
+    assert!(matches!(
+        marked.refusal("lab"),
+        Some(Refusal::MissingDisk { .. })
+    ));
+}
+
 #[test]
 fn the_newest_metadata_count() {
     // Disk 1 comes back and still tells of a group of two: the other disk knows better.

@@ -148,19 +148,19 @@ impl Worker {
         }
         let found = volume::read_groups(&disks);
         unreadable.extend(found.problems.iter().map(ToString::to_string));
+        let detail = match unreadable.is_empty() {
+            true => String::new(),
+            false => format!(" ({})", unreadable.join("; ")),
+        };
         let vg = &self.pool().vg;
         let Some(group) = found.groups.into_iter().find(|group| group.name == *vg) else {
-            let detail = match unreadable.is_empty() {
-                true => String::new(),
-                false => format!(" ({})", unreadable.join("; ")),
-            };
             return Err(JobError::NoGroup {
                 vg: vg.clone(),
                 detail,
             });
         };
         match group.refusal(&self.config.cluster) {
-            Some(refusal) => Err(JobError::Refused(refusal)),
+            Some(refusal) => Err(JobError::Refused { refusal, detail }),
             None => Ok(group),
         }
     }

@@ -21,8 +21,13 @@ pub enum JobError {
         detail: String,
     },
     /// The volume group is left alone.
-    #[error("{0}")]
-    Refused(Refusal),
+    #[error("{refusal}{detail}")]
+    Refused {
+        /// Why.
+        refusal: Refusal,
+        /// Disks that could not be read, if any.
+        detail: String,
+    },
     /// Configuration and volumes do not fit.
     #[error("{0}")]
     Plan(#[from] PlanError),
@@ -84,7 +89,7 @@ impl JobError {
                 Failure::Stranger
             }
             JobError::NoGroup { .. }
-            | JobError::Refused(_)
+            | JobError::Refused { .. }
             | JobError::Plan(_)
             | JobError::Changed { .. }
             | JobError::Fence(_) => Failure::Refused,

@@ -106,6 +106,7 @@ impl Worker {
             // Not before this is over: until then a lost reservation means a reset. And not after the
             // next step: that takes the reservation away ourselves.
             lock(&self.watch).take();
+            lock(&self.report).alarms.clear();
             claim.fence.release(claim.key)?;
         }
         self.claim = None;

@@ -28,7 +28,7 @@ use crate::config::{Config, PoolConfig};
 use crate::disk::{self, parallel};
 use crate::fence::{MAX_MEMBERS, OnLoss, WatchSlot};
 use crate::inbox::{Handle, Input, Message};
-use crate::status::Report;
+use crate::status::{self, Report};
 use crate::sync::lock;
 
 use claim::Claim;
@@ -134,6 +134,7 @@ impl Worker {
     /// Nothing to do: a standby looks whether it could take the pool over, an owner whether its disks
     /// still answer.
     fn look(&mut self) {
+        self.report_alarms();
         lock(&self.report).looking_since = Some(clock::now());
         let unready = match &self.claim {
             Some(claim) => self.unread().or_else(|| cached(claim)),
@@ -147,6 +148,17 @@ impl Worker {
             }
         };
         self.found(unready);
+    }
+
+    /// Strangers beside our key. No fault of this head: handing the pool over would not help.
+    fn report_alarms(&self) {
+        let slot = lock(&self.watch);
+        let watch = slot.iter().flat_map(|(_, watch)| watch.alarms());
+        let found = watch.map(|(disk, alarm)| status::Problem {
+            what: format!("{disk}: {alarm}"),
+            todo: alarm.way_out().to_owned(),
+        });
+        lock(&self.report).alarms = found.collect();
     }
 
     /// A disk whose reservation was not read back for long: its path is broken, and a loss would go unseen.

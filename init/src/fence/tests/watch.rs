@@ -87,6 +87,10 @@ fn the_watch_removes_an_older_key_and_leaves_a_strangers() {
     let watch = shelf.fence(A).watch(claimed.key, Arc::new(|_| ()));
     wait_for(|| (!shelf.disk(0).keys().contains(&bits(B, 0))).then_some(()));
     assert!(shelf.disk(0).keys().contains(&0x77));
+    // Told for as long as it is there.
+    wait_for(|| (watch.alarms() == [("disk0", Alarm::Stranger(0x77))]).then_some(()));
+    shelf.disk(0).leave(7);
+    wait_for(|| watch.alarms().is_empty().then_some(()));
     assert_eq!(watch.lost(), None);
 }
 
