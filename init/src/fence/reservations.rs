@@ -41,6 +41,9 @@ pub trait Reservations: Send + Sync {
     /// sends a command that only registrants may send (SYNCHRONIZE CACHE). Tells conflicts; that it
     /// passes proves nothing, since some targets let everybody flush.
     fn probe_conflict(&self) -> Result<(), WriteRefused>;
+    /// How many commands of this path, whoever's, the kernel saw fail since boot; `None` where it does not
+    /// count. It grew: one of them may have met a reservation conflict.
+    fn failures(&self) -> Option<u64>;
 }
 
 /// See [`Reservations::hold`].

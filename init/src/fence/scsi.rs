@@ -56,6 +56,8 @@ const ILLEGAL_REQUEST: u8 = 5;
 /// A SCSI disk, open for commands. Opened read-only: a writable open would be a claim of its own.
 pub struct Scsi {
     path: PathBuf,
+    /// Where the kernel counts commands that failed.
+    failures: PathBuf,
     logical_block: u32,
     file: File,
 }
@@ -65,6 +67,7 @@ impl Scsi {
     pub fn open(disk: &Disk) -> io::Result<Scsi> {
         Ok(Scsi {
             path: disk.path.clone(),
+            failures: format!("/sys/block/{}/device/ioerr_cnt", disk.name).into(),
             logical_block: disk.logical_block,
             file: open(&disk.path, 0)?,
         })
@@ -247,6 +250,15 @@ impl Reservations for Scsi {
             _ => Ok(()),
         }
     }
+
+    fn failures(&self) -> Option<u64> {
+        parse_count(&std::fs::read_to_string(&self.failures).ok()?)
+    }
+}
+
+/// `0x1f`, as `show_iostat_ioerr_cnt` of `drivers/scsi/scsi_sysfs.c` prints it.
+fn parse_count(text: &str) -> Option<u64> {
+    u64::from_str_radix(text.trim().strip_prefix("0x")?, 16).ok()
 }
 
 /// The kernel's number of an SPC type.
@@ -371,6 +383,13 @@ mod tests {
     }
 
     #[test]
+    fn failed_commands_are_counted_in_hexadecimal() {
+        assert_eq!(parse_count("0x1f\n"), Some(0x1f));
+        assert_eq!(parse_count("31\n"), None);
+        assert_eq!(parse_count(""), None);
+    }
+
+    #[test]
     fn status_is_not_an_errno() {
         assert_eq!(answer(Ok(pr::Status(0x18))), Answer::Conflict);
         assert_eq!(
@@ -384,6 +403,7 @@ mod tests {
     fn a_file_that_is_no_disk_has_no_reservations() {
         let scsi = Scsi {
             path: "/dev/null".into(),
+            failures: "/dev/null".into(),
             logical_block: 512,
             file: open(Path::new("/dev/null"), 0).unwrap(),
         };

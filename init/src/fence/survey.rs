@@ -104,11 +104,17 @@ impl Survey {
             .find_map(|disk| Some((disk.name.as_str(), disk.seen.as_ref().err()?)))
     }
 
-    /// Disks that forget their reservations when the power goes, by their own word.
-    pub fn forgetful(&self) -> impl Iterator<Item = &str> {
-        self.disks
-            .iter()
-            .filter(|disk| disk.forgets())
-            .map(|disk| disk.name.as_str())
+    /// Which disks forget their reservations when the power goes, by their own word, and what that means.
+    pub fn forgetful(&self) -> Option<String> {
+        let disks = self.disks.iter().filter(|disk| disk.forgets());
+        let names: Vec<&str> = disks.map(|disk| disk.name.as_str()).collect();
+        (!names.is_empty()).then(|| {
+            format!(
+                "{} forget their reservations when the shelf loses power (no PTPL): the owner then resets, \
+                 whoever boots first takes the pool, and a head that boots alone waits {} s more",
+                names.join(", "),
+                super::COMMAND_LIFETIME.as_secs()
+            )
+        })
     }
 }

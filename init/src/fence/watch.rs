@@ -26,7 +26,8 @@ const INTERVAL: Duration = Duration::from_millis(200);
 pub const ARBITER_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How often the watch also sends a command that only registrants may send: a target that binds
-/// registrations to a session goes on to show our key after a reconnect.
+/// registrations to a session goes on to show our key after a reconnect. It does so at once when the kernel counts a failed
+/// command, which may have been a client's write that met a conflict: one is enough to reset.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The fence is lost: reset at once.
@@ -239,12 +240,9 @@ fn look(shared: &Shared, index: usize, member: &Member, stopped: &mpsc::Receiver
         _ => INTERVAL,
     };
     let disk = &shared.disks[index];
-    let mut probed: Option<Instant> = None;
+    let mut probing = Probing::default();
     loop {
-        let probe = probed.is_none_or(|at| at.elapsed() >= PROBE_INTERVAL);
-        if probe {
-            probed = Some(Instant::now());
-        }
+        let probe = probing.is_due(Instant::now(), member.path.failures());
         match look_once(shared.key, member, probe) {
             Ok(alarm) => {
                 let now = shared.started.elapsed().as_millis();
@@ -276,6 +274,25 @@ fn look(shared: &Shared, index: usize, member: &Member, stopped: &mpsc::Receiver
     }
 }
 
+/// When the next probe of a disk is due.
+#[derive(Default)]
+struct Probing {
+    at: Option<Instant>,
+    failures: Option<u64>,
+}
+
+impl Probing {
+    fn is_due(&mut self, now: Instant, failures: Option<u64>) -> bool {
+        let failed = self.failures.is_some() && failures != self.failures;
+        self.failures = failures;
+        let due = self.at.is_none_or(|at| now >= at + PROBE_INTERVAL);
+        if failed || due {
+            self.at = Some(now);
+        }
+        failed || due
+    }
+}
+
 enum Look {
     Lost(Why),
     Unreadable,
@@ -298,4 +315,25 @@ fn look_once(key: Key, member: &Member, probe: bool) -> Result<Option<Alarm>, Lo
         return Err(Look::Lost(Why::Write(refused)));
     }
     Ok(alarm)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_failed_command_is_reason_enough_to_probe_at_once() {
+        let mut probing = Probing::default();
+        let now = Instant::now();
+        let soon = now + ARBITER_INTERVAL;
+        assert!(probing.is_due(now, Some(7)));
+        assert!(!probing.is_due(soon, Some(7)));
+        assert!(probing.is_due(soon, Some(8)));
+        assert!(!probing.is_due(soon, Some(8)));
+        assert!(probing.is_due(soon + PROBE_INTERVAL, Some(8)));
+        let mut uncounted = Probing::default();
+        assert!(uncounted.is_due(now, None));
+        assert!(!uncounted.is_due(soon, None));
+        assert!(uncounted.is_due(now + PROBE_INTERVAL, None));
+    }
 }

@@ -48,16 +48,7 @@ impl Worker {
             Some((_, key)) => Holder::Peer(key.epoch),
             None => Holder::Nobody,
         };
-        let mut notes = Vec::new();
-        let forgetful: Vec<&str> = survey.forgetful().collect();
-        if !forgetful.is_empty() {
-            notes.push(format!(
-                "{} forget their reservations when the shelf loses power: the owner then resets, \
-                 and whoever boots first takes the pool",
-                forgetful.join(", ")
-            ));
-        }
-        lock(&self.report).notes = notes;
+        lock(&self.report).notes = survey.forgetful().into_iter().collect();
         Ok(Done::Surveyed {
             greatest: survey.greatest_epoch(cluster),
             holder,

@@ -134,3 +134,18 @@ fn writes_of_our_own_earlier_boot_are_waited_for_until_they_are_too_old() {
         }
     }
 }
+
+#[test]
+fn disks_that_forget_reservations_without_power_are_named_with_what_that_means() {
+    let shelf = Shelf::new(3);
+    assert_eq!(shelf.fence(A).survey().forgetful(), None);
+    shelf.disk(1).keeps = false;
+    let said = shelf.fence(A).survey().forgetful().unwrap();
+    for word in ["disk1 forget", "PTPL", "the owner then resets"] {
+        assert!(said.contains(word), "{said}");
+    }
+    let claimed = claim(&shelf, A, Authority::PeerYields).unwrap();
+    assert!(!claimed.persistent);
+    shelf.disk(1).keeps = true;
+    assert!(claim(&shelf, A, Authority::PeerYields).unwrap().persistent);
+}

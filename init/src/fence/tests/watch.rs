@@ -55,6 +55,45 @@ fn the_watch_sees_a_session_that_may_no_longer_write() {
 }
 
 #[test]
+fn an_owner_whose_shelf_forgot_resets_and_never_registers_again() {
+    for forgetful in [0, 2] {
+        let shelf = Shelf::new(3);
+        let claimed = claim(&shelf, A, Authority::Free).unwrap();
+        let sent = |index| shelf.disk(index).log.len();
+        let before = [sent(0), sent(1), sent(2)];
+        let (tell, losses) = std::sync::mpsc::channel();
+        let on_loss = Arc::new(move |lost: &Lost| {
+            let _ = tell.send(lost.clone());
+        });
+        let watch = shelf.fence(A).watch(claimed.key, on_loss);
+        shelf.disk(forgetful).forget();
+        let lost = losses.recv().unwrap();
+        assert_eq!(lost.why, Why::NotRegistered);
+        assert_eq!(lost.disk, format!("disk{forgetful}"));
+        assert_eq!(watch.lost(), Some(&lost));
+        drop(watch);
+        // Ends with the last of the watch's threads.
+        assert_eq!(losses.iter().count(), 0);
+        assert_eq!(
+            [sent(0), sent(1), sent(2)],
+            before,
+            "nothing was sent but questions"
+        );
+    }
+}
+
+#[test]
+fn a_reservation_of_another_type_is_a_loss() {
+    for (kind, why) in [(1, Why::Kind(1)), (6, Why::Kind(6)), (7, Why::HeldBy(0))] {
+        let shelf = Shelf::new(1);
+        let claimed = claim(&shelf, A, Authority::Free).unwrap();
+        shelf.disk(0).holder = Some((A, kind));
+        let watch = shelf.fence(A).watch(claimed.key, Arc::new(|_| ()));
+        assert_eq!(wait_for(|| watch.lost().cloned()).why, why);
+    }
+}
+
+#[test]
 fn a_conflict_in_the_read_back_itself_is_a_loss() {
     let shelf = Shelf::new(2);
     let claimed = claim(&shelf, A, Authority::Free).unwrap();
