@@ -256,4 +256,6 @@ fn cached(claim: &Claim) -> Option<String> {
 }
 
 #[cfg(test)]
+mod lines;
+#[cfg(test)]
 pub(crate) mod tests;

@@ -31,7 +31,7 @@ clients = ["iqn.1993-08.org.debian:01:client"]
 luns = "all"
 "#;
 
-fn worker() -> Worker {
+pub(super) fn worker() -> Worker {
     let (handle, _) = crate::inbox::inputs().unwrap();
     let config = Arc::new(Config::parse(CONFIG).unwrap());
     Worker::new(
@@ -45,7 +45,7 @@ fn worker() -> Worker {
 }
 
 /// A worker that holds a claim of a volume group of which nothing is active.
-fn claimant(shelf: &Shelf) -> Worker {
+pub(super) fn claimant(shelf: &Shelf) -> Worker {
     let mut worker = worker();
     let key = Key {
         cluster: worker.config.cluster_id,

@@ -215,3 +215,35 @@ fn the_arbiter_is_let_go_last() {
     }));
     assert_eq!(shelf.fence(A).release(claimed.key), Ok(Step::Changed));
 }
+
+#[test]
+fn the_loser_of_a_startup_duel_stands_by_while_the_winner_still_imports() {
+    let shelf = Shelf::new(3);
+    let (a, b) = (
+        request(&shelf, A, Authority::Free),
+        request(&shelf, B, Authority::Free),
+    );
+    // Both looked at the same free disks; A is first.
+    let won = shelf.fence(A).claim(&a).unwrap();
+    let lost = shelf.fence(B).claim(&b);
+    assert!(matches!(
+        lost,
+        Err(ClaimError::HeldByPeer {
+            epoch: Epoch(1),
+            ..
+        })
+    ));
+    // The winner has not said a word yet, and nothing but its keys speaks for it.
+    for _ in 0..3 {
+        let again = claim(&shelf, B, Authority::Free);
+        assert!(matches!(
+            again,
+            Err(ClaimError::HeldByPeer {
+                epoch: Epoch(1),
+                ..
+            })
+        ));
+    }
+    assert_untouched(&shelf, B);
+    assert_fenced(&shelf, A, &won);
+}

@@ -1,0 +1,173 @@
+//! Tests: each outcome of fencing has its line in `status`, with the disk and what ends it.
+
+use orthrus_hb::{Epoch, LedgerState, Liveness, PoolState, Rest, Ticket};
+
+use super::tests::{CONFIG, worker};
+use super::*;
+use crate::fence::reservations::{Answer, ReadError, WriteRefused};
+use crate::fence::{ClaimError, Stranger};
+use crate::status::{PoolSnapshot, Snapshot, Sources, Status, Usage};
+
+/// What `status` says on head a once a claim has failed like this.
+fn line(error: JobError) -> String {
+    let mut worker = worker();
+    let job = Job {
+        pool: PoolId(0),
+        ticket: Ticket(1),
+        epoch: Epoch(5),
+        work: Work::Survey,
+    };
+    let failure = worker.note(&job, Err(error), 5).unwrap_err();
+    let (state, rest, fault) = match failure {
+        Failure::HeldByPeer(epoch) => {
+            let rest = Rest::HeldByUnheardPeer(epoch);
+            (PoolState::Standby, Some(rest), None)
+        }
+        fault => (PoolState::Faulted, None, Some(fault)),
+    };
+    let snapshot = Snapshot {
+        liveness: Liveness::Unheard,
+        pools: heapless::Vec::from_slice(&[PoolSnapshot {
+            state,
+            epoch: Epoch(5),
+            rest,
+            fault,
+            peer: None,
+            ledger: LedgerState::None,
+        }])
+        .unwrap(),
+        ..Snapshot::default()
+    };
+    let config = Config::parse(CONFIG).unwrap();
+    let reports = [lock(&worker.report).clone()];
+    Status::of(&Sources {
+        config: Some((&config, HeadId::First)),
+        config_error: None,
+        snapshot: &snapshot,
+        reports: &reports,
+        watchdog: None,
+        uptime_s: 60,
+        usage: Usage::default(),
+    })
+    .summary()
+}
+
+#[test]
+fn each_outcome_of_fencing_has_its_line_in_status() {
+    let disk = || "sdx".to_owned();
+    let (limit, epoch) = (Duration::from_secs(20), Epoch(7));
+    let read = |source| ClaimError::Read {
+        disk: disk(),
+        source,
+    };
+    let cases: [(ClaimError, &[&str]); 12] = [
+        (
+            ClaimError::HeldByPeer {
+                disk: disk(),
+                epoch,
+            },
+            &["reserved by head b under epoch 7", "takeover tank"],
+        ),
+        (
+            ClaimError::LostRace {
+                disk: disk(),
+                epoch,
+            },
+            &["reserved by head b under epoch 7", "takeover tank"],
+        ),
+        (
+            ClaimError::Stranger {
+                disk: disk(),
+                stranger: Stranger::Registrant(0x1234),
+            },
+            &[
+                "a stranger holds its disks",
+                "sdx",
+                "0x0000000000001234",
+                "sg_persist",
+            ],
+        ),
+        (
+            ClaimError::Stranger {
+                disk: disk(),
+                stranger: Stranger::AllRegistrants { kind: 7 },
+            },
+            &["sdx: reserved for all registrants", "type 7", "sg_persist"],
+        ),
+        (
+            ClaimError::TimedOut {
+                disk: disk(),
+                limit,
+            },
+            &["sdx: does not answer within 20 s"],
+        ),
+        (
+            read(ReadError::TimedOut(limit)),
+            &["sdx: does not answer within 20 s"],
+        ),
+        (
+            read(ReadError::Reserved),
+            &["sdx: another host holds it by the older RESERVE"],
+        ),
+        (
+            read(ReadError::Unsupported),
+            &["sdx: has no persistent reservations", "never claimed"],
+        ),
+        (
+            ClaimError::CannotWrite {
+                disk: disk(),
+                source: WriteRefused::Conflict,
+            },
+            &["sdx: reservation conflict on a write", "not registered"],
+        ),
+        (
+            ClaimError::NoEffect {
+                disk: disk(),
+                step: "PREEMPT",
+                answer: Answer::Refused,
+            },
+            &["sdx: PREEMPT has no effect, answered refused as unknown"],
+        ),
+        (
+            ClaimError::Overtaken { disk: disk() },
+            &["sdx: our registration was removed"],
+        ),
+        (
+            ClaimError::InUse { disk: disk() },
+            &["sdx: in use in this head's own kernel", "reboot"],
+        ),
+    ];
+    for (error, words) in cases {
+        let said = line(error.into());
+        assert!(said.contains("redundant: NO"), "{said}");
+        for word in words {
+            assert!(said.contains(word), "{word:?} is not in:\n{said}");
+        }
+    }
+}
+
+#[test]
+fn a_stranger_beside_the_owners_key_is_told_while_it_serves() {
+    let worker = worker();
+    let shelf = crate::fence::shelf::Shelf::new(2);
+    let mut claimant = super::tests::claimant(&shelf);
+    let claim = claimant.claim.take().unwrap();
+    shelf.disk(1).registrants.push((7, 0x77));
+    let watch = claim.fence.watch(claim.key, Arc::new(|_| ()));
+    while watch.alarms().is_empty() {
+        std::thread::yield_now();
+    }
+    *lock(&worker.watch) = Some((claim.key.epoch, watch));
+    worker.report_alarms();
+    let report = lock(&worker.report).clone();
+    let [alarm] = &report.alarms[..] else {
+        panic!("{report:?}")
+    };
+    assert!(
+        alarm
+            .what
+            .contains("disk1: a stranger's key 0x0000000000000077")
+    );
+    assert!(alarm.todo.contains("sg_persist"));
+    assert_eq!(report.unready, None, "handing it over would not help");
+}
