@@ -6,7 +6,24 @@
 //! [`scsi`], and the tests run the same code on a shelf in memory.
 //!
 //! Read in this order: [`reservations`] (the words), [`steps`] (what to do next on one disk, pure),
-//! [`claim`] (the whole shelf), [`release`], [`watch`].
+//! [`claim`] (the whole shelf), `leftover` (whose writes are waited for, pure), [`release`], [`watch`].
+//!
+//! What is found on a disk, and what becomes of it:
+//!
+//! | found | outcome |
+//! |---|---|
+//! | nobody | registered and reserved |
+//! | key of the peer that is dead, or off by the operator's word | notice on the arbiter, then PREEMPT AND ABORT |
+//! | key of the peer that says it holds nothing | PREEMPT AND ABORT |
+//! | key of the peer, never heard since boot | left alone; the pool rests until the peer is heard or the operator says so |
+//! | key of this head's earlier boot, on this path | replaced |
+//! | the same, on a path that is gone | PREEMPT AND ABORT |
+//! | key as new as the claim's | the arbiter decides: the second lets go |
+//! | reservation of another type under a key of ours | released or preempted, then ours |
+//! | reservation for all registrants, a stranger's key, an older RESERVE | left alone and named, with the way out |
+//! | no answer | the claim ends within its limit, is undone elsewhere, and the late thread lets its disk go |
+//! | no PREEMPT AND ABORT, or no proper answer to it | PREEMPT, and [`COMMAND_LIFETIME`] is waited out |
+//! | our key, and yet a write is refused | no claim |
 //!
 //! Decisions:
 //! - The caller names the members (all PVs of the volume group); a claim never makes do with fewer.
@@ -15,6 +32,12 @@
 //!   minute and more. A thread that comes back after its claim was given up lets its disk go again.
 //! - Registering is write access, so a claim first opens every member exclusively: that fails as long as any
 //!   mount, array or device-mapper device of the pool exists in this kernel.
+//! - A release takes every key off, so on a pool without a ledger no disk tells the last epoch to a pair of heads that were
+//!   both off meanwhile: they begin at one again. Nothing of the earlier life is left that an old number could confuse
+//!   (keys are gone, and frames and outcomes belong to a boot). The ledger is the stamp where there is one. A stamp
+//!   in the volume group's own metadata, such as a tag, is still to come with the code that writes those: only the owner
+//!   may write them, and a crash in the middle must leave the older text whole.
+//! - Rejected: to leave a key registered after a release, as a stamp. Whoever is registered may write.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -126,9 +126,7 @@ impl fmt::Display for Answer {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
     /// The disk has no persistent reservations.
-    #[error(
-        "has no persistent reservations, so another head could not be kept from writing; it is never claimed"
-    )]
+    #[error("has no persistent reservations: nothing there keeps another head from writing")]
     Unsupported,
     /// The call failed.
     #[error("{step}: {trouble}")]

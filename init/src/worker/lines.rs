@@ -111,7 +111,7 @@ fn each_outcome_of_fencing_has_its_line_in_status() {
         ),
         (
             read(ReadError::Unsupported),
-            &["sdx: has no persistent reservations", "never claimed"],
+            &["sdx: has no persistent reservations"],
         ),
         (
             ClaimError::CannotWrite {
