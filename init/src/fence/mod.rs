@@ -46,6 +46,7 @@ use orthrus_hb::{Authority, ClusterId, Epoch, HeadId, Key};
 
 use crate::disk::{Disk, DiskId, parallel};
 
+mod answers;
 pub mod claim;
 mod leftover;
 mod outcome;

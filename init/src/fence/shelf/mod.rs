@@ -4,15 +4,15 @@
 //! ABORT drops them, and they land when time passes. So a test can ask what fencing is for: does a byte of a
 //! former owner reach a disk after the claim?
 
-use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
-use super::reservations::{
-    Answer, Capabilities, Hold, Holder, ReadError, Reservations, Seen, Trouble, WriteRefused,
-};
+use super::reservations::Answer;
 use super::{COMMAND_LIFETIME, Fence, Member};
 use crate::disk::DiskId;
+use path::Path;
+
+mod path;
 
 /// One initiator port as a disk sees it.
 pub type Nexus = u32;
@@ -289,128 +289,5 @@ impl Shelf {
             }
         };
         Fence::new(members.collect(), Arc::new(pause)).unwrap()
-    }
-}
-
-struct Path {
-    nexus: Nexus,
-    state: Arc<Mutex<State>>,
-}
-
-impl Path {
-    fn enter(&self, command: Command) -> Result<MutexGuard<'_, State>, Trouble> {
-        let gate = {
-            let state = self.state.lock().unwrap();
-            match command {
-                Command::Read => state.mute.clone(),
-                _ => state.gate.clone(),
-            }
-        };
-        if let Some(gate) = gate {
-            gate.pass();
-        }
-        let mut state = self.state.lock().unwrap();
-        if let Some(mut hook) = state.hook.take() {
-            hook(&mut state, self.nexus, command);
-            state.hook.get_or_insert(hook);
-        }
-        if state.dead {
-            return Err(Trouble::Errno(libc::EIO));
-        }
-        Ok(state)
-    }
-
-    fn out(&self, command: Command, old: Option<u64>) -> Answer {
-        let mut state = match self.enter(command) {
-            Ok(state) => state,
-            Err(trouble) => return Answer::Failed(trouble),
-        };
-        state.log.push((self.nexus, command));
-        match (state.carry_out(self.nexus, command, old), state.lie) {
-            (Answer::Good, Some(lie)) => lie,
-            (answer, _) => answer,
-        }
-    }
-}
-
-impl Reservations for Path {
-    fn hold(&self) -> io::Result<Hold> {
-        let jammed = self.state.lock().unwrap().jammed.clone();
-        if let Some(gate) = jammed {
-            gate.pass();
-        }
-        match self.state.lock().unwrap().busy {
-            true => Err(io::Error::from_raw_os_error(libc::EBUSY)),
-            false => Ok(Hold(None)),
-        }
-    }
-
-    fn read(&self) -> Result<Seen, ReadError> {
-        let state = self.enter(Command::Read).map_err(|trouble| {
-            let step = "READ KEYS";
-            ReadError::Call { step, trouble }
-        })?;
-        if state.locked {
-            return Err(ReadError::Reserved);
-        }
-        let holder = state.holder.and_then(|(nexus, kind)| {
-            let key = match kind {
-                7 | 8 => 0,
-                _ => state.key_of(nexus)?,
-            };
-            Some(Holder { key, kind })
-        });
-        Ok(Seen {
-            generation: state.generation,
-            keys: state.keys(),
-            holder,
-        })
-    }
-
-    fn capabilities(&self) -> Option<Capabilities> {
-        let state = self.state.lock().unwrap();
-        state.keeps.then(|| Capabilities {
-            persist_capable: true,
-            persist_active: !state.registrants.is_empty(),
-        })
-    }
-
-    fn register(&self, old: Option<u64>, new: u64) -> Answer {
-        self.out(Command::Register(new), old)
-    }
-
-    fn reserve(&self, key: u64) -> Answer {
-        self.out(Command::Reserve(key), None)
-    }
-
-    fn release(&self, key: u64, kind: u8) -> Answer {
-        self.out(Command::Release(key, kind), None)
-    }
-
-    fn preempt(&self, own: u64, victim: u64, abort: bool) -> Answer {
-        self.out(Command::Preempt { victim, abort }, Some(own))
-    }
-
-    fn prove_write(&self) -> Result<(), WriteRefused> {
-        let mut state = self.enter(Command::Write).map_err(WriteRefused::Failed)?;
-        match state.may_write(self.nexus) {
-            false => Err(WriteRefused::Conflict),
-            true => {
-                state.written.push(self.nexus);
-                Ok(())
-            }
-        }
-    }
-
-    fn failures(&self) -> Option<u64> {
-        None
-    }
-
-    fn probe_conflict(&self) -> Result<(), WriteRefused> {
-        let state = self.enter(Command::Read).map_err(WriteRefused::Failed)?;
-        match state.may_write(self.nexus) {
-            false => Err(WriteRefused::Conflict),
-            true => Ok(()),
-        }
     }
 }
