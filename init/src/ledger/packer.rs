@@ -73,10 +73,11 @@ impl Packer {
         if !std::mem::take(&mut self.is_dirty) {
             return None;
         }
-        let place = match std::mem::replace(&mut self.aside, !self.aside) {
+        let place = match self.aside {
             true => after(self.place),
             false => self.place,
         };
+        self.aside = !self.aside;
         Some((place, self.numbered()))
     }
 

@@ -4,25 +4,21 @@
 //! workers wait. Nothing is lost by joining: a later read that shows the same record says all that the
 //! earlier one did, and one that shows a newer record says that the peer ticked.
 //!
-//! A copy that shows an older record than another one did is behind (its disk was away, or a write to it is on
-//! its way) and says nothing about silence: its reads are left out, else two copies of different age, read in turn,
-//! would look like a record that changes, or like one that does not though it ticks on the other disk.
+//! A copy that shows an older record than another one did is behind: its disk was away, or a write to it is on its
+//! way. While the newer copy can be read the other's reads say nothing and are left out: the silence of a copy that
+//! the owner does not reach is not the owner's. When the newer one cannot be read any more, they are what is left.
 
 use std::sync::{Arc, Mutex, TryLockError};
 
-use embassy_time::Instant;
+use embassy_time::{Duration, Instant};
+use orthrus_hb::Sight;
 use orthrus_hb::ledger::Record;
 
 use crate::sync::lock;
 
-/// A completed read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sight {
-    /// The peer's newest record.
-    pub peer: Option<Record>,
-    /// When the read was submitted.
-    pub begun: Instant,
-}
+/// How long after the last read that showed the newest record those that show an older one are left out. Less than
+/// the core's `ledger_unread`, so that it never finds the ledger unread because of this.
+const BEHIND_LIMIT: Duration = Duration::from_secs(2);
 
 /// What the heartbeat thread takes from here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +42,8 @@ pub struct Sights {
 struct State {
     /// The newest record that any copy showed.
     newest: Option<Record>,
+    /// When the last read that showed it was submitted.
+    confirmed: Option<Instant>,
     news: Option<News>,
 }
 
@@ -63,9 +61,14 @@ impl Sights {
         let age = |record: Option<Record>| record.map(|record| (record.epoch, record.sequence));
         let mut state = lock(&self.state);
         if age(peer) < age(state.newest) {
-            return;
+            let behind = |at: Instant| begun.saturating_duration_since(at) < BEHIND_LIMIT;
+            if state.confirmed.is_some_and(behind) {
+                return;
+            }
+        } else {
+            (state.newest, state.confirmed) = (peer, state.confirmed.max(Some(begun)));
         }
-        state.newest = peer;
+        let peer = state.newest;
         let begun = match state.news {
             Some(News::Sight(before)) => begun.max(before.begun),
             _ => begun,
@@ -76,7 +79,7 @@ impl Sights {
     /// There is no ledger.
     pub fn post_none(&self) {
         let mut state = lock(&self.state);
-        state.newest = None;
+        (state.newest, state.confirmed) = (None, None);
         self.put(state, News::NoLedger);
     }
 
@@ -162,9 +165,12 @@ mod tests {
         sights.post(record(1, 900), at(200));
         sights.post(None, at(200));
         assert_eq!(sights.take(), None);
+        // The other copy's disk is gone: this one is what is left, and shows that nothing new came.
+        sights.post(record(1, 900), at(2100));
+        assert_eq!(sights.take(), sight(record(2, 1), 2100));
         // Its disk is written again.
-        sights.post(record(2, 2), at(300));
-        assert_eq!(sights.take(), sight(record(2, 2), 300));
+        sights.post(record(2, 2), at(2200));
+        assert_eq!(sights.take(), sight(record(2, 2), 2200));
     }
 
     #[test]
