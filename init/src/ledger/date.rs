@@ -11,7 +11,9 @@ pub fn text(ms: u64) -> String {
 
 /// The day with this number since 1970-01-01, in the Gregorian calendar.
 fn civil(mut days: u64) -> (u64, u64, u64) {
-    let is_leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let is_leap = |year: u64| {
+        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+    };
     // 400 years repeat exactly.
     let mut year = 1970 + 400 * (days / 146_097);
     days %= 146_097;

@@ -278,7 +278,10 @@ mod tests {
         let page = encode(&block(), &place(), &SECRET);
         assert_eq!(&page[..12], b"OrthrusF\x01\x02\x03\x00");
         assert_eq!(page[32..40], [0x11; 8]);
-        assert_eq!(page[40..56], [2, 1, 0, 0, 0, 0, 0, 0, 40, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(
+            page[40..56],
+            [2, 1, 0, 0, 0, 0, 0, 0, 40, 0, 0, 0, 0, 0, 0, 0]
+        );
         let text = "12345678 iO standby\n12345679 eK sda: failed é\n12345680 wO \n";
         assert_eq!(page[64..68], (text.len() as u32).to_le_bytes());
         assert_eq!(&page[120..120 + text.len()], text.as_bytes());
@@ -325,10 +328,7 @@ mod tests {
         assert_eq!(decode(&page[..], &other, &SECRET), Err(FlightError::Place));
         assert_eq!(decode(&page[..], &place(), &[8; 32]), Err(FlightError::Tag));
         let zeros = [0; BLOCK_BYTES];
-        assert_eq!(
-            decode(&zeros, &place(), &SECRET),
-            Err(FlightError::Empty)
-        );
+        assert_eq!(decode(&zeros, &place(), &SECRET), Err(FlightError::Empty));
     }
 
     #[test]

@@ -89,7 +89,9 @@ impl History {
             let _ = writeln!(text, "{trouble}");
         }
         if text.is_empty() {
-            text.push_str("the flight record is empty: no head has held the pool since it was made\n");
+            text.push_str(
+                "the flight record is empty: no head has held the pool since it was made\n",
+            );
         }
         text
     }
@@ -111,10 +113,12 @@ impl History {
 
 /// The beginning of an incarnation: enough to tell boots apart.
 fn boot(incarnation: &Incarnation) -> String {
-    incarnation.0[..3].iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    incarnation.0[..3]
+        .iter()
+        .fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }
 
 /// Each line once. By time where all clocks were set; else boot by boot, in an order that says nothing.
@@ -166,8 +170,18 @@ mod tests {
 
     #[test]
     fn lines_of_both_heads_are_merged_by_the_wall_clock() {
-        let a = block(HeadId::First, 1, Some(10_000), &[(1_000_000, "a1"), (3_000_000, "a2")]);
-        let b = block(HeadId::Second, 2, Some(11_000), &[(500_000, "b1"), (1_000_000, "b2")]);
+        let a = block(
+            HeadId::First,
+            1,
+            Some(10_000),
+            &[(1_000_000, "a1"), (3_000_000, "a2")],
+        );
+        let b = block(
+            HeadId::Second,
+            2,
+            Some(11_000),
+            &[(500_000, "b1"), (1_000_000, "b2")],
+        );
         assert_eq!(texts(&[a, b]), ["a1", "b1", "b2", "a2"]);
     }
 

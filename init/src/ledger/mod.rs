@@ -155,7 +155,8 @@ impl Ledger {
         let copies = parallel::each(&regions, SURVEY_LIMIT, move |region| {
             let mut device = Device::open(region, Access::Read, SLOT_BLOCKS, opener).ok()?;
             let blocks = device.read(0).ok()?.chunks_exact(BLOCK_BYTES);
-            let records = blocks.filter_map(|b| ledger::decode(b, &region.place, secret.expose()).ok());
+            let records =
+                blocks.filter_map(|b| ledger::decode(b, &region.place, secret.expose()).ok());
             records.map(|record| record.epoch).max()
         });
         let epochs = copies.into_iter().flatten().flatten();
@@ -197,7 +198,8 @@ impl Ledger {
         for (region, _, trouble) in seen.iter().flatten() {
             let (number, disk) = (region.copy, &region.disk.name);
             let trouble = trouble.iter();
-            problems.extend(trouble.map(|t| format!("copy {number} of the ledger, on {disk}, {t}")));
+            problems
+                .extend(trouble.map(|t| format!("copy {number} of the ledger, on {disk}, {t}")));
         }
         let written = self.writers.written(now).map(|(written, troubles)| {
             problems.extend(troubles);
@@ -206,12 +208,18 @@ impl Ledger {
         let metadata = lock(&self.metadata);
         if metadata.found.absent > 0 {
             let absent = metadata.found.absent;
-            problems.push(format!("{absent} copies of the ledger are on disks that are not here"));
+            problems.push(format!(
+                "{absent} copies of the ledger are on disks that are not here"
+            ));
         }
         LedgerReport {
             is_known: metadata.is_known,
             copies: metadata.found.regions.len(),
-            read: seen.iter().flatten().filter(|(_, s, _)| s.is_read(now)).count(),
+            read: seen
+                .iter()
+                .flatten()
+                .filter(|(_, s, _)| s.is_read(now))
+                .count(),
             written,
             problems,
             misfits: metadata.found.misfits.clone(),
@@ -222,7 +230,9 @@ impl Ledger {
     /// The flight records of both heads, from the copies that these metadata name.
     pub fn history(&self, groups: &[&VolumeGroup]) -> History {
         let cluster = self.keeper.cluster;
-        let regions = groups.iter().flat_map(|group| locate(group, cluster).regions);
+        let regions = groups
+            .iter()
+            .flat_map(|group| locate(group, cluster).regions);
         let regions: Vec<Region> = regions.collect();
         History::read(&regions, &self.keeper, self.opener)
     }

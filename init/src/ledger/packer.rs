@@ -123,7 +123,10 @@ mod tests {
             assert_eq!(packer.add(number, &line(number)), None);
             let (place, block) = packer.flush().unwrap();
             assert_ne!(Some(place), last);
-            assert_eq!((block.sequence, block.lines.len()), (number, number as usize + 1));
+            assert_eq!(
+                (block.sequence, block.lines.len()),
+                (number, number as usize + 1)
+            );
             last = Some(place);
             assert_eq!(packer.flush(), None);
         }

@@ -161,7 +161,10 @@ impl Shared {
         let mut pause = Duration::ZERO;
         loop {
             let region = self.wait(number, pause);
-            if device.as_ref().is_some_and(|d| !d.region().is_same(&region)) {
+            if device
+                .as_ref()
+                .is_some_and(|d| !d.region().is_same(&region))
+            {
                 device = None;
             }
             let begun = clock::now();
@@ -224,7 +227,10 @@ impl Shared {
         (copy.seen.read, copy.seen.record) = (Some(begun), record);
         if copy.trouble.ends() {
             let (pool, disk) = (&self.pool, &region.disk.name);
-            info!(pool, "copy {number} of the ledger, on {disk}, is read again");
+            info!(
+                pool,
+                "copy {number} of the ledger, on {disk}, is read again"
+            );
         }
         self.sights.post(record, begun);
     }

@@ -233,11 +233,17 @@ fn a_copy_that_is_gone_is_named_and_the_others_go_on() {
         report.copies == 3 && report.problems.iter().any(|p| p.contains("on sd2"))
     });
     // The metadata change: there is none any more.
-    shelf.group.lvs.retain(|lv| !NAMES.contains(&lv.name.as_str()));
+    shelf
+        .group
+        .lvs
+        .retain(|lv| !NAMES.contains(&lv.name.as_str()));
     head.follow(&shelf.group);
     await_that(|| head.news() == Some(News::NoLedger));
     let report = head.report(clock::now());
-    assert_eq!((report.copies, report.read, report.commands.len()), (0, 0, 3));
+    assert_eq!(
+        (report.copies, report.read, report.commands.len()),
+        (0, 0, 3)
+    );
 }
 
 #[test]

@@ -249,7 +249,10 @@ impl Shared {
                     (region, block, page.to_vec())
                 }
             };
-            if device.as_ref().is_some_and(|d| !d.region().is_same(&region)) {
+            if device
+                .as_ref()
+                .is_some_and(|d| !d.region().is_same(&region))
+            {
                 device = None;
             }
             let open = match device.take() {

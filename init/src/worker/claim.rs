@@ -56,7 +56,10 @@ impl Worker {
         }
         lock(&self.report).notes = notes;
         Ok(Done::Surveyed {
-            greatest: survey.greatest_epoch(cluster),
+            // Keys may be gone with the shelf's power; what was written is not.
+            greatest: survey
+                .greatest_epoch(cluster)
+                .max(self.ledger.greatest_epoch(&group)),
             holder,
         })
     }
@@ -124,6 +127,8 @@ impl Worker {
             .map(|disk| disk::refresh(&disk).unwrap_or(disk))
             .collect();
         if let Some(claim) = &mut self.claim {
+            // Before the import, which may take long: whoever hears no cable sees us tick meanwhile.
+            self.ledger.begin(claim.key.epoch, &group);
             claim.group = group;
         }
         if let Some(claim) = &self.claim {
@@ -155,6 +160,8 @@ impl Worker {
                 detail,
             });
         };
+        // Whatever speaks against serving it, the peer may tick there.
+        self.ledger.follow(&group);
         match group.refusal(&self.config.cluster) {
             Some(refusal) => Err(JobError::Refused(refusal)),
             None => Ok(group),
