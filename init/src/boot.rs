@@ -25,7 +25,8 @@ use crate::config::{self, Config};
 use crate::console::{control, terminal};
 use crate::fence::OnLoss;
 use crate::halt::Reset;
-use crate::inbox::{self, Inputs, Message};
+use crate::inbox::{self, Handle, Inputs, Message};
+use crate::ledger::{Keeper, Ledger};
 use crate::link::{Cable, ether::Ether, serial::Serial};
 use crate::modules::{ModuleError, Modules};
 use crate::net::{self, Interface, Mac};
@@ -187,8 +188,10 @@ fn start(
     let (handle, inputs) = inbox::inputs()?;
     let snapshot = Arc::new(Mutex::new(Snapshot::default()));
     let mailbox = Arc::new(Mutex::new(Message::new()));
+    let incarnation = incarnation()?;
+    let ledgers = make_ledgers(&config, me, incarnation, &handle);
     let (mut jobs, mut reports, mut watches) = (Vec::new(), Vec::new(), Vec::new());
-    for index in 0..config.pools.len() {
+    for (index, ledger) in ledgers.iter().enumerate() {
         let (sender, receiver) = sync_channel(2);
         let on_loss = reset_on_loss(&config.pools[index].name, &reset);
         let worker = Worker::new(
@@ -198,6 +201,7 @@ fn start(
             handle.clone(),
             mailbox.clone(),
             on_loss,
+            ledger.clone(),
         );
         reports.push(worker.report());
         watches.push(worker.watch());
@@ -220,6 +224,7 @@ fn start(
         handle: handle.clone(),
         snapshot: snapshot.clone(),
         reports,
+        ledgers: ledgers.clone(),
         watchdog: watchdog.as_ref().map(|dog| WatchdogStatus {
             identity: dog.identity().to_owned(),
             timeout_s: dog.timeout_seconds(),
@@ -229,12 +234,13 @@ fn start(
     start_control(&config.heartbeat.control, desk);
     worker::tell_clients(&config, &snapshot, handle)?;
     let names = config.pools.iter().map(|pool| pool.name.clone()).collect();
-    let head = Head::new(core_config(&config, me), incarnation()?, clock::now());
+    let head = Head::new(core_config(&config, me), incarnation, clock::now());
     let reactor = Reactor {
         head,
         cables,
         workers: jobs,
         watches,
+        ledgers,
         watchdog,
         reset,
         snapshot,
@@ -249,6 +255,26 @@ fn start(
 
 fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
     thread::Builder::new().name(name).spawn(run).map(drop)
+}
+
+fn make_ledgers(
+    config: &Config,
+    me: HeadId,
+    incarnation: Incarnation,
+    handle: &Handle,
+) -> Vec<Arc<Ledger>> {
+    let keeper = Keeper {
+        me,
+        incarnation,
+        cluster: config.cluster_id,
+        secret: config.secret.clone(),
+    };
+    let ledger = |pool: &config::PoolConfig| {
+        let handle = handle.clone();
+        let wake = Arc::new(move || handle.wake());
+        Arc::new(Ledger::new(&pool.name, keeper.clone(), wake))
+    };
+    config.pools.iter().map(ledger).collect()
 }
 
 fn reset_on_loss(pool: &str, reset: &Reset) -> OnLoss {

@@ -69,6 +69,11 @@ impl Handle {
             }
             thread::sleep(FULL_PAUSE);
         }
+        self.wake();
+    }
+
+    /// Wakes the heartbeat thread: there is something to look at elsewhere.
+    pub fn wake(&self) {
         // An eventfd write fails only when it is about to overflow, and then it wakes anyway.
         let _ = rustix::io::write(&self.queue.wake, &1u64.to_ne_bytes());
     }

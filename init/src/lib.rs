@@ -15,6 +15,7 @@ pub mod fence;
 pub mod halt;
 pub mod health;
 pub mod inbox;
+pub mod ledger;
 pub mod link;
 pub mod log;
 pub mod modules;

@@ -11,9 +11,10 @@ use tracing::{error, warn};
 use crate::config::Config;
 use crate::console::{Command, Operator, Rehearsal, Reply, Request};
 use crate::inbox::{Handle, Input};
+use crate::ledger::Ledger;
 use crate::status::{Report, Snapshot, Sources, Status, Usage, WatchdogStatus};
 use crate::sync::lock;
-use crate::{clock, disk, halt};
+use crate::{clock, disk, halt, volume};
 
 /// How long an orderly halt waits until every pool was let go. Longer than a release may take: past
 /// its own limit a release resets the head anyway.
@@ -31,6 +32,8 @@ pub struct Running {
     pub snapshot: Arc<Mutex<Snapshot>>,
     /// The workers' views, in the order of the configuration.
     pub reports: Vec<Arc<Mutex<Report>>>,
+    /// The pools' ledgers, in the order of the configuration.
+    pub ledgers: Vec<Arc<Ledger>>,
     /// The hardware watchdog.
     pub watchdog: Option<WatchdogStatus>,
 }
@@ -63,11 +66,17 @@ impl Desk {
             .iter()
             .flat_map(|running| running.reports.iter().map(|report| lock(report).clone()))
             .collect();
+        let ledgers: Vec<_> = running
+            .iter()
+            .flat_map(|running| running.ledgers.iter())
+            .map(|ledger| ledger.report(clock::now()))
+            .collect();
         Status::of(&Sources {
             config: running.map(|running| (&*running.config, running.me)),
             config_error: self.problem.get().map(String::as_str),
             snapshot: &snapshot,
             reports: &reports,
+            ledgers: &ledgers,
             watchdog: running.and_then(|running| running.watchdog.clone()),
             uptime_s: clock::now().as_secs(),
             usage: Usage::measure(),
@@ -108,8 +117,7 @@ impl Desk {
         };
         let pools = &running.config.pools;
         let Some(index) = pools.iter().position(|pool| pool.name == name) else {
-            let names: Vec<&str> = pools.iter().map(|pool| pool.name.as_str()).collect();
-            return Reply::refused(format!("no pool {name:?}; there are: {}", names.join(", ")));
+            return no_pool(name, &running.config);
         };
         // The configuration is limited to fewer pools than a u8 counts.
         match running.handle.command(make(PoolId(index as u8))) {
@@ -131,6 +139,32 @@ impl Desk {
             }
             Err(refusal) => Reply::refused(format!("{name}: {refusal}")),
         }
+    }
+
+    /// What both heads wrote into the flight records, of one pool or of all. From the disks, as they are now.
+    fn flight_record(&self, pool: Option<&str>) -> Reply {
+        let Some(running) = self.running.get() else {
+            return self.not_running();
+        };
+        let pools = &running.config.pools;
+        if let Some(name) = pool
+            && pools.iter().all(|pool| pool.name != name)
+        {
+            return no_pool(name, &running.config);
+        }
+        let wanted = pools
+            .iter()
+            .filter(|one| pool.is_none_or(|name| one.name == name));
+        let disks: Vec<_> = disk::scan().into_iter().filter_map(Result::ok).collect();
+        let found = volume::read_groups(&disks);
+        let groups: Vec<_> = wanted.filter_map(|pool| found.find(&pool.vg)).collect();
+        // They differ in where they write, and all read alike.
+        let Some(ledger) = running.ledgers.first() else {
+            return Reply::refused("no pool is configured");
+        };
+        let history = ledger.history(&groups);
+        let name = |head| running.config.head(head).name.clone();
+        Reply::done(history.text(name), history.json(name))
     }
 
     fn readmit(&self) -> Reply {
@@ -176,9 +210,13 @@ impl Operator for Desk {
             }
             Command::Links => {
                 let status = self.status();
-                Reply::done(status.links_text(), json!({ "links": status.links }))
+                Reply::done(
+                    status.links_text(),
+                    json!({ "links": status.links, "ledgers": status.ledgers() }),
+                )
             }
             Command::Disks => disks(),
+            Command::FlightRecord { pool } => self.flight_record(pool.as_deref()),
             Command::Handover { pool } => self.command(pool, HeadCommand::Handover),
             Command::Takeover { pool } => self.command(pool, HeadCommand::Takeover),
             Command::Giveback { pool } => self.command(pool, HeadCommand::Giveback),
@@ -215,6 +253,11 @@ impl Operator for Desk {
             .map(|pool| pool.name.clone())
             .collect()
     }
+}
+
+fn no_pool(name: &str, config: &Config) -> Reply {
+    let names: Vec<&str> = config.pools.iter().map(|pool| pool.name.as_str()).collect();
+    Reply::refused(format!("no pool {name:?}; there are: {}", names.join(", ")))
 }
 
 /// `disks`: all that this head sees, whoever uses them.

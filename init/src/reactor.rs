@@ -22,6 +22,7 @@ use crate::clock;
 use crate::fence::WatchSlot;
 use crate::halt::Reset;
 use crate::inbox::{Input, Inputs, Message};
+use crate::ledger::{Ledger, News};
 use crate::link::Cable;
 use crate::status::Snapshot;
 use crate::watchdog::Watchdog;
@@ -40,6 +41,8 @@ pub struct Reactor {
     pub workers: Vec<SyncSender<Job>>,
     /// The pools' watches over their reservations, by pool.
     pub watches: Vec<WatchSlot>,
+    /// The pools' ledgers, by pool.
+    pub ledgers: Vec<Arc<Ledger>>,
     /// The hardware watchdog, if there is one.
     pub watchdog: Option<Watchdog>,
     /// The way out.
@@ -62,6 +65,7 @@ impl Reactor {
             self.drain_cables(&mut frame);
             self.drain_inputs(inputs);
             self.look_at_watches();
+            self.look_at_ledgers();
             let now = clock::now();
             if now >= self.head.poll_timeout() {
                 self.head.handle_timeout(now);
@@ -148,6 +152,17 @@ impl Reactor {
         }
     }
 
+    fn look_at_ledgers(&mut self) {
+        for (index, ledger) in self.ledgers.iter().enumerate() {
+            let pool = PoolId(index as u8);
+            match ledger.news() {
+                Some(News::Sight(sight)) => self.head.handle_ledger(pool, &sight, clock::now()),
+                Some(News::NoLedger) => self.head.handle_no_ledger(pool, clock::now()),
+                None => {}
+            }
+        }
+    }
+
     fn feed_watchdog(&mut self) {
         if let Some(watchdog) = &self.watchdog
             && let Err(error) = watchdog.feed()
@@ -191,6 +206,10 @@ impl Reactor {
                     self.reset.reset_now("a pool's worker is gone");
                 }
             }
+        }
+        for (index, ledger) in self.ledgers.iter().enumerate() {
+            let pool = PoolId(index as u8);
+            ledger.offer(now, || self.head.poll_record(pool, now));
         }
         // The lock first: a message is given once, and one that is not taken in is not sent again.
         if let Ok(mut mailbox) = self.mailbox.try_lock()

@@ -12,6 +12,7 @@ use super::{
     names, unique,
 };
 use crate::net::Mac;
+use crate::volume::reserved;
 
 /// Silence after which a link counts as silent, unless the file says otherwise: ten beats. The
 /// bounds: below three beats of 100 ms one late frame would be a death, above a minute a takeover
@@ -300,13 +301,17 @@ fn lun(section: &Section<'_>) -> Result<LunConfig, ConfigError> {
     let number = section
         .optional_number("lun", range)?
         .ok_or_else(|| section.missing("lun", &format!("a number from 0 to {MAX_LUN_NUMBER}")))?;
+    let volume = section.text("volume", names::LVM)?;
+    if reserved::is_reserved(volume.value) {
+        return Err(volume.at.error(format!(
+            "is {:?}, which is the firmware's own and never exported; allowed: a name that does not begin with {}",
+            volume.value,
+            reserved::PREFIX
+        )));
+    }
     Ok(LunConfig {
         lun: number.value,
-        volume: name(
-            section.text("volume", names::LVM)?,
-            names::is_lvm,
-            names::LVM,
-        )?,
+        volume: name(volume, names::is_lvm, names::LVM)?,
         serial: match section.optional_text("serial", names::SERIAL)? {
             Some(field) => Some(name(field, names::is_serial, names::SERIAL)?),
             None => None,

@@ -318,6 +318,13 @@ fn duplicates_name_both_lines() {
         "pool[0].iscsi.lun[1].volume",
         "line 28",
     );
+    check(
+        "\"vol1\"",
+        "\"orthrus_ledger0\"",
+        31,
+        "pool[0].iscsi.lun[1].volume",
+        "never exported",
+    );
 }
 
 #[test]

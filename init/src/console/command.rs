@@ -9,6 +9,9 @@ pub const LOG_LINES: usize = 30;
 /// Lines that `log` shows at most; the ring holds no more.
 pub const LOG_LINES_MAX: usize = crate::log::RING_LINES;
 
+/// The option of `log` that asks the disks.
+pub(super) const LEDGER: &str = "--ledger";
+
 /// What can be rehearsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rehearsal {
@@ -31,6 +34,11 @@ pub enum Command {
     Log {
         /// How many.
         lines: usize,
+    },
+    /// The flight records on the disks, of both heads.
+    FlightRecord {
+        /// Of this pool only.
+        pool: Option<String>,
     },
     /// Give a pool to the peer, in order.
     Handover {
@@ -138,6 +146,8 @@ pub(super) struct Verb {
 struct Argument {
     pool: String,
     lines: usize,
+    /// `--ledger`.
+    ledger: bool,
 }
 
 pub(super) const VERBS: &[Verb] = &[
@@ -173,9 +183,14 @@ pub(super) const VERBS: &[Verb] = &[
         name: "log",
         takes: Takes::Lines,
         question: None,
-        help: "the last log lines, the kernel's warnings among them (30, or LINES)",
-        build: |argument| Command::Log {
-            lines: argument.lines,
+        help: "the last log lines (30, or LINES); of both heads from the disks, after they died, with --ledger",
+        build: |argument| match argument.ledger {
+            false => Command::Log {
+                lines: argument.lines,
+            },
+            true => Command::FlightRecord {
+                pool: (!argument.pool.is_empty()).then_some(argument.pool),
+            },
         },
     },
     Verb {
@@ -248,7 +263,7 @@ impl Verb {
     pub(super) fn usage(&self) -> String {
         let argument = match self.takes {
             Takes::Nothing => "",
-            Takes::Lines => " [LINES]",
+            Takes::Lines => " [LINES] | log --ledger [POOL]",
             Takes::Pool => " POOL",
             Takes::Rehearsal => " hang",
         };
@@ -256,10 +271,10 @@ impl Verb {
     }
 
     pub(super) fn options(&self) -> &'static [&'static str] {
-        if self.question.is_some() {
-            &["--json", "--yes"]
-        } else {
-            &["--json"]
+        match (self.question, self.takes) {
+            (Some(_), _) => &["--json", "--yes"],
+            (None, Takes::Lines) => &["--json", LEDGER],
+            (None, _) => &["--json"],
         }
     }
 }
@@ -296,11 +311,12 @@ pub fn parse(line: &str) -> Result<Option<Request>, ParseError> {
         .ok_or_else(|| ParseError::Unknown {
             word: shorten(first),
         })?;
-    let (mut json, mut yes, mut arguments) = (false, false, Vec::new());
+    let (mut json, mut yes, mut ledger, mut arguments) = (false, false, false, Vec::new());
     for word in words {
         match word {
             "--json" => json = true,
             "--yes" if verb.question.is_some() => yes = true,
+            LEDGER if verb.takes == Takes::Lines => ledger = true,
             _ if word.starts_with('-') => {
                 return Err(ParseError::Option {
                     command: verb.name,
@@ -311,11 +327,11 @@ pub fn parse(line: &str) -> Result<Option<Request>, ParseError> {
             _ => arguments.push(word),
         }
     }
-    let command = (verb.build)(check(verb, &arguments)?);
+    let command = (verb.build)(check(verb, &arguments, ledger)?);
     Ok(Some(Request { command, json, yes }))
 }
 
-fn check(verb: &Verb, words: &[&str]) -> Result<Argument, ParseError> {
+fn check(verb: &Verb, words: &[&str], ledger: bool) -> Result<Argument, ParseError> {
     let wrong = |word: &str, allowed: &str| ParseError::Argument {
         command: verb.name,
         word: shorten(word),
@@ -327,9 +343,16 @@ fn check(verb: &Verb, words: &[&str]) -> Result<Argument, ParseError> {
         what,
         usage: verb.usage(),
     };
-    let mut argument = Argument::default();
+    let mut argument = Argument {
+        ledger,
+        ..Argument::default()
+    };
     let taken = match (verb.takes, words.first()) {
         (Takes::Nothing, _) => 0,
+        (Takes::Lines, word) if ledger => {
+            argument.pool = word.copied().unwrap_or_default().to_owned();
+            usize::from(word.is_some())
+        }
         (Takes::Lines, None) => {
             argument.lines = LOG_LINES;
             0
@@ -420,6 +443,11 @@ mod tests {
         assert!(request.json && request.yes);
         assert_eq!(parsed("log").command, Command::Log { lines: LOG_LINES });
         assert_eq!(parsed("log 7").command, Command::Log { lines: 7 });
+        let flight = |pool: Option<&str>| Command::FlightRecord {
+            pool: pool.map(str::to_owned),
+        };
+        assert_eq!(parsed("log --ledger --json").command, flight(None));
+        assert_eq!(parsed("log tank --ledger").command, flight(Some("tank")));
         assert_eq!(parse("   ").unwrap(), None);
     }
 
@@ -438,6 +466,8 @@ mod tests {
         assert!(refused("handover").contains("usage: handover POOL"));
         assert!(refused("log many").contains("a number from 1 to"));
         assert!(refused("log 0").contains("a number from 1 to"));
+        assert!(refused("log --ledger tank 7").contains("\"7\""));
+        assert!(refused("status --ledger").contains("\"--ledger\""));
         assert!(refused("rehearse panic").contains("is not hang"));
         assert!(refused("status now").contains("\"now\""));
         assert!(refused("handover tank tank2").contains("\"tank2\""));

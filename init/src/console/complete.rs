@@ -1,6 +1,6 @@
 //! What Tab adds to a line.
 
-use super::command::{Takes, VERBS};
+use super::command::{LEDGER, Takes, VERBS};
 
 /// What the word before the cursor can become.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,6 +35,7 @@ pub(super) fn complete(before: &str, pools: &[String]) -> Completion {
         return Completion::Nothing;
     }
     match verb.takes {
+        Takes::Lines if earlier.contains(&LEDGER) => choose(word, pools.iter().map(String::as_str)),
         Takes::Pool => choose(word, pools.iter().map(String::as_str)),
         Takes::Rehearsal => choose(word, ["hang"].into_iter()),
         Takes::Nothing | Takes::Lines => Completion::Nothing,
@@ -86,6 +87,8 @@ mod tests {
         assert_eq!(insert("handover t"), "a");
         assert_eq!(insert("rehearse "), "hang ");
         assert_eq!(insert("reboot --y"), "es ");
+        assert_eq!(insert("log --l"), "edger ");
+        assert_eq!(insert("log --ledger v"), "ault ");
     }
 
     #[test]

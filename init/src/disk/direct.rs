@@ -18,6 +18,15 @@ pub fn open(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
+/// Opens for reading and writing with `O_DIRECT`.
+pub fn open_for_writing(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_DIRECT | libc::O_CLOEXEC)
+        .open(path)
+}
+
 /// Reads `length` bytes from `offset`, both of any alignment.
 pub fn read(file: &File, offset: u64, length: usize) -> io::Result<Vec<u8>> {
     let align = ALIGNMENT as u64;
@@ -37,25 +46,22 @@ pub fn read(file: &File, offset: u64, length: usize) -> io::Result<Vec<u8>> {
 /// Writes the first `block` bytes of the disk over with what is read there: nothing changes, and it
 /// succeeds only where this path may write.
 pub fn rewrite_first_block(path: &Path, block: u32) -> io::Result<()> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .custom_flags(libc::O_DIRECT | libc::O_CLOEXEC)
-        .open(path)?;
+    let file = open_for_writing(path)?;
     let mut buffer = Aligned::new(block as usize);
     file.read_exact_at(buffer.bytes(), 0)?;
     file.write_all_at(buffer.bytes(), 0)
 }
 
 /// Memory that starts at a multiple of [`ALIGNMENT`].
-struct Aligned {
+pub struct Aligned {
     memory: Vec<u8>,
     start: usize,
     length: usize,
 }
 
 impl Aligned {
-    fn new(length: usize) -> Aligned {
+    /// So many bytes, all zero.
+    pub fn new(length: usize) -> Aligned {
         let memory = vec![0; length + ALIGNMENT];
         let start = memory.as_ptr().align_offset(ALIGNMENT);
         Aligned {
@@ -65,7 +71,8 @@ impl Aligned {
         }
     }
 
-    fn bytes(&mut self) -> &mut [u8] {
+    /// The memory.
+    pub fn bytes(&mut self) -> &mut [u8] {
         &mut self.memory[self.start..self.start + self.length]
     }
 }

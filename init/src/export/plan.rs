@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::identity::unit_serial;
 use crate::config::{Config, IscsiConfig, Luns, MAX_LUNS, PoolConfig};
+use crate::volume::reserved;
 
 /// The port of iSCSI (RFC 7143 section 4.2.2).
 const ISCSI_PORT: u16 = 3260;
@@ -121,7 +122,9 @@ fn luns(
             .cloned()
             .unwrap_or_else(|| unit_serial(cluster, &pool.name, &volume.uuid)),
     };
-    let mut sorted: Vec<&Volume> = volumes.iter().collect();
+    // The firmware's own are never a client's, whatever the configuration says.
+    let offered = volumes.iter().filter(|v| !reserved::is_reserved(&v.name));
+    let mut sorted: Vec<&Volume> = offered.collect();
     sorted.sort_by(|a, b| a.name.cmp(&b.name));
     let mut luns = match &iscsi.luns {
         Luns::All => {

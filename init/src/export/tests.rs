@@ -89,6 +89,13 @@ fn all_volumes_are_numbered_by_name() {
     let numbered: Vec<_> = luns.iter().map(|l| (l.lun, l.volume.as_str())).collect();
     assert_eq!(numbered, [(0, "vol0"), (1, "vol1")]);
     assert!(matches!(plan(&[]), Err(PlanError::Nothing { .. })));
+    // The firmware's own volumes are not offered, and do not change the others' numbers.
+    let mut own = volumes();
+    own.push(Volume {
+        name: "orthrus_state".to_owned(),
+        ..own[0].clone()
+    });
+    assert_eq!(plan(&own).unwrap().unwrap().luns, luns);
     let many: Vec<Volume> = (0..65).map(|_| volumes().remove(0)).collect();
     let error = plan(&many).unwrap_err().to_string();
     assert!(

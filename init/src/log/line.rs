@@ -85,7 +85,8 @@ pub struct Line {
 }
 
 impl Line {
-    pub(super) fn new(at_us: u64, level: Level, source: Source, text: &str) -> Line {
+    /// A line; control characters in its text are replaced.
+    pub fn new(at_us: u64, level: Level, source: Source, text: &str) -> Line {
         Line {
             at_us,
             level,

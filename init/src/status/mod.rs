@@ -6,12 +6,14 @@
 //!
 //! `status` always says whether the box is redundant right now, and if not, why and what to do.
 
+mod ledger;
 mod report;
 mod snapshot;
 mod text;
 mod usage;
 mod view;
 
+pub use ledger::LedgerStatus;
 pub use report::{Disk, Report, Volume};
 pub use snapshot::{LinkSnapshot, PoolSnapshot, Snapshot};
 pub use usage::Usage;

@@ -29,6 +29,7 @@ impl Status {
         }
         for pool in &self.pools {
             let _ = writeln!(text, "{}", pool.line());
+            let _ = writeln!(text, "  ledger: {}", pool.ledger.line());
         }
         match &self.watchdog {
             Some(dog) => {
@@ -59,6 +60,10 @@ impl Status {
             let _ = writeln!(text, "  addresses: {}", pool.addresses.join(", "));
             if let Some(iqn) = &pool.iqn {
                 let _ = writeln!(text, "  target: {iqn}");
+            }
+            let _ = writeln!(text, "  ledger: {}", pool.ledger.line());
+            for command in &pool.ledger.report.commands {
+                let _ = writeln!(text, "    lacks a copy: {command}");
             }
             for disk in &pool.report.disks {
                 let role = if disk.arbiter { ", arbiter" } else { "" };
@@ -107,6 +112,15 @@ impl Status {
                 text,
                 "{:<7}{:<8} {silence}, {} frames accepted, {} rejected",
                 link.name, link.state, link.accepted, link.rejected
+            );
+        }
+        for ledger in self.ledgers() {
+            let _ = writeln!(
+                text,
+                "ledger {:<8} pool {}: {}",
+                ledger.state,
+                ledger.pool,
+                ledger.line()
             );
         }
         text

@@ -3,8 +3,9 @@
 use orthrus_hb::{Failure, HeadId, LinkId, Liveness, PoolState, Rest};
 use serde::Serialize;
 
-use super::{Report, Snapshot, Usage};
+use super::{LedgerStatus, Report, Snapshot, Usage};
 use crate::config::Config;
+use crate::ledger::LedgerReport;
 
 /// What a status is made from.
 pub struct Sources<'a> {
@@ -16,6 +17,8 @@ pub struct Sources<'a> {
     pub snapshot: &'a Snapshot,
     /// The workers' views, in the order of the configuration.
     pub reports: &'a [Report],
+    /// The pools' ledgers, likewise.
+    pub ledgers: &'a [LedgerReport],
     /// The hardware watchdog.
     pub watchdog: Option<WatchdogStatus>,
     /// Seconds since boot.
@@ -100,6 +103,8 @@ pub struct PoolStatus {
     pub addresses: Vec<String>,
     /// Its iSCSI target.
     pub iqn: Option<String>,
+    /// Its ledger.
+    pub ledger: LedgerStatus,
     /// Disks, volumes, words.
     #[serde(flatten)]
     pub report: Report,
@@ -117,6 +122,11 @@ pub struct WatchdogStatus {
 }
 
 impl Status {
+    /// The pools' ledgers.
+    pub fn ledgers(&self) -> Vec<&LedgerStatus> {
+        self.pools.iter().map(|pool| &pool.ledger).collect()
+    }
+
     /// Joins what is known.
     pub fn of(sources: &Sources<'_>) -> Status {
         let names = sources.config.map(|(config, me)| Names::of(config, me));
@@ -166,10 +176,8 @@ impl Status {
         } else if let Some(peer) = &self.peer {
             if sources.snapshot.liveness == Liveness::LinksLost {
                 say(
-                    format!(
-                        "head {peer} lives, as its ledger on the shelf shows, and is silent on every cable"
-                    ),
-                    "check both heartbeat cables; nothing moves before one of them works",
+                    format!("every cable to head {peer} is silent and its ledger ticks: it lives"),
+                    "check the cables; nothing moves before one of them works",
                 );
             } else if sources.snapshot.liveness != Liveness::Alive {
                 let what = format!("head {peer} is {} on every link", self.peer_state);
@@ -211,6 +219,17 @@ impl Status {
                 "enable it in the BIOS",
             );
         }
+        for pool in &self.pools {
+            let (troubles, notes) = pool.ledger.judge();
+            problems.extend(troubles);
+            self.notes.extend(notes);
+        }
+        let mut say = |what: String, todo: &str| {
+            problems.push(Problem {
+                what,
+                todo: todo.to_owned(),
+            });
+        };
         for pool in &self.pools {
             let name = &pool.name;
             for alarm in &pool.report.alarms {
@@ -279,9 +298,10 @@ fn pools(sources: &Sources<'_>, config: &Config) -> Vec<PoolStatus> {
         .pools
         .iter()
         .zip(&sources.snapshot.pools)
-        .zip(sources.reports);
+        .zip(sources.reports)
+        .zip(sources.ledgers);
     parts
-        .map(|((pool, state), report)| {
+        .map(|(((pool, state), report), ledger)| {
             let owner = match (state.state, state.peer) {
                 (PoolState::Serving, _) => Some(names.me.clone()),
                 (_, Some((PoolState::Serving, _))) => Some(names.peer.clone()),
@@ -301,6 +321,7 @@ fn pools(sources: &Sources<'_>, config: &Config) -> Vec<PoolStatus> {
                 why,
                 addresses: pool.addresses.iter().map(ToString::to_string).collect(),
                 iqn: pool.iscsi.as_ref().map(|iscsi| iscsi.iqn.clone()),
+                ledger: LedgerStatus::of(&pool.name, state.ledger, ledger.clone()),
                 report: report.clone(),
             }
         })
@@ -376,6 +397,7 @@ mod tests {
             config_error: None,
             snapshot: &snapshot,
             reports: &[report],
+            ledgers: &[LedgerReport::default()],
             watchdog,
             uptime_s: 60,
             usage: Usage::default(),

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::group::{LogicalVolume, VolumeGroup};
+use super::reserved;
 use super::table::{self, TableError};
 use super::uuid::Uuid;
 use crate::Step;
@@ -77,11 +78,13 @@ pub enum VolumeError {
     List(io::Error),
 }
 
-/// Activates all visible volumes. What was made here is removed again when one fails.
+/// Activates all visible volumes but the ledger's, which nobody reaches through device-mapper. What was made here
+/// is removed again when one fails.
 pub fn activate(group: &VolumeGroup) -> Result<Vec<Active>, VolumeError> {
     let control = Control::open().map_err(VolumeError::Control)?;
     let mut active: Vec<Active> = Vec::new();
-    for lv in group.visible() {
+    let volumes = group.visible();
+    for lv in volumes.filter(|lv| !reserved::is_ledger(&lv.name)) {
         match activate_one(&control, group, lv) {
             Ok(volume) => active.push(volume),
             Err(error) => {

@@ -17,6 +17,7 @@ mod crc;
 pub mod group;
 pub mod label;
 pub mod refusal;
+pub mod reserved;
 pub mod table;
 #[cfg(test)]
 mod tests;

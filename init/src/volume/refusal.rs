@@ -8,6 +8,7 @@
 use std::fmt;
 
 use super::group::{Conflict, SegmentKind, VolumeGroup};
+use super::reserved;
 use super::uuid::Uuid;
 
 /// A reason not to touch a volume group.
@@ -111,7 +112,9 @@ impl VolumeGroup {
     }
 
     fn volume_refusal(&self) -> Option<Refusal> {
-        self.visible().find_map(|lv| {
+        // A ledger of a wrong shape is not used, and is no reason not to serve the others.
+        let mut volumes = self.visible().filter(|lv| !reserved::is_ledger(&lv.name));
+        volumes.find_map(|lv| {
             lv.segments.iter().find_map(|segment| match &segment.kind {
                 SegmentKind::Striped { .. } => None,
                 SegmentKind::Other(kind) => Some(Refusal::Unsupported {

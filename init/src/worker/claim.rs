@@ -50,7 +50,10 @@ impl Worker {
         };
         lock(&self.report).notes = survey.forgetful().into_iter().collect();
         Ok(Done::Surveyed {
-            greatest: survey.greatest_epoch(cluster),
+            // Keys may be gone with the shelf's power; what was written is not.
+            greatest: survey
+                .greatest_epoch(cluster)
+                .max(self.ledger.greatest_epoch(&group)),
             holder,
         })
     }
@@ -119,6 +122,8 @@ impl Worker {
             .map(|disk| disk::refresh(&disk).unwrap_or(disk))
             .collect();
         if let Some(claim) = &mut self.claim {
+            // Before the import, which may take long: whoever hears no cable sees us tick meanwhile.
+            self.ledger.begin(claim.key.epoch, &group);
             claim.group = group;
         }
         if let Some(claim) = &self.claim {
@@ -150,6 +155,8 @@ impl Worker {
                 detail,
             });
         };
+        // Whatever speaks against serving it, the peer may tick there.
+        self.ledger.follow(&group);
         match group.refusal(&self.config.cluster) {
             Some(refusal) => Err(JobError::Refused { refusal, detail }),
             None => Ok(group),

@@ -6,6 +6,7 @@ use crate::disk::DiskError;
 use crate::export::{ExportError, PlanError};
 use crate::fence::release::ReleaseError;
 use crate::fence::{ClaimError, FenceError, Stranger};
+use crate::ledger::WriteStuck;
 use crate::net::NetError;
 use crate::volume::{Refusal, VolumeError};
 
@@ -65,6 +66,9 @@ pub enum JobError {
     /// Keys could not be taken off.
     #[error("{0}")]
     Release(#[from] ReleaseError),
+    /// A write to the ledger is under way, so that the keys cannot go.
+    #[error("{0}")]
+    Ledger(#[from] WriteStuck),
     /// A disk failed.
     #[error("{0}")]
     Disk(#[from] DiskError),

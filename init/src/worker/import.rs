@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! import:   volumes ─► export ─► address ─► announcements, tickles
-//! release:  address off ─► our sockets ended ─► export closed ─► volumes ─► reservations
+//! release:  address off ─► our sockets ended ─► export closed ─► volumes ─► ledger ─► reservations
 //! ```
 //!
 //! The address comes last and goes first: no client sees a target that is half built, and a former
@@ -103,6 +103,8 @@ impl Worker {
         lock(&self.report).volumes.clear();
         if let Some(claim) = &self.claim {
             volume::deactivate(&claim.group.uuid)?;
+            // Until here it says that we are at it; from here on nothing of ours reaches a disk.
+            self.ledger.end()?;
             // Not before this is over: until then a lost reservation means a reset. And not after the
             // next step: that takes the reservation away ourselves.
             lock(&self.watch).take();

@@ -45,6 +45,7 @@ fn line(error: JobError) -> String {
         config_error: None,
         snapshot: &snapshot,
         reports: &reports,
+        ledgers: &[crate::ledger::LedgerReport::default()],
         watchdog: None,
         uptime_s: 60,
         usage: Usage::default(),

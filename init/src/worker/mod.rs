@@ -28,6 +28,7 @@ use crate::config::{Config, PoolConfig};
 use crate::disk::{self, parallel};
 use crate::fence::{MAX_MEMBERS, OnLoss, WatchSlot};
 use crate::inbox::{Handle, Input, Message};
+use crate::ledger::Ledger;
 use crate::status::{self, Report};
 use crate::sync::lock;
 
@@ -58,6 +59,7 @@ pub struct Worker {
     report: Arc<Mutex<Report>>,
     watch: WatchSlot,
     on_loss: OnLoss,
+    ledger: Arc<Ledger>,
     claim: Option<Claim>,
     served: Option<Served>,
     /// The report's problem is that of an attempt to take or serve the pool: it stands until an
@@ -74,6 +76,7 @@ impl Worker {
         handle: Handle,
         mailbox: Arc<Mutex<Message>>,
         on_loss: OnLoss,
+        ledger: Arc<Ledger>,
     ) -> Worker {
         Worker {
             config,
@@ -84,6 +87,7 @@ impl Worker {
             report: Arc::default(),
             watch: Arc::default(),
             on_loss,
+            ledger,
             claim: None,
             served: None,
             attempt_failed: false,
@@ -136,6 +140,7 @@ impl Worker {
     fn look(&mut self) {
         self.report_alarms();
         lock(&self.report).looking_since = Some(clock::now());
+        self.ledger.look(clock::now());
         let unready = match &self.claim {
             Some(claim) => self.unread().or_else(|| cached(claim)),
             // Looking again would only add to them.

@@ -1,9 +1,10 @@
 //! What a worker leaves behind when a job fails.
 
-use orthrus_hb::{Epoch, Key};
+use orthrus_hb::{Epoch, Incarnation, Key};
 
 use super::*;
 use crate::fence::shelf::Shelf;
+use crate::ledger::Keeper;
 use crate::volume::{Uuid, VolumeGroup};
 
 const PATH: u32 = 1;
@@ -34,6 +35,7 @@ luns = "all"
 pub(super) fn worker() -> Worker {
     let (handle, _) = crate::inbox::inputs().unwrap();
     let config = Arc::new(Config::parse(CONFIG).unwrap());
+    let ledger = Ledger::new("tank", keeper(&config), Arc::new(|| ()));
     Worker::new(
         config,
         0,
@@ -41,7 +43,17 @@ pub(super) fn worker() -> Worker {
         handle,
         Arc::default(),
         Arc::new(|_| ()),
+        Arc::new(ledger),
     )
+}
+
+fn keeper(config: &Config) -> Keeper {
+    Keeper {
+        me: HeadId::First,
+        incarnation: Incarnation([1; 8]),
+        cluster: config.cluster_id,
+        secret: config.secret.clone(),
+    }
 }
 
 /// A worker that holds a claim of a volume group of which nothing is active.

@@ -1,0 +1,286 @@
+//! The whole of a ledger on files in the place of disks: two heads, three copies.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
+use std::sync::mpsc;
+
+use orthrus_hb::PoolState;
+use orthrus_hb::ledger::Place;
+
+use super::region::NAMES;
+use super::*;
+use crate::clock;
+use crate::config::Config;
+use crate::log::{Level, Line, Source};
+
+/// How long a test waits for what must come: only a broken ledger waits so long.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// Disks as files, which go with it.
+struct Shelf {
+    directory: PathBuf,
+    group: VolumeGroup,
+}
+
+impl Shelf {
+    /// `None`, aloud, where files cannot be opened past the page cache.
+    fn new(test: &str) -> Option<Shelf> {
+        let name = format!("orthrus-ledger-{test}-{}", std::process::id());
+        let directory = std::env::temp_dir().join(name);
+        let _ = std::fs::remove_dir_all(&directory);
+        std::fs::create_dir_all(&directory).unwrap();
+        let mut group = region::tests::group();
+        for disk in group.pvs.iter_mut().filter_map(|pv| pv.disk.as_mut()) {
+            disk.path = directory.join(&disk.name);
+            File::create(&disk.path)
+                .unwrap()
+                .set_len(disk.bytes)
+                .unwrap();
+        }
+        let shelf = Shelf { directory, group };
+        let region = &shelf.regions()[0];
+        if device::open_path(region, Access::Read).is_err() {
+            eprintln!("SKIPPED: no O_DIRECT on the temporary directory's file system");
+            return None;
+        }
+        Some(shelf)
+    }
+
+    fn regions(&self) -> Vec<Region> {
+        locate(&self.group, region::tests::cluster()).regions
+    }
+
+    /// A head's ledger, and where its wakes go.
+    fn ledger(&self, me: HeadId, boot: u8) -> (Ledger, mpsc::Receiver<()>) {
+        let (woken, wakes) = mpsc::channel();
+        let wake = move || {
+            let _ = woken.send(());
+        };
+        let opener = device::open_path;
+        let ledger = Ledger::with_opener("tank", keeper(me, boot), Arc::new(wake), opener);
+        (ledger, wakes)
+    }
+
+    /// The bytes of a disk.
+    fn disk(&self, copy: usize) -> File {
+        let path = &self.regions()[copy].disk.path;
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(path)
+            .unwrap()
+    }
+
+    fn block(&self, copy: usize, block: usize) -> Vec<u8> {
+        let mut bytes = vec![0; BLOCK_BYTES];
+        let at = self.regions()[copy].offset_of(block).unwrap();
+        self.disk(copy).read_exact_at(&mut bytes, at).unwrap();
+        bytes
+    }
+}
+
+impl Drop for Shelf {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+fn keeper(me: HeadId, boot: u8) -> Keeper {
+    let config = Config::parse(crate::worker::tests::CONFIG).unwrap();
+    Keeper {
+        me,
+        incarnation: Incarnation([boot; 8]),
+        cluster: region::tests::cluster(),
+        secret: config.secret,
+    }
+}
+
+fn record(head: HeadId, epoch: u32, sequence: u64) -> Record {
+    Record {
+        head,
+        incarnation: Incarnation([1; 8]),
+        state: PoolState::Serving,
+        epoch: Epoch(epoch),
+        sequence,
+        lease: None,
+    }
+}
+
+/// Waits, woken by the readers, until the ledger shows this record.
+fn await_record(ledger: &Ledger, wakes: &mpsc::Receiver<()>, wanted: Option<Record>) {
+    loop {
+        if let Some(News::Sight(sight)) = ledger.news()
+            && sight.peer == wanted
+        {
+            return;
+        }
+        wakes.recv_timeout(LIMIT).expect("a sight");
+    }
+}
+
+/// Looks again and again; a condition that never holds ends the test.
+fn await_that(mut holds: impl FnMut() -> bool) {
+    let begun = std::time::Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < LIMIT, "it never held");
+        std::thread::yield_now();
+    }
+}
+
+fn hand(ledger: &Ledger, record: Record) {
+    // A writer may just hold the lock; the heartbeat thread asks again, too.
+    let mut given = false;
+    await_that(|| {
+        ledger.offer(clock::now(), || {
+            given = true;
+            Some(record)
+        });
+        given
+    });
+}
+
+#[test]
+fn a_beat_of_the_owner_is_seen_by_the_standby_on_every_copy() {
+    let Some(shelf) = Shelf::new("beat") else {
+        return;
+    };
+    let (owner, _) = shelf.ledger(HeadId::First, 1);
+    let (standby, wakes) = shelf.ledger(HeadId::Second, 2);
+    standby.follow(&shelf.group);
+    await_record(&standby, &wakes, None);
+    owner.begin(Epoch(7), &shelf.group);
+    for sequence in 1..4 {
+        let beat = record(HeadId::First, 7, sequence);
+        hand(&owner, beat);
+        await_record(&standby, &wakes, Some(beat));
+    }
+    await_that(|| owner.report(clock::now()).written == Some(3));
+    assert!(owner.end().is_ok());
+    let place = Place::of_group(region::tests::cluster(), &shelf.group.uuid.to_string());
+    let secret = keeper(HeadId::First, 1).secret;
+    for copy in 0..3 {
+        let block = shelf.block(copy, 1);
+        let beat = ledger::decode(&block, &place, secret.expose());
+        assert_eq!(beat, Ok(record(HeadId::First, 7, 3)));
+        assert!(block[ledger::RECORD_BYTES..].iter().all(|byte| *byte == 0));
+        // The other head's slot is the other head's.
+        assert_eq!(shelf.block(copy, 2), [0; BLOCK_BYTES]);
+    }
+    await_that(|| standby.report(clock::now()).read == 3);
+}
+
+#[test]
+fn nothing_is_written_without_a_claim_or_under_another_one() {
+    let Some(shelf) = Shelf::new("claim") else {
+        return;
+    };
+    let (head, _) = shelf.ledger(HeadId::First, 1);
+    head.follow(&shelf.group);
+    hand(&head, record(HeadId::First, 1, 1));
+    head.begin(Epoch(2), &shelf.group);
+    hand(&head, record(HeadId::First, 1, 2));
+    hand(&head, record(HeadId::First, 2, 3));
+    let (empty, written) = ([0; BLOCK_BYTES], |copy| shelf.block(copy, 1)[0] != 0);
+    await_that(|| (0..3).all(written));
+    assert!(head.end().is_ok());
+    hand(&head, record(HeadId::First, 2, 4));
+    // Even sequence numbers were never to be written.
+    assert!((0..3).all(|copy| shelf.block(copy, 0) == empty));
+    assert_eq!(head.report(clock::now()).written, None);
+}
+
+#[test]
+fn the_greatest_epoch_of_either_head_on_any_copy_counts() {
+    let Some(shelf) = Shelf::new("epoch") else {
+        return;
+    };
+    let (head, _) = shelf.ledger(HeadId::First, 1);
+    assert_eq!(head.greatest_epoch(&shelf.group), Epoch::NONE);
+    let write = |copy: usize, record: Record| {
+        let region = &shelf.regions()[copy];
+        let secret = keeper(HeadId::First, 1).secret;
+        let bytes = ledger::encode(&record, &region.place, secret.expose());
+        let at = region
+            .offset_of(ledger::block_of(record.head, record.sequence))
+            .unwrap();
+        shelf.disk(copy).write_all_at(&bytes, at).unwrap();
+        shelf.disk(copy).sync_all().unwrap();
+    };
+    write(0, record(HeadId::Second, 5, 1));
+    assert_eq!(head.greatest_epoch(&shelf.group), Epoch(5));
+    write(2, record(HeadId::First, 9, 2));
+    assert_eq!(head.greatest_epoch(&shelf.group), Epoch(9));
+    // Torn: it counts for nothing.
+    let at = shelf.regions()[2].offset_of(0).unwrap();
+    shelf.disk(2).write_all_at(&[1], at + 44).unwrap();
+    shelf.disk(2).sync_all().unwrap();
+    assert_eq!(head.greatest_epoch(&shelf.group), Epoch(5));
+}
+
+#[test]
+fn a_copy_that_is_gone_is_named_and_the_others_go_on() {
+    let Some(mut shelf) = Shelf::new("gone") else {
+        return;
+    };
+    std::fs::remove_file(&shelf.regions()[1].disk.path).unwrap();
+    let (head, wakes) = shelf.ledger(HeadId::First, 1);
+    head.follow(&shelf.group);
+    await_record(&head, &wakes, None);
+    await_that(|| head.report(clock::now()).read == 2);
+    await_that(|| {
+        let report = head.report(clock::now());
+        report.copies == 3 && report.problems.iter().any(|p| p.contains("on sd2"))
+    });
+    // The metadata change: there is none any more.
+    shelf
+        .group
+        .lvs
+        .retain(|lv| !NAMES.contains(&lv.name.as_str()));
+    head.follow(&shelf.group);
+    await_that(|| head.news() == Some(News::NoLedger));
+    let report = head.report(clock::now());
+    assert_eq!(
+        (report.copies, report.read, report.commands.len()),
+        (0, 0, 3)
+    );
+}
+
+#[test]
+fn what_a_head_wrote_is_read_by_the_other_after_both_died() {
+    let Some(shelf) = Shelf::new("flight") else {
+        return;
+    };
+    let (owner, _) = shelf.ledger(HeadId::First, 1);
+    let region = &shelf.regions()[0];
+    owner.writers.grant(Epoch(1), shelf.regions());
+    let text = |number: u64| Line::new(number, Level::Info, Source::Orthrus, &format!("n{number}"));
+    let mut packer = packer::Packer::new(HeadId::First, Incarnation([1; 8]), Some(1), None);
+    for number in 0..5 {
+        assert!(packer.add(number, &text(number)).is_none());
+        let (place, block) = packer.flush().unwrap();
+        let page = flight::encode(&block, &region.place, owner.keeper.secret.expose());
+        owner.writers.put_page(Epoch(1), place, page);
+    }
+    // Of another claim: refused.
+    let page = Box::new([9; BLOCK_BYTES]);
+    owner.writers.put_page(Epoch(2), 5, page);
+    await_that(|| {
+        let (reader, _) = shelf.ledger(HeadId::Second, 2);
+        reader.history(&[&shelf.group]).entries.len() == 5
+    });
+    await_that(|| (0..3).all(|copy| shelf.block(copy, 16 + 1)[0] != 0));
+    assert!(owner.end().is_ok());
+    // The block that was written last is torn on every copy: the version before it is still there.
+    for copy in 0..3 {
+        let at = shelf.regions()[copy].offset_of(16).unwrap();
+        shelf.disk(copy).write_all_at(&[0; 512], at).unwrap();
+        shelf.disk(copy).sync_all().unwrap();
+        assert_eq!(shelf.block(copy, 16 + 5), [0; BLOCK_BYTES]);
+    }
+    let (reader, _) = shelf.ledger(HeadId::Second, 2);
+    let history = reader.history(&[&shelf.group]);
+    let texts = history.entries.iter().map(|entry| entry.line.text.as_str());
+    assert_eq!(texts.collect::<Vec<_>>(), ["n0", "n1", "n2", "n3"]);
+    assert!(history.troubles.is_empty());
+}

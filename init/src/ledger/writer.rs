@@ -1,0 +1,356 @@
+//! The writers: a thread a copy, each puts onto its disk what it is given, and only under the claim.
+//!
+//! Registering is write access, so a grant comes with the claim and goes before the keys do; taking it away waits
+//! for writes that are under way. Between the two each thread writes
+//!
+//! - *beats*: the newest record that the heartbeat thread handed over, each once. A stuck head does not tick, and a
+//!   record that waited for too long is left out: it would speak of a time in which this head may have been stuck.
+//! - *pages* of the flight record, after the beats.
+//!
+//! A copy that fails is left behind; the others go on. No flush follows a write: see [`Device::write`].
+
+use std::sync::{Arc, Condvar, Mutex, PoisonError, TryLockError};
+use std::thread;
+use std::time::Duration;
+
+use embassy_time::Instant;
+use orthrus_hb::Epoch;
+use orthrus_hb::ledger::{self, BLOCK_BYTES, FLIGHT_BLOCKS, Record};
+use tracing::{error, info, warn};
+
+use super::Keeper;
+use super::device::{Access, Device, Opener};
+use super::region::{COPIES, Region};
+use super::trouble::Trouble;
+use crate::clock;
+use crate::sync::lock;
+
+/// Age of a record past which it is not written any more: the limit of silence.
+const STALE: embassy_time::Duration = embassy_time::Duration::from_secs(1);
+
+/// Age of the last completed write past which a copy does not count as written.
+const WRITE_LIMIT: embassy_time::Duration = embassy_time::Duration::from_secs(3);
+
+/// A block of the flight record, as it goes to the disk.
+pub type Page = Box<[u8; BLOCK_BYTES]>;
+
+/// The writers of one pool's copies.
+pub struct Writers {
+    shared: Arc<Shared>,
+}
+
+/// Copies to which a write was still under way.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a write to the ledger on {disks} does not end")]
+pub struct WriteStuck {
+    /// The kernel's names of the disks.
+    pub disks: String,
+}
+
+struct Shared {
+    pool: String,
+    keeper: Keeper,
+    opener: Opener,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    grant: Option<Grant>,
+    beat: Option<Beat>,
+    /// Counts beats and pages: each copy remembers up to which it has written.
+    number: u64,
+    /// The flight record by place, each with its number.
+    pages: [Option<(u64, Arc<Page>)>; FLIGHT_BLOCKS],
+    copies: [Copy; COPIES],
+}
+
+#[derive(Clone)]
+struct Grant {
+    epoch: Epoch,
+    regions: Vec<Region>,
+}
+
+#[derive(Clone, Copy)]
+struct Beat {
+    number: u64,
+    record: Record,
+    handed: Instant,
+}
+
+#[derive(Default)]
+struct Copy {
+    started: bool,
+    busy: Option<String>,
+    written: Option<Instant>,
+    trouble: Trouble,
+}
+
+/// What a thread does next.
+enum Task {
+    Beat(Region, Beat),
+    Page(Region, usize, u64, Arc<Page>),
+    Close,
+}
+
+impl Writers {
+    /// Writes nothing yet.
+    pub fn new(pool: &str, keeper: Keeper, opener: Opener) -> Writers {
+        Writers {
+            shared: Arc::new(Shared {
+                pool: pool.to_owned(),
+                keeper,
+                opener,
+                state: Mutex::default(),
+                changed: Condvar::new(),
+            }),
+        }
+    }
+
+    /// The claim of this epoch is held: these copies may be written.
+    pub fn grant(&self, epoch: Epoch, regions: Vec<Region>) {
+        let shared = &self.shared;
+        let mut state = lock(&shared.state);
+        for number in regions.iter().map(|region| region.copy) {
+            let copy = &mut state.copies[number];
+            (copy.written, copy.trouble) = (None, Trouble::default());
+            if copy.started {
+                continue;
+            }
+            let shared = shared.clone();
+            let spawned = thread::Builder::new()
+                .name(format!("ledger write {number}"))
+                .spawn(move || shared.run(number));
+            match spawned {
+                Ok(_) => copy.started = true,
+                Err(error) => error!(%error, "a copy of the ledger is not written"),
+            }
+        }
+        // What was left over is of another claim.
+        (state.beat, state.pages) = (None, Default::default());
+        state.grant = Some(Grant { epoch, regions });
+        shared.changed.notify_all();
+    }
+
+    /// Nothing may be written any more. `Ok` once nothing is. Idempotent.
+    ///
+    /// # Errors
+    /// A write did not end in time: the keys must not go while it may still reach the disk.
+    pub fn revoke(&self, limit: Duration) -> Result<(), WriteStuck> {
+        let mut state = lock(&self.shared.state);
+        (state.grant, state.beat, state.pages) = (None, None, Default::default());
+        self.shared.changed.notify_all();
+        let is_busy = |state: &mut State| state.copies.iter().any(|copy| copy.busy.is_some());
+        let (state, _) = self
+            .shared
+            .changed
+            .wait_timeout_while(state, limit, is_busy)
+            .unwrap_or_else(PoisonError::into_inner);
+        let busy: Vec<String> = state.copies.iter().filter_map(|c| c.busy.clone()).collect();
+        match busy.is_empty() {
+            true => Ok(()),
+            false => Err(WriteStuck {
+                disks: busy.join(", "),
+            }),
+        }
+    }
+
+    /// The epoch of the grant.
+    pub fn granted(&self) -> Option<Epoch> {
+        lock(&self.shared.state).grant.as_ref().map(|g| g.epoch)
+    }
+
+    /// Takes the heartbeat thread's next record, if there is one. Never waits, never allocates; while a writer is just
+    /// taking the one before, `next` is not called.
+    pub fn offer(&self, now: Instant, next: impl FnOnce() -> Option<Record>) {
+        let mut state = match self.shared.state.try_lock() {
+            Ok(state) => state,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        let Some(record) = next() else { return };
+        if state.grant.as_ref().map(|grant| grant.epoch) != Some(record.epoch) {
+            return;
+        }
+        state.number += 1;
+        state.beat = Some(Beat {
+            number: state.number,
+            record,
+            handed: now,
+        });
+        drop(state);
+        self.shared.changed.notify_all();
+    }
+
+    /// A page of the flight record for its place there, in the grant of this epoch.
+    pub fn put_page(&self, epoch: Epoch, place: usize, page: Page) {
+        let page = Arc::new(page);
+        let mut state = lock(&self.shared.state);
+        if state.grant.as_ref().map(|grant| grant.epoch) != Some(epoch) {
+            return;
+        }
+        state.number += 1;
+        let number = state.number;
+        if let Some(slot) = state.pages.get_mut(place) {
+            *slot = Some((number, page));
+        }
+        drop(state);
+        self.shared.changed.notify_all();
+    }
+
+    /// How many copies are written, of how many that are granted; `None` without a grant. And what is wrong.
+    pub fn written(&self, now: Instant) -> Option<(usize, Vec<String>)> {
+        let state = lock(&self.shared.state);
+        let grant = state.grant.as_ref()?;
+        let fresh = |at: Instant| now.saturating_duration_since(at) < WRITE_LIMIT;
+        let copies = grant.regions.iter().map(|r| (r, &state.copies[r.copy]));
+        let written = copies
+            .clone()
+            .filter(|(_, copy)| copy.written.is_some_and(fresh));
+        let troubles = copies.clone().filter_map(|(region, copy)| {
+            let (number, disk) = (region.copy, &region.disk.name);
+            let text = copy.trouble.text()?;
+            Some(format!(
+                "copy {number} of the ledger, on {disk}, cannot be written: {text}"
+            ))
+        });
+        Some((written.count(), troubles.collect()))
+    }
+}
+
+impl Shared {
+    /// The thread of a copy.
+    fn run(&self, number: usize) {
+        let mut device: Option<Device> = None;
+        let mut beat_done = 0;
+        let mut pages_done = [0; FLIGHT_BLOCKS];
+        loop {
+            let (region, block, bytes) = match self.wait(number, beat_done, &pages_done, &device) {
+                Task::Close => {
+                    device = None;
+                    continue;
+                }
+                Task::Beat(region, beat) => {
+                    beat_done = beat.number;
+                    if clock::now().saturating_duration_since(beat.handed) >= STALE {
+                        self.finish(number, &region, None);
+                        continue;
+                    }
+                    let record = beat.record;
+                    let secret = self.keeper.secret.expose();
+                    let bytes = ledger::encode(&record, &region.place, secret).to_vec();
+                    let block = ledger::block_of(record.head, record.sequence);
+                    (region, block, bytes)
+                }
+                Task::Page(region, place, page_number, page) => {
+                    pages_done[place] = page_number;
+                    let block = ledger::flight_block_of(self.keeper.me) + place;
+                    (region, block, page.to_vec())
+                }
+            };
+            if device
+                .as_ref()
+                .is_some_and(|d| !d.region().is_same(&region))
+            {
+                device = None;
+            }
+            let open = match device.take() {
+                Some(open) => Ok(open),
+                None => Device::open(&region, Access::Write, 1, self.opener),
+            };
+            let outcome = open.and_then(|mut open| {
+                open.write(block, &bytes)?;
+                Ok(open)
+            });
+            let (kept, outcome) = match outcome {
+                Ok(open) => (Some(open), Ok(())),
+                Err(error) => (None, Err(error)),
+            };
+            device = kept;
+            self.finish(number, &region, Some(outcome));
+        }
+    }
+
+    /// Waits for something to write. From the moment that it is chosen until [`Shared::finish`] the copy is busy.
+    fn wait(
+        &self,
+        number: usize,
+        beat_done: u64,
+        pages_done: &[u64; FLIGHT_BLOCKS],
+        device: &Option<Device>,
+    ) -> Task {
+        let mut state = lock(&self.state);
+        loop {
+            let grant = state.grant.as_ref();
+            let region = grant.and_then(|g| g.regions.iter().find(|r| r.copy == number));
+            let task = match region {
+                None => device.is_some().then_some(Task::Close),
+                Some(region) => {
+                    let beat = state.beat.filter(|beat| beat.number > beat_done);
+                    let pages = state.pages.iter().enumerate();
+                    // The oldest first: the ring on the disk grows in order.
+                    let page = pages
+                        .filter_map(|(place, page)| page.as_ref().map(|page| (place, page)))
+                        .filter(|(place, page)| page.0 > pages_done[*place])
+                        .min_by_key(|(_, page)| page.0);
+                    match (beat, page) {
+                        (Some(beat), _) => Some(Task::Beat(region.clone(), beat)),
+                        (None, Some((place, (number, page)))) => {
+                            Some(Task::Page(region.clone(), place, *number, page.clone()))
+                        }
+                        (None, None) => None,
+                    }
+                }
+            };
+            match task {
+                Some(task) => {
+                    if let Task::Beat(region, _) | Task::Page(region, ..) = &task {
+                        state.copies[number].busy = Some(region.disk.name.clone());
+                    }
+                    return task;
+                }
+                None => {
+                    state = self
+                        .changed
+                        .wait(state)
+                        .unwrap_or_else(PoisonError::into_inner);
+                }
+            }
+        }
+    }
+
+    /// A write ended, or was left out.
+    fn finish(&self, number: usize, region: &Region, outcome: Option<std::io::Result<()>>) {
+        let now = clock::now();
+        let (pool, disk) = (&self.pool, &region.disk.name);
+        let mut state = lock(&self.state);
+        let copy = &mut state.copies[number];
+        copy.busy = None;
+        let (begins, ends) = match &outcome {
+            None => (None, false),
+            Some(Ok(())) => {
+                copy.written = Some(now);
+                (None, copy.trouble.ends())
+            }
+            Some(Err(error)) => {
+                let text = error.to_string();
+                let say = copy.trouble.begins(&text, now);
+                (say.then_some(text), false)
+            }
+        };
+        drop(state);
+        self.changed.notify_all();
+        if let Some(text) = begins {
+            warn!(
+                pool,
+                "copy {number} of the ledger, on {disk}, cannot be written: {text}"
+            );
+        } else if ends {
+            info!(
+                pool,
+                "copy {number} of the ledger, on {disk}, is written again"
+            );
+        }
+    }
+}
