@@ -108,7 +108,7 @@ impl Channel {
                     end.since_boot = true;
                     let length = usize::from(input.short()) % (MESSAGE_MAX_BYTES + 1);
                     assert!(end.head.send_message(&message(end.put, length)));
-                    seen.step(format_args!("put about {}", length.next_power_of_two()));
+                    seen.note(format_args!("put about {}", length.next_power_of_two()));
                 }
             }
             1 => self.beat(),
@@ -117,19 +117,19 @@ impl Channel {
                 let frames = &mut self.under_way[who][link.index()];
                 if !frames.is_empty() {
                     frames.remove(0);
-                    seen.step(format_args!("lost on {}", link.name()));
+                    seen.note(format_args!("lost on {}", link.name()));
                 }
             }
             4 => {
                 let frames = &mut self.under_way[who][link.index()];
                 if let Some(frame) = frames.first().cloned() {
                     frames.push(frame);
-                    seen.step(format_args!("doubled on {}", link.name()));
+                    seen.note(format_args!("doubled on {}", link.name()));
                 }
             }
             5 => {
                 self.under_way[who][link.index()].reverse();
-                seen.step(format_args!("turned round on {}", link.name()));
+                seen.note(format_args!("turned round on {}", link.name()));
             }
             _ => {
                 let end = &mut self.ends[who];
@@ -140,7 +140,7 @@ impl Channel {
                 self.ends[1 - who].out = None;
                 // A boot takes longer than a cable holds a frame.
                 self.under_way[who] = Default::default();
-                seen.step(format_args!("boots"));
+                seen.note(format_args!("boots"));
             }
         }
     }
@@ -201,7 +201,7 @@ impl Channel {
             end.out
         );
         end.out = Some(number);
-        seen.step(format_args!(
+        seen.note(format_args!(
             "arrived about {}",
             bytes.len().next_power_of_two()
         ));

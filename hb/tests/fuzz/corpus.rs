@@ -44,9 +44,9 @@ pub fn keep(target: &Target, found: &[Vec<u8>], to: &Path) -> usize {
     let mut kept = 0;
     for input in sorted {
         let shown = observe(target, input);
-        // Pairs of steps guide the search and are too many to keep a file for each.
+        // Ways from state to state guide the search and are too many to keep a file for each.
         let new =
-            |name: &str| !name.ends_with(" then") && !known.values().any(|known| known == name);
+            |name: &str| !name.starts_with("way ") && !known.values().any(|known| known == name);
         let Some((&feature, name)) = shown.iter().find(|(_, name)| new(name)) else {
             continue;
         };

@@ -137,18 +137,22 @@ impl<'a> Script<'a> {
         let number = self.input.byte() % step::STEPS;
         let told = self.perform(number, seen);
         self.outputs(seen);
-        let states = self.head.pools().iter().map(|pool| pool.state().name());
-        let states: [&str; POOLS] = core::array::from_fn({
-            let mut states = states;
-            move |_| states.next().unwrap_or_default()
+        let [one, other] = [0, 1].map(|index| {
+            let pool = &self.head.pools()[index];
+            let rest = match pool.rest() {
+                None => "",
+                Some(Rest::HeldByUnheardPeer(_)) => " though held",
+                Some(Rest::Offered) => " and offers",
+                Some(Rest::PeerHolds) => " behind the peer",
+                Some(_) => " and waits",
+            };
+            (pool.state().name(), rest)
         });
         let alive = self.head.liveness();
-        seen.step(format_args!("{told} {} {} {alive:?}", states[0], states[1]));
-        seen.note(format_args!(
-            "step {number} {:?} {:?}",
-            self.head.pools()[0].rest(),
-            self.head.pools()[1].rest()
-        ));
+        seen.step(
+            told,
+            format_args!("{}{} {}{} {alive:?}", one.0, one.1, other.0, other.1),
+        );
     }
 
     /// One step; says what came of it.
@@ -486,8 +490,8 @@ impl<'a> Script<'a> {
     fn outputs(&mut self, seen: &mut Seen) {
         for action in self.actions() {
             match action {
-                Action::Run(job) => seen.note(format_args!("run {:?}", job.work)),
-                Action::Reset(reason) => seen.note(format_args!("reset {reason:?}")),
+                Action::Run(job) => seen.note(format_args!("runs {:?}", job.work)),
+                Action::Reset(reason) => seen.note(format_args!("resets by {reason:?}")),
             }
             self.act(action);
         }

@@ -47,7 +47,7 @@ use rng::Rng;
 use seen::Seen;
 
 /// New inputs for each target in one `cargo test`.
-const INPUTS: u64 = 20_000;
+const INPUTS: u64 = 5_000;
 
 /// One thing that reads bytes.
 pub struct Target {

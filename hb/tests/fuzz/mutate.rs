@@ -3,7 +3,7 @@
 use crate::rng::Rng;
 
 /// Longest input: what a longer one shows a shorter one shows too.
-const INPUT_MAX_BYTES: usize = 512;
+const INPUT_MAX_BYTES: usize = 256;
 
 /// Ends of ranges, of varints and of what fits a byte.
 const EDGES: [u8; 12] = [0, 1, 2, 3, 7, 8, 9, 0x7f, 0x80, 0x81, 0xfe, 0xff];

@@ -12,28 +12,24 @@ use std::fmt::{self, Write};
 #[derive(Default)]
 pub struct Seen {
     pub features: BTreeMap<u64, String>,
-    /// Feature by feature in the order of the input: the last two form a third.
-    last: u64,
+    /// The state before the next step.
+    state: u64,
 }
 
 impl Seen {
     /// Notes that something happened.
     pub fn note(&mut self, what: fmt::Arguments<'_>) {
-        let one = hash(what);
-        self.insert(one, || what.to_string());
+        self.features
+            .entry(hash(what))
+            .or_insert_with(|| what.to_string());
     }
 
-    /// Notes that something happened, and what came before it.
-    pub fn step(&mut self, what: fmt::Arguments<'_>) {
-        self.note(what);
-        let one = hash(what);
-        let pair = self.last.rotate_left(1) ^ one;
-        self.last = one;
-        self.insert(pair, || format!("{what} then"));
-    }
-
-    fn insert(&mut self, number: u64, name: impl Fn() -> String) {
-        self.features.entry(number).or_insert_with(name);
+    /// Notes a step and the state that it led to, and from which: the way there counts as well.
+    pub fn step(&mut self, told: &str, state: fmt::Arguments<'_>) {
+        self.note(format_args!("{told} leads to {state}"));
+        let after = hash(state);
+        let before = std::mem::replace(&mut self.state, after);
+        self.note(format_args!("way {before:x} {told} {after:x}"));
     }
 }
 
