@@ -23,7 +23,7 @@ pub fn without_preempt(bench: &Bench, shelf: ShelfKind) -> Result<()> {
     bench.clear()?;
     let workspace = Workspace::here()?;
     let source = workspace.images().join("no-preempt/source");
-    checkout::mirror(&workspace, &source)?;
+    checkout::mirror(workspace.root(), &source)?;
     let patch = workspace.root().join("tests/mutants/no-preempt.patch");
     Mutant::read(&patch)?.patch.apply(&source)?;
     let variant = Variant {

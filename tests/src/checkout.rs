@@ -5,7 +5,6 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use orthrus_image::Workspace;
 
 /// What a build consists of.
 const SOURCES: [&str; 8] = [
@@ -19,14 +18,14 @@ const SOURCES: [&str; 8] = [
     "tests",
 ];
 
-/// Makes `to` a copy of the checkout's sources. What is equal already is left, so that cargo does not build it
+/// Makes `to` a copy of the sources of the checkout at `from`. What is equal already is left, so that cargo does not build it
 /// again; what the checkout has no more is removed, so that it is not built instead.
 ///
 /// # Errors
 /// Names the file.
-pub fn mirror(workspace: &Workspace, to: &Path) -> Result<()> {
+pub fn mirror(from: &Path, to: &Path) -> Result<()> {
     for name in SOURCES {
-        copy(&workspace.root().join(name), &to.join(name))?;
+        copy(&from.join(name), &to.join(name))?;
     }
     Ok(())
 }

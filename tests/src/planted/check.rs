@@ -32,7 +32,10 @@ pub fn check(options: &Options) -> Result<bool> {
     }
     ensure!(!mutants.is_empty(), "no patch has such a name");
 
-    checkout::mirror(&workspace, &source)?;
+    // The checkout may go on while this runs.
+    let original = planted.join("original");
+    checkout::mirror(workspace.root(), &original)?;
+    checkout::mirror(&original, &source)?;
     share_cache(&workspace, &source)?;
     let mut tiers = tier::tiers(&source, options.seeds);
     if let Some(only) = options.tier.as_deref().filter(|only| *only != "lab") {
@@ -52,7 +55,7 @@ pub fn check(options: &Options) -> Result<bool> {
 
     let mut rows = Vec::new();
     for mutant in &mutants {
-        checkout::mirror(&workspace, &source)?;
+        checkout::mirror(&original, &source)?;
         eprintln!("  {}", mutant.name);
         let row = Row {
             name: mutant.name.clone(),
@@ -61,7 +64,7 @@ pub fn check(options: &Options) -> Result<bool> {
         };
         rows.push(row);
     }
-    checkout::mirror(&workspace, &source)?;
+    checkout::mirror(&original, &source)?;
 
     table::heading();
     rows.iter().for_each(Row::print);
