@@ -7,21 +7,24 @@
 //! - nothing panics, and no loop over outputs goes on without end;
 //! - a frame that is refused changes no pool, no state of the peer, and asks for nothing;
 //! - epochs never go back, and no claim uses a number that was used or seen before (I5);
-//! - no claim while the living peer says that it may hold the pool, and none that removes a living peer's keys by
-//!   right of a death (I4);
+//! - no claim while the living peer says that it may hold the pool, and none by right of a death while it lives (I4);
 //! - everything that is sent decodes, and a serial beat fits its line;
 //! - nothing follows a reset.
 
 use embassy_time::{Duration, Instant};
-use orthrus_hb::wire::{self, Body, Frame, PoolBeat, SERIAL_BEAT_MAX_BYTES, VERSION, Wish};
+use orthrus_hb::ledger::{self, Lease};
+use orthrus_hb::wire::{
+    self, Body, Frame, PoolBeat, SERIAL_BEAT_MAX_BYTES, TAG_BYTES, VERSION, Wish,
+};
 use orthrus_hb::{
     Action, Authority, ClusterId, Command, Config, Done, Epoch, FRAME_MAX_BYTES, Failure, Fault,
-    Head, HeadId, Holder, Incarnation, Job, LinkId, Liveness, MESSAGE_MAX_BYTES, Outcome,
-    PoolConfig, PoolId, PoolState, Rest, Ticket, Timing, Work,
+    Head, HeadId, Health, Holder, Incarnation, Job, LinkId, Liveness, MESSAGE_MAX_BYTES, Outcome,
+    PoolConfig, PoolId, PoolState, Rest, Sight, Ticket, Timing, Work,
 };
 
 use crate::frame::SECRET;
 use crate::input::Input;
+use crate::ledger as record;
 use crate::seen::Seen;
 use crate::tag;
 
@@ -59,7 +62,11 @@ pub mod step {
     pub const GAP: u8 = 13;
     pub const PEER_BOOTS: u8 = 14;
     pub const RETIRE: u8 = 15;
-    pub const STEPS: u8 = 16;
+    pub const LEDGER: u8 = 16;
+    pub const NO_LEDGER: u8 = 17;
+    pub const HEALTH: u8 = 18;
+    pub const RECORDED: u8 = 19;
+    pub const STEPS: u8 = 20;
 }
 
 /// What a refused frame must not change.
@@ -85,8 +92,8 @@ struct Script<'a> {
     /// Greatest epoch claimed, or told by a survey, by pool.
     greatest: [Epoch; POOLS],
     epochs: [Epoch; POOLS],
-    /// The last survey of the pool showed keys of the peer.
-    keys: [bool; POOLS],
+    /// Number of the last record for the ledger, by pool.
+    records: [u64; POOLS],
     reset: bool,
 }
 
@@ -115,6 +122,7 @@ impl<'a> Script<'a> {
             state: PoolState::Standby,
             epoch: Epoch::NONE,
             wish: Wish::None,
+            health: Health::default(),
         };
         Script {
             input,
@@ -128,7 +136,7 @@ impl<'a> Script<'a> {
             jobs: Vec::new(),
             greatest: [Epoch::NONE; POOLS],
             epochs: [Epoch::NONE; POOLS],
-            keys: [false; POOLS],
+            records: [0; POOLS],
             reset: false,
         }
     }
@@ -173,6 +181,7 @@ impl<'a> Script<'a> {
                     state: self.input.pick(&STATES),
                     epoch: self.epoch(),
                     wish: self.input.pick(&[Wish::None, Wish::Offer, Wish::Request]),
+                    health: Health::default(),
                 };
                 "say"
             }
@@ -253,6 +262,43 @@ impl<'a> Script<'a> {
                 self.sequence = [0; LinkId::ALL.len()];
                 "peer boots"
             }
+            step::LEDGER => {
+                let pool = PoolId(self.input.pick(&[0, 1, 2]));
+                let peer = ledger::decode(
+                    &record::block(self.input.bytes()),
+                    &record::place(),
+                    &SECRET,
+                );
+                // The firmware picks the peer's out of what it read.
+                let peer = peer.ok().filter(|record| record.head != self.head.me());
+                let begun = self.now - Duration::from_millis(10) * u32::from(self.input.byte());
+                self.head
+                    .handle_ledger(pool, &Sight { peer, begun }, self.now);
+                "ledger read"
+            }
+            step::NO_LEDGER => {
+                let pool = PoolId(self.input.pick(&[0, 1, 2]));
+                self.head.handle_no_ledger(pool, self.now);
+                "no ledger"
+            }
+            step::HEALTH => {
+                let pool = PoolId(self.input.pick(&[0, 1, 2]));
+                let bits = self.input.byte();
+                let health = Health {
+                    shelf: bits & 1 != 0,
+                    network: bits & 2 != 0,
+                };
+                self.head.handle_health(pool, health, self.now);
+                "health"
+            }
+            step::RECORDED => {
+                let pool = PoolId(self.input.pick(&[0, 1, 2]));
+                let back = u64::from(self.input.byte());
+                let last = self.records.get(pool.index()).copied().unwrap_or_default();
+                self.head
+                    .handle_recorded(pool, last.saturating_sub(back), self.now);
+                "recorded"
+            }
             _ => {
                 self.head.retire(self.now);
                 "retire"
@@ -310,6 +356,7 @@ impl<'a> Script<'a> {
             sequence: self.sequence[link.index()],
             acknowledged: self.heard[link.index()],
             body,
+            fences: None,
         }
     }
 
@@ -405,7 +452,6 @@ impl<'a> Script<'a> {
                     1 | 2 => Holder::Peer(epoch),
                     _ => Holder::Stranger,
                 };
-                self.keys[job.pool.index()] = matches!(holder, Holder::Peer(_));
                 let greatest = &mut self.greatest[job.pool.index()];
                 *greatest = (*greatest).max(epoch);
                 (
@@ -416,7 +462,22 @@ impl<'a> Script<'a> {
                     }),
                 )
             }
-            (0..=3, Work::Claim { .. }) => ("claimed", Ok(Done::Claimed)),
+            (3, Work::Claim { .. }) => {
+                let lease = Lease {
+                    lease_ms: 1000,
+                    watchdog_ms: 1000,
+                    io_ms: 1000,
+                    watchdog_armed: true,
+                };
+                (
+                    "leased",
+                    Ok(Done::Leased {
+                        lease,
+                        submitted: self.now,
+                    }),
+                )
+            }
+            (0..=2, Work::Claim { .. }) => ("claimed", Ok(Done::Claimed)),
             (0..=3, Work::Import) => ("imported", Ok(Done::Imported)),
             (0..=3, Work::Release) => ("released", Ok(Done::Released)),
             (4, _) => ("held by peer", Err(Failure::HeldByPeer(epoch))),
@@ -472,14 +533,14 @@ impl<'a> Script<'a> {
             let greatest = &mut self.greatest[index];
             assert!(job.epoch > *greatest, "I5: {job:?} after {greatest}");
             *greatest = job.epoch;
-            let alive = self.head.liveness() == Liveness::Alive;
-            let word = self.head.peer().word(index).filter(|_| alive);
+            let word = self.head.word(job.pool);
             assert!(
-                !word.is_some_and(|word| word.beat.state.may_hold()),
+                !word.is_some_and(|word| word.state.may_hold()),
                 "I4: {job:?} against {word:?}"
             );
+            let alive = matches!(self.head.liveness(), Liveness::Alive | Liveness::LinksLost);
             assert!(
-                !(alive && authority == Authority::PeerDead && self.keys[index]),
+                !(alive && authority == Authority::PeerDead),
                 "I4: {job:?} of a living peer"
             );
         }
@@ -517,6 +578,22 @@ impl<'a> Script<'a> {
                 }
             }
         }
+        for index in 0..POOLS {
+            if let Some(record) = self.head.poll_record(PoolId(index as u8), self.now) {
+                assert!(record.sequence > self.records[index], "{record:?} again");
+                self.records[index] = record.sequence;
+                let pool = &self.head.pools()[index];
+                assert_eq!((record.state, record.epoch), (pool.state(), pool.epoch()));
+                assert!(
+                    pool.state().may_hold(),
+                    "a record of a pool that is not held: {record:?}"
+                );
+                seen.note(format_args!("records {}", record.state.name()));
+            }
+        }
+        if !self.head.may_feed_watchdog(self.now) {
+            seen.note(format_args!("starves the watchdog"));
+        }
         if let Some(message) = self.head.poll_message() {
             assert!(message.len() <= MESSAGE_MAX_BYTES);
             seen.note(format_args!(
@@ -533,5 +610,6 @@ impl<'a> Script<'a> {
 /// The content of a frame, without its tag.
 pub fn plain(frame: &Frame<'_>) -> Vec<u8> {
     let mut buffer = [0; FRAME_MAX_BYTES];
-    postcard::to_slice(frame, &mut buffer).unwrap().to_vec()
+    let length = wire::encode(frame, LinkId::Serial, &SECRET, &mut buffer).unwrap();
+    buffer[..length - TAG_BYTES].to_vec()
 }

@@ -4,7 +4,7 @@
 //! them lies in `corpus/`.
 
 use orthrus_hb::wire::{Body, Frame, PoolBeat, PoolState, VERSION, Wish};
-use orthrus_hb::{Epoch, HeadId, Incarnation, MAX_POOLS};
+use orthrus_hb::{Epoch, HeadId, Health, Incarnation, MAX_POOLS};
 
 use crate::head::{plain, step};
 
@@ -37,6 +37,7 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
         state: PoolState::Serving,
         epoch: Epoch(u32::MAX),
         wish: Wish::Request,
+        health: Health::default(),
     };
     let frame = |body| Frame {
         version: VERSION,
@@ -47,6 +48,7 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
         sequence: 5,
         acknowledged: 4,
         body,
+        fences: None,
     };
     let beat = |pools: usize| {
         frame(Body::Beat {
