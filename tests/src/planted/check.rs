@@ -55,12 +55,20 @@ pub fn check(options: &Options) -> Result<bool> {
 
     let mut rows = Vec::new();
     for mutant in &mutants {
+        let tiers = tiers_of(mutant, &tiers, options);
+        if tiers.is_empty() {
+            eprintln!(
+                "  {}: left out, no tier that was chosen sees it",
+                mutant.name
+            );
+            continue;
+        }
         checkout::mirror(&original, &source)?;
         eprintln!("  {}", mutant.name);
         let row = Row {
             name: mutant.name.clone(),
             breaks: mutant.breaks.clone(),
-            verdict: plant(&bed, mutant, &tiers, options)?,
+            verdict: plant(&bed, mutant, tiers, options.first)?,
         };
         rows.push(row);
     }
@@ -100,14 +108,18 @@ fn unplanted(bed: &Bed<'_>, tiers: &[Tier]) -> Result<()> {
     Ok(())
 }
 
-fn plant(bed: &Bed<'_>, mutant: &Mutant, tiers: &[Tier], options: &Options) -> Result<Verdict> {
+/// The tiers that can notice a mutant.
+fn tiers_of(mutant: &Mutant, tiers: &[Tier], options: &Options) -> Vec<Tier> {
+    let mut tiers = tiers.to_vec();
+    tiers.retain(|tier| mutant.touches(tier.folder));
+    let test = mutant.lab.as_deref().filter(|_| options.lab);
+    tiers.extend(test.map(tier::lab));
+    tiers
+}
+
+fn plant(bed: &Bed<'_>, mutant: &Mutant, tiers: Vec<Tier>, first: bool) -> Result<Verdict> {
     if let Err(error) = mutant.patch.apply(bed.source) {
         return Ok(Verdict::NoFit(format!("{error:#}")));
-    }
-    let sees = |tier: &&Tier| tier.package != "orthrus-hb" || mutant.touches_core();
-    let mut tiers: Vec<Tier> = tiers.iter().filter(sees).cloned().collect();
-    if let Some(test) = mutant.lab.as_deref().filter(|_| options.lab) {
-        tiers.push(tier::lab(test));
     }
     let mut ran = Vec::new();
     for tier in tiers {
@@ -123,7 +135,7 @@ fn plant(bed: &Bed<'_>, mutant: &Mutant, tiers: &[Tier], options: &Options) -> R
             if noticed { "noticed" } else { "passed" }
         );
         ran.push((tier.name, outcome));
-        if noticed && options.first {
+        if noticed && first {
             break;
         }
     }

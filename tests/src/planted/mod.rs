@@ -89,9 +89,10 @@ impl Mutant {
         })
     }
 
-    /// Whether it changes a crate that the core's own tests see.
-    pub fn touches_core(&self) -> bool {
-        self.patch.files().any(|file| file.starts_with("hb"))
+    /// Whether it changes this folder of the checkout. The tests of a crate take the others for granted: the core's
+    /// know nothing of the firmware, and the firmware's hold nothing against the core.
+    pub fn touches(&self, folder: &str) -> bool {
+        self.patch.files().any(|file| file.starts_with(folder))
     }
 }
 

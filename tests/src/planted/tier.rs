@@ -16,8 +16,9 @@ const STATUS_KILLED: i32 = 137;
 pub struct Tier {
     /// For `--tier` and the table.
     pub name: &'static str,
-    /// Whose tests.
-    pub package: &'static str,
+    /// The folder whose tests they are, and of which mutants they run.
+    pub folder: &'static str,
+    package: &'static str,
     /// Which of them: arguments of `cargo test`.
     targets: &'static [&'static str],
     /// Arguments of the tests.
@@ -37,8 +38,9 @@ pub enum Outcome {
 
 /// The tiers of a checkout that need no lab.
 pub fn tiers(source: &Path, seeds: Option<u64>) -> Vec<Tier> {
-    let tier = |name, package, targets| Tier {
+    let tier = |name, folder, package, targets| Tier {
         name,
+        folder,
         package,
         targets,
         arguments: Vec::new(),
@@ -48,15 +50,15 @@ pub fn tiers(source: &Path, seeds: Option<u64>) -> Vec<Tier> {
         "orthrus-hb",
         &["--lib", "--test", "pair", "--test", "fuzz"] as &[_],
     )];
-    let mut sim = tier("sim", "orthrus-hb", &["--test", "sim"]);
+    let mut sim = tier("sim", "hb", "orthrus-hb", &["--test", "sim"]);
     if let Some(seeds) = seeds {
         sim.arguments = vec!["--seeds".to_owned(), seeds.to_string()];
     }
     tiers.push(sim);
     if source.join("hb/tests/model").is_dir() {
-        tiers.push(tier("model", "orthrus-hb", &["--test", "model"]));
+        tiers.push(tier("model", "hb", "orthrus-hb", &["--test", "model"]));
     }
-    tiers.push(tier("init", "orthrus-init", &["--lib"]));
+    tiers.push(tier("init", "init", "orthrus-init", &["--lib"]));
     tiers
 }
 
@@ -64,6 +66,7 @@ pub fn tiers(source: &Path, seeds: Option<u64>) -> Vec<Tier> {
 pub fn lab(test: &str) -> Tier {
     Tier {
         name: "lab",
+        folder: "",
         package: "orthrus-tests",
         targets: &["--test", "lab"],
         arguments: vec![test.to_owned(), "--exact".to_owned()],
