@@ -47,6 +47,7 @@ pub fn tiers(source: &Path, seeds: Option<u64>) -> Vec<Tier> {
     };
     let mut tiers = vec![tier(
         "hb",
+        "hb",
         "orthrus-hb",
         &["--lib", "--test", "pair", "--test", "fuzz"] as &[_],
     )];
