@@ -45,8 +45,8 @@ pub fn keep(target: &Target, found: &[Vec<u8>], to: &Path) -> usize {
     for input in sorted {
         let shown = observe(target, input);
         // Ways from state to state guide the search and are too many to keep a file for each.
-        let new =
-            |name: &str| !name.starts_with("way ") && !known.values().any(|known| known == name);
+        let way = |name: &str| name.starts_with("way ") || name.contains(" leads to ");
+        let new = |name: &str| !way(name) && !known.values().any(|known| known == name);
         let Some((&feature, name)) = shown.iter().find(|(_, name)| new(name)) else {
             continue;
         };

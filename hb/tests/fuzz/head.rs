@@ -143,8 +143,18 @@ impl<'a> Script<'a> {
 
     fn step(&mut self, seen: &mut Seen) {
         let number = self.input.byte() % step::STEPS;
+        let before = self.states();
         let told = self.perform(number, seen);
         self.outputs(seen);
+        for (from, to) in before.into_iter().zip(self.states()) {
+            if from != to {
+                seen.note(format_args!(
+                    "{told} moves {} to {}",
+                    from.name(),
+                    to.name()
+                ));
+            }
+        }
         let [one, other] = [0, 1].map(|index| {
             let pool = &self.head.pools()[index];
             let rest = match pool.rest() {
@@ -161,6 +171,10 @@ impl<'a> Script<'a> {
             told,
             format_args!("{}{} {}{} {alive:?}", one.0, one.1, other.0, other.1),
         );
+    }
+
+    fn states(&self) -> [PoolState; POOLS] {
+        [0, 1].map(|index: usize| self.head.pools()[index].state())
     }
 
     /// One step; says what came of it.
