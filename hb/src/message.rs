@@ -86,6 +86,11 @@ impl Inbox {
         if usize::from(piece.total) > MESSAGE_MAX_BYTES || end > usize::from(piece.total) {
             return None;
         }
+        // One that is still on its way on the slower link: it was replaced.
+        let behind = |number| piece.message.wrapping_sub(number) > u16::MAX / 2;
+        if self.number.is_some_and(behind) {
+            return None;
+        }
         if self.number != Some(piece.message) || self.total != piece.total {
             *self = Inbox {
                 number: Some(piece.message),
@@ -161,6 +166,29 @@ mod tests {
         assert!(out.put(&[2; 100]));
         carry(&mut out, &mut inbox, 96);
         assert_eq!(inbox.take(), Some(&[2; 100][..]));
+    }
+
+    #[test]
+    fn a_message_that_was_replaced_does_not_come_back_on_the_slower_link() {
+        let (mut out, mut inbox) = (Outbox::default(), Inbox::default());
+        // Numbers begin anew after the last one.
+        for _ in 0..u32::from(u16::MAX) + 2 {
+            assert!(out.put(&[1; 20]));
+            let late = [1; 20];
+            let old = out.piece(96).map(|piece| (piece.message, piece.total));
+            assert!(out.put(&[2; 20]));
+            carry(&mut out, &mut inbox, 96);
+            assert_eq!(inbox.take(), Some(&[2; 20][..]));
+            let (message, total) = old.unwrap();
+            let piece = Piece {
+                message,
+                total,
+                offset: 0,
+                data: &late,
+            };
+            assert_eq!(inbox.put(&piece), None);
+            assert_eq!(inbox.take(), None);
+        }
     }
 
     #[test]

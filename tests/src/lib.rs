@@ -3,8 +3,12 @@
 //!
 //! Outcomes are passed, failed, or skipped with a reason. Waits are for conditions, with bounds that a
 //! loaded machine does not reach; no figure of time is asserted.
+//!
+//! Beside them `planted`: errors on purpose, which the tests of all tiers must notice.
 
 mod bench;
+pub mod checkout;
+pub mod planted;
 pub mod steps;
 
 pub use bench::{Bench, DEAD_MS, lab_options};

@@ -56,11 +56,7 @@ impl Pool {
                 self.rest_until(Rest::Offered, view.now);
                 None
             }
-            Step::Confirm {
-                epoch,
-                marks,
-                until,
-            } => self.decide_confirm(authority, epoch, marks, until, view),
+            Step::Confirm { marks, until } => self.decide_confirm(authority, marks, until, view),
             Step::Survey { ticket, until } => {
                 if view.now >= until && self.state() != PoolState::Faulted {
                     // Whatever it finds when it does come back gives no right to preempt any more.
@@ -82,7 +78,6 @@ impl Pool {
     fn decide_confirm(
         &mut self,
         authority: Authority,
-        epoch: Epoch,
         marks: [u32; LinkId::ALL.len()],
         until: Instant,
         view: &View,
@@ -101,7 +96,14 @@ impl Pool {
             .zip(marks)
             .any(|(&heard, mark)| heard >= mark);
         if after {
-            return Some(self.claim(authority, epoch, view));
+            // Not the number of the survey: the peer may have told of a greater one since.
+            return match self.next_epoch() {
+                Some(epoch) => Some(self.claim(authority, epoch, view)),
+                None => {
+                    self.fail(Failure::Refused, view);
+                    None
+                }
+            };
         }
         if view.now >= until {
             // Twice the wait of a head that is not home: its own keys are no obstacle to it.
@@ -148,6 +150,12 @@ impl Pool {
         }
     }
 
+    /// The number of the next claim. Never that of an earlier attempt: what is left of it must not be taken for
+    /// this one.
+    fn next_epoch(&self) -> Option<Epoch> {
+        self.known.max(self.seen).max(self.tried).next()
+    }
+
     fn surveyed(
         &mut self,
         authority: Authority,
@@ -156,8 +164,7 @@ impl Pool {
         view: &View,
     ) -> Option<Wanted> {
         self.seen = self.seen.max(greatest);
-        // Never a number of an earlier attempt: what is left of that must not be taken for this one.
-        let Some(epoch) = self.known.max(self.seen).max(self.tried).next() else {
+        let Some(epoch) = self.next_epoch() else {
             self.fail(Failure::Refused, view);
             return None;
         };
@@ -191,7 +198,6 @@ impl Pool {
             }
             (Holder::Peer(_), Authority::PeerYields) => {
                 let step = Step::Confirm {
-                    epoch,
                     marks: view.marks,
                     until: view.now + view.timing.retry,
                 };

@@ -138,7 +138,6 @@ enum Step {
     /// The disks show keys of a peer that says it holds nothing: wait until it says so again, in a
     /// frame that acknowledges one of ours from after the survey.
     Confirm {
-        epoch: Epoch,
         marks: [u32; LinkId::ALL.len()],
         /// No link may work both ways: past this the peer, whose keys they are, gets its turn.
         until: Instant,

@@ -1,0 +1,53 @@
+//! `cargo planted`: plants typical errors and shows which tests notice them. See `orthrus_tests::planted`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::Parser;
+use orthrus_tests::planted::{self, Options};
+
+/// Plants typical errors, one at a time, and shows which tests notice them. Fails when one is noticed by none.
+#[derive(Parser)]
+struct Arguments {
+    /// Only patches whose name contains this.
+    #[arg(long)]
+    only: Option<String>,
+    /// A folder with further patches; may be repeated.
+    #[arg(long)]
+    folder: Vec<PathBuf>,
+    /// Only this tier: hb, sim, model, init or lab.
+    #[arg(long)]
+    tier: Option<String>,
+    /// Also run the lab test that a patch names: minutes each.
+    #[arg(long)]
+    lab: bool,
+    /// Seeds of the simulator, if not as many as in `cargo test`.
+    #[arg(long)]
+    seeds: Option<u64>,
+    /// Limit of one tier on one patch, in seconds; a lab test gets as much.
+    #[arg(long, default_value_t = 600)]
+    limit: u64,
+    /// Stop at the first tier that notices.
+    #[arg(long)]
+    first: bool,
+}
+
+fn main() -> Result<ExitCode> {
+    let arguments = Arguments::parse();
+    let lab = arguments.lab || arguments.tier.as_deref() == Some("lab");
+    let caught = planted::check(&Options {
+        only: arguments.only,
+        folders: arguments.folder,
+        tier: arguments.tier,
+        lab,
+        seeds: arguments.seeds,
+        limit: Duration::from_secs(arguments.limit),
+        first: arguments.first,
+    })?;
+    Ok(match caught {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
+}

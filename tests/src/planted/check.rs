@@ -1,0 +1,155 @@
+//! The check itself: the tiers on the checkout as it is, then on each mutant.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use orthrus_image::Workspace;
+
+use super::table::{self, Row, Verdict};
+use super::tier::{self, Bed, Outcome, Tier};
+use super::{Mutant, Options, mutants};
+use crate::checkout;
+
+/// Runs the check and prints its table; whether every mutant was caught.
+///
+/// # Errors
+/// The checkout itself fails its tests, or nothing was chosen.
+pub fn check(options: &Options) -> Result<bool> {
+    let workspace = Workspace::here()?;
+    let planted = workspace.target().join("planted");
+    let (source, target, logs) = (
+        planted.join("source"),
+        planted.join("target"),
+        planted.join("log"),
+    );
+    // Two checks at a time would plant their errors into each other's copy.
+    let _lock = Workspace::lock(&planted.join("lock"))?;
+    let mut mutants = mutants(&workspace, &options.folders)?;
+    if let Some(only) = &options.only {
+        mutants.retain(|mutant| mutant.name.contains(only.as_str()));
+    }
+    ensure!(!mutants.is_empty(), "no patch has such a name");
+
+    // The checkout may go on while this runs.
+    let original = planted.join("original");
+    checkout::mirror(workspace.root(), &original)?;
+    checkout::mirror(&original, &source)?;
+    share_cache(&workspace, &source)?;
+    let mut tiers = tier::tiers(&source, options.seeds);
+    if let Some(only) = options.tier.as_deref().filter(|only| *only != "lab") {
+        tiers.retain(|tier| tier.name == only);
+        ensure!(!tiers.is_empty(), "no tier {only}");
+    } else if options.tier.is_some() {
+        tiers.clear();
+    }
+    let bed = Bed {
+        source: &source,
+        target: &target,
+        logs: &logs,
+        limit: options.limit,
+    };
+    eprintln!("  the tiers on the checkout as it is");
+    unplanted(&bed, &tiers)?;
+
+    let mut rows = Vec::new();
+    for mutant in &mutants {
+        let tiers = tiers_of(mutant, &tiers, options);
+        if tiers.is_empty() {
+            eprintln!(
+                "  {}: left out, no tier that was chosen sees it",
+                mutant.name
+            );
+            continue;
+        }
+        checkout::mirror(&original, &source)?;
+        eprintln!("  {}", mutant.name);
+        let row = Row {
+            name: mutant.name.clone(),
+            breaks: mutant.breaks.clone(),
+            verdict: plant(&bed, mutant, tiers, options.first)?,
+        };
+        rows.push(row);
+    }
+    checkout::mirror(&original, &source)?;
+
+    table::heading();
+    rows.iter().for_each(Row::print);
+    let missed = rows.iter().filter(|row| !row.is_caught()).count();
+    println!(
+        "\n{} planted errors, {} caught, {missed} not",
+        rows.len(),
+        rows.len() - missed
+    );
+    println!("what the tiers said is in {}", logs.display());
+    Ok(missed == 0)
+}
+
+/// A tier that fails without any error says nothing about those that have one.
+fn unplanted(bed: &Bed<'_>, tiers: &[Tier]) -> Result<()> {
+    const NAME: &str = "unplanted";
+    if let Err(error) = bed.build(NAME, tiers)? {
+        bail!("the checkout does not build: {error}");
+    }
+    for tier in tiers {
+        match bed.run(NAME, tier)? {
+            Outcome::Passed => {}
+            Outcome::Noticed(what) => bail!(
+                "tier {} fails without any error: {}",
+                tier.name,
+                what.join("; ")
+            ),
+            Outcome::TimedOut(limit) => {
+                bail!("tier {} needs more than {} s", tier.name, limit.as_secs())
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The tiers that can notice a mutant.
+fn tiers_of(mutant: &Mutant, tiers: &[Tier], options: &Options) -> Vec<Tier> {
+    let mut tiers = tiers.to_vec();
+    tiers.retain(|tier| mutant.touches(tier.folder));
+    let test = mutant.lab.as_deref().filter(|_| options.lab);
+    tiers.extend(test.map(tier::lab));
+    tiers
+}
+
+fn plant(bed: &Bed<'_>, mutant: &Mutant, tiers: Vec<Tier>, first: bool) -> Result<Verdict> {
+    if let Err(error) = mutant.patch.apply(bed.source) {
+        return Ok(Verdict::NoFit(format!("{error:#}")));
+    }
+    let mut ran = Vec::new();
+    for tier in tiers {
+        // One after the other: what is noticed by the first tier need not wait for the others' builds.
+        if let Err(error) = bed.build(&mutant.name, std::slice::from_ref(&tier))? {
+            return Ok(Verdict::NoBuild(error));
+        }
+        let outcome = bed.run(&mutant.name, &tier)?;
+        let noticed = !matches!(outcome, Outcome::Passed);
+        eprintln!(
+            "    {}: {}",
+            tier.name,
+            if noticed { "noticed" } else { "passed" }
+        );
+        ran.push((tier.name, outcome));
+        if noticed && first {
+            break;
+        }
+    }
+    Ok(Verdict::Ran(ran))
+}
+
+/// A lab in the copy uses what this checkout has downloaded.
+fn share_cache(workspace: &Workspace, source: &Path) -> Result<()> {
+    let target = source.join("target");
+    fs::create_dir_all(&target)?;
+    fs::create_dir_all(workspace.cache())?;
+    let cache = target.join("cache");
+    if !cache.exists() {
+        symlink(workspace.cache(), &cache).with_context(|| cache.display().to_string())?;
+    }
+    Ok(())
+}
