@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::cable::{Cable, Cut, Mode};
 use crate::names::{Head, Machine, ShelfKind};
 use crate::request::{IoOptions, Request};
-use crate::spec::{Disks, Options, Ready};
+use crate::spec::{Disks, LEDGER, Options, Ready};
 use crate::{Lab, bench, demo, report, terminal};
 
 /// Two heads, a shelf, cables and a client, with faults on demand. Without a verb: boots them, writes
@@ -163,6 +163,12 @@ struct Up {
     /// Serve copies of them.
     #[arg(long, requires = "disk")]
     copy: bool,
+    /// Make disks with a ledger.
+    #[arg(long, conflicts_with_all = ["disk", "no_ledger"])]
+    ledger: bool,
+    /// Make disks without a ledger: one link less between the heads.
+    #[arg(long, conflicts_with = "disk")]
+    no_ledger: bool,
     /// A configuration, instead of one in which every volume group is a pool.
     #[arg(long)]
     config: Option<PathBuf>,
@@ -306,6 +312,7 @@ fn stay(name: &str, up: Up) -> anyhow::Result<i32> {
         shelf: up.shelf,
         firmware,
         disks,
+        ledger: (LEDGER || up.ledger) && !up.no_ledger,
         config,
         uefi: up.uefi,
         ready,
