@@ -70,15 +70,17 @@ enum Verb {
     /// The checked writer in the client.
     #[command(subcommand)]
     Io(Io),
-    /// Kill a machine.
+    /// Kill machines, at once.
     Crash {
         /// a, b, client or shelf.
-        machine: Machine,
+        #[arg(required = true)]
+        machines: Vec<Machine>,
     },
-    /// Start a machine that is off.
+    /// Start machines that are off.
     Boot {
         /// a, b, client or shelf.
-        machine: Machine,
+        #[arg(required = true)]
+        machines: Vec<Machine>,
     },
     /// Press a machine's reset button.
     Reset {
@@ -257,8 +259,8 @@ fn run(cli: Cli) -> anyhow::Result<i32> {
             return pass(&lab, &Request::Exec { argv: command, cwd });
         }
         Verb::Io(io) => return run_io(&lab, io),
-        Verb::Crash { machine } => lab.crash(machine)?,
-        Verb::Boot { machine } => lab.boot(machine)?,
+        Verb::Crash { machines } => lab.crash_all(&machines)?,
+        Verb::Boot { machines } => lab.boot_all(&machines)?,
         Verb::Reset { machine } => lab.reset(machine)?,
         Verb::Pause {
             machine,
