@@ -10,7 +10,6 @@ use super::rows::{Expect, Row};
 use super::watch::Watch;
 use crate::Lab;
 use crate::clock::unix_ms;
-use crate::demo::wait_writes_after;
 use crate::io::IoReport;
 use crate::names::Head;
 use crate::request::IoOptions;
@@ -138,8 +137,7 @@ pub fn play(lab: &Lab, plan: &Plan, dead: Duration) -> anyhow::Result<Outcome> {
     if !watch.until(LIMIT, is_whole)? {
         anyhow::bail!("not whole again though all is mended: {}", watch.summary());
     }
-    wait_writes_after(lab, struck).context("after all was mended")?;
-    wait_for_writes(lab)?;
+    wait_for_writes(lab).context("after all was mended")?;
     let report = lab.io_stop()?;
     outcome.stall_ms = report.longest_since(struck).ms;
     outcome.errors = report.errors;
