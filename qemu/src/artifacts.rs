@@ -33,7 +33,7 @@ pub fn prepare(options: &Options, state: &StateDir) -> anyhow::Result<Spec> {
     let guest = guest_image(&workspace, &tools)?;
     let accel = Accel::probe(&workspace, &tools, &guest.kernel, &guest.initrd)?;
     let made = match options.disks {
-        Disks::Made => disks::make::ensure(&workspace, &tools, accel, &guest)?,
+        Disks::Made => disks::make::ensure(&workspace, &tools, accel, &guest, options.ledger)?,
         _ => Vec::new(),
     };
     state.prepare()?;
@@ -83,12 +83,12 @@ pub fn prepare(options: &Options, state: &StateDir) -> anyhow::Result<Spec> {
 }
 
 /// The default disks, made if they are not there yet: originals, to be copied and not written to.
-pub fn made_disks() -> anyhow::Result<Vec<PathBuf>> {
+pub fn made_disks(ledger: bool) -> anyhow::Result<Vec<PathBuf>> {
     let workspace = Workspace::here()?;
     let tools = Tools::ensure(&workspace)?;
     let guest = guest_image(&workspace, &tools)?;
     let accel = Accel::probe(&workspace, &tools, &guest.kernel, &guest.initrd)?;
-    disks::make::ensure(&workspace, &tools, accel, &guest)
+    disks::make::ensure(&workspace, &tools, accel, &guest, ledger)
 }
 
 /// A new lab empties its state directory: disks that lie in there must not be among what it is given.

@@ -10,10 +10,11 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 
 use crate::cable::{Cable, Cut, Mode};
+use crate::clock::unix_ms;
 use crate::names::{Head, Machine, ShelfKind};
 use crate::request::{IoOptions, Request};
-use crate::spec::{Disks, Options, Ready};
-use crate::{Lab, bench, demo, report, terminal};
+use crate::spec::{Disks, LEDGER, Options, Ready};
+use crate::{Lab, bench, demo, report, terminal, torture};
 
 /// Two heads, a shelf, cables and a client, with faults on demand. Without a verb: boots them, writes
 /// from the client, kills the owner, shows the takeover and cleans up.
@@ -70,15 +71,17 @@ enum Verb {
     /// The checked writer in the client.
     #[command(subcommand)]
     Io(Io),
-    /// Kill a machine.
+    /// Kill machines, at once.
     Crash {
         /// a, b, client or shelf.
-        machine: Machine,
+        #[arg(required = true)]
+        machines: Vec<Machine>,
     },
-    /// Start a machine that is off.
+    /// Start machines that are off.
     Boot {
         /// a, b, client or shelf.
-        machine: Machine,
+        #[arg(required = true)]
+        machines: Vec<Machine>,
     },
     /// Press a machine's reset button.
     Reset {
@@ -141,12 +144,60 @@ enum Verb {
     },
     /// End the lab and everything in it.
     Down,
+    /// Break things under checked I/O, one row of the matrix after the other; all rows without names.
+    Matrix {
+        /// Which rows.
+        rows: Vec<String>,
+        #[command(flatten)]
+        bench: TortureBench,
+    },
+    /// Break things at random under checked I/O, check after each round, and print a table.
+    Torture {
+        /// How many rounds.
+        #[arg(long, default_value_t = 30)]
+        rounds: u64,
+        /// Which ones: the same seed breaks the same things. By the clock if absent.
+        #[arg(long)]
+        seed: Option<u64>,
+        /// The number of the first round.
+        #[arg(long, default_value_t = 0)]
+        first: u64,
+        #[command(flatten)]
+        bench: TortureBench,
+    },
     /// Measure the budgets of DESIGN section 9.
     Bench {
         /// What holds the disks.
         #[arg(long, default_value = "tgt")]
         shelf: ShelfKind,
     },
+}
+
+/// The lab that is broken.
+#[derive(Args)]
+struct TortureBench {
+    /// tgt or lio.
+    #[arg(long, default_value = "lio")]
+    shelf: ShelfKind,
+    /// Silence that counts as death, in milliseconds. More than the product's default: what the host itself
+    /// stalls is not what is looked for.
+    #[arg(long, default_value_t = 2500)]
+    dead_ms: u32,
+    /// Disks without a ledger.
+    #[arg(long)]
+    no_ledger: bool,
+}
+
+impl TortureBench {
+    fn options(&self, name: &str) -> Options {
+        Options {
+            name: name.into(),
+            shelf: self.shelf,
+            dead_ms: self.dead_ms,
+            ledger: LEDGER && !self.no_ledger,
+            ..Options::default()
+        }
+    }
 }
 
 #[derive(Args)]
@@ -163,6 +214,12 @@ struct Up {
     /// Serve copies of them.
     #[arg(long, requires = "disk")]
     copy: bool,
+    /// Make disks with a ledger.
+    #[arg(long, conflicts_with_all = ["disk", "no_ledger"])]
+    ledger: bool,
+    /// Make disks without a ledger: one link less between the heads.
+    #[arg(long, conflicts_with = "disk")]
+    no_ledger: bool,
     /// A configuration, instead of one in which every volume group is a pool.
     #[arg(long)]
     config: Option<PathBuf>,
@@ -220,6 +277,20 @@ fn run(cli: Cli) -> anyhow::Result<i32> {
     match verb {
         Verb::Up(up) => return stay(name, up),
         Verb::Bench { shelf } => return bench::run(name, shelf).map(|()| 0),
+        Verb::Matrix { rows, bench } => {
+            let good = torture::run_matrix(&bench.options(name), &rows)?;
+            return Ok(i32::from(!good));
+        }
+        Verb::Torture {
+            rounds,
+            seed,
+            first,
+            bench,
+        } => {
+            let seed = seed.unwrap_or_else(unix_ms);
+            let good = torture::run(&bench.options(name), seed, first, rounds)?;
+            return Ok(i32::from(!good));
+        }
         Verb::Log { machine } => {
             let path = crate::state::StateDir::of(name)?.file(&format!("{machine}.console.log"));
             let log = fs::read(&path).with_context(|| format!("no log {}", path.display()))?;
@@ -230,7 +301,11 @@ fn run(cli: Cli) -> anyhow::Result<i32> {
     }
     let lab = Lab::attach(name)?;
     match verb {
-        Verb::Up(_) | Verb::Bench { .. } | Verb::Log { .. } => {}
+        Verb::Up(_)
+        | Verb::Bench { .. }
+        | Verb::Matrix { .. }
+        | Verb::Torture { .. }
+        | Verb::Log { .. } => {}
         Verb::Status { json } => {
             let status = lab.status()?;
             if json {
@@ -251,8 +326,8 @@ fn run(cli: Cli) -> anyhow::Result<i32> {
             return pass(&lab, &Request::Exec { argv: command, cwd });
         }
         Verb::Io(io) => return run_io(&lab, io),
-        Verb::Crash { machine } => lab.crash(machine)?,
-        Verb::Boot { machine } => lab.boot(machine)?,
+        Verb::Crash { machines } => lab.crash_all(&machines)?,
+        Verb::Boot { machines } => lab.boot_all(&machines)?,
         Verb::Reset { machine } => lab.reset(machine)?,
         Verb::Pause {
             machine,
@@ -306,6 +381,7 @@ fn stay(name: &str, up: Up) -> anyhow::Result<i32> {
         shelf: up.shelf,
         firmware,
         disks,
+        ledger: (LEDGER || up.ledger) && !up.no_ledger,
         config,
         uefi: up.uefi,
         ready,

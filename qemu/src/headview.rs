@@ -30,6 +30,25 @@ pub fn pools(status: &Value) -> Vec<PoolView> {
         .collect()
 }
 
+/// Whether a head hears its peer on both cables.
+pub fn hears_all(status: &Value) -> bool {
+    let word = |link: &Value, field: &str| Some(link.get(field)?.as_str()?.to_owned());
+    let links = status.get("links").and_then(Value::as_array);
+    let up = |name: &str| {
+        let mut links = links.into_iter().flatten();
+        let link = links.find(|link| word(link, "name").as_deref() == Some(name));
+        link.is_some_and(|link| word(link, "state").as_deref() == Some("up"))
+    };
+    up("serial") && up("ether")
+}
+
+/// What costs redundancy, in the head's words.
+pub fn problems(status: &Value) -> Vec<String> {
+    let problems = status.get("problems").and_then(Value::as_array);
+    let what = |problem: &Value| Some(problem.get("what")?.as_str()?.to_owned());
+    problems.into_iter().flatten().filter_map(what).collect()
+}
+
 /// A figure of `status --json` by its path, such as `usage.memory_used_bytes`.
 pub fn figure(status: &Value, path: &str) -> Option<u64> {
     path.split('.')

@@ -183,12 +183,22 @@ impl Lab {
 
     /// Kills a machine.
     pub fn crash(&self, machine: impl Into<Machine>) -> anyhow::Result<()> {
-        self.request(&Request::Crash(machine.into()))
+        self.crash_all(&[machine.into()])
+    }
+
+    /// Kills machines at once.
+    pub fn crash_all(&self, machines: &[Machine]) -> anyhow::Result<()> {
+        self.request(&Request::Crash(machines.to_vec()))
     }
 
     /// Starts a machine that is off.
     pub fn boot(&self, machine: impl Into<Machine>) -> anyhow::Result<()> {
-        self.request(&Request::Boot(machine.into()))
+        self.boot_all(&[machine.into()])
+    }
+
+    /// Starts machines that are off.
+    pub fn boot_all(&self, machines: &[Machine]) -> anyhow::Result<()> {
+        self.request(&Request::Boot(machines.to_vec()))
     }
 
     /// Presses a machine's reset button.

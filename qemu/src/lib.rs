@@ -2,7 +2,8 @@
 //!
 //! Reading order: [`lab`] is what tests and the command line use; [`artifacts`] builds what a lab runs
 //! from; [`supervisor`] is the process that holds a running one, inside [`namespace`]s of its own;
-//! [`vm`] and [`cable`] are what it holds; [`guest`] runs inside its client and its LIO shelf.
+//! [`vm`] and [`cable`] are what it holds; [`guest`] runs inside its client and its LIO shelf; [`torture`]
+//! breaks it, row by row or by the dice.
 //!
 //! A program that starts labs calls [`supervisor::enter_if_asked`] first thing in `main`.
 
@@ -38,6 +39,7 @@ pub mod spec;
 pub mod state;
 pub mod supervisor;
 pub mod terminal;
+pub mod torture;
 pub mod vm;
 
 pub use lab::Lab;

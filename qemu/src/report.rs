@@ -2,8 +2,10 @@
 
 use std::fmt::Write as _;
 
+use crate::cable::witness::DiskSeen;
 use crate::clock::time_of_day;
 use crate::headview;
+use crate::names::Head;
 use crate::request::LabStatus;
 
 /// Stalls shown one by one.
@@ -56,6 +58,9 @@ pub fn status(status: &LabStatus) -> String {
     for disk in &shelf.disks {
         let _ = writeln!(out, "           {}", disk.display());
     }
+    for (lun, disk) in &shelf.seen {
+        let _ = writeln!(out, "{}", seen(*lun, disk));
+    }
     let client = &status.client;
     let what = match (client.up, client.logged_in) {
         (_, true) => "logged in",
@@ -103,6 +108,27 @@ pub fn status(status: &LabStatus) -> String {
     }
     out.push_str(&stalls(status));
     out
+}
+
+/// What the cables to the shelf showed of one disk.
+fn seen(lun: u16, disk: &DiskSeen) -> String {
+    let name = |head: Option<Head>| head.map_or("nobody", Head::name);
+    let registered: Vec<&str> = disk.registered.iter().map(|head| head.name()).collect();
+    let mut line = format!(
+        "           LUN {lun}: held by {}, registered: {}, last written by {}",
+        name(disk.holder),
+        registered.join(" "),
+        name(disk.writer),
+    );
+    if disk.foreign_writes > 0 {
+        let _ = write!(
+            line,
+            "; {} FOREIGN WRITES: {}",
+            disk.foreign_writes,
+            disk.foreign.join("; ")
+        );
+    }
+    line
 }
 
 /// When the host itself stalled; empty if it did not.

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::cable::witness::Seen;
 use crate::cable::{Cable, Cut};
 use crate::clock::Stall;
 use crate::io::IoReport;
@@ -31,10 +32,10 @@ pub enum Request {
         /// How long an answer is awaited.
         limit_ms: u64,
     },
-    /// Kill a machine.
-    Crash(Machine),
-    /// Start a machine that is off.
-    Boot(Machine),
+    /// Kill machines, at once.
+    Crash(Vec<Machine>),
+    /// Start machines that are off.
+    Boot(Vec<Machine>),
     /// Press a machine's reset button.
     Reset(Machine),
     /// Stop a machine; with its clock if frozen.
@@ -183,6 +184,8 @@ pub struct ShelfStatus {
     pub pid: Option<u32>,
     /// The raw images.
     pub disks: Vec<PathBuf>,
+    /// What was seen on the cables, by LUN: who holds each disk, and who writes to it.
+    pub seen: Seen,
 }
 
 /// A head.

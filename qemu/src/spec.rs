@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::accel::Accel;
 use crate::names::{Head, ShelfKind};
 
+/// Whether made disks hold a ledger unless something else is asked for. Not yet: this firmware would export
+/// its volumes as LUNs in front of the others.
+pub const LEDGER: bool = false;
+
 /// What is wanted.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -17,6 +21,8 @@ pub struct Options {
     pub shelf: ShelfKind,
     /// Which disks.
     pub disks: Disks,
+    /// Whether made disks hold a ledger and a state volume.
+    pub ledger: bool,
     /// The text of `orthrus.toml`; generated from the disks if absent.
     pub config: Option<String>,
     /// Silence that counts as death in a generated configuration. The default is the product's; a test
@@ -38,6 +44,7 @@ impl Default for Options {
             name: "lab".into(),
             shelf: ShelfKind::default(),
             disks: Disks::Made,
+            ledger: LEDGER,
             config: None,
             dead_ms: 1000,
             uefi: false,

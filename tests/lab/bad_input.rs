@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use orthrus_image::{Tools, Workspace};
 use orthrus_qemu::names::{Head, ShelfKind};
-use orthrus_qemu::spec::{Disks, Options, Ready};
+use orthrus_qemu::spec::{Disks, LEDGER, Options, Ready};
 use orthrus_qemu::{Lab, config, shelf};
 use orthrus_tests::steps::{LIMIT, wait_console};
 use orthrus_tests::{Bench, DEAD_MS, lab_options};
@@ -191,7 +191,7 @@ pub fn stranger(bench: &Bench, shelf: ShelfKind) -> Result<()> {
 }
 
 fn made_disks() -> Result<Vec<PathBuf>> {
-    orthrus_qemu::artifacts::made_disks()
+    orthrus_qemu::artifacts::made_disks(LEDGER)
 }
 
 fn scratch(name: &str) -> Result<PathBuf> {

@@ -6,6 +6,7 @@ mod boot;
 mod cables;
 mod crash;
 mod handover;
+mod matrix;
 mod mutant;
 mod pause;
 mod uefi;
@@ -51,6 +52,7 @@ const TESTS: &[(&str, ShelfKind, Test)] = &[
         ShelfKind::Tgt,
         pause::frozen,
     ),
+    ("torture_by_the_seed", ShelfKind::Tgt, matrix::torture),
     (
         "handover_there_and_back_under_io",
         ShelfKind::Lio,
@@ -71,6 +73,7 @@ const TESTS: &[(&str, ShelfKind, Test)] = &[
         ShelfKind::Lio,
         pause::frozen,
     ),
+    ("torture_by_the_seed", ShelfKind::Lio, matrix::torture),
     (
         "paused_owner_test_fails_without_preempt",
         ShelfKind::Tgt,
@@ -109,19 +112,38 @@ fn main() -> ExitCode {
     // A lab needs the whole machine, and its stories are worth reading as they happen.
     arguments.test_threads = Some(1);
     let bench = Arc::new(Bench::default());
-    let trials = TESTS
-        .iter()
-        .map(|&(name, shelf, test)| {
-            let bench = bench.clone();
-            Trial::test(format!("{shelf}::{name}"), move || {
-                test(&bench, shelf).map_err(|error| Failed::from(format!("{error:?}")))
-            })
-        })
-        .collect();
+    let mut trials = Vec::new();
+    for &(name, shelf, test) in TESTS {
+        let shared = bench.clone();
+        trials.push(Trial::test(format!("{shelf}::{name}"), move || {
+            test(&shared, shelf).map_err(|error| Failed::from(format!("{error:?}")))
+        }));
+        // The rows of the matrix follow the last of the tests that share a lab with this shelf.
+        if name == "torture_by_the_seed" {
+            trials.extend(matrix_trials(&bench, shelf));
+        }
+    }
     let conclusion = libtest_mimic::run(&arguments, trials);
     if let Err(error) = bench.clear() {
         eprintln!("the last lab cannot be taken down: {error:?}");
         return ExitCode::FAILURE;
     }
     conclusion.exit_code()
+}
+
+fn matrix_trials(bench: &Arc<Bench>, shelf: ShelfKind) -> Vec<Trial> {
+    let trial = |case: matrix::Case| {
+        let bench = bench.clone();
+        let name = format!("{shelf}::matrix::{}", case.row.name);
+        let run = move || {
+            matrix::row(&bench, shelf, &case.row)
+                .map_err(|error| Failed::from(format!("{error:?}")))
+        };
+        let trial = Trial::test(name, run).with_ignored_flag(!case.in_slice);
+        match case.row.lacks() {
+            Some(need) => trial.with_kind(format!("needs {}", need.name())),
+            None => trial,
+        }
+    };
+    matrix::cases(shelf).into_iter().map(trial).collect()
 }

@@ -12,7 +12,9 @@
 
 pub mod ether;
 pub mod path;
+pub mod pdu;
 pub mod serial;
+pub mod witness;
 
 use std::fmt;
 use std::str::FromStr;

@@ -12,9 +12,14 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::Mode;
+use super::pdu::Reader;
+use super::witness::{Nexus, Witness};
+use crate::names::Head;
 
 /// One head's path.
 pub struct ShelfPath {
+    head: Head,
+    witness: Arc<Witness>,
     target: SocketAddr,
     state: Mutex<State>,
     changed: Condvar,
@@ -30,14 +35,26 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 
 impl ShelfPath {
     /// Listens on `listen` and relays to `target`.
-    pub fn start(listen: SocketAddr, target: SocketAddr) -> anyhow::Result<Arc<Self>> {
+    pub fn start(
+        head: Head,
+        witness: &Arc<Witness>,
+        listen: SocketAddr,
+        target: SocketAddr,
+    ) -> anyhow::Result<Arc<Self>> {
         let listener =
             TcpListener::bind(listen).with_context(|| format!("listening on {listen}"))?;
-        Ok(Self::serve(listener, target))
+        Ok(Self::serve(head, witness, listener, target))
     }
 
-    fn serve(listener: TcpListener, target: SocketAddr) -> Arc<Self> {
+    fn serve(
+        head: Head,
+        witness: &Arc<Witness>,
+        listener: TcpListener,
+        target: SocketAddr,
+    ) -> Arc<Self> {
         let path = Arc::new(Self {
+            head,
+            witness: Arc::clone(witness),
             target,
             state: Mutex::default(),
             changed: Condvar::new(),
@@ -103,15 +120,34 @@ impl ShelfPath {
             state.open.retain(|stream| stream.peer_addr().is_ok());
             state.open.extend([head3, shelf3]);
         }
-        let this = Arc::clone(&self);
-        thread::spawn(move || this.copy(head2, shelf2));
-        self.copy(shelf, head);
+        let nexus = Nexus::new(self.head, &self.witness);
+        let (this, sender) = (Arc::clone(&self), Arc::clone(&nexus));
+        thread::spawn(move || {
+            let mut units = Reader::default();
+            // What is sent counts from when it leaves the cable, what is answered from when it enters.
+            let sees = |bytes: &[u8]| sender.to_target(&mut units, bytes);
+            this.copy(head2, shelf2, |_| {}, sees);
+        });
+        let mut units = Reader::default();
+        let sees = |bytes: &[u8]| nexus.from_target(&mut units, bytes);
+        self.copy(shelf, head, sees, |_| {});
     }
 
-    fn copy(&self, mut from: TcpStream, mut to: TcpStream) {
+    fn copy(
+        &self,
+        mut from: TcpStream,
+        mut to: TcpStream,
+        mut enters: impl FnMut(&[u8]),
+        mut leaves: impl FnMut(&[u8]),
+    ) {
         let mut buffer = vec![0; 65536];
         while let Ok(count) = from.read(&mut buffer) {
-            if count == 0 || !self.pass() || to.write_all(&buffer[..count]).is_err() {
+            enters(&buffer[..count]);
+            if count == 0 || !self.pass() {
+                break;
+            }
+            leaves(&buffer[..count]);
+            if to.write_all(&buffer[..count]).is_err() {
                 break;
             }
         }
@@ -128,7 +164,12 @@ mod tests {
         let shelf = TcpListener::bind("127.0.0.1:0").unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let path = ShelfPath::serve(listener, shelf.local_addr().unwrap());
+        let path = ShelfPath::serve(
+            Head::A,
+            &Arc::default(),
+            listener,
+            shelf.local_addr().unwrap(),
+        );
         let head = TcpStream::connect(address).unwrap();
         let (served, _) = shelf.accept().unwrap();
         for stream in [&head, &served] {

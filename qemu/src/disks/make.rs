@@ -20,8 +20,10 @@ use crate::spec::GuestImage;
 const BOOT_LIMIT: Duration = Duration::from_secs(180);
 const LVM_LIMIT: Duration = Duration::from_secs(120);
 
-/// What is made: a group over all disks, with a linear volume and one striped over two disks.
-/// Without activating anything (`-an`), as a head must be the first to do that.
+/// What is made: a group over all disks, with a linear volume and one striped over two disks; with a
+/// ledger also its copies, one extent each on up to three disks, and the volume of the state that goes
+/// with the pool. Without activating anything (`-an`), as a head must be the first to do that, and
+/// without zeroing: the disks are new files, which read as zeroes.
 const SCRIPT: &str = r#"
 set -e
 export DM_DISABLE_UDEV=1
@@ -31,6 +33,15 @@ run pvcreate $disks
 run vgcreate --setautoactivation n tank $disks
 run lvcreate -an -Zn -Wn -L 512M -n vol0 tank
 run lvcreate -an -Zn -Wn -i 2 -I 64k -L 512M -n vol1 tank
+if [ $ledger = yes ]; then
+  copy=0
+  for disk in $disks; do
+    [ $copy -lt 3 ] || break
+    run lvcreate -an -Zn -Wn -l 1 -n orthrus_ledger$copy tank $disk
+    copy=$((copy + 1))
+  done
+  run lvcreate -an -Zn -Wn -l 2 -n orthrus_state tank
+fi
 run vgs; run lvs
 sync
 "#;
@@ -41,8 +52,10 @@ pub fn ensure(
     tools: &Tools,
     accel: Accel,
     guest: &GuestImage,
+    ledger: bool,
 ) -> anyhow::Result<Vec<PathBuf>> {
-    let recipe = SCRIPT
+    let script = format!("ledger={}\n{SCRIPT}", if ledger { "yes" } else { "no" });
+    let recipe = script
         .bytes()
         .fold(DISK_BYTES ^ DISK_COUNT as u64, |sum, byte| {
             (sum ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
@@ -59,12 +72,12 @@ pub fn ensure(
     eprintln!("lab: making disks with a volume group by lvm2");
     let making = workspace
         .cache()
-        .join(format!("disks.making-{}", std::process::id()));
+        .join(format!("disks.making-{recipe:016x}-{}", std::process::id()));
     fs::create_dir_all(&making)?;
     for file in files(&making) {
         File::create(file)?.set_len(DISK_BYTES)?;
     }
-    make(tools, accel, guest, &making).with_context(|| {
+    make(tools, accel, guest, &making, &script).with_context(|| {
         format!(
             "making disks; the maker's console:\n{}",
             crate::state::last_lines(&making.join("console.log"), 20)
@@ -79,7 +92,13 @@ pub fn ensure(
     Ok(files(&place))
 }
 
-fn make(tools: &Tools, accel: Accel, guest: &GuestImage, dir: &Path) -> anyhow::Result<()> {
+fn make(
+    tools: &Tools,
+    accel: Accel,
+    guest: &GuestImage,
+    dir: &Path,
+    script: &str,
+) -> anyhow::Result<()> {
     let mut command = tools.command("qemu-system-x86_64")?;
     command.current_dir(dir).args([
         "-nodefaults",
@@ -133,7 +152,7 @@ fn make(tools: &Tools, accel: Accel, guest: &GuestImage, dir: &Path) -> anyhow::
     let link = AgentLink::start(dir.join("agent"));
     let outcome = link
         .wait_up(BOOT_LIMIT)
-        .and_then(|()| link.script(SCRIPT, LVM_LIMIT));
+        .and_then(|()| link.script(script, LVM_LIMIT));
     link.close();
     outcome.map(drop).context("the disk maker")
 }

@@ -23,6 +23,7 @@ use orthrus_image::{Tools, Workspace};
 
 use crate::agent_link::AgentLink;
 use crate::cable::path::ShelfPath;
+use crate::cable::witness::Witness;
 use crate::cable::{Cut, Gates, ether, serial};
 use crate::clock::Clock;
 use crate::console::Console;
@@ -71,6 +72,7 @@ pub(crate) struct Supervisor {
     serial: Arc<Gates>,
     ether: Arc<Gates>,
     paths: Vec<Arc<ShelfPath>>,
+    witness: Arc<Witness>,
     tgt: Mutex<Option<Tgt>>,
     cuts: Mutex<Vec<Cut>>,
     client: Arc<AgentLink>,
@@ -118,10 +120,12 @@ impl Supervisor {
         let uefi = matches!(spec.firmware, Boot::Uefi { .. });
         serial::start(Path::new(""), &serial, uefi);
         ether::start(Path::new(""), &ether)?;
-        let mut paths = Vec::new();
+        let (mut paths, witness) = (Vec::new(), Arc::<Witness>::default());
         if spec.shelf != ShelfKind::Plain {
             for head in Head::BOTH {
                 paths.push(ShelfPath::start(
+                    head,
+                    &witness,
                     shelf::portal_of(head),
                     shelf::target_address(spec.shelf),
                 )?);
@@ -144,6 +148,7 @@ impl Supervisor {
             serial,
             ether,
             paths,
+            witness,
             tgt: Mutex::default(),
             cuts: Mutex::default(),
             logged_in: AtomicBool::new(false),

@@ -31,6 +31,7 @@ impl Supervisor {
         if self.spec.disks.is_empty() {
             return Ok(());
         }
+        self.witness.forget();
         match (self.spec.shelf, on) {
             (ShelfKind::Plain, true) => Ok(()),
             (ShelfKind::Plain, false) => bail!("a plain shelf is files: it has no power to lose"),
@@ -57,7 +58,7 @@ impl Supervisor {
                     .context("setting up the LIO shelf")
                     .map(drop)
             }
-            (ShelfKind::Lio, false) => self.crash(Machine::Shelf),
+            (ShelfKind::Lio, false) => self.crash(&[Machine::Shelf]),
         }
     }
 
@@ -85,9 +86,15 @@ impl Supervisor {
         Ok(())
     }
 
-    pub(super) fn crash(&self, machine: Machine) -> anyhow::Result<()> {
-        self.vm(machine).crash()?;
-        self.forget(machine);
+    /// All of them are killed before the end of the first is waited for.
+    pub(super) fn crash(&self, machines: &[Machine]) -> anyhow::Result<()> {
+        for &machine in machines {
+            self.vm(machine).kill()?;
+        }
+        for &machine in machines {
+            self.vm(machine).crash()?;
+            self.forget(machine);
+        }
         Ok(())
     }
 
@@ -104,7 +111,10 @@ impl Supervisor {
                 self.client.disconnect();
                 self.logged_in.store(false, Ordering::Relaxed);
             }
-            Machine::Shelf => self.shelf.disconnect(),
+            Machine::Shelf => {
+                self.witness.forget();
+                self.shelf.disconnect();
+            }
             Machine::A | Machine::B => {
                 if let Some(head) = machine.head() {
                     self.control(head).disconnect();

@@ -49,8 +49,8 @@ impl Supervisor {
                 self.control(head)
                     .ask(&command, Duration::from_millis(limit_ms))?,
             ),
-            Request::Crash(machine) => done(self.crash(machine)),
-            Request::Boot(machine) => done(self.boot(machine)),
+            Request::Crash(machines) => done(self.crash(&machines)),
+            Request::Boot(machines) => done(machines.into_iter().try_for_each(|m| self.boot(m))),
             Request::Reset(machine) => done(self.reset(machine)),
             Request::Pause { machine, frozen } => done(self.vm(machine).pause(frozen)),
             Request::Resume(machine) => done(self.vm(machine).resume()),

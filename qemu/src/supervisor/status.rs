@@ -107,6 +107,7 @@ impl Supervisor {
             on: self.shelf_on(),
             pid,
             disks: self.spec.disks.clone(),
+            seen: self.witness.seen(),
         }
     }
 

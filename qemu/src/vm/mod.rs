@@ -91,13 +91,20 @@ impl Vm {
         }
     }
 
-    /// SIGKILL: no more instruction of it is executed once this returns.
-    pub fn crash(&mut self) -> anyhow::Result<()> {
-        let Some(mut child) = self.child.take() else {
+    /// SIGKILL, which takes a moment.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        let Some(child) = &mut self.child else {
             bail!("{} is not running", self.machine)
         };
-        child.kill().context("killing QEMU")?;
-        child.wait()?;
+        child.kill().context("killing QEMU")
+    }
+
+    /// SIGKILL: no more instruction of it is executed once this returns.
+    pub fn crash(&mut self) -> anyhow::Result<()> {
+        self.kill()?;
+        if let Some(mut child) = self.child.take() {
+            child.wait()?;
+        }
         self.held = None;
         Ok(())
     }

@@ -122,7 +122,7 @@ fn shared_disks(line: &mut Line, spec: &Spec, head: Head) {
             "-blockdev",
             format!(
                 "driver=iscsi,node-name=d{index},transport=tcp,portal={portal},target={target},lun={lun},\
-                 initiator-name={initiator},cache.direct=on"
+                 initiator-name={initiator},header-digest=none,cache.direct=on"
             ),
         );
         line.add(

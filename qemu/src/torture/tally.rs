@@ -1,0 +1,154 @@
+//! The sum of many rounds, as a table.
+
+use std::fmt::{self, Write as _};
+
+use super::round::Outcome;
+
+/// What many rounds came to.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    /// Rounds played.
+    pub rounds: u64,
+    takeovers: u64,
+    stalls_ms: Vec<u64>,
+    blocks: u64,
+    lost: u64,
+    doubles: u64,
+    errors: u64,
+    inconclusive: u64,
+    missed: u64,
+    /// Rounds after which the box did not come back.
+    pub stuck: u64,
+    complaints: Vec<String>,
+}
+
+impl Tally {
+    /// Takes a round in.
+    pub fn add(&mut self, name: &str, outcome: &Outcome) {
+        self.rounds += 1;
+        self.takeovers += outcome.takeovers;
+        self.stalls_ms.push(outcome.stall_ms);
+        self.blocks += outcome.blocks;
+        self.lost += outcome.lost.len() as u64;
+        self.doubles += u64::from(!outcome.doubles.is_empty());
+        self.errors += outcome.errors;
+        self.inconclusive += u64::from(outcome.is_inconclusive());
+        self.missed += u64::from(!outcome.is_good() && !outcome.is_broken());
+        for complaint in outcome.complaints() {
+            self.complaints.push(format!("{name}: {complaint}"));
+        }
+        if outcome.errors > 0 {
+            let examples = outcome.first_errors.join("; ");
+            let count = outcome.errors;
+            self.complaints
+                .push(format!("{name}: the client saw {count} errors: {examples}"));
+        }
+    }
+
+    /// Takes in a round that did not end.
+    pub fn add_stuck(&mut self, name: &str, error: &anyhow::Error) {
+        self.rounds += 1;
+        self.stuck += 1;
+        self.complaints.push(format!("{name}: {error:#}"));
+    }
+
+    /// Takes in those of another lab.
+    pub fn merge(&mut self, other: Self) {
+        self.rounds += other.rounds;
+        self.takeovers += other.takeovers;
+        self.stalls_ms.extend(other.stalls_ms);
+        self.blocks += other.blocks;
+        self.lost += other.lost;
+        self.doubles += other.doubles;
+        self.errors += other.errors;
+        self.inconclusive += other.inconclusive;
+        self.missed += other.missed;
+        self.stuck += other.stuck;
+        self.complaints.extend(other.complaints);
+    }
+
+    /// Whether every promise was kept.
+    pub fn is_good(&self) -> bool {
+        self.lost + self.doubles + self.missed + self.stuck == 0
+    }
+}
+
+/// One line about a round.
+pub fn line(name: &str, outcome: &Outcome) -> String {
+    let verdict = match (outcome.is_broken(), outcome.is_good()) {
+        (true, _) => "BROKEN",
+        (_, false) => "MISSED",
+        _ if outcome.is_inconclusive() => "inconclusive: the host itself stalled",
+        _ => "good",
+    };
+    let mut line = format!(
+        "{name}: {verdict}; takeovers {}, stall {:.2} s, errors {}, blocks verified {}",
+        outcome.takeovers,
+        outcome.stall_ms as f64 / 1000.0,
+        outcome.errors,
+        outcome.blocks,
+    );
+    for complaint in outcome.complaints() {
+        let _ = write!(line, "\n      {complaint}");
+    }
+    line
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut stalls = self.stalls_ms.clone();
+        stalls.sort_unstable();
+        let median = stalls.get(stalls.len() / 2).copied().unwrap_or(0);
+        let longest = stalls.last().copied().unwrap_or(0);
+        let seconds = |ms: u64| format!("{:.2} s", ms as f64 / 1000.0);
+        let rows = [
+            ("rounds", self.rounds.to_string()),
+            ("takeovers", self.takeovers.to_string()),
+            ("longest stall, median", seconds(median)),
+            ("longest stall, maximum", seconds(longest)),
+            ("blocks verified", self.blocks.to_string()),
+            ("blocks lost", self.lost.to_string()),
+            ("rounds with two owners", self.doubles.to_string()),
+            ("errors that clients saw", self.errors.to_string()),
+            ("expectations missed", self.missed.to_string()),
+            ("rounds that did not mend", self.stuck.to_string()),
+            ("inconclusive", self.inconclusive.to_string()),
+        ];
+        for (what, figure) in rows {
+            writeln!(f, "  {what:<26}{figure:>10}")?;
+        }
+        for complaint in &self.complaints {
+            writeln!(f, "  - {complaint}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_lost_is_not_good_and_what_a_stall_explains_is_inconclusive() {
+        let mut tally = Tally::default();
+        let missed = Outcome {
+            stall_ms: 3000,
+            missed: vec!["moved".into()],
+            host_stall_ms: Some(2000),
+            ..Outcome::default()
+        };
+        tally.add("stalled", &missed);
+        assert!(tally.is_good());
+        assert!(line("x", &missed).contains("inconclusive"));
+        tally.add(
+            "lossy",
+            &Outcome {
+                lost: vec!["block 1".into()],
+                ..missed
+            },
+        );
+        assert!(!tally.is_good());
+        let table = tally.to_string();
+        assert!(table.contains("3.00 s") && table.contains("lossy: lost: block 1"));
+    }
+}
