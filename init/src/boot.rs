@@ -190,6 +190,11 @@ fn start(
     let mailbox = Arc::new(Mutex::new(Message::new()));
     let incarnation = incarnation()?;
     let ledgers = make_ledgers(&config, me, incarnation, &handle);
+    let watchdog = arm_watchdog();
+    let trusted = watchdog
+        .as_ref()
+        .filter(|dog| dog.kind() != watchdog::Kind::Software);
+    let hardware = trusted.map(Watchdog::timeout_seconds);
     let (mut jobs, mut reports, mut watches) = (Vec::new(), Vec::new(), Vec::new());
     for (index, ledger) in ledgers.iter().enumerate() {
         let (sender, receiver) = sync_channel(2);
@@ -202,7 +207,8 @@ fn start(
             mailbox.clone(),
             on_loss,
             ledger.clone(),
-        );
+        )
+        .with_watchdog(hardware);
         reports.push(worker.report());
         watches.push(worker.watch());
         spawn(format!("pool {}", config.pools[index].name), move || {
@@ -217,7 +223,6 @@ fn start(
         reports: reports.clone(),
     };
     health::start(sources, handle.clone())?;
-    let watchdog = arm_watchdog();
     desk.run_with(Running {
         config: config.clone(),
         me,

@@ -160,6 +160,8 @@ impl Reactor {
                 Some(News::NoLedger) => self.head.handle_no_ledger(pool, clock::now()),
                 None => {}
             }
+            self.head
+                .handle_recorded(pool, ledger.recorded(), clock::now());
         }
     }
 

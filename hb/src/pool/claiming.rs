@@ -11,6 +11,9 @@ use crate::wire::PoolState;
 
 use super::{Pool, Rest, State, Step, View, Wanted};
 
+/// Sequence of the last record that a claim by lease writes.
+const CLAIM_RECORDS: u64 = 2;
+
 impl Pool {
     pub(super) fn survey(&mut self, authority: Authority, view: &View) -> Wanted {
         let job = self.job(Epoch::NONE, Work::Survey);
@@ -140,6 +143,8 @@ impl Pool {
             Ok(Done::Claimed) => Some(self.claimed(epoch, view)),
             Ok(Done::Leased { lease, submitted }) => {
                 self.lease = Some(HeldLease::new(lease, submitted));
+                // The claim itself wrote records of its own, and those that follow must be newer.
+                self.records = self.records.max(CLAIM_RECORDS);
                 Some(self.claimed(epoch, view))
             }
             Ok(_) => None,

@@ -73,7 +73,10 @@ impl Fence {
     }
 
     /// Opens every member exclusively, which fails as long as anything in this kernel uses it.
-    fn hold(&self) -> Result<Vec<Hold>, ClaimError> {
+    ///
+    /// # Errors
+    /// The member, and what uses it or what the call said.
+    pub fn hold(&self) -> Result<Vec<Hold>, ClaimError> {
         let held = parallel::each(&self.members, self.limit, |member| member.path.hold());
         let held = self.members.iter().zip(held).map(|(member, held)| {
             let disk = member.name.clone();

@@ -48,6 +48,7 @@ use crate::disk::{Disk, DiskId, parallel};
 
 mod answers;
 pub mod claim;
+pub mod lease;
 mod leftover;
 mod outcome;
 pub mod release;

@@ -97,6 +97,12 @@ impl Survey {
             .max_by_key(|(_, key)| key.epoch)
     }
 
+    /// Whether every disk says that it has no reservations: what is then left is a lease.
+    pub fn has_none(&self) -> bool {
+        let mut disks = self.disks.iter();
+        disks.all(|disk| disk.seen == Err(ReadError::Unsupported))
+    }
+
     /// The first disk that could not be read, and why.
     pub fn failure(&self) -> Option<(&str, &ReadError)> {
         self.disks

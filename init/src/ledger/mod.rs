@@ -28,6 +28,7 @@ mod reader;
 mod recorder;
 mod region;
 mod sight;
+mod slots;
 mod trouble;
 mod writer;
 
@@ -51,6 +52,7 @@ use writer::Writers;
 
 pub use history::History;
 pub use sight::{News, Wake};
+pub use slots::{SLOT_LIMIT, SlotError, Slots};
 pub use writer::WriteStuck;
 
 /// How long a survey waits for the copies. The keys on the same disks were just read.
@@ -161,6 +163,28 @@ impl Ledger {
         });
         let epochs = copies.into_iter().flatten().flatten();
         epochs.max().unwrap_or(Epoch::NONE)
+    }
+
+    /// The slots of every copy, for a claim by lease.
+    ///
+    /// # Errors
+    /// There is none, or one of them is not here.
+    pub fn slots(&self, group: &VolumeGroup) -> Result<Slots, SlotError> {
+        let found = locate(group, self.keeper.cluster);
+        if found.regions.is_empty() || found.absent > 0 {
+            return Err(SlotError::Absent);
+        }
+        Ok(Slots::new(self.keeper.clone(), found.regions, self.opener))
+    }
+
+    /// This boot of this head.
+    pub fn incarnation(&self) -> Incarnation {
+        self.keeper.incarnation
+    }
+
+    /// For the heartbeat thread: the greatest sequence of a record of its own that is on a copy. Never waits.
+    pub fn recorded(&self) -> u64 {
+        self.writers.recorded()
     }
 
     /// The claim of this epoch is held: the copies in these metadata, read after it, may be written.

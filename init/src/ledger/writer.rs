@@ -9,6 +9,7 @@
 //!
 //! A copy that fails is left behind; the others go on. No flush follows a write: see [`Device::write`].
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, TryLockError};
 use std::thread;
 use std::time::Duration;
@@ -53,6 +54,8 @@ struct Shared {
     opener: Opener,
     state: Mutex<State>,
     changed: Condvar,
+    /// The greatest sequence of a record that is on a copy. They grow through a whole boot.
+    recorded: AtomicU64,
 }
 
 #[derive(Default)]
@@ -104,6 +107,7 @@ impl Writers {
                 opener,
                 state: Mutex::default(),
                 changed: Condvar::new(),
+                recorded: AtomicU64::new(0),
             }),
         }
     }
@@ -154,6 +158,11 @@ impl Writers {
                 disks: busy.join(", "),
             }),
         }
+    }
+
+    /// See [`super::Ledger::recorded`].
+    pub fn recorded(&self) -> u64 {
+        self.shared.recorded.load(Ordering::SeqCst)
     }
 
     /// The epoch of the grant.
@@ -226,6 +235,7 @@ impl Shared {
         let mut beat_done = 0;
         let mut pages_done = [0; FLIGHT_BLOCKS];
         loop {
+            let mut sequence = None;
             let (region, block, bytes) = match self.wait(number, beat_done, &pages_done, &device) {
                 Task::Close => {
                     device = None;
@@ -238,6 +248,7 @@ impl Shared {
                         continue;
                     }
                     let record = beat.record;
+                    sequence = Some(record.sequence);
                     let secret = self.keeper.secret.expose();
                     let bytes = ledger::encode(&record, &region.place, secret).to_vec();
                     let block = ledger::block_of(record.head, record.sequence);
@@ -264,7 +275,11 @@ impl Shared {
                 Ok(open)
             });
             let (kept, outcome) = match outcome {
-                Ok(open) => (Some(open), Ok(())),
+                Ok(open) => {
+                    self.recorded
+                        .fetch_max(sequence.unwrap_or(0), Ordering::SeqCst);
+                    (Some(open), Ok(()))
+                }
                 Err(error) => (None, Err(error)),
             };
             device = kept;

@@ -7,6 +7,7 @@ use tracing::warn;
 
 use super::Worker;
 use super::error::JobError;
+use super::lease::Lease;
 use crate::clock;
 use crate::disk::{self, Disk, DiskError};
 use crate::fence::{COMMAND_LIFETIME, ClaimRequest, Claimed, Fence};
@@ -16,8 +17,10 @@ use crate::volume::{self, VolumeGroup};
 
 /// A claim that is held.
 pub struct Claim {
-    /// Its reservations.
+    /// Its members, and their reservations where they have any.
     pub fence: Fence,
+    /// What it rests on where they have none.
+    pub lease: Option<Lease>,
     /// What is registered.
     pub key: Key,
     /// Read after the claim.
@@ -31,6 +34,9 @@ impl Worker {
         let fence = Fence::open(&group.disks())?;
         self.report_disks(&group.disks(), &fence);
         let survey = fence.survey();
+        if survey.has_none() {
+            return self.survey_lease(&group);
+        }
         if let Some((disk, why)) = survey.failure() {
             return Err(JobError::Survey {
                 disk: disk.to_owned(),
@@ -62,6 +68,9 @@ impl Worker {
     pub(super) fn take(&mut self, epoch: Epoch, authority: Authority) -> Result<Done, JobError> {
         let group = self.read_group()?;
         let fence = Fence::open(&group.disks())?;
+        if fence.survey().has_none() {
+            return self.take_lease(epoch, authority, group, fence);
+        }
         let request = ClaimRequest {
             cluster: self.config.cluster_id,
             head: self.me,
@@ -82,19 +91,28 @@ impl Worker {
         *lock(&self.watch) = Some((epoch, fence.watch(key, self.on_loss.clone())));
         self.claim = Some(Claim {
             fence,
+            lease: None,
             key,
             group: group.clone(),
         });
-        let settled = self.settle_claim(&group);
+        self.settle_claim(&group, Done::Claimed)
+    }
+
+    /// After the claim: what was read before it is forgotten, and the disks' own caches go off.
+    pub(super) fn settle_claim(
+        &mut self,
+        before: &VolumeGroup,
+        done: Done,
+    ) -> Result<Done, JobError> {
+        let settled = self.settle_members(before);
         if settled.is_err() {
             // The core takes a failed claim for one that left nothing behind.
             self.release()?;
         }
-        settled
+        settled.map(|()| done)
     }
 
-    /// After the claim: what was read before it is forgotten, and the disks' own caches go off.
-    fn settle_claim(&mut self, before: &VolumeGroup) -> Result<Done, JobError> {
+    fn settle_members(&mut self, before: &VolumeGroup) -> Result<(), JobError> {
         let group = self.read_group()?;
         let ids = |group: &VolumeGroup| -> Vec<_> {
             group.disks().into_iter().map(|disk| disk.id).collect()
@@ -129,7 +147,7 @@ impl Worker {
         if let Some(claim) = &self.claim {
             self.report_disks(&disks, &claim.fence);
         }
-        Ok(Done::Claimed)
+        Ok(())
     }
 
     /// The pool's volume group, complete and ours to use.

@@ -4,9 +4,10 @@ use orthrus_hb::{Epoch, Failure};
 
 use crate::disk::DiskError;
 use crate::export::{ExportError, PlanError};
+use crate::fence::lease::LeaseError;
 use crate::fence::release::ReleaseError;
 use crate::fence::{ClaimError, FenceError, Stranger};
-use crate::ledger::WriteStuck;
+use crate::ledger::{SlotError, WriteStuck};
 use crate::net::NetError;
 use crate::volume::{Refusal, VolumeError};
 
@@ -63,6 +64,12 @@ pub enum JobError {
     /// The claim failed.
     #[error("{0}")]
     Claim(#[from] ClaimError),
+    /// The disks have no reservations, and there is no lease.
+    #[error("{0}")]
+    Lease(#[from] LeaseError),
+    /// The disks have no reservations, and the ledger cannot stand in for them.
+    #[error("the disks have no reservations, and for a lease {0}")]
+    Slots(#[from] SlotError),
     /// Keys could not be taken off.
     #[error("{0}")]
     Release(#[from] ReleaseError),
@@ -88,7 +95,10 @@ impl JobError {
     pub fn kind(&self) -> Failure {
         match self {
             JobError::Claim(ClaimError::HeldByPeer { epoch, .. })
-            | JobError::Claim(ClaimError::LostRace { epoch, .. }) => Failure::HeldByPeer(*epoch),
+            | JobError::Claim(ClaimError::LostRace { epoch, .. })
+            | JobError::Lease(LeaseError::HeldByPeer { epoch } | LeaseError::LostRace { epoch }) => {
+                Failure::HeldByPeer(*epoch)
+            }
             JobError::Stranger { .. } | JobError::Claim(ClaimError::Stranger { .. }) => {
                 Failure::Stranger
             }
@@ -96,6 +106,8 @@ impl JobError {
             | JobError::Refused { .. }
             | JobError::Plan(_)
             | JobError::Changed { .. }
+            | JobError::Lease(LeaseError::NoWatchdog | LeaseError::NoTerms { .. })
+            | JobError::Slots(SlotError::Absent)
             | JobError::Fence(_) => Failure::Refused,
             _ => Failure::Device,
         }

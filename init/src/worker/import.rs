@@ -109,7 +109,12 @@ impl Worker {
             // next step: that takes the reservation away ourselves.
             lock(&self.watch).take();
             lock(&self.report).alarms.clear();
-            claim.fence.release(claim.key)?;
+            match &claim.lease {
+                None => {
+                    claim.fence.release(claim.key)?;
+                }
+                Some(lease) => lease.let_go()?,
+            }
         }
         self.claim = None;
         Ok(Done::Released)

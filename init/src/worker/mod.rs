@@ -15,6 +15,7 @@ mod claim;
 mod clients;
 mod error;
 mod import;
+mod lease;
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
@@ -26,7 +27,7 @@ use tracing::{error, info, warn};
 use crate::clock;
 use crate::config::{Config, PoolConfig};
 use crate::disk::{self, parallel};
-use crate::fence::{MAX_MEMBERS, OnLoss, WatchSlot};
+use crate::fence::{self, MAX_MEMBERS, OnLoss, WatchSlot};
 use crate::inbox::{Handle, Input, Message};
 use crate::ledger::Ledger;
 use crate::status::{self, Report};
@@ -60,6 +61,8 @@ pub struct Worker {
     watch: WatchSlot,
     on_loss: OnLoss,
     ledger: Arc<Ledger>,
+    /// This head's times, should a pool have to be held by a lease; `None` without an armed hardware watchdog.
+    lease_terms: Option<orthrus_hb::ledger::Lease>,
     claim: Option<Claim>,
     served: Option<Served>,
     /// The report's problem is that of an attempt to take or serve the pool: it stands until an
@@ -88,10 +91,17 @@ impl Worker {
             watch: Arc::default(),
             on_loss,
             ledger,
+            lease_terms: None,
             claim: None,
             served: None,
             attempt_failed: false,
         }
+    }
+
+    /// With an armed hardware watchdog of this time a pool whose disks have no reservations can be held by a lease.
+    pub fn with_watchdog(mut self, seconds: Option<u32>) -> Worker {
+        self.lease_terms = seconds.map(fence::lease::terms);
+        self
     }
 
     /// What consoles read of this pool.

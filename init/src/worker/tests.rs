@@ -68,6 +68,7 @@ pub(super) fn claimant(shelf: &Shelf) -> Worker {
         disk.owned_by(PATH, key.to_bits());
     }
     worker.claim = Some(Claim {
+        lease: None,
         fence: shelf.fence(PATH),
         key,
         group: VolumeGroup {

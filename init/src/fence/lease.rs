@@ -1,0 +1,285 @@
+//! A claim by lease, for disks without reservations: nothing but time keeps a former owner from them.
+//!
+//! ```text
+//! read every copy ─ wait until the peer's last record is too old for anything of it to live
+//!                 ─ write our claim onto every copy ─ settle ─ read every copy again ─ ours
+//! ```
+//!
+//! - *The wait.* An owner uses the pool within its lease and feeds its watchdog only within it (`orthrus_hb`'s
+//!   `lease`). So after `lease + watchdog + longest I/O` without a change of its record nothing of it is left,
+//!   whatever hung. Its own times count, as its record tells them. The wait begins with our first look: what was
+//!   seen before is not relied on.
+//! - *The race.* Two heads may find the pool free together. Each writes its claim within [`SLOT_LIMIT`] of the
+//!   beginning of its look, waits for [`SETTLE`], and looks again. A rival that had looked before our claim was
+//!   there wrote its own before our second look; so one of two that race sees the other at least, and both agree
+//!   who goes on: the greater epoch, and the first head among equals. One that was too slow takes its claim back.
+//! - *Refused* without armed hardware watchdogs: without ours we could not promise to stop, and without the peer's
+//!   nobody knows when it has.
+//!
+//! It cannot cover a virtual machine that is paused and resumed, or a board whose watchdog lies. That is why it is
+//! used only where every disk says that it has no reservations, and why `status` says so.
+//!
+//! Rejected: the time of the last sight by the ledger's readers as the beginning of the wait. It would save a
+//! second or two of some twenty and make the claim depend on another thread's clock of completed reads.
+
+use std::time::Duration;
+
+use embassy_time::Instant;
+use orthrus_hb::ledger::{Lease, Record};
+use orthrus_hb::{Authority, Epoch, HeadId, Incarnation, PoolState};
+
+use super::COMMAND_LIFETIME;
+use crate::ledger::{SLOT_LIMIT, SlotError, Slots};
+
+/// How long a renewal lasts. Renewals come four times a second, so this is what a busy shelf may make them wait; the
+/// whole of it is added to a takeover.
+pub const LEASE: Duration = Duration::from_secs(4);
+
+/// From the end of the write of a claim to the look that decides. More than a rival may take from the beginning of
+/// its look to the end of its write, which is [`SLOT_LIMIT`] for each.
+pub const SETTLE: Duration = Duration::from_secs(3);
+
+/// How often the peer's record is looked at while it must not change.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// What a claim needs of the world.
+pub trait World {
+    /// The peer's newest record; every copy was read.
+    fn peer(&self) -> Result<Option<Record>, SlotError>;
+    /// Puts a record of ours onto every copy.
+    fn write(&self, record: &Record) -> Result<(), SlotError>;
+    /// Waits.
+    fn pause(&self, time: Duration);
+    /// The time, which goes on while the machine sleeps.
+    fn now(&self) -> Instant;
+}
+
+/// The real one.
+pub struct RealWorld<'a> {
+    /// The copies.
+    pub slots: &'a Slots,
+    /// The other head.
+    pub peer: HeadId,
+}
+
+impl World for RealWorld<'_> {
+    fn peer(&self) -> Result<Option<Record>, SlotError> {
+        self.slots.newest(self.peer)
+    }
+
+    fn write(&self, record: &Record) -> Result<(), SlotError> {
+        self.slots.write(record)
+    }
+
+    fn pause(&self, time: Duration) {
+        std::thread::sleep(time);
+    }
+
+    fn now(&self) -> Instant {
+        crate::clock::now()
+    }
+}
+
+/// Who claims, and by what right.
+#[derive(Clone, Copy, Debug)]
+pub struct Claimant {
+    /// This head.
+    pub head: HeadId,
+    /// This boot of it.
+    pub incarnation: Incarnation,
+    /// The claim's epoch.
+    pub epoch: Epoch,
+    /// What entitles it to take the pool from the peer.
+    pub authority: Authority,
+    /// This head's own times; `None` without an armed hardware watchdog.
+    pub lease: Option<Lease>,
+}
+
+/// Why there is no claim. Ours is taken back on every copy that could be written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LeaseError {
+    /// This head could not promise to stop.
+    #[error(
+        "the disks have no reservations, and a lease on them needs an armed hardware watchdog, which this head \
+         lacks: enable it in the BIOS"
+    )]
+    NoWatchdog,
+    /// Nobody knows when the peer has stopped.
+    #[error(
+        "the peer holds the disks under epoch {epoch} without a lease and an armed hardware watchdog: nothing \
+         tells when it has stopped; turn it off, and take its record away with a new ledger"
+    )]
+    NoTerms {
+        /// Its epoch.
+        epoch: Epoch,
+    },
+    /// The peer holds it, and nothing entitles us to take it.
+    #[error("held by the peer by a lease, epoch {epoch}")]
+    HeldByPeer {
+        /// The peer's epoch.
+        epoch: Epoch,
+    },
+    /// The peer claimed at the same time, and goes first.
+    #[error("the peer was first, with epoch {epoch}")]
+    LostRace {
+        /// The peer's epoch.
+        epoch: Epoch,
+    },
+    /// The copies took too long for the rules of a race.
+    #[error("the ledger answers too slowly for a claim by lease")]
+    Slow,
+    /// A copy cannot be read or written.
+    #[error("{0}")]
+    Slots(#[from] SlotError),
+}
+
+/// Times of an owner with this watchdog.
+pub fn terms(watchdog_seconds: u32) -> Lease {
+    Lease {
+        lease_ms: millis(LEASE),
+        watchdog_ms: watchdog_seconds.saturating_mul(1000),
+        io_ms: millis(COMMAND_LIFETIME),
+        watchdog_armed: true,
+    }
+}
+
+fn millis(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
+}
+
+/// Claims the pool; returns its lease, and when the last record of it was submitted.
+///
+/// Blocks for as long as an owner's times say, some twenty-five seconds; at once where the peer let go.
+///
+/// # Errors
+/// See [`LeaseError`].
+pub fn claim(claimant: &Claimant, world: &dyn World) -> Result<(Lease, Instant), LeaseError> {
+    let lease = claimant.lease.ok_or(LeaseError::NoWatchdog)?;
+    let looked = wait_out(claimant, world)?;
+    let record = claimant.record(PoolState::Claiming, 0, lease);
+    let outcome = world
+        .write(&record)
+        .map_err(LeaseError::from)
+        .and_then(|()| settle(claimant, lease, looked, world));
+    if outcome.is_err() {
+        // What cannot be taken back says that we claim, and nothing follows it: the peer waits for our times.
+        let _ = world.write(&claimant.let_go());
+    }
+    outcome
+}
+
+/// Our claim is on every copy; `looked` is when the look began that found the pool free. Times are measured here and
+/// not left to limits of calls: this thread may not have run in between.
+fn settle(
+    claimant: &Claimant,
+    lease: Lease,
+    looked: Instant,
+    world: &dyn World,
+) -> Result<(Lease, Instant), LeaseError> {
+    if elapsed(looked, world.now()) > 2 * SLOT_LIMIT {
+        return Err(LeaseError::Slow);
+    }
+    world.pause(SETTLE);
+    let looked = world.now();
+    decide(claimant, world)?;
+    let submitted = world.now();
+    // Even as the first one: a write that comes back late must not lie over the record that lets go.
+    world.write(&claimant.record(PoolState::Claiming, 2, lease))?;
+    match elapsed(looked, world.now()) < LEASE {
+        true => Ok((lease, submitted)),
+        false => Err(LeaseError::Slow),
+    }
+}
+
+impl Claimant {
+    fn record(&self, state: PoolState, sequence: u64, lease: Lease) -> Record {
+        Record {
+            head: self.head,
+            incarnation: self.incarnation,
+            state,
+            epoch: self.epoch,
+            sequence,
+            lease: Some(lease),
+        }
+    }
+
+    /// The last record of a claim: nothing of it is held any more.
+    pub fn let_go(&self) -> Record {
+        Record {
+            head: self.head,
+            incarnation: self.incarnation,
+            state: PoolState::Standby,
+            epoch: self.epoch,
+            sequence: u64::MAX,
+            lease: None,
+        }
+    }
+}
+
+/// Waits until nothing of the peer's last claim can be alive; when the look began that found it so.
+fn wait_out(claimant: &Claimant, world: &dyn World) -> Result<Instant, LeaseError> {
+    let begun = world.now();
+    let first = world.peer()?;
+    let Some(held) = first.filter(|record| record.state.may_hold()) else {
+        return Ok(begun);
+    };
+    let epoch = held.epoch;
+    let entitled = claimant.authority != Authority::Free;
+    if epoch >= claimant.epoch || !entitled {
+        return Err(LeaseError::HeldByPeer { epoch });
+    }
+    let io = |lease: Lease| u64::from(lease.io_ms);
+    let wait = match (claimant.authority, held.lease) {
+        // It says itself, in a frame after we saw the record, that this boot of it holds nothing: only what an
+        // earlier one had under way is left.
+        (Authority::PeerYields, lease) => lease.map_or(COMMAND_LIFETIME.as_millis() as u64, io),
+        (_, Some(lease)) if lease.watchdog_armed => {
+            u64::from(lease.lease_ms) + u64::from(lease.watchdog_ms) + io(lease)
+        }
+        _ => return Err(LeaseError::NoTerms { epoch }),
+    };
+    let wait = Duration::from_millis(wait);
+    tracing::warn!(
+        ?wait,
+        "waiting until nothing of the former owner can be alive"
+    );
+    loop {
+        let looked = world.now();
+        let record = world.peer()?;
+        if let Some(changed) = record.filter(|record| Some(*record) != first) {
+            return match changed.state.may_hold() {
+                true => Err(LeaseError::HeldByPeer {
+                    epoch: changed.epoch,
+                }),
+                false => Ok(looked),
+            };
+        }
+        if elapsed(begun, looked) >= wait {
+            return Ok(looked);
+        }
+        world.pause(LOOK);
+    }
+}
+
+/// The look after our claim has settled: is a rival there that goes first?
+fn decide(claimant: &Claimant, world: &dyn World) -> Result<(), LeaseError> {
+    let Some(rival) = world.peer()?.filter(|record| record.state.may_hold()) else {
+        return Ok(());
+    };
+    let ahead = match rival.epoch.cmp(&claimant.epoch) {
+        std::cmp::Ordering::Less => false,
+        std::cmp::Ordering::Equal => rival.head < claimant.head,
+        std::cmp::Ordering::Greater => true,
+    };
+    match ahead {
+        true => Err(LeaseError::LostRace { epoch: rival.epoch }),
+        false => Ok(()),
+    }
+}
+
+fn elapsed(from: Instant, to: Instant) -> Duration {
+    Duration::from_micros(to.saturating_duration_since(from).as_micros())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,84 @@
+//! Survey, claim and release of a pool whose disks have no reservations: by a lease in its ledger.
+
+use orthrus_hb::{Authority, Done, Epoch, Holder, Key};
+
+use super::Worker;
+use super::claim::Claim;
+use super::error::JobError;
+use crate::fence::Fence;
+use crate::fence::lease::{self, Claimant, RealWorld};
+use crate::ledger::Slots;
+use crate::sync::lock;
+use crate::volume::VolumeGroup;
+
+/// A lease that is held: where it is let go.
+pub struct Lease {
+    slots: Slots,
+    claimant: Claimant,
+}
+
+/// What the operator must know of such a pool.
+const NOTE: &str = "the disks have no reservations: the pool is held by a lease in its ledger, a takeover waits for \
+     lease, watchdog and the longest I/O of the former owner together, and a head that is a virtual machine must not \
+     be paused and resumed";
+
+impl Worker {
+    /// Who holds it, by its ledger alone.
+    pub(super) fn survey_lease(&mut self, group: &VolumeGroup) -> Result<Done, JobError> {
+        if self.lease_terms.is_none() {
+            return Err(lease::LeaseError::NoWatchdog.into());
+        }
+        let slots = self.ledger.slots(group)?;
+        let peer = slots.newest(self.me.peer())?;
+        lock(&self.report).notes = vec![NOTE.to_owned()];
+        let held = peer.filter(|record| record.state.may_hold());
+        Ok(Done::Surveyed {
+            greatest: self.ledger.greatest_epoch(group),
+            holder: held.map_or(Holder::Nobody, |record| Holder::Peer(record.epoch)),
+        })
+    }
+
+    /// Claims it by a lease. The members are held exclusively meanwhile, as by a claim of reservations.
+    pub(super) fn take_lease(
+        &mut self,
+        epoch: Epoch,
+        authority: Authority,
+        group: VolumeGroup,
+        fence: Fence,
+    ) -> Result<Done, JobError> {
+        let slots = self.ledger.slots(&group)?;
+        let claimant = Claimant {
+            head: self.me,
+            incarnation: self.ledger.incarnation(),
+            epoch,
+            authority,
+            lease: self.lease_terms,
+        };
+        let holds = fence.hold()?;
+        let world = RealWorld {
+            slots: &slots,
+            peer: self.me.peer(),
+        };
+        let (lease, submitted) = lease::claim(&claimant, &world)?;
+        drop(holds);
+        let key = Key {
+            cluster: self.config.cluster_id,
+            head: self.me,
+            epoch,
+        };
+        self.claim = Some(Claim {
+            fence,
+            lease: Some(Lease { slots, claimant }),
+            key,
+            group: group.clone(),
+        });
+        self.settle_claim(&group, Done::Leased { lease, submitted })
+    }
+}
+
+impl Lease {
+    /// Says on every copy that nothing is held any more; the peer need not wait then.
+    pub(super) fn let_go(&self) -> Result<(), JobError> {
+        Ok(self.slots.write(&self.claimant.let_go())?)
+    }
+}
