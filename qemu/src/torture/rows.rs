@@ -133,6 +133,7 @@ pub const ROWS: &[Row] = &[
         &[Cut(Shelf(Standby)), Cut(Serial), Cut(Ether)],
         Stays,
     )
+    .needs(&[Ledger])
     .says(&[(Both, "")]),
     // Machines.
     row("owner_crashed", &[Crash(Owner)], Moves).says(&[(Standby, "dead")]),
