@@ -19,7 +19,7 @@ use orthrus_tests::{Bench, DEAD_MS};
 /// chance.
 const SEED: u64 = 3;
 /// How many rows of each shelf are in the slice. A takeover on tgt costs ten seconds more than on LIO.
-const SLICE: [(ShelfKind, usize); 2] = [(ShelfKind::Tgt, 2), (ShelfKind::Lio, 4)];
+const SLICE: [(ShelfKind, usize); 2] = [(ShelfKind::Tgt, 2), (ShelfKind::Lio, 3)];
 /// How many rounds of torture each shelf gets.
 const ROUNDS: [(ShelfKind, u64); 2] = [(ShelfKind::Tgt, 1), (ShelfKind::Lio, 2)];
 

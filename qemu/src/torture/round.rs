@@ -55,6 +55,8 @@ impl std::fmt::Display for Plan {
 /// What came of a round.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
+    /// Which head served before, and which after.
+    pub served: Option<(Head, Head)>,
     /// How often the disks changed hands.
     pub takeovers: u64,
     /// Longest time without an acknowledged write.
@@ -112,6 +114,7 @@ pub fn play(lab: &Lab, plan: &Plan, dead: Duration) -> anyhow::Result<Outcome> {
     let owner = watch
         .at_rest()
         .context("the box is not whole to begin with")?;
+    readmit(lab, &mut watch)?;
     lab.io_start(&IoOptions::default())?;
     wait_for_writes(lab)?;
     let struck = unix_ms();
@@ -150,6 +153,25 @@ pub fn play(lab: &Lab, plan: &Plan, dead: Duration) -> anyhow::Result<Outcome> {
     let stall = watch.host_stall(dead / 2);
     outcome.host_stall_ms = stall.map(|late| late.as_millis() as u64);
     Ok(outcome)
+}
+
+/// A head that was fenced again and again is trusted less until it is told otherwise. What a round finds must
+/// not depend on how many were before it.
+fn readmit(lab: &Lab, watch: &mut Watch<'_>) -> anyhow::Result<()> {
+    let trusted_less = |watch: &Watch<'_>, head| watch.says(head, "is trusted less");
+    if Head::BOTH.iter().any(|&head| trusted_less(watch, head)) {
+        for head in Head::BOTH {
+            // Refused by the head whose peer is not the one that is meant.
+            lab.tell(head, "readmit")?;
+        }
+        let trusted = |watch: &Watch<'_>| !Head::BOTH.iter().any(|&head| trusted_less(watch, head));
+        anyhow::ensure!(
+            watch.until(MOVE_LIMIT, trusted)?,
+            "`readmit` has no effect: {}",
+            watch.summary()
+        );
+    }
+    Ok(())
 }
 
 fn is_whole(watch: &Watch<'_>) -> bool {
@@ -214,6 +236,7 @@ fn settle(
     // Who else is registered is seen when the owner reads it back, a few times a second.
     watch.until(MOVE_LIMIT, |watch| watch.against(now).is_empty())?;
     outcome.doubles = watch.against(now);
+    outcome.served = Some((owner, now));
     outcome.takeovers = watch.takeovers();
     if let Plan::Row(row) = plan {
         let (most, least) = match row.expect {

@@ -32,7 +32,7 @@ pub enum Need {
 }
 
 /// What this checkout's firmware has: rows that need more are skipped aloud.
-pub const PRESENT: &[Need] = &[];
+pub const PRESENT: &[Need] = &[Need::Ledger, Need::Health];
 
 impl Need {
     /// Its name.
@@ -115,7 +115,7 @@ pub const ROWS: &[Row] = &[
         .says(&[(Standby, "")]),
     row("serial_and_ether_cut", &[Cut(Serial), Cut(Ether)], Stays)
         .needs(&[Ledger])
-        .says(&[(Both, "")]),
+        .says(&[(Standby, "it lives"), (Owner, "dead")]),
     row(
         "serial_and_shelf_path_of_standby_cut",
         &[Cut(Serial), Cut(Shelf(Standby))],
@@ -151,7 +151,8 @@ pub const ROWS: &[Row] = &[
         "owner_crashed_as_standby_boots",
         &[PowerCycle(Standby), Crash(Owner)],
         Moves,
-    ),
+    )
+    .needs(&[Ledger]),
     row(
         "both_booted_with_all_cables_cut",
         &[Cut(Serial), Cut(Ether), PowerCycle(Both)],
