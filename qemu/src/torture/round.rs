@@ -21,6 +21,9 @@ const MOVE_LIMIT: Duration = Duration::from_secs(90);
 /// Writes that must be acknowledged before something breaks and after it was mended.
 const WRITES: u64 = 60;
 
+/// How often a box is mended before it counts as stuck.
+const MENDS: u32 = 3;
+
 /// What breaks, and what must come of it.
 #[derive(Clone, Debug)]
 pub enum Plan {
@@ -136,10 +139,7 @@ pub fn play(lab: &Lab, plan: &Plan, dead: Duration) -> anyhow::Result<Outcome> {
             watch.until(*lasts, |_| false)?;
         }
     }
-    mend(lab)?;
-    if !watch.until(LIMIT, is_whole)? {
-        anyhow::bail!("not whole again though all is mended: {}", watch.summary());
-    }
+    recover(lab, &mut watch)?;
     wait_for_writes(lab).context("after all was mended")?;
     let report = lab.io_stop()?;
     outcome.stall_ms = report.longest_since(struck).ms;
@@ -153,6 +153,22 @@ pub fn play(lab: &Lab, plan: &Plan, dead: Duration) -> anyhow::Result<Outcome> {
     let stall = watch.host_stall(dead / 2);
     outcome.host_stall_ms = stall.map(|late| late.as_millis() as u64);
     Ok(outcome)
+}
+
+/// Mends until the box is whole. More than once: a machine that was starting while its disks were away may give
+/// up only later.
+fn recover(lab: &Lab, watch: &mut Watch<'_>) -> anyhow::Result<()> {
+    for _ in 0..MENDS {
+        mend(lab)?;
+        watch.until(LIMIT, |watch| is_whole(watch) || watch.is_any_off())?;
+        if is_whole(watch) {
+            return Ok(());
+        }
+        if !watch.is_any_off() {
+            break;
+        }
+    }
+    anyhow::bail!("not whole again though all is mended: {}", watch.summary())
 }
 
 /// A head that was fenced again and again is trusted less until it is told otherwise. What a round finds must
