@@ -8,9 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::accel::Accel;
 use crate::names::{Head, ShelfKind};
 
-/// Whether made disks hold a ledger unless something else is asked for. Not yet: this firmware would export
-/// its volumes as LUNs in front of the others.
-pub const LEDGER: bool = false;
+/// Whether made disks hold a ledger unless something else is asked for.
+pub const LEDGER: bool = true;
 
 /// What is wanted.
 #[derive(Clone, Debug)]

@@ -139,11 +139,7 @@ fn matrix_trials(bench: &Arc<Bench>, shelf: ShelfKind) -> Vec<Trial> {
             matrix::row(&bench, shelf, &case.row)
                 .map_err(|error| Failed::from(format!("{error:?}")))
         };
-        let trial = Trial::test(name, run).with_ignored_flag(!case.in_slice);
-        match case.row.lacks() {
-            Some(need) => trial.with_kind(format!("needs {}", need.name())),
-            None => trial,
-        }
+        Trial::test(name, run).with_ignored_flag(!case.in_slice)
     };
     matrix::cases(shelf).into_iter().map(trial).collect()
 }

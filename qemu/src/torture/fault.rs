@@ -213,5 +213,5 @@ pub fn mend(lab: &Lab) -> anyhow::Result<()> {
 
 /// How long a fault is left to work where nothing else ends it: long enough to be noticed by everybody.
 pub fn long_enough(dead: Duration) -> Duration {
-    dead * 4
+    dead * 3
 }

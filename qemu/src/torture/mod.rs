@@ -17,15 +17,40 @@ use crate::Lab;
 use crate::spec::Options;
 use dice::Dice;
 use round::Plan;
+use rows::Row;
 use tally::Tally;
+
+/// What a lab is like, as far as it matters to what must come of a fault.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// Silence that counts as death.
+    pub dead: Duration,
+    /// Whether its pools have a ledger.
+    pub ledger: bool,
+}
+
+impl Terms {
+    /// Those of a lab made with such options.
+    pub fn of(options: &Options) -> Self {
+        Self {
+            dead: Duration::from_millis(options.dead_ms.into()),
+            ledger: options.ledger,
+        }
+    }
+
+    /// Whether what a row expects can be expected.
+    pub fn suit(&self, row: &Row) -> bool {
+        self.ledger || !row.needs_ledger
+    }
+}
 
 /// Plays the rounds of a seed on a whole lab, from `first` on; stops at one after which the box does not
 /// come back.
-pub fn rounds(lab: &Lab, seed: u64, first: u64, count: u64, dead: Duration, tally: &mut Tally) {
+pub fn rounds(lab: &Lab, seed: u64, first: u64, count: u64, terms: Terms, tally: &mut Tally) {
     for round in first..first + count {
-        let plan = pick::plan(&mut Dice::of_round(seed, round), dead);
+        let plan = pick::plan(&mut Dice::of_round(seed, round), terms);
         let name = format!("round {round}, {plan}");
-        play(lab, &name, &plan, dead, tally);
+        play(lab, &name, &plan, terms.dead, tally);
         if tally.stuck > 0 {
             return;
         }
@@ -53,17 +78,18 @@ pub fn play(lab: &Lab, name: &str, plan: &Plan, dead: Duration, tally: &mut Tall
 pub fn run(options: &Options, seed: u64, first: u64, count: u64) -> anyhow::Result<bool> {
     println!("seed {seed}: `--seed {seed} --first N --rounds 1` replays round N");
     let plans = |lab: &Lab, from: u64, tally: &mut Tally| {
-        let dead = Duration::from_millis(options.dead_ms.into());
-        rounds(lab, seed, from, first + count - from, dead, tally);
+        let terms = Terms::of(options);
+        rounds(lab, seed, from, first + count - from, terms, tally);
     };
     with_labs(options, first, first + count, plans)
 }
 
-/// `cargo lab matrix`: the rows of these names, or all that the firmware is ready for.
+/// `cargo lab matrix`: the rows of these names, or all that suit its terms.
 ///
 /// # Errors
 /// The lab's, and a name that no row has.
 pub fn run_matrix(options: &Options, names: &[String]) -> anyhow::Result<bool> {
+    let terms = Terms::of(options);
     let mut chosen = Vec::new();
     for name in names {
         match rows::ROWS.iter().find(|row| row.name == name) {
@@ -76,16 +102,16 @@ pub fn run_matrix(options: &Options, names: &[String]) -> anyhow::Result<bool> {
     }
     if names.is_empty() {
         for row in rows::ROWS {
-            match row.lacks() {
-                None => chosen.push(*row),
-                Some(need) => println!("{}: SKIPPED: needs {}", row.name, need.name()),
+            if terms.suit(row) {
+                chosen.push(*row);
+            } else {
+                println!("{}: SKIPPED: needs a ledger", row.name);
             }
         }
     }
-    let dead = Duration::from_millis(options.dead_ms.into());
     let plans = |lab: &Lab, from: u64, tally: &mut Tally| {
         for row in &chosen[from as usize..] {
-            play(lab, row.name, &Plan::Row(*row), dead, tally);
+            play(lab, row.name, &Plan::Row(*row), terms.dead, tally);
             if tally.stuck > 0 {
                 return;
             }

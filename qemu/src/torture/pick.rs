@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::Terms;
 use super::dice::Dice;
 use super::fault::Fault;
 use super::round::Plan;
@@ -17,17 +18,18 @@ const LASTS: (u64, u64) = (2, 50);
 /// How much later the second of two strikes at most, in the same measure.
 const APART: u64 = 25;
 
-/// The plan of a round.
-pub fn plan(dice: &mut Dice, dead: Duration) -> Plan {
+/// The plan of a round, on these terms.
+pub fn plan(dice: &mut Dice, terms: Terms) -> Plan {
     let rows: Vec<Row> = ROWS
         .iter()
         .copied()
-        .filter(|row| row.lacks().is_none() && !row.faults.is_empty())
+        .filter(|row| terms.suit(row) && !row.faults.is_empty())
         .collect();
-    // Faults are worth trying whatever the firmware has: what is asked of every round holds with them too.
+    // Faults are worth trying without a ledger too: what is asked of every round holds with them.
     let faults: Vec<Fault> = ROWS.iter().flat_map(|row| row.faults).copied().collect();
-    let tenths =
-        |dice: &mut Dice, (from, to): (u64, u64)| dead * (from + dice.below(to - from)) as u32 / 10;
+    let tenths = |dice: &mut Dice, (from, to): (u64, u64)| {
+        terms.dead * (from + dice.below(to - from)) as u32 / 10
+    };
     let kind = dice.below(100);
     if kind < ROW {
         return Plan::Row(*dice.choose(&rows));
@@ -50,8 +52,11 @@ mod tests {
 
     #[test]
     fn a_seed_gives_the_same_plans_again_and_all_kinds_of_them() {
-        let dead = Duration::from_secs(1);
-        let of = |round| plan(&mut Dice::of_round(1, round), dead).to_string();
+        let terms = Terms {
+            dead: Duration::from_secs(1),
+            ledger: true,
+        };
+        let of = |round| plan(&mut Dice::of_round(1, round), terms).to_string();
         let plans: Vec<String> = (0..60).map(of).collect();
         assert_eq!(plans, (0..60).map(of).collect::<Vec<_>>());
         for part in [" s ", "owner_", "shelf"] {

@@ -21,6 +21,9 @@ const MOVE_LIMIT: Duration = Duration::from_secs(90);
 /// Writes that must be acknowledged before something breaks and after it was mended.
 const WRITES: u64 = 60;
 
+/// How often a box is mended before it counts as stuck.
+const MENDS: u32 = 3;
+
 /// What breaks, and what must come of it.
 #[derive(Clone, Debug)]
 pub enum Plan {
@@ -55,6 +58,8 @@ impl std::fmt::Display for Plan {
 /// What came of a round.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
+    /// Which head served before, and which after.
+    pub served: Option<(Head, Head)>,
     /// How often the disks changed hands.
     pub takeovers: u64,
     /// Longest time without an acknowledged write.
@@ -112,6 +117,7 @@ pub fn play(lab: &Lab, plan: &Plan, dead: Duration) -> anyhow::Result<Outcome> {
     let owner = watch
         .at_rest()
         .context("the box is not whole to begin with")?;
+    readmit(lab, &mut watch)?;
     lab.io_start(&IoOptions::default())?;
     wait_for_writes(lab)?;
     let struck = unix_ms();
@@ -133,10 +139,7 @@ pub fn play(lab: &Lab, plan: &Plan, dead: Duration) -> anyhow::Result<Outcome> {
             watch.until(*lasts, |_| false)?;
         }
     }
-    mend(lab)?;
-    if !watch.until(LIMIT, is_whole)? {
-        anyhow::bail!("not whole again though all is mended: {}", watch.summary());
-    }
+    recover(lab, &mut watch)?;
     wait_for_writes(lab).context("after all was mended")?;
     let report = lab.io_stop()?;
     outcome.stall_ms = report.longest_since(struck).ms;
@@ -150,6 +153,41 @@ pub fn play(lab: &Lab, plan: &Plan, dead: Duration) -> anyhow::Result<Outcome> {
     let stall = watch.host_stall(dead / 2);
     outcome.host_stall_ms = stall.map(|late| late.as_millis() as u64);
     Ok(outcome)
+}
+
+/// Mends until the box is whole. More than once: a machine that was starting while its disks were away may give
+/// up only later.
+fn recover(lab: &Lab, watch: &mut Watch<'_>) -> anyhow::Result<()> {
+    for _ in 0..MENDS {
+        mend(lab)?;
+        watch.until(LIMIT, |watch| is_whole(watch) || watch.is_any_off())?;
+        if is_whole(watch) {
+            return Ok(());
+        }
+        if !watch.is_any_off() {
+            break;
+        }
+    }
+    anyhow::bail!("not whole again though all is mended: {}", watch.summary())
+}
+
+/// A head that was fenced again and again is trusted less until it is told otherwise. What a round finds must
+/// not depend on how many were before it.
+fn readmit(lab: &Lab, watch: &mut Watch<'_>) -> anyhow::Result<()> {
+    let trusted_less = |watch: &Watch<'_>, head| watch.says(head, "is trusted less");
+    if Head::BOTH.iter().any(|&head| trusted_less(watch, head)) {
+        for head in Head::BOTH {
+            // Refused by the head whose peer is not the one that is meant.
+            lab.tell(head, "readmit")?;
+        }
+        let trusted = |watch: &Watch<'_>| !Head::BOTH.iter().any(|&head| trusted_less(watch, head));
+        anyhow::ensure!(
+            watch.until(MOVE_LIMIT, trusted)?,
+            "`readmit` has no effect: {}",
+            watch.summary()
+        );
+    }
+    Ok(())
 }
 
 fn is_whole(watch: &Watch<'_>) -> bool {
@@ -214,6 +252,7 @@ fn settle(
     // Who else is registered is seen when the owner reads it back, a few times a second.
     watch.until(MOVE_LIMIT, |watch| watch.against(now).is_empty())?;
     outcome.doubles = watch.against(now);
+    outcome.served = Some((owner, now));
     outcome.takeovers = watch.takeovers();
     if let Plan::Row(row) = plan {
         let (most, least) = match row.expect {

@@ -22,28 +22,6 @@ pub enum Expect {
     Open,
 }
 
-/// What a row needs of the firmware beside its two cables and its fence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Need {
-    /// The ledger as the third link.
-    Ledger,
-    /// Heads that notice and say that their path to the shelf or to their clients is broken.
-    Health,
-}
-
-/// What this checkout's firmware has: rows that need more are skipped aloud.
-pub const PRESENT: &[Need] = &[];
-
-impl Need {
-    /// Its name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Ledger => "ledger",
-            Self::Health => "health",
-        }
-    }
-}
-
 /// One row.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
@@ -53,8 +31,8 @@ pub struct Row {
     pub faults: &'static [Fault],
     /// What must come of it.
     pub expect: Expect,
-    /// What the firmware must have for it.
-    pub needs: &'static [Need],
+    /// Nothing but a ledger tells a dead peer from cut cables in it: a pool without one may move, or wait.
+    pub needs_ledger: bool,
     /// Who must say while it lasts that the box is not redundant, with words that occur in one of the problems.
     pub says: &'static [(Who, &'static str)],
     /// Whether clients are promised to see no error. They are not where an owner is fenced that still runs, or
@@ -62,30 +40,23 @@ pub struct Row {
     pub no_errors: bool,
 }
 
-impl Row {
-    /// What the firmware lacks for it.
-    pub fn lacks(&self) -> Option<Need> {
-        self.needs
-            .iter()
-            .copied()
-            .find(|need| !PRESENT.contains(need))
-    }
-}
-
 const fn row(name: &'static str, faults: &'static [Fault], expect: Expect) -> Row {
     Row {
         name,
         faults,
         expect,
-        needs: &[],
+        needs_ledger: false,
         says: &[],
         no_errors: true,
     }
 }
 
 impl Row {
-    const fn needs(self, needs: &'static [Need]) -> Self {
-        Self { needs, ..self }
+    const fn needs_ledger(self) -> Self {
+        Self {
+            needs_ledger: true,
+            ..self
+        }
     }
 
     const fn says(self, says: &'static [(Who, &'static str)]) -> Self {
@@ -101,7 +72,6 @@ impl Row {
 }
 
 use Expect::{Moves, OneServes, Open, Stays, Waits};
-use Need::{Health, Ledger};
 
 /// All of them.
 pub const ROWS: &[Row] = &[
@@ -110,12 +80,10 @@ pub const ROWS: &[Row] = &[
     row("serial_cut", &[Cut(Serial)], Stays).says(&[(Both, "serial")]),
     row("ether_cut", &[Cut(Ether)], Stays).says(&[(Both, "ether")]),
     row("ether_pulled", &[Pull(Ether)], Stays).says(&[(Both, "ether")]),
-    row("shelf_path_of_standby_cut", &[Cut(Shelf(Standby))], Stays)
-        .needs(&[Health])
-        .says(&[(Standby, "")]),
+    row("shelf_path_of_standby_cut", &[Cut(Shelf(Standby))], Stays).says(&[(Standby, "")]),
     row("serial_and_ether_cut", &[Cut(Serial), Cut(Ether)], Stays)
-        .needs(&[Ledger])
-        .says(&[(Both, "")]),
+        .needs_ledger()
+        .says(&[(Standby, "it lives"), (Owner, "dead")]),
     row(
         "serial_and_shelf_path_of_standby_cut",
         &[Cut(Serial), Cut(Shelf(Standby))],
@@ -133,6 +101,7 @@ pub const ROWS: &[Row] = &[
         &[Cut(Shelf(Standby)), Cut(Serial), Cut(Ether)],
         Stays,
     )
+    .needs_ledger()
     .says(&[(Both, "")]),
     // Machines.
     row("owner_crashed", &[Crash(Owner)], Moves).says(&[(Standby, "dead")]),
@@ -150,30 +119,27 @@ pub const ROWS: &[Row] = &[
         "owner_crashed_as_standby_boots",
         &[PowerCycle(Standby), Crash(Owner)],
         Moves,
-    ),
+    )
+    .needs_ledger(),
     row(
         "both_booted_with_all_cables_cut",
         &[Cut(Serial), Cut(Ether), PowerCycle(Both)],
         OneServes,
     )
-    .needs(&[Ledger]),
+    .needs_ledger(),
     row("both_paused", &[Pause(Both)], Waits),
     // What the owner serves with.
-    row("shelf_path_of_owner_cut", &[Cut(Shelf(Owner))], Moves)
-        .needs(&[Health])
-        .may_err(),
-    row("shelf_path_of_owner_pulled", &[Pull(Shelf(Owner))], Moves)
-        .needs(&[Health])
-        .may_err(),
-    row("shelf_paths_of_both_cut", &[Cut(Shelf(Both))], Waits)
-        .needs(&[Health])
+    row("shelf_path_of_owner_cut", &[Cut(Shelf(Owner))], Moves).may_err(),
+    row("shelf_path_of_owner_pulled", &[Pull(Shelf(Owner))], Moves).may_err(),
+    // Both are equally broken: nothing would be better for it.
+    row("shelf_paths_of_both_cut", &[Cut(Shelf(Both))], Stays)
+        .says(&[(Both, "")])
         .may_err(),
     row(
         "client_network_of_owner_pulled",
         &[Pull(Data(Owner))],
         Moves,
-    )
-    .needs(&[Health]),
+    ),
     // Nothing tells the owner's network card; what may tell the owner is not promised.
     row("client_network_of_owner_cut", &[Cut(Data(Owner))], Open),
     row(
@@ -186,9 +152,8 @@ pub const ROWS: &[Row] = &[
         &[Pull(Data(Standby))],
         Stays,
     )
-    .needs(&[Health])
     .says(&[(Standby, "")]),
-    row("client_networks_of_both_pulled", &[Pull(Data(Both))], Stays).needs(&[Health]),
+    row("client_networks_of_both_pulled", &[Pull(Data(Both))], Stays),
     row("shelf_power_cycled", &[ShelfOff], Open).may_err(),
 ];
 

@@ -81,8 +81,12 @@ pub fn line(name: &str, outcome: &Outcome) -> String {
         _ if outcome.is_inconclusive() => "inconclusive: the host itself stalled",
         _ => "good",
     };
+    let served = match outcome.served {
+        Some((before, after)) => format!("{before} then {after}"),
+        None => "nobody".into(),
+    };
     let mut line = format!(
-        "{name}: {verdict}; takeovers {}, stall {:.2} s, errors {}, blocks verified {}",
+        "{name}: {verdict}; served by {served}, takeovers {}, stall {:.2} s, errors {}, blocks verified {}",
         outcome.takeovers,
         outcome.stall_ms as f64 / 1000.0,
         outcome.errors,

@@ -9,6 +9,7 @@ use crate::clock::{time_of_day, unix_ms};
 use crate::headview;
 use crate::names::Head;
 use crate::request::LabStatus;
+use crate::vm::Power;
 use crate::{Lab, progress};
 
 /// How often it looks.
@@ -109,6 +110,11 @@ impl<'a> Watch<'a> {
     pub fn at_rest(&self) -> Option<Head> {
         let owner = Head::BOTH.into_iter().find(|&head| self.serves(head))?;
         (self.state(owner.peer()).as_deref() == Some("standby")).then_some(owner)
+    }
+
+    /// Whether a head's machine is off.
+    pub fn is_any_off(&self) -> bool {
+        self.last.heads.iter().any(|head| head.power == Power::Off)
     }
 
     /// Whether each head hears the other, on each cable.
