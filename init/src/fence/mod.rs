@@ -88,8 +88,9 @@ pub const COMMAND_LIFETIME: Duration = Duration::from_secs(10);
 /// passed the conflict on to clients, as an error: nothing in the kernel can be told to keep it. `target_core_iblock` makes
 /// `BLK_STS_RESV_CONFLICT` a status of its own and answers it, initiators do not try such a command again,
 /// `dm-multipath` holds back only what `blk_path_error` calls a path's error, which a conflict is not, and
-/// `dm-mirror` holds failed writes back only behind two legs and a log of regions. Three times the interval: once to wait
-/// for the next look, once for its commands, once for the last line on a serial console.
+/// `dm-mirror` holds failed writes back only behind two legs and a log of regions. Four times the interval: once to wait
+/// for the next look, once for its commands, once for the last line on a serial console, once to spare. Each takeover
+/// from a silent peer costs its clients as much.
 ///
 /// Rejected: to announce the service address before the preemption, which also silences the old owner. If the claim
 /// then fails, a pool that was served is not any more.
@@ -97,7 +98,7 @@ pub const COMMAND_LIFETIME: Duration = Duration::from_secs(10);
 /// What it does not cover: a peer whose whole user space hangs while its kernel serves on, one that is stopped and goes on
 /// after the preemption, and one that cannot read the arbiter. These answer errors until their watchdog, their
 /// heartbeat thread, or the new owner's announcement of the address ends it.
-pub const NOTICE: Duration = Duration::from_millis(300);
+pub const NOTICE: Duration = Duration::from_millis(200);
 
 /// More members than this are not claimed: each has a thread of its own while a claim runs.
 pub const MAX_MEMBERS: usize = 128;

@@ -23,7 +23,7 @@ const INTERVAL: Duration = Duration::from_millis(200);
 
 /// How often the arbiter is: a rival registers there first, and gives us [`super::NOTICE`] to be gone before it
 /// takes anything away.
-pub const ARBITER_INTERVAL: Duration = Duration::from_millis(100);
+pub const ARBITER_INTERVAL: Duration = Duration::from_millis(50);
 
 /// How often the watch also sends a command that only registrants may send: a target that binds
 /// registrations to a session goes on to show our key after a reconnect. It does so at once when the kernel counts a failed
