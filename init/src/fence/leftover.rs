@@ -14,6 +14,8 @@
 //! - No key on a disk that keeps them was taken away by a command: whoever held it let go, after its last write. On
 //!   one that forgets, the power may have gone under an owner that hangs, writes on and is not heard. So a head that
 //!   boots alone in front of such a shelf pays ten seconds; two that hear each other never do.
+//! - A peer that says it holds nothing has let go, or has booted since: a boot takes most of that time, and the reset before
+//!   it ended the sessions over which its writes came.
 //! - Our own earlier boot ended in a reset at the latest when this one began, which is a limit for the age of its
 //!   writes that costs nothing to know. (A new registration of the same path aborts nothing.)
 //! - After a PREEMPT without a known abort it is waited for in every case: that the key was stale is somebody's word,

@@ -76,7 +76,8 @@ pub use watch::{Alarm, Lost, OnLoss, Watch, WatchSlot};
 /// No standard bounds this. Drives made for shelves give up their own error recovery after some 7 s,
 /// because controllers drop a drive that is silent for 8 to 10; a write that is accepted is done or failed by
 /// then. Commands that were still on the wire do not count: they meet the reservation when they arrive.
-/// The price is paid only on targets without PREEMPT AND ABORT, and only when the owner did not let go.
+/// The price is paid on targets without PREEMPT AND ABORT, when the owner did not let go, and where nothing tells that a former
+/// owner's writes have ended: see `leftover`.
 pub const COMMAND_LIFETIME: Duration = Duration::from_secs(10);
 
 /// How long a claim that takes the pool from a silent peer leaves it its reservation after our newer key
@@ -86,8 +87,10 @@ pub const COMMAND_LIFETIME: Duration = Duration::from_secs(10);
 /// [`watch::ARBITER_INTERVAL`], finds the key and resets. Had it been preempted at once, its kernel would in that time have
 /// passed the conflict on to clients, as an error: nothing in the kernel can be told to keep it. `target_core_iblock` makes
 /// `BLK_STS_RESV_CONFLICT` a status of its own and answers it, initiators do not try such a command again,
-/// and `dm-multipath` holds back only what `blk_path_error` calls a path's error, which a conflict is not. Twice
-/// the interval, and as much again for the command and for the last line on a serial console.
+/// `dm-multipath` holds back only what `blk_path_error` calls a path's error, which a conflict is not, and
+/// `dm-mirror` holds failed writes back only behind two legs and a log of regions. Four times the interval: once to wait
+/// for the next look, once for its commands, once for the last line on a serial console, once to spare. Each takeover
+/// from a silent peer costs its clients as much.
 ///
 /// Rejected: to announce the service address before the preemption, which also silences the old owner. If the claim
 /// then fails, a pool that was served is not any more.
@@ -95,7 +98,7 @@ pub const COMMAND_LIFETIME: Duration = Duration::from_secs(10);
 /// What it does not cover: a peer whose whole user space hangs while its kernel serves on, one that is stopped and goes on
 /// after the preemption, and one that cannot read the arbiter. These answer errors until their watchdog, their
 /// heartbeat thread, or the new owner's announcement of the address ends it.
-pub const NOTICE: Duration = Duration::from_millis(300);
+pub const NOTICE: Duration = Duration::from_millis(200);
 
 /// More members than this are not claimed: each has a thread of its own while a claim runs.
 pub const MAX_MEMBERS: usize = 128;

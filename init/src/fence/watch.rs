@@ -23,7 +23,7 @@ const INTERVAL: Duration = Duration::from_millis(200);
 
 /// How often the arbiter is: a rival registers there first, and gives us [`super::NOTICE`] to be gone before it
 /// takes anything away.
-pub const ARBITER_INTERVAL: Duration = Duration::from_millis(100);
+pub const ARBITER_INTERVAL: Duration = Duration::from_millis(50);
 
 /// How often the watch also sends a command that only registrants may send: a target that binds
 /// registrations to a session goes on to show our key after a reconnect. It does so at once when the kernel counts a failed
@@ -243,7 +243,11 @@ fn look(shared: &Shared, index: usize, member: &Member, stopped: &mpsc::Receiver
     let mut probing = Probing::default();
     loop {
         let probe = probing.is_due(Instant::now(), member.path.failures());
-        match look_once(shared.key, member, probe) {
+        let looked = look_once(shared.key, member, probe);
+        if probe {
+            probing.done(member.path.failures());
+        }
+        match looked {
             Ok(alarm) => {
                 let now = shared.started.elapsed().as_millis();
                 let now = u64::try_from(now).unwrap_or(u64::MAX);
@@ -291,6 +295,11 @@ impl Probing {
         }
         failed || due
     }
+
+    /// A probe was sent. One that the disk does not know counts as a failure too, and is no reason for the next.
+    fn done(&mut self, failures: Option<u64>) {
+        self.failures = failures;
+    }
 }
 
 enum Look {
@@ -331,6 +340,8 @@ mod tests {
         assert!(probing.is_due(soon, Some(8)));
         assert!(!probing.is_due(soon, Some(8)));
         assert!(probing.is_due(soon + PROBE_INTERVAL, Some(8)));
+        probing.done(Some(9));
+        assert!(!probing.is_due(soon + PROBE_INTERVAL, Some(9)));
         let mut uncounted = Probing::default();
         assert!(uncounted.is_due(now, None));
         assert!(!uncounted.is_due(soon, None));

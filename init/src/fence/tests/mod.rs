@@ -17,7 +17,7 @@ use orthrus_hb::{Authority, ClusterId, Epoch, HeadId, Key};
 use super::reservations::{Answer, Holder, Seen, Trouble};
 use super::shelf::{Command, Gate, Shelf, State};
 use super::watch::{Alarm, Lost, Why, judge};
-use super::{COMMAND_LIFETIME, ClaimError, ClaimRequest, Claimed, NOTICE, Note, Stranger};
+use super::{COMMAND_LIFETIME, ClaimError, ClaimRequest, Claimed, Fence, NOTICE, Note, Stranger};
 use crate::Step;
 
 /// The paths of the two heads.
@@ -94,7 +94,7 @@ fn assert_let_go(shelf: &Shelf, nexus: u32) {
 }
 
 fn wait_for<T>(mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         if let Some(found) = look() {
             return found;

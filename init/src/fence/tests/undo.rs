@@ -2,6 +2,13 @@
 
 use super::*;
 
+/// With a limit that a test can wait for, and that a disk in memory keeps on a machine with other things to do.
+fn impatient(shelf: &Shelf, nexus: u32) -> Fence {
+    let mut fence = shelf.fence(nexus);
+    fence.limit = Duration::from_secs(2);
+    fence
+}
+
 #[test]
 fn a_disk_that_fails_in_the_middle_undoes_the_claim_on_all_others() {
     let shelf = owned_by_a();
@@ -30,18 +37,12 @@ fn a_thread_that_comes_back_after_the_claim_was_given_up_lets_its_disk_go() {
     let shelf = Shelf::new(2);
     let gate = Arc::new(Gate::default());
     shelf.disk(1).gate = Some(gate.clone());
-    let mut fence = shelf.fence(A);
-    fence.limit = Duration::from_millis(50);
-    let failed = fence.claim(&request(&shelf, A, Authority::Free));
+    let failed = impatient(&shelf, A).claim(&request(&shelf, A, Authority::Free));
     assert!(matches!(failed, Err(ClaimError::TimedOut { ref disk, .. }) if disk == "disk1"));
     assert_eq!(shelf.disk(1).log, []);
     gate.open();
-    let deadline = Instant::now() + Duration::from_secs(5);
     let done = |state: &State| state.log.len() >= 2 && state.keys().is_empty();
-    while !done(&shelf.disk(1)) {
-        assert!(Instant::now() < deadline, "{:?}", shelf.disk(1).log);
-        thread::sleep(Duration::from_millis(1));
-    }
+    wait_for(|| done(&shelf.disk(1)).then_some(()));
     assert_let_go(&shelf, A);
 }
 
@@ -72,13 +73,6 @@ fn release_of_an_old_key_leaves_the_new_owner_alone() {
     let claimed = claim(&shelf, B, Authority::PeerDead).unwrap();
     assert_eq!(shelf.fence(A).release(key(A, 4)), Ok(Step::Already));
     assert_fenced(&shelf, B, &claimed);
-}
-
-/// With a limit that a test can wait for.
-fn impatient(shelf: &Shelf, nexus: u32) -> super::super::Fence {
-    let mut fence = shelf.fence(nexus);
-    fence.limit = Duration::from_millis(50);
-    fence
 }
 
 #[test]
