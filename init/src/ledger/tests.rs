@@ -5,8 +5,8 @@ use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::sync::mpsc;
 
-use orthrus_hb::PoolState;
-use orthrus_hb::ledger::Place;
+use orthrus_hb::ledger::{BLOCK_BYTES, Place};
+use orthrus_hb::{PoolState, ledger};
 
 use super::region::NAMES;
 use super::*;
@@ -156,6 +156,7 @@ fn a_beat_of_the_owner_is_seen_by_the_standby_on_every_copy() {
         await_record(&standby, &wakes, Some(beat));
     }
     await_that(|| owner.report(clock::now()).written == Some(3));
+    assert_eq!(owner.recorded(), Some(3));
     assert!(owner.end().is_ok());
     let place = Place::of_group(region::tests::cluster(), &shelf.group.uuid.to_string());
     let secret = keeper(HeadId::First, 1).secret;

@@ -84,6 +84,8 @@ struct Copy {
     started: bool,
     busy: Option<String>,
     written: Option<Instant>,
+    /// The last record that is on it, of this grant.
+    recorded: u64,
     trouble: Trouble,
 }
 
@@ -114,7 +116,7 @@ impl Writers {
         let mut state = lock(&shared.state);
         for number in regions.iter().map(|region| region.copy) {
             let copy = &mut state.copies[number];
-            (copy.written, copy.trouble) = (None, Trouble::default());
+            (copy.written, copy.recorded, copy.trouble) = (None, 0, Trouble::default());
             if copy.started {
                 continue;
             }
@@ -183,6 +185,25 @@ impl Writers {
         self.shared.changed.notify_all();
     }
 
+    /// Up to which record the ledger has them: more than half of the copies do, so that whoever reads more than half
+    /// of them cannot miss it. `None` before the first. For the heartbeat thread: never waits, never allocates.
+    pub fn recorded(&self) -> Option<u64> {
+        let state = match self.shared.state.try_lock() {
+            Ok(state) => state,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        let grant = state.grant.as_ref()?;
+        let mut done = [0; COPIES];
+        let copies = grant.regions.iter().map(|r| state.copies[r.copy].recorded);
+        for (slot, recorded) in done.iter_mut().zip(copies) {
+            *slot = recorded;
+        }
+        done.sort_unstable_by(|a, b| b.cmp(a));
+        let recorded = done.get(grant.regions.len() / 2).copied();
+        recorded.filter(|sequence| *sequence > 0)
+    }
+
     /// A page of the flight record for its place there, in the grant of this epoch.
     pub fn put_page(&self, epoch: Epoch, place: usize, page: Page) {
         let page = Arc::new(page);
@@ -226,29 +247,30 @@ impl Shared {
         let mut beat_done = 0;
         let mut pages_done = [0; FLIGHT_BLOCKS];
         loop {
-            let (region, block, bytes) = match self.wait(number, beat_done, &pages_done, &device) {
-                Task::Close => {
-                    device = None;
-                    continue;
-                }
-                Task::Beat(region, beat) => {
-                    beat_done = beat.number;
-                    if clock::now().saturating_duration_since(beat.handed) >= STALE {
-                        self.finish(number, &region, None);
+            let (region, block, bytes, sequence) =
+                match self.wait(number, beat_done, &pages_done, &device) {
+                    Task::Close => {
+                        device = None;
                         continue;
                     }
-                    let record = beat.record;
-                    let secret = self.keeper.secret.expose();
-                    let bytes = ledger::encode(&record, &region.place, secret).to_vec();
-                    let block = ledger::block_of(record.head, record.sequence);
-                    (region, block, bytes)
-                }
-                Task::Page(region, place, page_number, page) => {
-                    pages_done[place] = page_number;
-                    let block = ledger::flight_block_of(self.keeper.me) + place;
-                    (region, block, page.to_vec())
-                }
-            };
+                    Task::Beat(region, beat) => {
+                        beat_done = beat.number;
+                        if clock::now().saturating_duration_since(beat.handed) >= STALE {
+                            self.finish(number, &region, None, None);
+                            continue;
+                        }
+                        let record = beat.record;
+                        let secret = self.keeper.secret.expose();
+                        let bytes = ledger::encode(&record, &region.place, secret).to_vec();
+                        let block = ledger::block_of(record.head, record.sequence);
+                        (region, block, bytes, Some(record.sequence))
+                    }
+                    Task::Page(region, place, page_number, page) => {
+                        pages_done[place] = page_number;
+                        let block = ledger::flight_block_of(self.keeper.me) + place;
+                        (region, block, page.to_vec(), None)
+                    }
+                };
             if device
                 .as_ref()
                 .is_some_and(|d| !d.region().is_same(&region))
@@ -268,7 +290,7 @@ impl Shared {
                 Err(error) => (None, Err(error)),
             };
             device = kept;
-            self.finish(number, &region, Some(outcome));
+            self.finish(number, &region, Some(outcome), sequence);
         }
     }
 
@@ -320,8 +342,14 @@ impl Shared {
         }
     }
 
-    /// A write ended, or was left out.
-    fn finish(&self, number: usize, region: &Region, outcome: Option<std::io::Result<()>>) {
+    /// A write, of a record with this number or of a page, ended or was left out.
+    fn finish(
+        &self,
+        number: usize,
+        region: &Region,
+        outcome: Option<std::io::Result<()>>,
+        sequence: Option<u64>,
+    ) {
         let now = clock::now();
         let (pool, disk) = (&self.pool, &region.disk.name);
         let mut state = lock(&self.state);
@@ -331,6 +359,7 @@ impl Shared {
             None => (None, false),
             Some(Ok(())) => {
                 copy.written = Some(now);
+                copy.recorded = sequence.unwrap_or(copy.recorded);
                 (None, copy.trouble.ends())
             }
             Some(Err(error)) => {
