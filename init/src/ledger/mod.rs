@@ -145,6 +145,7 @@ impl Ledger {
     /// Something that a worker does from time to time: says which copies do not answer.
     pub fn look(&self, now: Instant) {
         self.readers.look(now);
+        self.writers.look(now);
     }
 
     /// The greatest epoch in any valid record of either head on any copy, read now. A copy that cannot be read

@@ -248,6 +248,29 @@ fn a_copy_that_is_gone_is_named_and_the_others_go_on() {
 }
 
 #[test]
+fn a_record_counts_once_more_than_half_of_the_copies_have_it() {
+    let Some(shelf) = Shelf::new("half") else {
+        return;
+    };
+    let disks: Vec<PathBuf> = shelf.regions().into_iter().map(|r| r.disk.path).collect();
+    let (head, _) = shelf.ledger(HeadId::First, 1);
+    std::fs::remove_file(&disks[2]).unwrap();
+    head.begin(Epoch(1), &shelf.group);
+    assert_eq!(head.recorded(), None);
+    hand(&head, record(HeadId::First, 1, 1));
+    await_that(|| head.recorded() == Some(1));
+    assert!(head.end().is_ok());
+    std::fs::remove_file(&disks[1]).unwrap();
+    head.begin(Epoch(2), &shelf.group);
+    hand(&head, record(HeadId::First, 2, 2));
+    await_that(|| {
+        let report = head.report(clock::now());
+        report.written == Some(1) && report.problems.iter().any(|p| p.contains("be written"))
+    });
+    assert_eq!(head.recorded(), None);
+}
+
+#[test]
 fn what_a_head_wrote_is_read_by_the_other_after_both_died() {
     let Some(shelf) = Shelf::new("flight") else {
         return;
@@ -284,4 +307,44 @@ fn what_a_head_wrote_is_read_by_the_other_after_both_died() {
     let texts = history.entries.iter().map(|entry| entry.line.text.as_str());
     assert_eq!(texts.collect::<Vec<_>>(), ["n0", "n1", "n2", "n3"]);
     assert!(history.troubles.is_empty());
+}
+
+/// A disk that does not answer until it is told to.
+static GATE: (Mutex<bool>, std::sync::Condvar) = (Mutex::new(false), std::sync::Condvar::new());
+
+fn open_behind_the_gate(region: &Region, access: Access) -> std::io::Result<File> {
+    let opened = GATE.1.wait_while(lock(&GATE.0), |open| !*open).unwrap();
+    drop(opened);
+    device::open_path(region, access)
+}
+
+#[test]
+fn a_claim_does_not_end_while_a_write_is_under_way() {
+    let Some(shelf) = Shelf::new("stuck") else {
+        return;
+    };
+    let writers = Writers::new("tank", keeper(HeadId::First, 1), open_behind_the_gate);
+    writers.grant(Epoch(1), shelf.regions()[..1].to_vec());
+    let mut given = false;
+    await_that(|| {
+        writers.offer(clock::now(), || {
+            given = true;
+            Some(record(HeadId::First, 1, 1))
+        });
+        given
+    });
+    // As soon as the thread has taken it.
+    await_that(|| {
+        writers.revoke(Duration::ZERO).is_err() || {
+            writers.grant(Epoch(1), shelf.regions()[..1].to_vec());
+            writers.offer(clock::now(), || Some(record(HeadId::First, 1, 1)));
+            false
+        }
+    });
+    let stuck = writers.revoke(Duration::ZERO).unwrap_err();
+    assert!(stuck.to_string().contains("sd1"));
+    *lock(&GATE.0) = true;
+    GATE.1.notify_all();
+    assert!(writers.revoke(LIMIT).is_ok());
+    assert_eq!(writers.granted(), None);
 }

@@ -31,6 +31,9 @@ const STALE: embassy_time::Duration = embassy_time::Duration::from_secs(1);
 /// Age of the last completed write past which a copy does not count as written.
 const WRITE_LIMIT: embassy_time::Duration = embassy_time::Duration::from_secs(3);
 
+/// What is said of a write that does not end.
+const STUCK: &str = "no answer";
+
 /// A block of the flight record, as it goes to the disk.
 pub type Page = Box<[u8; BLOCK_BYTES]>;
 
@@ -82,7 +85,8 @@ struct Beat {
 #[derive(Default)]
 struct Copy {
     started: bool,
-    busy: Option<String>,
+    /// The disk that a write is under way to, and since when.
+    busy: Option<(String, Instant)>,
     written: Option<Instant>,
     /// The last record that is on it, of this grant.
     recorded: u64,
@@ -149,7 +153,8 @@ impl Writers {
             .changed
             .wait_timeout_while(state, limit, is_busy)
             .unwrap_or_else(PoisonError::into_inner);
-        let busy: Vec<String> = state.copies.iter().filter_map(|c| c.busy.clone()).collect();
+        let busy = state.copies.iter().filter_map(|copy| copy.busy.as_ref());
+        let busy: Vec<&str> = busy.map(|(disk, _)| disk.as_str()).collect();
         match busy.is_empty() {
             true => Ok(()),
             false => Err(WriteStuck {
@@ -218,6 +223,22 @@ impl Writers {
         }
         drop(state);
         self.shared.changed.notify_all();
+    }
+
+    /// Says once when a write does not end; its own thread cannot.
+    pub fn look(&self, now: Instant) {
+        let pool = &self.shared.pool;
+        for (number, copy) in lock(&self.shared.state).copies.iter_mut().enumerate() {
+            if let Some((disk, since)) = &copy.busy
+                && now.saturating_duration_since(*since) >= WRITE_LIMIT
+                && copy.trouble.begins(STUCK, now)
+            {
+                warn!(
+                    pool,
+                    "copy {number} of the ledger, on {disk}, cannot be written: {STUCK}"
+                );
+            }
+        }
     }
 
     /// How many copies are written, of how many that are granted; `None` without a grant. And what is wrong.
@@ -328,7 +349,7 @@ impl Shared {
             match task {
                 Some(task) => {
                     if let Task::Beat(region, _) | Task::Page(region, ..) = &task {
-                        state.copies[number].busy = Some(region.disk.name.clone());
+                        state.copies[number].busy = Some((region.disk.name.clone(), clock::now()));
                     }
                     return task;
                 }
