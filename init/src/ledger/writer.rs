@@ -62,7 +62,7 @@ struct Shared {
 struct State {
     grant: Option<Grant>,
     beat: Option<Beat>,
-    /// Counts beats and pages: each copy remembers up to which it has written.
+    /// Counts grants, beats and pages: each copy remembers up to which it has written.
     number: u64,
     /// The flight record by place, each with its number.
     pages: [Option<(u64, Arc<Page>)>; FLIGHT_BLOCKS],
@@ -71,6 +71,8 @@ struct State {
 
 #[derive(Clone)]
 struct Grant {
+    /// Tells it from others: what was open under another one is opened anew.
+    number: u64,
     epoch: Epoch,
     regions: Vec<Region>,
 }
@@ -96,8 +98,34 @@ struct Copy {
 /// What a thread does next.
 enum Task {
     Beat(Region, Beat),
-    Page(Region, usize, u64, Arc<Page>),
+    Page(Region, usize, Arc<Page>),
     Close,
+}
+
+/// What a thread has done, in numbers of [`State::number`].
+#[derive(Default)]
+struct Progress {
+    /// The grant that it works under.
+    grant: Option<u64>,
+    beat: u64,
+    pages: [u64; FLIGHT_BLOCKS],
+}
+
+impl State {
+    /// The next write to a copy: beats first, then the oldest page, so that the ring on the disk grows in order.
+    fn next(&self, region: &Region, done: &mut Progress) -> Option<Task> {
+        if let Some(beat) = self.beat.filter(|beat| beat.number > done.beat) {
+            done.beat = beat.number;
+            return Some(Task::Beat(region.clone(), beat));
+        }
+        let pages = self.pages.iter().enumerate();
+        let (place, number, page) = pages
+            .filter_map(|(place, page)| page.as_ref().map(|(number, page)| (place, *number, page)))
+            .filter(|(place, number, _)| *number > done.pages[*place])
+            .min_by_key(|(_, number, _)| *number)?;
+        done.pages[place] = number;
+        Some(Task::Page(region.clone(), place, page.clone()))
+    }
 }
 
 impl Writers {
@@ -135,7 +163,13 @@ impl Writers {
         }
         // What was left over is of another claim.
         (state.beat, state.pages) = (None, Default::default());
-        state.grant = Some(Grant { epoch, regions });
+        state.number += 1;
+        let number = state.number;
+        state.grant = Some(Grant {
+            number,
+            epoch,
+            regions,
+        });
         shared.changed.notify_all();
     }
 
@@ -265,101 +299,65 @@ impl Shared {
     /// The thread of a copy.
     fn run(&self, number: usize) {
         let mut device: Option<Device> = None;
-        let mut beat_done = 0;
-        let mut pages_done = [0; FLIGHT_BLOCKS];
+        let mut done = Progress::default();
         loop {
-            let (region, block, bytes, sequence) =
-                match self.wait(number, beat_done, &pages_done, &device) {
-                    Task::Close => {
-                        device = None;
+            let (region, block, bytes, sequence) = match self.wait(number, &mut done) {
+                Task::Close => {
+                    device = None;
+                    continue;
+                }
+                Task::Beat(region, beat) => {
+                    if clock::now().saturating_duration_since(beat.handed) >= STALE {
+                        self.finish(number, &region, None, None);
                         continue;
                     }
-                    Task::Beat(region, beat) => {
-                        beat_done = beat.number;
-                        if clock::now().saturating_duration_since(beat.handed) >= STALE {
-                            self.finish(number, &region, None, None);
-                            continue;
-                        }
-                        let record = beat.record;
-                        let secret = self.keeper.secret.expose();
-                        let bytes = ledger::encode(&record, &region.place, secret).to_vec();
-                        let block = ledger::block_of(record.head, record.sequence);
-                        (region, block, bytes, Some(record.sequence))
-                    }
-                    Task::Page(region, place, page_number, page) => {
-                        pages_done[place] = page_number;
-                        let block = ledger::flight_block_of(self.keeper.me) + place;
-                        (region, block, page.to_vec(), None)
-                    }
-                };
-            if device
-                .as_ref()
-                .is_some_and(|d| !d.region().is_same(&region))
-            {
-                device = None;
-            }
+                    let record = beat.record;
+                    let secret = self.keeper.secret.expose();
+                    let bytes = ledger::encode(&record, &region.place, secret).to_vec();
+                    let block = ledger::block_of(record.head, record.sequence);
+                    (region, block, bytes, Some(record.sequence))
+                }
+                Task::Page(region, place, page) => {
+                    let block = ledger::flight_block_of(self.keeper.me) + place;
+                    (region, block, page.to_vec(), None)
+                }
+            };
             let open = match device.take() {
                 Some(open) => Ok(open),
                 None => Device::open(&region, Access::Write, 1, self.opener),
             };
             let outcome = open.and_then(|mut open| {
                 open.write(block, &bytes)?;
-                Ok(open)
+                device = Some(open);
+                Ok(())
             });
-            let (kept, outcome) = match outcome {
-                Ok(open) => (Some(open), Ok(())),
-                Err(error) => (None, Err(error)),
-            };
-            device = kept;
             self.finish(number, &region, Some(outcome), sequence);
         }
     }
 
-    /// Waits for something to write. From the moment that it is chosen until [`Shared::finish`] the copy is busy.
-    fn wait(
-        &self,
-        number: usize,
-        beat_done: u64,
-        pages_done: &[u64; FLIGHT_BLOCKS],
-        device: &Option<Device>,
-    ) -> Task {
+    /// Waits for something to do, and notes it as done. From the moment that a write is chosen until
+    /// [`Shared::finish`] the copy is busy.
+    fn wait(&self, number: usize, done: &mut Progress) -> Task {
         let mut state = lock(&self.state);
         loop {
             let grant = state.grant.as_ref();
-            let region = grant.and_then(|g| g.regions.iter().find(|r| r.copy == number));
-            let task = match region {
-                None => device.is_some().then_some(Task::Close),
-                Some(region) => {
-                    let beat = state.beat.filter(|beat| beat.number > beat_done);
-                    let pages = state.pages.iter().enumerate();
-                    // The oldest first: the ring on the disk grows in order.
-                    let page = pages
-                        .filter_map(|(place, page)| page.as_ref().map(|page| (place, page)))
-                        .filter(|(place, page)| page.0 > pages_done[*place])
-                        .min_by_key(|(_, page)| page.0);
-                    match (beat, page) {
-                        (Some(beat), _) => Some(Task::Beat(region.clone(), beat)),
-                        (None, Some((place, (number, page)))) => {
-                            Some(Task::Page(region.clone(), place, *number, page.clone()))
-                        }
-                        (None, None) => None,
-                    }
-                }
-            };
-            match task {
-                Some(task) => {
-                    if let Task::Beat(region, _) | Task::Page(region, ..) = &task {
-                        state.copies[number].busy = Some((region.disk.name.clone(), clock::now()));
-                    }
-                    return task;
-                }
-                None => {
-                    state = self
-                        .changed
-                        .wait(state)
-                        .unwrap_or_else(PoisonError::into_inner);
-                }
+            // What was open under another grant is never written to: the disk may be another one.
+            let current = grant.map(|grant| grant.number);
+            if current != done.grant {
+                done.grant = current;
+                return Task::Close;
             }
+            let region = grant.and_then(|g| g.regions.iter().find(|r| r.copy == number));
+            if let Some(region) = region.cloned()
+                && let Some(task) = state.next(&region, done)
+            {
+                state.copies[number].busy = Some((region.disk.name, clock::now()));
+                return task;
+            }
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 
