@@ -246,6 +246,7 @@ fn start(
         workers: jobs,
         watches,
         ledgers,
+        recorded: [0; hb::MAX_POOLS],
         watchdog,
         reset,
         snapshot,

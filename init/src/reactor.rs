@@ -43,6 +43,8 @@ pub struct Reactor {
     pub watches: Vec<WatchSlot>,
     /// The pools' ledgers, by pool.
     pub ledgers: Vec<Arc<Ledger>>,
+    /// By pool: the last record that the core was told to be on its ledger.
+    pub recorded: [u64; MAX_POOLS],
     /// The hardware watchdog, if there is one.
     pub watchdog: Option<Watchdog>,
     /// The way out.
@@ -160,8 +162,13 @@ impl Reactor {
                 Some(News::NoLedger) => self.head.handle_no_ledger(pool, clock::now()),
                 None => {}
             }
-            self.head
-                .handle_recorded(pool, ledger.recorded(), clock::now());
+            if let Some(sequence) = ledger.recorded()
+                && let Some(told) = self.recorded.get_mut(index)
+                && *told != sequence
+            {
+                *told = sequence;
+                self.head.handle_recorded(pool, sequence, clock::now());
+            }
         }
     }
 

@@ -102,6 +102,12 @@ impl Device {
 
     /// The newest record of a head in this copy.
     pub fn read_record(&mut self, head: HeadId, secret: &[u8; 32]) -> io::Result<Option<Record>> {
+        let records = self.read_records(secret)?;
+        Ok(ledger::newest(&records, head))
+    }
+
+    /// The valid records of both heads in this copy.
+    pub fn read_records(&mut self, secret: &[u8; 32]) -> io::Result<Vec<Record>> {
         let place = self.region.place;
         let blocks = self.read(0)?.chunks_exact(BLOCK_BYTES).take(SLOT_BLOCKS);
         let records = blocks.enumerate().filter_map(|(block, bytes)| {
@@ -109,12 +115,7 @@ impl Device {
             // One that strayed from its block is nobody's word.
             (ledger::block_of(record.head, record.sequence) == block).then_some(record)
         });
-        let mut newest: Option<Record> = None;
-        for record in records {
-            let both = newest.iter().chain([&record]);
-            newest = ledger::newest(both, head);
-        }
-        Ok(newest)
+        Ok(records.collect())
     }
 }
 

@@ -36,8 +36,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use embassy_time::Instant;
-use orthrus_hb::ledger::{BLOCK_BYTES, Record, SLOT_BLOCKS};
-use orthrus_hb::{ClusterId, Epoch, HeadId, Incarnation, ledger};
+use orthrus_hb::ledger::{Record, SLOT_BLOCKS};
+use orthrus_hb::{ClusterId, Epoch, HeadId, Incarnation};
 use serde::Serialize;
 
 use crate::config::Secret;
@@ -147,22 +147,27 @@ impl Ledger {
     /// Something that a worker does from time to time: says which copies do not answer.
     pub fn look(&self, now: Instant) {
         self.readers.look(now);
+        self.writers.look(now);
     }
 
     /// The greatest epoch in any valid record of either head on any copy, read now. A copy that cannot be read
     /// counts for nothing: the keys on its disk were asked, too.
     pub fn greatest_epoch(&self, group: &VolumeGroup) -> Epoch {
+        let copies = self.records(group);
+        let records = copies.iter().flatten().flatten();
+        let epochs = records.map(|record| record.epoch);
+        epochs.max().unwrap_or(Epoch::NONE)
+    }
+
+    /// The valid records of both heads, copy by copy, read now; `None` of a copy that could not be read.
+    pub fn records(&self, group: &VolumeGroup) -> Vec<Option<Vec<Record>>> {
         let regions = locate(group, self.keeper.cluster).regions;
         let (secret, opener) = (self.keeper.secret.clone(), self.opener);
         let copies = parallel::each(&regions, SURVEY_LIMIT, move |region| {
             let mut device = Device::open(region, Access::Read, SLOT_BLOCKS, opener).ok()?;
-            let blocks = device.read(0).ok()?.chunks_exact(BLOCK_BYTES);
-            let records =
-                blocks.filter_map(|b| ledger::decode(b, &region.place, secret.expose()).ok());
-            records.map(|record| record.epoch).max()
+            device.read_records(secret.expose()).ok()
         });
-        let epochs = copies.into_iter().flatten().flatten();
-        epochs.max().unwrap_or(Epoch::NONE)
+        copies.into_iter().map(Option::flatten).collect()
     }
 
     /// The slots of every copy, for a claim by lease.
@@ -180,11 +185,6 @@ impl Ledger {
     /// This boot of this head.
     pub fn incarnation(&self) -> Incarnation {
         self.keeper.incarnation
-    }
-
-    /// For the heartbeat thread: the greatest sequence of a record of its own that is on a copy. Never waits.
-    pub fn recorded(&self) -> u64 {
-        self.writers.recorded()
     }
 
     /// The claim of this epoch is held: the copies in these metadata, read after it, may be written.
@@ -213,6 +213,11 @@ impl Ledger {
     /// For the heartbeat thread: `next` gives the record to write, if one is due. Never waits, never allocates.
     pub fn offer(&self, now: Instant, next: impl FnOnce() -> Option<Record>) {
         self.writers.offer(now, next);
+    }
+
+    /// For the heartbeat thread: up to which record they are on the disks. Never waits, never allocates.
+    pub fn recorded(&self) -> Option<u64> {
+        self.writers.recorded()
     }
 
     /// What consoles show.

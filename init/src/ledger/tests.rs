@@ -5,8 +5,8 @@ use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::sync::mpsc;
 
-use orthrus_hb::PoolState;
-use orthrus_hb::ledger::Place;
+use orthrus_hb::ledger::{BLOCK_BYTES, Place};
+use orthrus_hb::{PoolState, ledger};
 
 use super::region::NAMES;
 use super::*;
@@ -128,6 +128,15 @@ fn await_that(mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// Hands the record over again and again, as a heartbeat does, until this holds: one that waited for too long, as on a
+/// busy machine, is not written.
+fn beat_until(ledger: &Ledger, record: Record, mut holds: impl FnMut() -> bool) {
+    await_that(|| {
+        hand(ledger, record);
+        holds()
+    });
+}
+
 fn hand(ledger: &Ledger, record: Record) {
     // A writer may just hold the lock; the heartbeat thread asks again, too.
     let mut given = false;
@@ -152,10 +161,16 @@ fn a_beat_of_the_owner_is_seen_by_the_standby_on_every_copy() {
     owner.begin(Epoch(7), &shelf.group);
     for sequence in 1..4 {
         let beat = record(HeadId::First, 7, sequence);
-        hand(&owner, beat);
-        await_record(&standby, &wakes, Some(beat));
+        beat_until(&owner, beat, || {
+            wakes.recv_timeout(LIMIT).expect("a read");
+            matches!(standby.news(), Some(News::Sight(sight)) if sight.peer == Some(beat))
+        });
     }
-    await_that(|| owner.report(clock::now()).written == Some(3));
+    let last = record(HeadId::First, 7, 3);
+    beat_until(&owner, last, || {
+        let all = (0..3).all(|copy| shelf.block(copy, 1)[56] == 3);
+        all && owner.report(clock::now()).written == Some(3) && owner.recorded() == Some(3)
+    });
     assert!(owner.end().is_ok());
     let place = Place::of_group(region::tests::cluster(), &shelf.group.uuid.to_string());
     let secret = keeper(HeadId::First, 1).secret;
@@ -180,9 +195,8 @@ fn nothing_is_written_without_a_claim_or_under_another_one() {
     hand(&head, record(HeadId::First, 1, 1));
     head.begin(Epoch(2), &shelf.group);
     hand(&head, record(HeadId::First, 1, 2));
-    hand(&head, record(HeadId::First, 2, 3));
     let (empty, written) = ([0; BLOCK_BYTES], |copy| shelf.block(copy, 1)[0] != 0);
-    await_that(|| (0..3).all(written));
+    beat_until(&head, record(HeadId::First, 2, 3), || (0..3).all(written));
     assert!(head.end().is_ok());
     hand(&head, record(HeadId::First, 2, 4));
     // Even sequence numbers were never to be written.
@@ -247,6 +261,28 @@ fn a_copy_that_is_gone_is_named_and_the_others_go_on() {
 }
 
 #[test]
+fn a_record_counts_once_more_than_half_of_the_copies_have_it() {
+    let Some(shelf) = Shelf::new("half") else {
+        return;
+    };
+    let disks: Vec<PathBuf> = shelf.regions().into_iter().map(|r| r.disk.path).collect();
+    let (head, _) = shelf.ledger(HeadId::First, 1);
+    std::fs::remove_file(&disks[2]).unwrap();
+    head.begin(Epoch(1), &shelf.group);
+    assert_eq!(head.recorded(), None);
+    let first = record(HeadId::First, 1, 1);
+    beat_until(&head, first, || head.recorded() == Some(1));
+    assert!(head.end().is_ok());
+    std::fs::remove_file(&disks[1]).unwrap();
+    head.begin(Epoch(2), &shelf.group);
+    beat_until(&head, record(HeadId::First, 2, 2), || {
+        let report = head.report(clock::now());
+        report.written == Some(1) && report.problems.iter().any(|p| p.contains("be written"))
+    });
+    assert_eq!(head.recorded(), None);
+}
+
+#[test]
 fn what_a_head_wrote_is_read_by_the_other_after_both_died() {
     let Some(shelf) = Shelf::new("flight") else {
         return;
@@ -283,4 +319,44 @@ fn what_a_head_wrote_is_read_by_the_other_after_both_died() {
     let texts = history.entries.iter().map(|entry| entry.line.text.as_str());
     assert_eq!(texts.collect::<Vec<_>>(), ["n0", "n1", "n2", "n3"]);
     assert!(history.troubles.is_empty());
+}
+
+/// A disk that does not answer until it is told to.
+static GATE: (Mutex<bool>, std::sync::Condvar) = (Mutex::new(false), std::sync::Condvar::new());
+
+fn open_behind_the_gate(region: &Region, access: Access) -> std::io::Result<File> {
+    let opened = GATE.1.wait_while(lock(&GATE.0), |open| !*open).unwrap();
+    drop(opened);
+    device::open_path(region, access)
+}
+
+#[test]
+fn a_claim_does_not_end_while_a_write_is_under_way() {
+    let Some(shelf) = Shelf::new("stuck") else {
+        return;
+    };
+    let writers = Writers::new("tank", keeper(HeadId::First, 1), open_behind_the_gate);
+    writers.grant(Epoch(1), shelf.regions()[..1].to_vec());
+    let mut given = false;
+    await_that(|| {
+        writers.offer(clock::now(), || {
+            given = true;
+            Some(record(HeadId::First, 1, 1))
+        });
+        given
+    });
+    // As soon as the thread has taken it.
+    await_that(|| {
+        writers.revoke(Duration::ZERO).is_err() || {
+            writers.grant(Epoch(1), shelf.regions()[..1].to_vec());
+            writers.offer(clock::now(), || Some(record(HeadId::First, 1, 1)));
+            false
+        }
+    });
+    let stuck = writers.revoke(Duration::ZERO).unwrap_err();
+    assert!(stuck.to_string().contains("sd1"));
+    *lock(&GATE.0) = true;
+    GATE.1.notify_all();
+    assert!(writers.revoke(LIMIT).is_ok());
+    assert_eq!(writers.granted(), None);
 }

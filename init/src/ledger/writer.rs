@@ -9,7 +9,6 @@
 //!
 //! A copy that fails is left behind; the others go on. No flush follows a write: see [`Device::write`].
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, TryLockError};
 use std::thread;
 use std::time::Duration;
@@ -31,6 +30,9 @@ const STALE: embassy_time::Duration = embassy_time::Duration::from_secs(1);
 
 /// Age of the last completed write past which a copy does not count as written.
 const WRITE_LIMIT: embassy_time::Duration = embassy_time::Duration::from_secs(3);
+
+/// What is said of a write that does not end.
+const STUCK: &str = "no answer";
 
 /// A block of the flight record, as it goes to the disk.
 pub type Page = Box<[u8; BLOCK_BYTES]>;
@@ -54,15 +56,13 @@ struct Shared {
     opener: Opener,
     state: Mutex<State>,
     changed: Condvar,
-    /// The greatest sequence of a record that is on a copy. They grow through a whole boot.
-    recorded: AtomicU64,
 }
 
 #[derive(Default)]
 struct State {
     grant: Option<Grant>,
     beat: Option<Beat>,
-    /// Counts beats and pages: each copy remembers up to which it has written.
+    /// Counts grants, beats and pages: each copy remembers up to which it has written.
     number: u64,
     /// The flight record by place, each with its number.
     pages: [Option<(u64, Arc<Page>)>; FLIGHT_BLOCKS],
@@ -71,6 +71,8 @@ struct State {
 
 #[derive(Clone)]
 struct Grant {
+    /// Tells it from others: what was open under another one is opened anew.
+    number: u64,
     epoch: Epoch,
     regions: Vec<Region>,
 }
@@ -85,16 +87,45 @@ struct Beat {
 #[derive(Default)]
 struct Copy {
     started: bool,
-    busy: Option<String>,
+    /// The disk that a write is under way to, and since when.
+    busy: Option<(String, Instant)>,
     written: Option<Instant>,
+    /// The last record that is on it, of this grant.
+    recorded: u64,
     trouble: Trouble,
 }
 
 /// What a thread does next.
 enum Task {
     Beat(Region, Beat),
-    Page(Region, usize, u64, Arc<Page>),
+    Page(Region, usize, Arc<Page>),
     Close,
+}
+
+/// What a thread has done, in numbers of [`State::number`].
+#[derive(Default)]
+struct Progress {
+    /// The grant that it works under.
+    grant: Option<u64>,
+    beat: u64,
+    pages: [u64; FLIGHT_BLOCKS],
+}
+
+impl State {
+    /// The next write to a copy: beats first, then the oldest page, so that the ring on the disk grows in order.
+    fn next(&self, region: &Region, done: &mut Progress) -> Option<Task> {
+        if let Some(beat) = self.beat.filter(|beat| beat.number > done.beat) {
+            done.beat = beat.number;
+            return Some(Task::Beat(region.clone(), beat));
+        }
+        let pages = self.pages.iter().enumerate();
+        let (place, number, page) = pages
+            .filter_map(|(place, page)| page.as_ref().map(|(number, page)| (place, *number, page)))
+            .filter(|(place, number, _)| *number > done.pages[*place])
+            .min_by_key(|(_, number, _)| *number)?;
+        done.pages[place] = number;
+        Some(Task::Page(region.clone(), place, page.clone()))
+    }
 }
 
 impl Writers {
@@ -107,7 +138,6 @@ impl Writers {
                 opener,
                 state: Mutex::default(),
                 changed: Condvar::new(),
-                recorded: AtomicU64::new(0),
             }),
         }
     }
@@ -118,7 +148,7 @@ impl Writers {
         let mut state = lock(&shared.state);
         for number in regions.iter().map(|region| region.copy) {
             let copy = &mut state.copies[number];
-            (copy.written, copy.trouble) = (None, Trouble::default());
+            (copy.written, copy.recorded, copy.trouble) = (None, 0, Trouble::default());
             if copy.started {
                 continue;
             }
@@ -133,7 +163,13 @@ impl Writers {
         }
         // What was left over is of another claim.
         (state.beat, state.pages) = (None, Default::default());
-        state.grant = Some(Grant { epoch, regions });
+        state.number += 1;
+        let number = state.number;
+        state.grant = Some(Grant {
+            number,
+            epoch,
+            regions,
+        });
         shared.changed.notify_all();
     }
 
@@ -151,18 +187,14 @@ impl Writers {
             .changed
             .wait_timeout_while(state, limit, is_busy)
             .unwrap_or_else(PoisonError::into_inner);
-        let busy: Vec<String> = state.copies.iter().filter_map(|c| c.busy.clone()).collect();
+        let busy = state.copies.iter().filter_map(|copy| copy.busy.as_ref());
+        let busy: Vec<&str> = busy.map(|(disk, _)| disk.as_str()).collect();
         match busy.is_empty() {
             true => Ok(()),
             false => Err(WriteStuck {
                 disks: busy.join(", "),
             }),
         }
-    }
-
-    /// See [`super::Ledger::recorded`].
-    pub fn recorded(&self) -> u64 {
-        self.shared.recorded.load(Ordering::SeqCst)
     }
 
     /// The epoch of the grant.
@@ -192,6 +224,25 @@ impl Writers {
         self.shared.changed.notify_all();
     }
 
+    /// Up to which record the ledger has them: more than half of the copies do, so that whoever reads more than half
+    /// of them cannot miss it. `None` before the first. For the heartbeat thread: never waits, never allocates.
+    pub fn recorded(&self) -> Option<u64> {
+        let state = match self.shared.state.try_lock() {
+            Ok(state) => state,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        let grant = state.grant.as_ref()?;
+        let mut done = [0; COPIES];
+        let copies = grant.regions.iter().map(|r| state.copies[r.copy].recorded);
+        for (slot, recorded) in done.iter_mut().zip(copies) {
+            *slot = recorded;
+        }
+        done.sort_unstable_by(|a, b| b.cmp(a));
+        let recorded = done.get(grant.regions.len() / 2).copied();
+        recorded.filter(|sequence| *sequence > 0)
+    }
+
     /// A page of the flight record for its place there, in the grant of this epoch.
     pub fn put_page(&self, epoch: Epoch, place: usize, page: Page) {
         let page = Arc::new(page);
@@ -206,6 +257,22 @@ impl Writers {
         }
         drop(state);
         self.shared.changed.notify_all();
+    }
+
+    /// Says once when a write does not end; its own thread cannot.
+    pub fn look(&self, now: Instant) {
+        let pool = &self.shared.pool;
+        for (number, copy) in lock(&self.shared.state).copies.iter_mut().enumerate() {
+            if let Some((disk, since)) = &copy.busy
+                && now.saturating_duration_since(*since) >= WRITE_LIMIT
+                && copy.trouble.begins(STUCK, now)
+            {
+                warn!(
+                    pool,
+                    "copy {number} of the ledger, on {disk}, cannot be written: {STUCK}"
+                );
+            }
+        }
     }
 
     /// How many copies are written, of how many that are granted; `None` without a grant. And what is wrong.
@@ -232,111 +299,76 @@ impl Shared {
     /// The thread of a copy.
     fn run(&self, number: usize) {
         let mut device: Option<Device> = None;
-        let mut beat_done = 0;
-        let mut pages_done = [0; FLIGHT_BLOCKS];
+        let mut done = Progress::default();
         loop {
-            let mut sequence = None;
-            let (region, block, bytes) = match self.wait(number, beat_done, &pages_done, &device) {
+            let (region, block, bytes, sequence) = match self.wait(number, &mut done) {
                 Task::Close => {
                     device = None;
                     continue;
                 }
                 Task::Beat(region, beat) => {
-                    beat_done = beat.number;
                     if clock::now().saturating_duration_since(beat.handed) >= STALE {
-                        self.finish(number, &region, None);
+                        self.finish(number, &region, None, None);
                         continue;
                     }
                     let record = beat.record;
-                    sequence = Some(record.sequence);
                     let secret = self.keeper.secret.expose();
                     let bytes = ledger::encode(&record, &region.place, secret).to_vec();
                     let block = ledger::block_of(record.head, record.sequence);
-                    (region, block, bytes)
+                    (region, block, bytes, Some(record.sequence))
                 }
-                Task::Page(region, place, page_number, page) => {
-                    pages_done[place] = page_number;
+                Task::Page(region, place, page) => {
                     let block = ledger::flight_block_of(self.keeper.me) + place;
-                    (region, block, page.to_vec())
+                    (region, block, page.to_vec(), None)
                 }
             };
-            if device
-                .as_ref()
-                .is_some_and(|d| !d.region().is_same(&region))
-            {
-                device = None;
-            }
             let open = match device.take() {
                 Some(open) => Ok(open),
                 None => Device::open(&region, Access::Write, 1, self.opener),
             };
             let outcome = open.and_then(|mut open| {
                 open.write(block, &bytes)?;
-                Ok(open)
+                device = Some(open);
+                Ok(())
             });
-            let (kept, outcome) = match outcome {
-                Ok(open) => {
-                    self.recorded
-                        .fetch_max(sequence.unwrap_or(0), Ordering::SeqCst);
-                    (Some(open), Ok(()))
-                }
-                Err(error) => (None, Err(error)),
-            };
-            device = kept;
-            self.finish(number, &region, Some(outcome));
+            self.finish(number, &region, Some(outcome), sequence);
         }
     }
 
-    /// Waits for something to write. From the moment that it is chosen until [`Shared::finish`] the copy is busy.
-    fn wait(
-        &self,
-        number: usize,
-        beat_done: u64,
-        pages_done: &[u64; FLIGHT_BLOCKS],
-        device: &Option<Device>,
-    ) -> Task {
+    /// Waits for something to do, and notes it as done. From the moment that a write is chosen until
+    /// [`Shared::finish`] the copy is busy.
+    fn wait(&self, number: usize, done: &mut Progress) -> Task {
         let mut state = lock(&self.state);
         loop {
             let grant = state.grant.as_ref();
-            let region = grant.and_then(|g| g.regions.iter().find(|r| r.copy == number));
-            let task = match region {
-                None => device.is_some().then_some(Task::Close),
-                Some(region) => {
-                    let beat = state.beat.filter(|beat| beat.number > beat_done);
-                    let pages = state.pages.iter().enumerate();
-                    // The oldest first: the ring on the disk grows in order.
-                    let page = pages
-                        .filter_map(|(place, page)| page.as_ref().map(|page| (place, page)))
-                        .filter(|(place, page)| page.0 > pages_done[*place])
-                        .min_by_key(|(_, page)| page.0);
-                    match (beat, page) {
-                        (Some(beat), _) => Some(Task::Beat(region.clone(), beat)),
-                        (None, Some((place, (number, page)))) => {
-                            Some(Task::Page(region.clone(), place, *number, page.clone()))
-                        }
-                        (None, None) => None,
-                    }
-                }
-            };
-            match task {
-                Some(task) => {
-                    if let Task::Beat(region, _) | Task::Page(region, ..) = &task {
-                        state.copies[number].busy = Some(region.disk.name.clone());
-                    }
-                    return task;
-                }
-                None => {
-                    state = self
-                        .changed
-                        .wait(state)
-                        .unwrap_or_else(PoisonError::into_inner);
-                }
+            // What was open under another grant is never written to: the disk may be another one.
+            let current = grant.map(|grant| grant.number);
+            if current != done.grant {
+                done.grant = current;
+                return Task::Close;
             }
+            let region = grant.and_then(|g| g.regions.iter().find(|r| r.copy == number));
+            if let Some(region) = region.cloned()
+                && let Some(task) = state.next(&region, done)
+            {
+                state.copies[number].busy = Some((region.disk.name, clock::now()));
+                return task;
+            }
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    /// A write ended, or was left out.
-    fn finish(&self, number: usize, region: &Region, outcome: Option<std::io::Result<()>>) {
+    /// A write, of a record with this number or of a page, ended or was left out.
+    fn finish(
+        &self,
+        number: usize,
+        region: &Region,
+        outcome: Option<std::io::Result<()>>,
+        sequence: Option<u64>,
+    ) {
         let now = clock::now();
         let (pool, disk) = (&self.pool, &region.disk.name);
         let mut state = lock(&self.state);
@@ -346,6 +378,7 @@ impl Shared {
             None => (None, false),
             Some(Ok(())) => {
                 copy.written = Some(now);
+                copy.recorded = sequence.unwrap_or(copy.recorded);
                 (None, copy.trouble.ends())
             }
             Some(Err(error)) => {
