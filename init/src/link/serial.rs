@@ -214,7 +214,9 @@ mod tests {
     fn whatever_noise_arrives_the_frame_behind_it_comes_through() {
         let mut state = 1_u64;
         let mut random = move || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
             (state >> 33) as usize
         };
         for _ in 0..1000 {
