@@ -59,7 +59,7 @@ impl Reset {
         Reset::open_at(Path::new("/proc/sysrq-trigger"), Path::new("/dev/kmsg"))
     }
 
-    fn open_at(trigger: &Path, kmsg: &Path) -> Result<Reset, ResetError> {
+    pub(crate) fn open_at(trigger: &Path, kmsg: &Path) -> Result<Reset, ResetError> {
         let options = {
             let mut options = File::options();
             options.write(true);

@@ -322,3 +322,6 @@ fn push<'a>(fds: &mut heapless::Vec<PollFd<'a>, 3>, fd: BorrowedFd<'a>) {
     // Two cables and the queue: it fits.
     let _ = fds.push(PollFd::from_borrowed_fd(fd, PollFlags::IN));
 }
+
+#[cfg(test)]
+mod tests;

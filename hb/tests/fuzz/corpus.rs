@@ -1,11 +1,15 @@
 //! The inputs that are kept: those of `seeds`, and files of `corpus/TARGET/`, named by what they show.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::mutate::minimise;
 use crate::{Target, observe, seeds};
+
+/// Files of a target that are kept at most.
+const FILES_MAX: usize = 24;
 
 /// The committed files of a target.
 pub fn folder(target: &str) -> PathBuf {
@@ -31,31 +35,40 @@ pub fn load(target: &str) -> Vec<(String, Vec<u8>)> {
     inputs
 }
 
-/// Writes to `to` what shows more than the seeds do: of the inputs that show a thing the shortest one, made as
-/// small as it goes, and of these only such as others leave something for.
+/// Writes to `to` what shows more than the seeds do: again and again the input that shows most that no other one of
+/// them does, made as small as it goes. How many there are.
 pub fn keep(target: &Target, found: &[Vec<u8>], to: &Path) -> usize {
-    let mut known: BTreeMap<u64, String> = BTreeMap::new();
+    let mut known = BTreeSet::new();
     for (_, seed) in seeds::of(target.name) {
-        known.extend(observe(target, &seed));
+        known.extend(named(target, &seed));
     }
-    let mut sorted: Vec<&Vec<u8>> = found.iter().collect();
-    sorted.sort_by_key(|input| input.len());
+    let mut shown: Vec<BTreeSet<String>> = found.iter().map(|input| named(target, input)).collect();
     fs::create_dir_all(to).unwrap();
-    let mut kept = 0;
-    for input in sorted {
-        let shown = observe(target, input);
-        // Ways from state to state guide the search and are too many to keep a file for each.
-        let way = |name: &str| name.starts_with("way ") || name.contains(" leads to ");
-        let new = |name: &str| !way(name) && !known.values().any(|known| known == name);
-        let Some((&feature, name)) = shown.iter().find(|(_, name)| new(name)) else {
-            continue;
+    for kept in 0..FILES_MAX {
+        for names in &mut shown {
+            names.retain(|name| !known.contains(name));
+        }
+        let best = shown
+            .iter()
+            .zip(found)
+            .max_by_key(|(names, input)| (names.len(), Reverse(input.len())));
+        let Some((new, input)) = best.filter(|(new, _)| !new.is_empty()) else {
+            return kept;
         };
-        let small = minimise(input, |input| observe(target, input).contains_key(&feature));
-        fs::write(to.join(file_name(name)), &small).unwrap();
-        known.extend(observe(target, &small));
-        kept += 1;
+        let small = minimise(input, |input| named(target, input).is_superset(new));
+        let name = new.first().map_or_else(String::new, |name| file_name(name));
+        fs::write(to.join(name), &small).unwrap();
+        known.extend(named(target, &small));
     }
-    kept
+    FILES_MAX
+}
+
+/// What an input shows that is worth a file. Ways from state to state guide the search and are too many.
+fn named(target: &Target, input: &[u8]) -> BTreeSet<String> {
+    let names = observe(target, input).into_values();
+    names
+        .filter(|name| !name.starts_with("way ") && !name.contains(" leads to "))
+        .collect()
 }
 
 fn file_name(feature: &str) -> String {

@@ -14,7 +14,7 @@
 use embassy_time::{Duration, Instant};
 use orthrus_hb::ledger::{self, Lease};
 use orthrus_hb::wire::{
-    self, Body, Frame, PoolBeat, SERIAL_BEAT_MAX_BYTES, TAG_BYTES, VERSION, Wish,
+    self, Body, Frame, FrameError, PoolBeat, SERIAL_BEAT_MAX_BYTES, TAG_BYTES, VERSION, Wish,
 };
 use orthrus_hb::{
     Action, Authority, ClusterId, Command, Config, Done, Epoch, FRAME_MAX_BYTES, Failure, Fault,
@@ -397,14 +397,17 @@ impl<'a> Script<'a> {
                 "frame"
             }
             Err(error) => {
-                seen.note(format_args!("{error}"));
+                match error {
+                    FrameError::Version(_) => seen.note(format_args!("other version")),
+                    error => seen.note(format_args!("{error}")),
+                }
                 "refused frame"
             }
         }
     }
 
     /// Hands in bytes, and holds the head to it that a refused frame changes nothing.
-    fn hand_in(&mut self, link: LinkId, bytes: &[u8]) -> Result<(), wire::FrameError> {
+    fn hand_in(&mut self, link: LinkId, bytes: &[u8]) -> Result<(), FrameError> {
         // Whatever this moment brings about by itself is behind us after this.
         let mut before = self.snapshot();
         for _ in 0..OUTPUTS_MAX {

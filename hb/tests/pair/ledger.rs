@@ -153,6 +153,20 @@ fn a_hung_owner_is_replaced_though_its_kernel_lives() {
 }
 
 #[test]
+fn an_import_that_takes_long_ticks_like_an_owner() {
+    let mut world = World::new();
+    world.has_ledger = true;
+    world.boot(A);
+    world.boot(B);
+    world.until("a claims", |w| w.head(A).pools()[0].epoch() == Epoch(1));
+    world.work_time = Duration::from_secs(40);
+    world.until("a imports", |w| w.state(A) == PoolState::Importing);
+    world.cut_cables();
+    world.until("a serves", |w| w.state(A) == PoolState::Serving);
+    assert_nothing_moved(&world);
+}
+
+#[test]
 fn a_copy_of_an_old_record_is_neither_life_nor_death() {
     let mut world = World::serving_with_ledger();
     let old = world.records[A];
@@ -200,6 +214,9 @@ fn an_owner_by_lease_tells_its_times_and_goes_on_while_it_renews() {
     assert_eq!(world.records[A].unwrap().lease, Some(LEASE));
     assert_eq!(world.machines[A].resets, []);
     assert!(world.feeds[A]);
+    // Whatever else becomes of it: past the lease no more than the watchdog's time is left.
+    let over = world.now + Duration::from_millis(u64::from(LEASE.lease_ms));
+    assert!(!world.head(A).may_feed_watchdog(over));
 }
 
 #[test]

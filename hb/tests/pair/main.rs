@@ -120,6 +120,8 @@ fn a_standby_does_not_take_its_own_sleep_for_the_peers_silence() {
         (PoolState::Serving, PoolState::Standby)
     );
     assert_eq!(world.preempted, []);
+    let dead = Event::Peer(Liveness::Dead);
+    assert!(!world.machines[B].events.contains(&dead));
 }
 
 #[test]
@@ -178,6 +180,16 @@ fn an_offer_that_nobody_takes_is_withdrawn() {
     let mut world = World::serving();
     world.command(A, Command::Handover(TANK)).unwrap();
     world.machines[B].paused = true;
+    world.until("a lets go", |w| w.state(A) == PoolState::Standby);
+    world.until("a serves again", |w| w.state(A) == PoolState::Serving);
+}
+
+#[test]
+fn an_offer_to_a_head_that_halts_is_withdrawn() {
+    let mut world = World::serving();
+    let now = world.now;
+    world.machines[B].head.as_mut().unwrap().retire(now);
+    world.command(A, Command::Handover(TANK)).unwrap();
     world.until("a lets go", |w| w.state(A) == PoolState::Standby);
     world.until("a serves again", |w| w.state(A) == PoolState::Serving);
 }
@@ -346,6 +358,30 @@ fn a_retired_boot_of_the_peer_does_not_come_back() {
         world.replay(B, *link, bytes);
     }
     world.run(Duration::from_secs(1));
+    assert_eq!(world.head(B).peer().incarnation(), boot);
+}
+
+#[test]
+fn a_boot_that_was_replaced_is_not_believed_when_its_successor_is_dead() {
+    let mut world = World::serving();
+    let old: Vec<_> = world
+        .recorded
+        .iter()
+        .filter(|(who, ..)| *who == A)
+        .cloned()
+        .collect();
+    world.crash(A);
+    world.until("b serves", |w| w.state(B) == PoolState::Serving);
+    world.boot(A);
+    world.run(Duration::from_secs(5));
+    let boot = world.head(B).peer().incarnation();
+    world.crash(A);
+    world.run(Duration::from_secs(3));
+    for (_, link, bytes) in &old {
+        world.replay(B, *link, bytes);
+        world.run(Duration::from_millis(10));
+        assert_eq!(world.head(B).liveness(), Liveness::Dead);
+    }
     assert_eq!(world.head(B).peer().incarnation(), boot);
 }
 

@@ -211,6 +211,33 @@ mod tests {
     }
 
     #[test]
+    fn whatever_noise_arrives_the_frame_behind_it_comes_through() {
+        let mut state = 1_u64;
+        let mut random = move || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 33) as usize
+        };
+        for _ in 0..1000 {
+            let mut line = line();
+            for _ in 0..random() % 3000 {
+                // Delimiters, codes that promise more than follows, and anything.
+                let byte = [0, 1, 0xff, random() as u8][random() % 4];
+                line.device.bytes.push_back(byte);
+            }
+            line.device.bytes.push_back(0);
+            let frame: Vec<u8> = (0..=random() % 300).map(|_| random() as u8).collect();
+            line.send(&frame).unwrap();
+            let mut last = None;
+            while !line.device.bytes.is_empty() || !line.unread.is_empty() {
+                last = received(&mut line).or(last);
+            }
+            assert_eq!(last, Some(frame));
+        }
+    }
+
+    #[test]
     fn noise_without_end_lets_the_others_have_their_turn() {
         struct Noise;
         impl Read for Noise {

@@ -99,6 +99,18 @@ fn an_import_that_finds_no_port_for_clients_is_undone_without_a_reset() {
 }
 
 #[test]
+fn an_import_under_another_epoch_than_the_claims_begins_nothing() {
+    let shelf = Shelf::new(2);
+    let mut worker = claimant(&shelf);
+    let refused = worker.import(Epoch(2));
+    assert!(
+        matches!(refused, Err(JobError::NotClaimed(Epoch(2)))),
+        "{refused:?}"
+    );
+    assert!(worker.served.is_none());
+}
+
+#[test]
 fn why_an_import_failed_is_not_forgotten_by_a_look_and_a_survey_that_failed_is() {
     let job = |work| Job {
         pool: PoolId(0),

@@ -150,7 +150,7 @@ impl Bed<'_> {
 
 /// What a tier's output says of why it failed.
 fn noticed(output: &str) -> Vec<String> {
-    let failed = |line: &str| -> Option<String> {
+    let failed = |(line, next): (&str, &str)| -> Option<String> {
         // libtest, and libtest-mimic of the lab.
         let test = line
             .strip_prefix("test ")
@@ -158,18 +158,14 @@ fn noticed(output: &str) -> Vec<String> {
         if let Some((test, _)) = test {
             return Some(test.trim().to_owned());
         }
-        // The simulator: the seed, and the invariant or rule.
-        let seed = line
-            .strip_prefix("seed ")
-            .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
-        let held = line.ends_with(": all held");
-        // The fuzzer.
-        let fuzzed = line.contains(": seed ") && line.contains(", input ");
+        // The simulator and the fuzzer: seed or input, and the rule, before the command that replays it.
+        let replayed = next.starts_with("replay: ");
         // A checker: what it found against a property.
         let found = line.contains("counterexample") || line.contains("violat");
-        (seed && !held || fuzzed || found).then(|| line.trim().to_owned())
+        (replayed || found).then(|| line.trim().to_owned())
     };
-    let mut all: Vec<String> = output.lines().filter_map(failed).collect();
+    let next = output.lines().skip(1).chain([""]);
+    let mut all: Vec<String> = output.lines().zip(next).filter_map(failed).collect();
     if all.is_empty() {
         let panicked = output.lines().find(|line| line.contains("panicked at"));
         let last = output.lines().rfind(|line| !line.trim().is_empty());
@@ -188,11 +184,9 @@ mod tests {
         let libtest =
             "test fence::tests::one ... ok\ntest fence::tests::two ... FAILED\n\nfailures:\n";
         assert_eq!(noticed(libtest), ["fence::tests::two"]);
-        let sim = "once failed: words\nseed 17: I1: a write\nfailed: [17]\nseed 17 at 3.000 s: I1: a write\n";
-        assert_eq!(
-            noticed(sim),
-            ["seed 17: I1: a write", "seed 17 at 3.000 s: I1: a write"]
-        );
+        let sim =
+            "seed 17: I1: a write\nfailed: [17]\nseed 17 at 3.000 s: I1: a write\nreplay: cargo\n";
+        assert_eq!(noticed(sim), ["seed 17 at 3.000 s: I1: a write"]);
         let fuzz = "head: seed 1, input 9: I5: back\nreplay: cargo\n";
         assert_eq!(noticed(fuzz), ["head: seed 1, input 9: I5: back"]);
         assert_eq!(noticed("something\nbroke\n"), ["broke"]);
