@@ -55,10 +55,11 @@ impl Pool {
                     self.rest_until(rest, view.now);
                     return None;
                 }
-                // Pauses are for the living, except the one between looks at what a silent peer holds.
-                let early = early && matches!(rest, Rest::HeldByUnheardPeer(_));
                 // A peer that claimed after it fell silent lives: look, but do not preempt.
                 let lost = matches!(rest, Rest::HeldByUnheardPeer(held) if held > self.known);
+                // Pauses are for the living, except the one between such looks. What a look found while the ledger
+                // of another pool still seemed to tick is no reason to wait.
+                let early = early && lost;
                 let authority = if lost {
                     Authority::Free
                 } else {
