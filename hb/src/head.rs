@@ -618,6 +618,7 @@ impl Head {
             peer_barred: self.fences.is_barred(self.config.me.peer(), now),
             yields: self.yields(),
             word: self.living_word(pool),
+            last_word: self.peer.word(pool.index()),
             digest_differs: self.digest_differs(),
             marks: self.peer.links.map(|link| link.sent.wrapping_add(1)),
         }

@@ -33,12 +33,19 @@ impl Pool {
                 };
                 (view.has_waited() && !early).then(|| self.survey(authority, view))
             }
-            Liveness::LinksLost if view.word.is_some() => {
+            // What the ledger of this pool says, or the cables said last: another pool's may be what ticks. Keys
+            // that are gone meanwhile are no sign that it let go.
+            Liveness::LinksLost
+                if view
+                    .word
+                    .or(view.last_word)
+                    .is_some_and(|word| word.beat.state.may_hold()) =>
+            {
                 self.unserved_since = None;
                 self.rest_until(Rest::PeerHolds, view.now);
                 None
             }
-            // It lives, and of this pool nothing is known: what is free may be taken.
+            // It lives, and held nothing of this pool as far as is known: what is free may be taken.
             Liveness::LinksLost => {
                 (view.has_waited() && !early).then(|| self.survey(Authority::Free, view))
             }
