@@ -17,16 +17,16 @@ const BACK_OFF: Time = 50 * MS;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Reads keys, reservation and metadata.
+    /// Reads keys and reservation; in the group's stage, metadata.
     Look,
+    /// Reads the ledger's copy.
+    Slots,
     /// Makes the disk ours.
     Take { arbiter: bool },
     /// Only our key is there, and it holds the reservation.
     ReadBack,
     /// A write passes.
     Prove,
-    /// The epoch goes into the metadata.
-    Stamp,
     /// Takes our key off.
     LetGo,
 }
@@ -37,6 +37,7 @@ pub struct Claimant {
     pub cluster: ClusterId,
     pub who: usize,
     pub boot: u32,
+    pub attempt: u64,
     pub key: Key,
     pub authority: Authority,
 }
@@ -108,7 +109,10 @@ impl Task {
     pub fn begin(&mut self) -> Command {
         match self.kind {
             Kind::Prove => self.write(Content::Proof),
-            Kind::Stamp => self.write(Content::Stamp),
+            Kind::Slots => {
+                self.sent = Step::Read;
+                Command::ReadLedger
+            }
             Kind::Look | Kind::Take { .. } | Kind::ReadBack | Kind::LetGo => {
                 self.sent = Step::Read;
                 Command::Read
@@ -126,6 +130,10 @@ impl Task {
         match self.sent {
             Step::Read => match answer {
                 Answer::Seen(seen) => self.looked(seen),
+                Answer::Slots(region) => Next::Finished(Ok(Seen {
+                    region: Some(region),
+                    ..Seen::default()
+                })),
                 _ => Next::Finished(Err(Failure::Device)),
             },
             Step::Write => match answer {
@@ -149,7 +157,7 @@ impl Task {
         Command::Write(Write {
             who: self.claimant.who,
             boot: self.claimant.boot,
-            epoch: self.claimant.key.epoch.0,
+            attempt: self.claimant.attempt,
             content,
         })
     }
@@ -179,7 +187,7 @@ impl Task {
             }
             Kind::LetGo => self.let_go(&seen),
             Kind::Take { arbiter } => self.take(&seen, arbiter),
-            Kind::Prove | Kind::Stamp => Next::Finished(Err(Failure::Device)),
+            Kind::Prove | Kind::Slots => Next::Finished(Err(Failure::Device)),
         }
     }
 
