@@ -153,7 +153,7 @@ impl Head {
             told_liveness: Liveness::Unheard,
             told_links: [false; LinkId::ALL.len()],
             told_pools: [PoolState::Standby; MAX_POOLS],
-            told_ledgers: [LedgerState::None; MAX_POOLS],
+            told_ledgers: [LedgerState::Unread; MAX_POOLS],
             config,
         }
     }

@@ -6,9 +6,10 @@
 //! it may be years old: it ticks once it was seen to change.
 //!
 //! ```text
-//!  None ──► Unread ──► Seen ──► Ticking ◄──► Silent
-//!             ▲         └─────────────────────►┘ │
-//!             └── no read completes ─────────────┘
+//!  Unread ──► Seen ──► Ticking ◄──► Silent
+//!   │   ▲       └─────────────────────►┘ │
+//!   ▼   └── no read completes ───────────┘
+//!  None
 //! ```
 
 use embassy_time::{Duration, Instant};
@@ -31,7 +32,8 @@ pub struct Sight {
 pub enum LedgerState {
     /// The pool has no ledger, or the peer never wrote there: the cables decide alone.
     None,
-    /// There is one, and no read of it completes: it says neither that the peer lives nor that it does not.
+    /// No read of it completes, or whether there is one was not read yet in this boot: it says neither that the
+    /// peer lives nor that it does not.
     Unread,
     /// A record was seen, and not for long enough to tell whether it changes.
     Seen,
@@ -57,7 +59,9 @@ impl LedgerState {
 /// The ledger of one pool, as read.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Ledger {
-    exists: bool,
+    /// Whether there is one, once the pool's metadata were read. Until then it may well be there and tick: a head
+    /// that just booted must not take its peer for dead by the cables alone.
+    exists: Option<bool>,
     newest: Option<Record>,
     /// It was seen to change, in the incarnation that it is of.
     ticked: bool,
@@ -69,12 +73,15 @@ pub(crate) struct Ledger {
 impl Ledger {
     /// The pool has no ledger: its metadata say so.
     pub(crate) fn vanish(&mut self) {
-        *self = Ledger::default();
+        *self = Ledger {
+            exists: Some(false),
+            ..Ledger::default()
+        };
     }
 
     /// A read completed. `limit`: the silence that counts as death.
     pub(crate) fn see(&mut self, sight: &Sight, limit: Duration) {
-        self.exists = true;
+        self.exists = Some(true);
         let gap = match self.read {
             // Of two copies the later submission counts.
             Some(read) => sight.begun.saturating_duration_since(read),
@@ -101,8 +108,10 @@ impl Ledger {
     }
 
     pub(crate) fn state(&self, limit: Duration, unread: Duration, now: Instant) -> LedgerState {
-        if !self.exists {
-            return LedgerState::None;
+        match self.exists {
+            None => return LedgerState::Unread,
+            Some(false) => return LedgerState::None,
+            Some(true) => {}
         }
         match (self.read, self.newest) {
             (Some(read), _) if now.saturating_duration_since(read) > unread => LedgerState::Unread,
@@ -165,7 +174,7 @@ mod tests {
     #[test]
     fn a_record_ticks_once_it_was_seen_to_change() {
         let mut ledger = Ledger::default();
-        assert_eq!(ledger.state(LIMIT, UNREAD, at(0)), LedgerState::None);
+        assert_eq!(ledger.state(LIMIT, UNREAD, at(0)), LedgerState::Unread);
         assert_eq!(look(&mut ledger, &sight(3, 7, 0), 1), LedgerState::Seen);
         assert_eq!(
             look(&mut ledger, &sight(3, 8, 100), 101),
