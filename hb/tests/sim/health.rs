@@ -74,6 +74,7 @@ impl World {
         let disks = || self.disks_of(pool).map(|disk| &self.disks[disk]);
         let silent = disks().any(|disk| disk.powered && disk.silent_until[who] > now);
         let answers = disks().all(|disk| disk.answers(who));
+        let some = disks().any(|disk| disk.answers(who));
         let slowest = disks().map(|disk| disk.slow).max().unwrap_or(0);
         let worker = &mut self.machines[who].workers[pool];
         let mut next = LOOK_INTERVAL;
@@ -89,7 +90,7 @@ impl World {
             worker.looking_since = None;
             if worker.watch.is_none() {
                 worker.unready = !answers;
-                if answers {
+                if some {
                     self.follow_ledger(who, pool);
                 }
             }

@@ -43,6 +43,8 @@ pub struct Machine {
     pub boot: u32,
     /// Number of the boot that is awaited, when there is no head.
     pub next_boot: u32,
+    /// When it did, in true time.
+    pub booted: Time,
     pub clock: Clock,
     pub drift_ppm: i64,
     pub halt: Option<(Halt, Time)>,
@@ -74,6 +76,7 @@ impl Machine {
             head: None,
             boot: 0,
             next_boot: 0,
+            booted: 0,
             clock: Clock::new(0, drift_ppm),
             drift_ppm,
             halt: None,
@@ -119,6 +122,7 @@ impl World {
         let incarnation = Incarnation(self.rng.bits().to_be_bytes());
         let machine = &mut self.machines[who];
         machine.boot = machine.next_boot;
+        machine.booted = self.now;
         machine.clock = Clock::new(self.now, machine.drift_ppm);
         machine.halt = None;
         machine.inbox.iter_mut().for_each(VecDeque::clear);

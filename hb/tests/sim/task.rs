@@ -4,7 +4,7 @@
 //! `release` there): the simulator runs the shipped core, and the fence only as well as this file
 //! copies it.
 
-use orthrus_hb::{Authority, ClusterId, Failure, Key};
+use orthrus_hb::{Authority, ClusterId, Failure, HeadId, Key};
 
 use crate::clock::{MS, Time};
 use crate::shelf::{Answer, Command, Content, Seen, Write};
@@ -14,6 +14,8 @@ const MOST_TRIES: u32 = 4;
 const ABORT_TRIES: u32 = 2;
 const BACK_OFFS: u32 = 20;
 const BACK_OFF: Time = 50 * MS;
+/// `NOTICE` of the fence: the arbiter's holder sees our registration, and ends before it is preempted.
+const NOTICE: Time = 300 * MS;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -23,8 +25,8 @@ pub enum Kind {
     Slots,
     /// Makes the disk ours.
     Take { arbiter: bool },
-    /// Only our key is there, and it holds the reservation.
-    ReadBack,
+    /// It still is ours alone, or whoever raced us is gone by then.
+    ReadBack { arbiter: bool },
     /// A write passes.
     Prove,
     /// Takes our key off.
@@ -73,12 +75,16 @@ pub struct Task {
     pub outcome: Option<Result<Seen, Failure>>,
     /// A former owner's writes may still be under way.
     pub unaborted: bool,
+    /// Heads whose commands were aborted.
+    pub aborted: Vec<HeadId>,
     sent: Step,
     last: Option<Step>,
     tries: u32,
     steps: u32,
     back_offs: u32,
     registered: bool,
+    /// An owner that may live was given time to find out.
+    noticed: bool,
     /// The key being removed, and whether PREEMPT AND ABORT answered success for it last.
     victim: Option<(u64, Answer)>,
     no_abort: bool,
@@ -94,12 +100,14 @@ impl Task {
             given_up: false,
             outcome: None,
             unaborted: false,
+            aborted: Vec::new(),
+            noticed: false,
             sent: Step::Read,
             last: None,
             tries: 0,
             steps: 0,
             back_offs: 0,
-            registered: false,
+            registered: matches!(kind, Kind::ReadBack { .. }),
             victim: None,
             no_abort: false,
         }
@@ -113,7 +121,7 @@ impl Task {
                 self.sent = Step::Read;
                 Command::ReadLedger
             }
-            Kind::Look | Kind::Take { .. } | Kind::ReadBack | Kind::LetGo => {
+            Kind::Look | Kind::Take { .. } | Kind::ReadBack { .. } | Kind::LetGo => {
                 self.sent = Step::Read;
                 Command::Read
             }
@@ -176,17 +184,10 @@ impl Task {
     }
 
     fn looked(&mut self, seen: Seen) -> Next {
-        let own = self.claimant.key.to_bits();
         match self.kind {
             Kind::Look => Next::Finished(Ok(seen)),
-            Kind::ReadBack => {
-                Next::Finished(match seen.holder == Some(own) && seen.keys == [own] {
-                    true => Ok(seen),
-                    false => Err(Failure::Device),
-                })
-            }
             Kind::LetGo => self.let_go(&seen),
-            Kind::Take { arbiter } => self.take(&seen, arbiter),
+            Kind::Take { arbiter } | Kind::ReadBack { arbiter } => self.take(&seen, arbiter),
             Kind::Prove | Kind::Slots => Next::Finished(Err(Failure::Device)),
         }
     }
@@ -226,6 +227,19 @@ impl Task {
             self.sent = step;
             return Next::Pause(BACK_OFF);
         }
+        let confirming = matches!(self.kind, Kind::ReadBack { .. });
+        if confirming && matches!(step, Step::Register | Step::Reserve) {
+            return Next::Finished(Err(Failure::Device));
+        }
+        if let Step::Preempt(victim) = step
+            && !self.noticed
+            && arbiter
+            && self.deserves_notice(seen, victim)
+        {
+            self.noticed = true;
+            self.sent = Step::BackOff;
+            return Next::Pause(NOTICE);
+        }
         self.tries = if self.last == Some(step) {
             self.tries + 1
         } else {
@@ -246,6 +260,15 @@ impl Task {
             Step::Preempt(victim) => self.preempt(victim),
             _ => Command::Read,
         })
+    }
+
+    /// Whether `victim` holds the pool, and may be a peer that still runs and serves.
+    fn deserves_notice(&self, seen: &Seen, victim: u64) -> bool {
+        let Claimant { key, authority, .. } = self.claimant;
+        let head = Key::from_bits(victim, self.claimant.cluster).map(|victim| victim.head);
+        head != Some(key.head)
+            && seen.holder == Some(victim)
+            && matches!(authority, Authority::PeerDead | Authority::Operator)
     }
 
     /// `steps::next` of the fence.
@@ -318,9 +341,11 @@ impl Task {
             return;
         }
         let aborted = *answer == Answer::Good && !self.no_abort;
-        let epoch = Key::from_bits(*victim, self.claimant.cluster).map(|key| key.epoch);
-        if !aborted {
-            self.unaborted |= epoch.is_none_or(|epoch| epoch < self.claimant.key.epoch);
+        let key = Key::from_bits(*victim, self.claimant.cluster);
+        match key {
+            Some(key) if aborted => self.aborted.push(key.head),
+            Some(key) => self.unaborted |= key.epoch < self.claimant.key.epoch,
+            None => self.unaborted |= !aborted,
         }
         self.victim = None;
     }

@@ -62,7 +62,7 @@ impl World {
         })
     }
 
-    /// `claim::choose_key` and `vanished_owner` of the fence.
+    /// `claim::choose_key` of the fence.
     pub(super) fn choose_key(&mut self, who: usize, pool: usize, job: &Job, seen: &[Seen]) {
         let Work::Claim { authority } = job.work else {
             return;
@@ -84,12 +84,7 @@ impl World {
         if let Some(why) = refused {
             return self.finish(who, pool, Err(why));
         }
-        let vanished = authority == Authority::PeerDead
-            && seen.iter().any(|disk| {
-                let one = std::slice::from_ref(disk);
-                !self.keys(one).any(|key| peers(&key))
-            });
-        self.machines[who].workers[pool].unaborted = vanished;
+        self.machines[who].workers[pool].leftovers.look(seen);
         self.begin(who, pool, Stage::Arbiter);
     }
 

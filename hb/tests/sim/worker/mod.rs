@@ -13,16 +13,19 @@
 
 mod claim;
 mod kernel;
+mod leftover;
 
 use orthrus_hb::{Authority, Done, Epoch, Failure, Job, Key, Outcome, PoolId, Work};
 
 use crate::clock::{NEVER, SECOND, Time};
 use crate::event::{Event, Origin};
 use crate::ledger::Ledger;
-use crate::shelf::{Answer, LIFETIME};
+use crate::shelf::Answer;
 use crate::task::{Claimant, Kind, Next, Task};
 use crate::watch::Watch;
 use crate::world::World;
+
+use leftover::Leftovers;
 
 /// `DISKS_LIMIT` of the fence.
 const DISKS_LIMIT: Time = 20 * SECOND;
@@ -88,8 +91,8 @@ pub struct Worker {
     pub looking_since: Option<Time>,
     /// The last one found the pool not fit to be served here.
     pub unready: bool,
-    /// The claim must wait for writes of a former owner.
-    unaborted: bool,
+    /// Of the claim under way.
+    leftovers: Leftovers,
     /// Why the claim or release under way will be said to have failed.
     failure: Option<Failure>,
 }
@@ -112,7 +115,7 @@ impl Worker {
             ledger: Ledger::new(copies),
             looking_since: None,
             unready: false,
-            unaborted: false,
+            leftovers: Leftovers::default(),
             failure: None,
         }
     }
@@ -124,7 +127,7 @@ impl World {
         assert!(worker.job.is_none(), "a pool has one job at a time");
         worker.job = Some(job);
         worker.failure = None;
-        worker.unaborted = false;
+        worker.leftovers = Leftovers::default();
         let pool = job.pool.index();
         if let Work::Claim { authority } = job.work {
             self.ids += 1;
@@ -167,8 +170,8 @@ impl World {
             Stage::Slots => (Kind::Slots, self.copies[pool].clone()),
             Stage::Arbiter => (Kind::Take { arbiter: true }, arbiter),
             Stage::Others => (Kind::Take { arbiter: false }, others),
-            Stage::ReadOthers => (Kind::ReadBack, others),
-            Stage::ReadArbiter => (Kind::ReadBack, arbiter),
+            Stage::ReadOthers => (Kind::ReadBack { arbiter: false }, others),
+            Stage::ReadArbiter => (Kind::ReadBack { arbiter: true }, arbiter),
             Stage::Prove => (Kind::Prove, disks),
             Stage::LetGoOthers => (Kind::LetGo, others),
             Stage::LetGoArbiter => (Kind::LetGo, arbiter),
@@ -315,14 +318,13 @@ impl World {
     }
 
     fn stage_over(&mut self, who: usize, pool: usize) {
-        let now = self.now;
         let worker = &mut self.machines[who].workers[pool];
         let tasks = std::mem::take(&mut worker.tasks);
         let mut seen = Vec::new();
         let mut failure = None;
         let stage = worker.stage;
         for mut task in tasks {
-            worker.unaborted |= task.unaborted;
+            worker.leftovers.note(&task);
             match task.outcome.take() {
                 Some(Ok(one)) => seen.push(one),
                 Some(Err(why)) => failure = failure.or(Some(why)),
@@ -335,10 +337,15 @@ impl World {
         let Some(job) = worker.job else { return };
         let claiming = matches!(job.work, Work::Claim { .. });
         match (stage, failure) {
-            (Stage::Group, Some(_)) => self.finish(who, pool, Err(Failure::Refused)),
-            (Stage::Group, None) => {
-                self.follow_ledger(who, pool);
-                self.begin(who, pool, Stage::Look);
+            (Stage::Group, failure) => {
+                // Whatever speaks against serving it, the peer may tick there.
+                if !seen.is_empty() {
+                    self.follow_ledger(who, pool);
+                }
+                match failure {
+                    Some(_) => self.finish(who, pool, Err(Failure::Refused)),
+                    None => self.begin(who, pool, Stage::Look),
+                }
             }
             (Stage::Look, Some(why)) => self.finish(who, pool, Err(why)),
             (Stage::Look, None) if claiming => self.choose_key(who, pool, &job, &seen),
@@ -367,23 +374,9 @@ impl World {
                 Some(why),
             ) => self.undo(who, pool, why),
             (Stage::Arbiter, None) => self.begin(who, pool, Stage::Others),
-            (Stage::Others, None) if worker.unaborted => {
-                worker.stage = Stage::Wait;
-                worker.serial += 1;
-                let (serial, boot) = (worker.serial, self.machines[who].boot);
-                self.at(
-                    now + LIFETIME,
-                    Event::KernelStep {
-                        who,
-                        boot,
-                        pool,
-                        serial,
-                    },
-                );
-            }
-            (Stage::Others, None) => self.begin(who, pool, Stage::ReadOthers),
+            (Stage::Others, None) => self.wait_for_leftovers(who, pool, &job),
             (Stage::ReadOthers, None) => self.begin(who, pool, Stage::ReadArbiter),
-            (Stage::ReadArbiter, None) => self.begin(who, pool, Stage::Prove),
+            (Stage::ReadArbiter, None) => self.read_back_over(who, pool),
             (Stage::Prove, None) => {
                 self.claimed(who, pool, job.epoch);
                 self.begin(who, pool, Stage::GroupAgain);
