@@ -207,7 +207,7 @@ impl Head {
     pub fn handle_ledger(&mut self, pool: PoolId, sight: &Sight, now: Instant) {
         self.notice_gap(now);
         if let Some(ledger) = self.ledgers.get_mut(pool.index()) {
-            ledger.see(sight, self.config.timing.ledger_dead);
+            ledger.see(sight, self.config.timing.ledger_dead, now);
         }
         self.settle(now);
     }

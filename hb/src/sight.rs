@@ -66,7 +66,7 @@ pub(crate) struct Ledger {
     /// It was seen to change, in the incarnation that it is of.
     ticked: bool,
     silence: Duration,
-    /// When the last completed read was submitted.
+    /// When the last completed read was submitted, or the newest record was first seen, if that was later.
     read: Option<Instant>,
 }
 
@@ -80,7 +80,7 @@ impl Ledger {
     }
 
     /// A read completed. `limit`: the silence that counts as death.
-    pub(crate) fn see(&mut self, sight: &Sight, limit: Duration) {
+    pub(crate) fn see(&mut self, sight: &Sight, limit: Duration, now: Instant) {
         self.exists = Some(true);
         let gap = match self.read {
             // Of two copies the later submission counts.
@@ -103,6 +103,9 @@ impl Ledger {
                 self.ticked = same_boot;
                 self.newest = Some(record);
                 self.silence = Duration::from_ticks(0);
+                // Not the read's submission: it may have been under way for long, and the record written just before
+                // it ended. Others that are under way since then say nothing of the time after.
+                self.read = self.read.max(Some(now));
             }
         }
     }
@@ -167,7 +170,7 @@ mod tests {
     }
 
     fn look(ledger: &mut Ledger, sight: &Sight, ms: u64) -> LedgerState {
-        ledger.see(sight, LIMIT);
+        ledger.see(sight, LIMIT, at(ms));
         ledger.state(LIMIT, UNREAD, at(ms))
     }
 
@@ -209,6 +212,20 @@ mod tests {
             look(&mut ledger, &sight(3, 9, 6000), 6001),
             LedgerState::Ticking
         );
+    }
+
+    #[test]
+    fn reads_that_a_stalled_shelf_ends_together_are_one_look() {
+        let mut ledger = Ledger::default();
+        look(&mut ledger, &sight(3, 7, 0), 1);
+        look(&mut ledger, &sight(3, 8, 100), 101);
+        // A read of each copy was under way; the peer went on all the time.
+        for begun in [200, 1700, 3200] {
+            assert_eq!(
+                look(&mut ledger, &sight(3, 90, begun), 20_000),
+                LedgerState::Ticking
+            );
+        }
     }
 
     #[test]

@@ -70,9 +70,9 @@ struct Sights {
 pub struct Told {
     /// The peer's newest record.
     pub newest: Option<Record>,
-    /// Submission of the read that first showed it.
+    /// When that was told.
     pub ticked: Option<Instant>,
-    /// When that was told, in true time.
+    /// The same in true time.
     pub ticked_at: Time,
     /// Submission of the last read.
     pub read: Option<Instant>,
@@ -85,7 +85,7 @@ pub struct Told {
 }
 
 impl Told {
-    fn note(&mut self, sight: &Sight, now: Time) {
+    fn note(&mut self, sight: &Sight, local: Instant, now: Time) {
         let order = |record: Record| (record.epoch, record.sequence);
         if now > self.last_at + 500 * MS {
             self.steady_since = now;
@@ -97,7 +97,7 @@ impl Told {
             (None, _) => self.reads += 1,
             (Some(seen), _) => {
                 self.newest = Some(seen);
-                self.ticked = self.read;
+                self.ticked = Some(local);
                 self.ticked_at = now;
                 self.reads = 0;
             }
@@ -148,10 +148,10 @@ impl Ledger {
     }
 
     /// For the heartbeat thread.
-    pub fn take_news(&mut self, now: Time) -> Option<News> {
+    pub fn take_news(&mut self, local: Instant, now: Time) -> Option<News> {
         let news = self.sights.news.take();
         if let Some(News::Sight(sight)) = &news {
-            self.told.note(sight, now);
+            self.told.note(sight, local, now);
         }
         news
     }

@@ -264,7 +264,7 @@ impl World {
         }
         for (pool, worker) in machine.workers.iter_mut().enumerate() {
             let id = PoolId(pool as u8);
-            match worker.ledger.take_news(time) {
+            match worker.ledger.take_news(now, time) {
                 Some(News::Sight(sight)) => head.handle_ledger(id, &sight, now),
                 Some(News::NoLedger) => head.handle_no_ledger(id, now),
                 None => {}
