@@ -350,6 +350,8 @@ impl World {
             disk.lingers = 0;
             disk.silent_until = [0; 2];
         }
+        // Whoever boots now goes first where it is home, and waits for what its last boot wrote.
+        self.director.patience = PATIENCE;
         self.carrier = [true; 2];
         self.flaky = 0;
         for who in [0, 1] {
