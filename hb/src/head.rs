@@ -153,7 +153,7 @@ impl Head {
             told_liveness: Liveness::Unheard,
             told_links: [false; LinkId::ALL.len()],
             told_pools: [PoolState::Standby; MAX_POOLS],
-            told_ledgers: [LedgerState::None; MAX_POOLS],
+            told_ledgers: [LedgerState::Unread; MAX_POOLS],
             config,
         }
     }
@@ -207,7 +207,7 @@ impl Head {
     pub fn handle_ledger(&mut self, pool: PoolId, sight: &Sight, now: Instant) {
         self.notice_gap(now);
         if let Some(ledger) = self.ledgers.get_mut(pool.index()) {
-            ledger.see(sight, self.config.timing.ledger_dead);
+            ledger.see(sight, self.config.timing.ledger_dead, now);
         }
         self.settle(now);
     }
@@ -618,6 +618,7 @@ impl Head {
             peer_barred: self.fences.is_barred(self.config.me.peer(), now),
             yields: self.yields(),
             word: self.living_word(pool),
+            last_word: self.peer.word(pool.index()),
             digest_differs: self.digest_differs(),
             marks: self.peer.links.map(|link| link.sent.wrapping_add(1)),
         }

@@ -6,9 +6,10 @@
 //! it may be years old: it ticks once it was seen to change.
 //!
 //! ```text
-//!  None ──► Unread ──► Seen ──► Ticking ◄──► Silent
-//!             ▲         └─────────────────────►┘ │
-//!             └── no read completes ─────────────┘
+//!  Unread ──► Seen ──► Ticking ◄──► Silent
+//!   │   ▲       └─────────────────────►┘ │
+//!   ▼   └── no read completes ───────────┘
+//!  None
 //! ```
 
 use embassy_time::{Duration, Instant};
@@ -31,7 +32,8 @@ pub struct Sight {
 pub enum LedgerState {
     /// The pool has no ledger, or the peer never wrote there: the cables decide alone.
     None,
-    /// There is one, and no read of it completes: it says neither that the peer lives nor that it does not.
+    /// No read of it completes, or whether there is one was not read yet in this boot: it says neither that the
+    /// peer lives nor that it does not.
     Unread,
     /// A record was seen, and not for long enough to tell whether it changes.
     Seen,
@@ -57,24 +59,29 @@ impl LedgerState {
 /// The ledger of one pool, as read.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Ledger {
-    exists: bool,
+    /// Whether there is one, once the pool's metadata were read. Until then it may well be there and tick: a head
+    /// that just booted must not take its peer for dead by the cables alone.
+    exists: Option<bool>,
     newest: Option<Record>,
     /// It was seen to change, in the incarnation that it is of.
     ticked: bool,
     silence: Duration,
-    /// When the last completed read was submitted.
+    /// When the last completed read was submitted, or the newest record was first seen, if that was later.
     read: Option<Instant>,
 }
 
 impl Ledger {
     /// The pool has no ledger: its metadata say so.
     pub(crate) fn vanish(&mut self) {
-        *self = Ledger::default();
+        *self = Ledger {
+            exists: Some(false),
+            ..Ledger::default()
+        };
     }
 
     /// A read completed. `limit`: the silence that counts as death.
-    pub(crate) fn see(&mut self, sight: &Sight, limit: Duration) {
-        self.exists = true;
+    pub(crate) fn see(&mut self, sight: &Sight, limit: Duration, now: Instant) {
+        self.exists = Some(true);
         let gap = match self.read {
             // Of two copies the later submission counts.
             Some(read) => sight.begun.saturating_duration_since(read),
@@ -96,13 +103,18 @@ impl Ledger {
                 self.ticked = same_boot;
                 self.newest = Some(record);
                 self.silence = Duration::from_ticks(0);
+                // Not the read's submission: it may have been under way for long, and the record written just before
+                // it ended. Others that are under way since then say nothing of the time after.
+                self.read = self.read.max(Some(now));
             }
         }
     }
 
     pub(crate) fn state(&self, limit: Duration, unread: Duration, now: Instant) -> LedgerState {
-        if !self.exists {
-            return LedgerState::None;
+        match self.exists {
+            None => return LedgerState::Unread,
+            Some(false) => return LedgerState::None,
+            Some(true) => {}
         }
         match (self.read, self.newest) {
             (Some(read), _) if now.saturating_duration_since(read) > unread => LedgerState::Unread,
@@ -158,14 +170,14 @@ mod tests {
     }
 
     fn look(ledger: &mut Ledger, sight: &Sight, ms: u64) -> LedgerState {
-        ledger.see(sight, LIMIT);
+        ledger.see(sight, LIMIT, at(ms));
         ledger.state(LIMIT, UNREAD, at(ms))
     }
 
     #[test]
     fn a_record_ticks_once_it_was_seen_to_change() {
         let mut ledger = Ledger::default();
-        assert_eq!(ledger.state(LIMIT, UNREAD, at(0)), LedgerState::None);
+        assert_eq!(ledger.state(LIMIT, UNREAD, at(0)), LedgerState::Unread);
         assert_eq!(look(&mut ledger, &sight(3, 7, 0), 1), LedgerState::Seen);
         assert_eq!(
             look(&mut ledger, &sight(3, 8, 100), 101),
@@ -200,6 +212,20 @@ mod tests {
             look(&mut ledger, &sight(3, 9, 6000), 6001),
             LedgerState::Ticking
         );
+    }
+
+    #[test]
+    fn reads_that_a_stalled_shelf_ends_together_are_one_look() {
+        let mut ledger = Ledger::default();
+        look(&mut ledger, &sight(3, 7, 0), 1);
+        look(&mut ledger, &sight(3, 8, 100), 101);
+        // A read of each copy was under way; the peer went on all the time.
+        for begun in [200, 1700, 3200] {
+            assert_eq!(
+                look(&mut ledger, &sight(3, 90, begun), 20_000),
+                LedgerState::Ticking
+            );
+        }
     }
 
     #[test]

@@ -33,12 +33,19 @@ impl Pool {
                 };
                 (view.has_waited() && !early).then(|| self.survey(authority, view))
             }
-            Liveness::LinksLost if view.word.is_some() => {
+            // What the ledger of this pool says, or the cables said last: another pool's may be what ticks. Keys
+            // that are gone meanwhile are no sign that it let go.
+            Liveness::LinksLost
+                if view
+                    .word
+                    .or(view.last_word)
+                    .is_some_and(|word| word.beat.state.may_hold()) =>
+            {
                 self.unserved_since = None;
                 self.rest_until(Rest::PeerHolds, view.now);
                 None
             }
-            // It lives, and of this pool nothing is known: what is free may be taken.
+            // It lives, and held nothing of this pool as far as is known: what is free may be taken.
             Liveness::LinksLost => {
                 (view.has_waited() && !early).then(|| self.survey(Authority::Free, view))
             }
@@ -55,10 +62,11 @@ impl Pool {
                     self.rest_until(rest, view.now);
                     return None;
                 }
-                // Pauses are for the living, except the one between looks at what a silent peer holds.
-                let early = early && matches!(rest, Rest::HeldByUnheardPeer(_));
                 // A peer that claimed after it fell silent lives: look, but do not preempt.
                 let lost = matches!(rest, Rest::HeldByUnheardPeer(held) if held > self.known);
+                // Pauses are for the living, except the one between such looks. What a look found while the ledger
+                // of another pool still seemed to tick is no reason to wait.
+                let early = early && lost;
                 let authority = if lost {
                     Authority::Free
                 } else {

@@ -32,6 +32,8 @@ pub(crate) struct View {
     /// What a peer that lives said last of the pool: by cable, or by the ledger while that ticks and the
     /// cables are lost.
     pub(crate) word: Option<Word>,
+    /// The same by cable, from before the silence as well.
+    pub(crate) last_word: Option<Word>,
     /// The peer runs another configuration: its pools may stand in another order, and what it says of this one
     /// may be of another.
     pub(crate) digest_differs: bool,

@@ -93,6 +93,24 @@ fn a_ledger_that_cannot_be_read_declares_nobody_dead() {
 }
 
 #[test]
+fn a_standby_that_has_not_read_the_disks_yet_does_not_go_by_its_cables_alone() {
+    let mut world = World::serving_with_ledger();
+    world.crash(B);
+    // Its worker looks at the pool's metadata every few seconds, and has not yet.
+    world.blind[B] = true;
+    world.boot(B);
+    world.until("b hears a", |w| w.head(B).liveness() == Liveness::Alive);
+    world.cut_cables();
+    world.run(Duration::from_secs(30));
+    assert_nothing_moved(&world);
+    assert_eq!(world.rest(B), Some(Rest::AwaitingLedger));
+    world.blind[B] = false;
+    world.run(Duration::from_secs(30));
+    assert_nothing_moved(&world);
+    assert_eq!(world.rest(B), Some(Rest::PeerHolds));
+}
+
+#[test]
 fn a_standby_that_booted_with_its_cables_cut_knows_by_the_ledger_who_lives() {
     let mut world = World::serving_with_ledger();
     world.cut_cables();

@@ -157,6 +157,9 @@ impl World {
         let incarnation = Incarnation([who as u8 + 1, machine.boots, 0, 0, 0, 0, 0, 9]);
         let mut head = Head::new(config, incarnation, self.now);
         head.handle_health(TANK, self.broken[who], self.now);
+        if !self.has_ledger {
+            head.handle_no_ledger(TANK, self.now);
+        }
         machine.head = Some(head);
     }
 

@@ -1,30 +1,44 @@
 //! What must always hold, looked at after every step.
 //!
-//! - I1: no write of an earlier claim reaches a disk once a later claim of its pool has completed;
-//!   a head that lost its fence ends within [`LOSS_LIMIT`] of its own running.
+//! - I1: no write of an earlier claim reaches a disk once a later claim of its pool has completed, nor one of a
+//!   claim that was let go in order; a head that lost its fence ends within [`LOSS_LIMIT`] of its own running.
 //! - I2: what is on the medium is never older than what was acknowledged.
-//! - I4: a head without the right to does not preempt a living owner. How many takeovers a fault
-//!   may lead to is counted by the director.
-//! - I5: a claim's epoch is greater than every earlier claim's; within one boot a head's own never
-//!   goes back.
+//! - I4: a head without the right to does not preempt a living owner; what gives the right is looked at in
+//!   `rights`. How many takeovers a fault may lead to is counted by the director.
+//! - I5: a claim's epoch is greater than every epoch in the pool's ledger, than that of every key that it meets,
+//!   and than that of a peer's claim while the two hear each other; within one boot a head's own never goes back and
+//!   is never used twice. Where a pool has no ledger the firmware keeps no other memory: numbers begin anew when the
+//!   last key was taken off in order, or forgotten by the shelf, and both heads have booted since.
 
-use orthrus_hb::{Authority, ClusterId, Epoch, Key, PoolState, Rest};
+use orthrus_hb::{Authority, ClusterId, Epoch, Key, Liveness, PoolState, Rest};
 
 use crate::client::Block;
 use crate::clock::{SECOND, Time};
 use crate::machine::Machine;
+use crate::rights::Since;
 use crate::shelf::Write;
 
 /// The watch looks five times a second and the heartbeat thread ten times.
 pub const LOSS_LIMIT: Time = SECOND;
 
+/// How long after a claim its peer has heard of it, on the noisiest of cables.
+const HEARD: Time = 10 * SECOND;
+
 /// The last claim of a pool that completed.
 #[derive(Clone, Copy, Debug)]
 pub struct Held {
     pub who: usize,
+    /// The boot of it that claimed.
+    pub boot: u32,
+    /// When its read-back was through.
+    pub since: Time,
     pub epoch: Epoch,
-    /// Its epoch is in the metadata of every disk.
-    pub stamped: bool,
+    /// Number of the claim.
+    pub attempt: u64,
+    /// Its epoch is in the ledger.
+    pub recorded: bool,
+    /// Its keys are gone from every disk.
+    pub forgotten: bool,
     /// It was let go in order.
     pub released: bool,
 }
@@ -32,8 +46,12 @@ pub struct Held {
 pub struct Checks {
     pub violation: Option<String>,
     pub held: Vec<Option<Held>>,
-    /// Greatest epoch of a claim whose stamp is on the disks, by pool.
+    /// Greatest epoch in a record that was written to the ledger, by pool.
     greatest: Vec<Epoch>,
+    /// Greatest epoch that a head set out to claim under in this boot; by head and pool.
+    tried: [Vec<Epoch>; 2],
+    /// By head and pool.
+    pub since: [Vec<Since>; 2],
     /// Claims that took a pool from the other head without its release, by pool.
     pub takeovers: Vec<u32>,
     /// The same, by the head that lost it.
@@ -51,6 +69,8 @@ impl Checks {
             violation: None,
             held: vec![None; pools],
             greatest: vec![Epoch::NONE; pools],
+            tried: [vec![Epoch::NONE; pools], vec![Epoch::NONE; pools]],
+            since: [vec![Since::default(); pools], vec![Since::default(); pools]],
             takeovers: vec![0; pools],
             fenced: [0; 2],
             claims: 0,
@@ -66,6 +86,8 @@ impl Checks {
     pub fn booted(&mut self, who: usize) {
         self.epochs[who].fill(Epoch::NONE);
         self.lost_since[who].fill(None);
+        self.tried[who].fill(Epoch::NONE);
+        self.since[who].fill(Since::default());
     }
 
     pub fn released(&mut self, pool: usize, who: usize) {
@@ -74,8 +96,52 @@ impl Checks {
         }
     }
 
+    /// A head sets out to claim.
+    pub fn begins(
+        &mut self,
+        (pool, who, epoch): (usize, usize, Epoch),
+        machines: &[Machine; 2],
+        now: Time,
+    ) {
+        let tried = std::mem::replace(&mut self.tried[who][pool], epoch);
+        if epoch <= tried {
+            self.fail(format!(
+                "I5: {who} claims pool {pool} under {epoch} after {tried} in the same boot"
+            ));
+        }
+        let hear = |who: usize| {
+            let head = machines[who].head.as_ref();
+            head.is_some_and(|head| head.liveness() == Liveness::Alive) && machines[who].beats()
+        };
+        if let Some(held) = self.held[pool]
+            && machines[held.who].boot == held.boot
+            && now > held.since + HEARD
+            && hear(0)
+            && hear(1)
+            && epoch <= held.epoch
+        {
+            self.fail(format!(
+                "I5: {who} claims pool {pool} under {epoch}, and its peer told of {held:?}"
+            ));
+        }
+    }
+
+    /// No key of the cluster is left on the disks of a pool.
+    pub fn keys_gone(&mut self, pool: usize) {
+        if let Some(held) = &mut self.held[pool] {
+            held.forgotten = true;
+        }
+    }
+
     /// The read-back shows all disks of a pool as this head's.
-    pub fn claimed(&mut self, pool: usize, who: usize, epoch: Epoch) {
+    pub fn claimed(
+        &mut self,
+        pool: usize,
+        who: usize,
+        (epoch, attempt): (Epoch, u64),
+        machines: &[Machine; 2],
+        now: Time,
+    ) {
         self.claims += 1;
         let greatest = self.greatest[pool];
         if epoch <= greatest {
@@ -84,34 +150,44 @@ impl Checks {
             ));
         }
         if let Some(held) = self.held[pool] {
+            if epoch <= held.epoch && !held.forgotten {
+                self.fail(format!(
+                    "I5: {who} claims pool {pool} under {epoch} after {held:?}"
+                ));
+            }
             let taken = u32::from(held.who != who && !held.released);
             self.takeovers[pool] += taken;
             self.fenced[held.who] += taken;
         }
         self.held[pool] = Some(Held {
             who,
+            boot: machines[who].boot,
+            since: now,
             epoch,
-            stamped: false,
+            attempt,
+            recorded: false,
+            forgotten: false,
             released: false,
         });
     }
 
-    /// The claim's epoch is in the metadata of all disks; before that a claim may be undone and forgotten.
-    pub fn stamped(&mut self, pool: usize, epoch: Epoch) {
+    /// A record is on a copy of the ledger.
+    pub fn recorded(&mut self, pool: usize, epoch: Epoch) {
         self.greatest[pool] = self.greatest[pool].max(epoch);
         if let Some(held) = self.held[pool].as_mut().filter(|held| held.epoch == epoch) {
-            held.stamped = true;
+            held.recorded = true;
         }
     }
 
     /// A write reached the medium of a disk; `forgotten`: the disk has no key of the claim that is held,
-    /// which is as if it had never been when its stamp was not written either.
+    /// which is as if it had never been when it is not in the ledger either.
     pub fn landed(&mut self, pool: usize, write: &Write, forgotten: bool) {
-        if let Some(held) = self.held[pool]
-            && !held.released
-            && (held.stamped || !forgotten)
-            && write.epoch < held.epoch.0
-        {
+        let Some(held) = self.held[pool] else { return };
+        let former = match held.released {
+            true => write.attempt <= held.attempt,
+            false => (held.recorded || !forgotten) && write.attempt < held.attempt,
+        };
+        if former {
             self.fail(format!(
                 "I1: {write:?} reaches a disk of pool {pool} after {held:?}"
             ));

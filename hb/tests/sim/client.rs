@@ -5,8 +5,9 @@
 //! the medium over a newer acknowledged one shows at once.
 
 use crate::clock::{MS, SECOND, Time};
+use crate::event::{Event, Origin};
 use crate::shelf::{Answer, Command, Content, Write};
-use crate::world::{Event, Origin, World};
+use crate::world::World;
 
 /// Blocks that a client writes, spread over the pool's disks.
 const BLOCKS: usize = 8;
@@ -44,7 +45,7 @@ impl World {
         let first = self.rng.index(2);
         let serving = [first, 1 - first]
             .into_iter()
-            .find(|&who| self.machines[who].runs() && self.machines[who].workers[pool].exported);
+            .find(|&who| self.serves(who, pool) && self.carrier[who]);
         let Some(who) = serving else { return };
         let boot = self.machines[who].boot;
         let now = self.now;
@@ -62,7 +63,7 @@ impl World {
         block.sent = now;
         let version = block.version;
         let worker = &mut self.machines[who].workers[pool];
-        let epoch = worker.claim.map_or(0, |epoch| epoch.0);
+        let attempt = worker.attempt;
         worker.in_flight += 1;
         let disks = self.disks_of(pool);
         let disk = disks.start + index % disks.len();
@@ -73,10 +74,15 @@ impl World {
         let write = Write {
             who,
             boot,
-            epoch,
+            attempt,
             content,
         };
         self.submit(who, disk, Command::Write(write), Origin::Client { pool });
+    }
+
+    /// Whether a head answers clients of a pool.
+    pub fn serves(&self, who: usize, pool: usize) -> bool {
+        self.machines[who].runs() && self.machines[who].workers[pool].exported
     }
 
     /// The kernel of a head ended a client's write; the head answers.
@@ -91,7 +97,7 @@ impl World {
         if *of == write.boot {
             *open -= 1;
         }
-        if *answer == Answer::Good && version == block.version {
+        if *answer == Answer::Good && version == block.version && self.carrier[who] {
             block.acknowledged = true;
             block.promised = version;
             client.acknowledged += 1;

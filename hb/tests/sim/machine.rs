@@ -5,15 +5,17 @@
 use std::collections::VecDeque;
 
 use orthrus_hb::{
-    Accepted, Action, Command, Config, FRAME_MAX_BYTES, Head, HeadId, Incarnation, LinkId,
+    Accepted, Action, Command, Config, FRAME_MAX_BYTES, Head, HeadId, Health, Incarnation, LinkId,
     MESSAGE_MAX_BYTES, Outcome, PoolConfig, PoolId, PoolState, Refusal, ResetReason, Timing,
 };
 
 use crate::clock::{Clock, MS, NEVER, SECOND, Time};
-use crate::network::Path;
+use crate::event::Event;
+use crate::ledger::News;
+use crate::network::{self, Path};
 use crate::shelf::Nexus;
 use crate::worker::Worker;
-use crate::world::{Event, World};
+use crate::world::{SECRET, World};
 
 /// Frames that wait in the kernel for a head that does not read them.
 const QUEUE_MAX: [usize; 2] = [64, 200];
@@ -41,6 +43,8 @@ pub struct Machine {
     pub boot: u32,
     /// Number of the boot that is awaited, when there is no head.
     pub next_boot: u32,
+    /// When it did, in true time.
+    pub booted: Time,
     pub clock: Clock,
     pub drift_ppm: i64,
     pub halt: Option<(Halt, Time)>,
@@ -48,6 +52,11 @@ pub struct Machine {
     pub late: Time,
     pub inbox: [VecDeque<Box<[u8]>>; 2],
     pub outcomes: VecDeque<Outcome>,
+    /// What of it is broken, as told or on its way to its core; by pool.
+    pub health: Vec<Health>,
+    pub unwell: VecDeque<(usize, Health)>,
+    /// When its core took the last frame of the peer from each link, in true time.
+    pub heard: [Option<Time>; 2],
     pub workers: Vec<Worker>,
     /// By disk.
     pub nexus: Vec<Nexus>,
@@ -67,12 +76,16 @@ impl Machine {
             head: None,
             boot: 0,
             next_boot: 0,
+            booted: 0,
             clock: Clock::new(0, drift_ppm),
             drift_ppm,
             halt: None,
             late: 0,
             inbox: [VecDeque::new(), VecDeque::new()],
             outcomes: VecDeque::new(),
+            health: Vec::new(),
+            unwell: VecDeque::new(),
+            heard: [None; 2],
             workers: Vec::new(),
             nexus: vec![0; disks],
             deferred: Vec::new(),
@@ -101,7 +114,7 @@ impl World {
         let config = Config {
             cluster: self.cluster,
             me: self.machines[who].id,
-            secret: [3; 32],
+            secret: SECRET,
             digest: 1,
             timing: Timing::default(),
             pools: heapless::Vec::from_slice(&homes).expect("at most MAX_POOLS"),
@@ -109,11 +122,16 @@ impl World {
         let incarnation = Incarnation(self.rng.bits().to_be_bytes());
         let machine = &mut self.machines[who];
         machine.boot = machine.next_boot;
+        machine.booted = self.now;
         machine.clock = Clock::new(self.now, machine.drift_ppm);
         machine.halt = None;
         machine.inbox.iter_mut().for_each(VecDeque::clear);
         machine.outcomes.clear();
-        machine.workers = (0..pools).map(|_| Worker::new()).collect();
+        let copies = self.copies.iter();
+        machine.workers = copies.map(|copies| Worker::new(copies.len())).collect();
+        machine.health = vec![Health::default(); pools];
+        machine.unwell.clear();
+        machine.heard = [None; 2];
         machine.deferred.clear();
         machine.next_wake = NEVER;
         machine.retiring = false;
@@ -130,6 +148,7 @@ impl World {
         }
         self.trace(|| format!("{who} boots"));
         self.checks.booted(who);
+        self.begin_health(who);
         self.wake(who, self.now);
     }
 
@@ -238,14 +257,27 @@ impl World {
                     break;
                 };
                 // The core counts what it rejects.
-                let _ = head.handle_frame(link, &bytes, now);
+                if head.handle_frame(link, &bytes, now).is_ok() {
+                    machine.heard[link.index()] = Some(time);
+                }
             }
+        }
+        for (pool, worker) in machine.workers.iter_mut().enumerate() {
+            let id = PoolId(pool as u8);
+            match worker.ledger.take_news(now, time) {
+                Some(News::Sight(sight)) => head.handle_ledger(id, &sight, now),
+                Some(News::NoLedger) => head.handle_no_ledger(id, now),
+                None => {}
+            }
+        }
+        while let Some((pool, health)) = machine.unwell.pop_front() {
+            head.handle_health(PoolId(pool as u8), health, now);
         }
         while let Some(outcome) = machine.outcomes.pop_front() {
             head.handle_outcome(&outcome, now);
         }
         for (pool, worker) in machine.workers.iter().enumerate() {
-            if let Some(watch) = worker.watch.filter(|watch| watch.lost) {
+            if let Some(watch) = worker.watch.as_ref().filter(|watch| watch.lost) {
                 head.handle_fence_lost(PoolId(pool as u8), watch.epoch, now);
             }
         }
@@ -277,7 +309,10 @@ impl World {
         let mut sent = Vec::new();
         let mut buffer = [0; FRAME_MAX_BYTES];
         for link in LinkId::ALL {
-            while let Some(length) = head.poll_transmit(link, now, &mut buffer) {
+            while let Some(mut length) = head.poll_transmit(link, now, &mut buffer) {
+                if self.elder.is_some() {
+                    length = network::as_version_1(link, &mut buffer, length);
+                }
                 let path = &mut self.paths[who][link.index()];
                 let flights = path.send(link, &buffer[..length], time, &mut self.rng);
                 sent.extend(flights.into_iter().flatten().map(|flight| (link, flight)));
@@ -299,6 +334,7 @@ impl World {
             self.trace(|| format!("{who} pool {}: {:?} {}", job.pool.0, job.work, job.epoch));
             self.start_job(who, job);
         }
+        self.offer_records(who);
         if let Some(message) = message {
             self.checks.heard(&self.machines[1 - who].said, &message);
         }

@@ -23,12 +23,21 @@
 mod check;
 mod client;
 mod clock;
+mod director;
+mod event;
 mod faults;
+mod health;
+mod io;
+mod ledger;
 mod machine;
 mod network;
+mod region;
+mod rights;
 mod rng;
+mod service;
 mod shelf;
 mod task;
+mod watch;
 mod worker;
 mod world;
 

@@ -5,9 +5,11 @@
 use std::collections::VecDeque;
 
 use orthrus_hb::LinkId;
+use orthrus_hb::wire::{self, Frame};
 
 use crate::clock::{MS, Time};
 use crate::rng::Rng;
+use crate::world::SECRET;
 
 /// Frames kept for replays, for each direction of each cable.
 const RECORDED_MAX: usize = 64;
@@ -103,4 +105,15 @@ impl Path {
         self.damage = 0;
         self.delay = 0;
     }
+}
+
+/// A frame as a head of version 1 would send it, and as much of one of today as that would read.
+pub fn as_version_1(link: LinkId, buffer: &mut [u8], length: usize) -> usize {
+    let bytes = buffer[..length].to_vec();
+    let frame = wire::decode(&bytes, link, &SECRET).expect("it was just encoded");
+    let frame = Frame {
+        version: 1,
+        ..frame
+    };
+    wire::encode(&frame, link, &SECRET, buffer).expect("it is shorter than before")
 }

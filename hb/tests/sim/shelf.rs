@@ -9,6 +9,8 @@
 use orthrus_hb::Authority;
 
 use crate::clock::{SECOND, Time};
+use crate::region::{Block, Region};
+use crate::rng::Rng;
 
 /// One path from one head to one disk; a new one when its session is renewed.
 pub type Nexus = u32;
@@ -19,8 +21,10 @@ pub const LIFETIME: Time = 10 * SECOND;
 /// What the initiator sends.
 #[derive(Clone, Debug)]
 pub enum Command {
-    /// Keys, reservation and the stamp in the metadata, read together.
+    /// Keys and reservation, read together.
     Read,
+    /// The slots of the ledger's copy.
+    ReadLedger,
     Register {
         old: Option<u64>,
         new: u64,
@@ -41,7 +45,8 @@ pub enum Command {
 pub struct Write {
     pub who: usize,
     pub boot: u32,
-    pub epoch: u32,
+    /// Number of the claim that it belongs to, which grows with each attempt by either head.
+    pub attempt: u64,
     pub content: Content,
 }
 
@@ -49,8 +54,12 @@ pub struct Write {
 pub enum Content {
     /// The first block with its own contents: the claim's proof.
     Proof,
-    /// The epoch, into the metadata.
-    Stamp,
+    /// A record of the ledger.
+    Record {
+        epoch: u32,
+        place: usize,
+        block: Block,
+    },
     /// A client's.
     Data { block: usize, version: u64 },
 }
@@ -65,13 +74,15 @@ pub enum Answer {
     /// Anything else, or nothing.
     Failed,
     Seen(Seen),
+    Slots(Box<Region>),
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
     pub keys: Vec<u64>,
     pub holder: Option<u64>,
-    pub stamp: u32,
+    /// The ledger's copy, where that was read.
+    pub region: Option<Box<Region>>,
 }
 
 /// A write that the disk has accepted.
@@ -85,7 +96,8 @@ pub struct Disk {
     pub registrants: Vec<(Nexus, u64)>,
     pub holder: Option<Nexus>,
     pub accepted: Vec<Accepted>,
-    pub stamp: u32,
+    /// Its copy of the ledger, if it has one.
+    pub region: Option<Box<Region>>,
     /// The target does not know PREEMPT AND ABORT.
     pub no_abort: bool,
     /// Keeps reservations without power.
@@ -107,7 +119,7 @@ impl Disk {
             registrants: Vec::new(),
             holder: None,
             accepted: Vec::new(),
-            stamp: 0,
+            region: None,
             no_abort,
             persistent,
             powered: true,
@@ -120,6 +132,11 @@ impl Disk {
 
     pub fn answers(&self, who: usize) -> bool {
         self.powered && self.reachable[who]
+    }
+
+    /// And does so at once.
+    pub fn answers_now(&self, who: usize, now: Time) -> bool {
+        self.answers(who) && self.silent_until[who] <= now
     }
 
     pub fn key_of(&self, nexus: Nexus) -> Option<u64> {
@@ -139,7 +156,7 @@ impl Disk {
         Seen {
             keys: self.registrants.iter().map(|(_, key)| *key).collect(),
             holder: self.holder.and_then(|nexus| self.key_of(nexus)),
-            stamp: self.stamp,
+            region: None,
         }
     }
 
@@ -166,6 +183,10 @@ impl Disk {
             Command::Preempt {
                 own, victim, abort, ..
             } => self.preempt(nexus, own, victim, abort),
+            Command::ReadLedger => match &self.region {
+                Some(region) => Answer::Slots(region.clone()),
+                None => Answer::Refused,
+            },
             Command::Write(_) => Answer::Failed,
         }
     }
@@ -209,10 +230,23 @@ impl Disk {
         Answer::Good
     }
 
-    /// The power goes: what was accepted and not carried out is gone.
-    pub fn lose_power(&mut self) {
+    /// A write to the ledger's copy is carried out.
+    pub fn record(&mut self, place: usize, block: Block) {
+        if let Some(region) = &mut self.region {
+            region.0[place] = block;
+        }
+    }
+
+    /// The power goes: what was accepted and not carried out is gone, or a part of it.
+    pub fn lose_power(&mut self, rng: &mut Rng) {
         self.powered = false;
-        self.accepted.clear();
+        for accepted in std::mem::take(&mut self.accepted) {
+            if let Content::Record { place, block, .. } = accepted.write.content
+                && let Some(region) = &mut self.region
+            {
+                region.tear(place, &block, rng);
+            }
+        }
         if !self.persistent {
             self.registrants.clear();
             self.holder = None;

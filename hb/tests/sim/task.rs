@@ -4,7 +4,7 @@
 //! `release` there): the simulator runs the shipped core, and the fence only as well as this file
 //! copies it.
 
-use orthrus_hb::{Authority, ClusterId, Failure, Key};
+use orthrus_hb::{Authority, ClusterId, Failure, HeadId, Key};
 
 use crate::clock::{MS, Time};
 use crate::shelf::{Answer, Command, Content, Seen, Write};
@@ -14,19 +14,21 @@ const MOST_TRIES: u32 = 4;
 const ABORT_TRIES: u32 = 2;
 const BACK_OFFS: u32 = 20;
 const BACK_OFF: Time = 50 * MS;
+/// `NOTICE` of the fence: the arbiter's holder sees our registration, and ends before it is preempted.
+const NOTICE: Time = 300 * MS;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Reads keys, reservation and metadata.
+    /// Reads keys and reservation; in the group's stage, metadata.
     Look,
+    /// Reads the ledger's copy.
+    Slots,
     /// Makes the disk ours.
     Take { arbiter: bool },
-    /// Only our key is there, and it holds the reservation.
-    ReadBack,
+    /// It still is ours alone, or whoever raced us is gone by then.
+    ReadBack { arbiter: bool },
     /// A write passes.
     Prove,
-    /// The epoch goes into the metadata.
-    Stamp,
     /// Takes our key off.
     LetGo,
 }
@@ -37,6 +39,7 @@ pub struct Claimant {
     pub cluster: ClusterId,
     pub who: usize,
     pub boot: u32,
+    pub attempt: u64,
     pub key: Key,
     pub authority: Authority,
 }
@@ -72,12 +75,16 @@ pub struct Task {
     pub outcome: Option<Result<Seen, Failure>>,
     /// A former owner's writes may still be under way.
     pub unaborted: bool,
+    /// Heads whose commands were aborted.
+    pub aborted: Vec<HeadId>,
     sent: Step,
     last: Option<Step>,
     tries: u32,
     steps: u32,
     back_offs: u32,
     registered: bool,
+    /// An owner that may live was given time to find out.
+    noticed: bool,
     /// The key being removed, and whether PREEMPT AND ABORT answered success for it last.
     victim: Option<(u64, Answer)>,
     no_abort: bool,
@@ -93,12 +100,14 @@ impl Task {
             given_up: false,
             outcome: None,
             unaborted: false,
+            aborted: Vec::new(),
+            noticed: false,
             sent: Step::Read,
             last: None,
             tries: 0,
             steps: 0,
             back_offs: 0,
-            registered: false,
+            registered: matches!(kind, Kind::ReadBack { .. }),
             victim: None,
             no_abort: false,
         }
@@ -108,8 +117,11 @@ impl Task {
     pub fn begin(&mut self) -> Command {
         match self.kind {
             Kind::Prove => self.write(Content::Proof),
-            Kind::Stamp => self.write(Content::Stamp),
-            Kind::Look | Kind::Take { .. } | Kind::ReadBack | Kind::LetGo => {
+            Kind::Slots => {
+                self.sent = Step::Read;
+                Command::ReadLedger
+            }
+            Kind::Look | Kind::Take { .. } | Kind::ReadBack { .. } | Kind::LetGo => {
                 self.sent = Step::Read;
                 Command::Read
             }
@@ -126,6 +138,10 @@ impl Task {
         match self.sent {
             Step::Read => match answer {
                 Answer::Seen(seen) => self.looked(seen),
+                Answer::Slots(region) => Next::Finished(Ok(Seen {
+                    region: Some(region),
+                    ..Seen::default()
+                })),
                 _ => Next::Finished(Err(Failure::Device)),
             },
             Step::Write => match answer {
@@ -149,7 +165,7 @@ impl Task {
         Command::Write(Write {
             who: self.claimant.who,
             boot: self.claimant.boot,
-            epoch: self.claimant.key.epoch.0,
+            attempt: self.claimant.attempt,
             content,
         })
     }
@@ -168,18 +184,11 @@ impl Task {
     }
 
     fn looked(&mut self, seen: Seen) -> Next {
-        let own = self.claimant.key.to_bits();
         match self.kind {
             Kind::Look => Next::Finished(Ok(seen)),
-            Kind::ReadBack => {
-                Next::Finished(match seen.holder == Some(own) && seen.keys == [own] {
-                    true => Ok(seen),
-                    false => Err(Failure::Device),
-                })
-            }
             Kind::LetGo => self.let_go(&seen),
-            Kind::Take { arbiter } => self.take(&seen, arbiter),
-            Kind::Prove | Kind::Stamp => Next::Finished(Err(Failure::Device)),
+            Kind::Take { arbiter } | Kind::ReadBack { arbiter } => self.take(&seen, arbiter),
+            Kind::Prove | Kind::Slots => Next::Finished(Err(Failure::Device)),
         }
     }
 
@@ -218,6 +227,19 @@ impl Task {
             self.sent = step;
             return Next::Pause(BACK_OFF);
         }
+        let confirming = matches!(self.kind, Kind::ReadBack { .. });
+        if confirming && matches!(step, Step::Register | Step::Reserve) {
+            return Next::Finished(Err(Failure::Device));
+        }
+        if let Step::Preempt(victim) = step
+            && !self.noticed
+            && arbiter
+            && self.deserves_notice(seen, victim)
+        {
+            self.noticed = true;
+            self.sent = Step::BackOff;
+            return Next::Pause(NOTICE);
+        }
         self.tries = if self.last == Some(step) {
             self.tries + 1
         } else {
@@ -238,6 +260,15 @@ impl Task {
             Step::Preempt(victim) => self.preempt(victim),
             _ => Command::Read,
         })
+    }
+
+    /// Whether `victim` holds the pool, and may be a peer that still runs and serves.
+    fn deserves_notice(&self, seen: &Seen, victim: u64) -> bool {
+        let Claimant { key, authority, .. } = self.claimant;
+        let head = Key::from_bits(victim, self.claimant.cluster).map(|victim| victim.head);
+        head != Some(key.head)
+            && seen.holder == Some(victim)
+            && matches!(authority, Authority::PeerDead | Authority::Operator)
     }
 
     /// `steps::next` of the fence.
@@ -310,9 +341,11 @@ impl Task {
             return;
         }
         let aborted = *answer == Answer::Good && !self.no_abort;
-        let epoch = Key::from_bits(*victim, self.claimant.cluster).map(|key| key.epoch);
-        if !aborted {
-            self.unaborted |= epoch.is_none_or(|epoch| epoch < self.claimant.key.epoch);
+        let key = Key::from_bits(*victim, self.claimant.cluster);
+        match key {
+            Some(key) if aborted => self.aborted.push(key.head),
+            Some(key) => self.unaborted |= key.epoch < self.claimant.key.epoch,
+            None => self.unaborted |= !aborted,
         }
         self.victim = None;
     }

@@ -1,0 +1,132 @@
+//! Cables that are cut, noisy, or come and go.
+
+use crate::clock::{MS, SECOND};
+use crate::event::Event;
+use crate::world::World;
+
+use super::{Draw, Part};
+
+/// How often an owner is cut off in one fence storm: often enough that both heads are barred before its end.
+const ONE_WAY: u32 = 8;
+
+impl World {
+    pub(super) fn cables_are_cut(&mut self) -> String {
+        let cut = self.rng.range(1, 16);
+        for (bit, path) in self.paths.iter_mut().flatten().enumerate() {
+            path.cut = cut >> bit & 1 == 1;
+        }
+        // A head is taken for dead when nothing of it arrives and no ledger shows that it lives.
+        let silent = [cut & 3 == 3, cut & 12 == 12];
+        self.taken_for_dead(silent);
+        format!("cut {cut:04b} of first serial, ether, second serial, ether")
+    }
+
+    pub(super) fn all_cables_are_cut(&mut self) -> String {
+        self.cut_all();
+        self.taken_for_dead([true; 2]);
+        if self.rng.chance(300) {
+            self.director.stay = 150 * SECOND;
+        }
+        "all cables are cut".to_owned()
+    }
+
+    pub(super) fn cut_all(&mut self) {
+        let paths = self.paths.iter_mut().flatten();
+        paths.for_each(|path| path.cut = true);
+    }
+
+    /// Nothing moves while every owner that falls silent can be seen in a ledger.
+    fn taken_for_dead(&mut self, silent: [bool; 2]) {
+        let blamed = [0, 1].map(|who| silent[who] && !self.shows(who));
+        let serves_any = |who| (0..self.clients.len()).any(|pool| self.serves(who, pool));
+        if [0, 1].iter().all(|&who| !blamed[who] || !serves_any(who)) {
+            self.expect_nothing();
+        }
+        self.blame(blamed);
+    }
+
+    pub(super) fn all_cables_are_cut_and_an_owner_dies(&mut self, draw: &Draw) -> String {
+        self.cut_all();
+        let fault = self.director.faults;
+        let off = draw.time.max(60 * SECOND);
+        let at = self.now + self.rng.range(SECOND, 20 * SECOND);
+        self.at(
+            at,
+            Event::Part {
+                fault,
+                part: Part::Death { off },
+            },
+        );
+        self.director.together += 1;
+        self.director.stay = 60 * SECOND;
+        self.director.alone = true;
+        // Where there is no ledger this moves a pool, and the head that lost it may be on its way up.
+        if self.copies.iter().all(|copies| !copies.is_empty()) {
+            self.hurry(5 * SECOND);
+        }
+        "all cables are cut and, soon, an owner dies".to_owned()
+    }
+
+    /// A head that just came up and heard its peer has not read much yet.
+    pub(super) fn cables_are_cut_at_a_boot(&mut self, draw: &Draw) -> String {
+        let (who, fault) = (draw.who, self.director.faults);
+        let off = self.rng.range(SECOND, 20 * SECOND);
+        self.crash(who, off);
+        let after = off + self.rng.below(5 * SECOND);
+        let part = Part::Cut;
+        self.at(self.now + after, Event::Part { fault, part });
+        self.director.together += 1;
+        self.director.stay = after + 20 * SECOND;
+        format!(
+            "crash of {who} for {} ms, and all cables are cut when it is up",
+            off / MS
+        )
+    }
+
+    pub(super) fn cables_are_noisy(&mut self) -> String {
+        let calm = self.calm();
+        let loss = self.rng.below(if calm { 300 } else { 950 });
+        for path in self.paths.iter_mut().flatten() {
+            path.loss = loss;
+            path.duplicates = self.rng.below(300);
+            path.damage = self.rng.below(200);
+            path.delay = self.rng.below(if calm { 300 } else { 2000 }) * MS;
+        }
+        self.blame([false; 2]);
+        format!("noise on the cables, loss {loss}")
+    }
+
+    /// An owner is cut off for a moment, again and again.
+    pub(super) fn heads_fence_each_other(&mut self) -> String {
+        let fault = self.director.faults;
+        self.director.alone = true;
+        self.director.stay = 330 * SECOND;
+        self.director.together += ONE_WAY;
+        self.one_way(fault, ONE_WAY);
+        "owners are cut off again and again".to_owned()
+    }
+
+    pub(super) fn one_way(&mut self, fault: u64, left: u32) {
+        let Some(who) = self.owner(0) else { return };
+        self.paths[who].iter_mut().for_each(|path| path.cut = true);
+        self.trace(|| format!("=== {who} is not heard"));
+        let after = self.rng.range(1200 * MS, 8 * SECOND);
+        let part = Part::Joined { left };
+        self.at(self.now + after, Event::Part { fault, part });
+    }
+
+    pub(super) fn joined(&mut self, fault: u64, left: u32) {
+        self.trace(|| "=== cables are joined".to_owned());
+        let paths = self.paths.iter_mut().flatten();
+        paths.for_each(|path| path.cut = false);
+        let Some(left) = left.checked_sub(1) else {
+            return;
+        };
+        let after = self.rng.range(15 * SECOND, 30 * SECOND);
+        let part = match left {
+            0 => Part::Death { off: 60 * SECOND },
+            _ => Part::OneWay { left },
+        };
+        self.at(self.now + after, Event::Part { fault, part });
+    }
+}

@@ -1,0 +1,120 @@
+//! Looking at the disks, choosing what to take, and letting go: `init/src/worker/claim.rs` and `fence/claim.rs`.
+
+use orthrus_hb::{Authority, Done, Epoch, Failure, Holder, Job, Key, Work};
+
+use crate::event::Event;
+use crate::shelf::Seen;
+use crate::watch::Watch;
+use crate::world::World;
+
+use super::Stage;
+
+impl World {
+    pub(super) fn let_go(&mut self, who: usize, pool: usize, claiming: bool) {
+        let head = self.machines[who].id.number();
+        let ours = |(_, key): &(_, u64)| (key >> 32) as u8 == head;
+        if !self
+            .disks_of(pool)
+            .any(|disk| self.disks[disk].registrants.iter().any(ours))
+        {
+            self.checks.released(pool, who);
+        }
+        let worker = &mut self.machines[who].workers[pool];
+        match worker.failure.take() {
+            Some(why) if claiming => {
+                worker.claim = None;
+                self.finish(who, pool, Err(why));
+            }
+            Some(why) => self.finish(who, pool, Err(why)),
+            None => {
+                worker.claim = None;
+                self.finish(who, pool, Ok(Done::Released));
+            }
+        }
+    }
+
+    pub(super) fn undo(&mut self, who: usize, pool: usize, why: Failure) {
+        self.trace(|| format!("{who} pool {pool}: claim fails: {why:?}"));
+        let worker = &mut self.machines[who].workers[pool];
+        worker.failure = Some(why);
+        self.begin(who, pool, Stage::LetGoOthers);
+    }
+
+    fn keys<'a>(&'a self, seen: &'a [Seen]) -> impl Iterator<Item = Option<Key>> + 'a {
+        seen.iter()
+            .flat_map(|disk| disk.keys.iter().chain(&disk.holder))
+            .map(|bits| Key::from_bits(*bits, self.cluster))
+    }
+
+    pub(super) fn surveyed(&self, who: usize, seen: &[Seen]) -> Result<Done, Failure> {
+        if self.keys(seen).any(|key| key.is_none()) {
+            return Err(Failure::Stranger);
+        }
+        let keys = || self.keys(seen).flatten();
+        let peer = self.machines[who].id.peer();
+        let held = keys()
+            .filter(|key| key.head == peer)
+            .map(|key| key.epoch)
+            .max();
+        Ok(Done::Surveyed {
+            greatest: keys().map(|key| key.epoch).max().unwrap_or(Epoch::NONE),
+            holder: held.map_or(Holder::Nobody, Holder::Peer),
+        })
+    }
+
+    /// `claim::choose_key` of the fence.
+    pub(super) fn choose_key(&mut self, who: usize, pool: usize, job: &Job, seen: &[Seen]) {
+        let Work::Claim { authority } = job.work else {
+            return;
+        };
+        let peer = self.machines[who].id.peer();
+        let peers = |key: &Option<Key>| key.is_some_and(|key| key.head == peer);
+        let refused = if self.keys(seen).any(|key| key.is_none()) {
+            Some(Failure::Stranger)
+        } else if let Some(Some(held)) = self.keys(seen).find(peers)
+            && authority == Authority::Free
+        {
+            Some(Failure::HeldByPeer(held.epoch))
+        } else {
+            let all = self.keys(seen).flatten().map(|key| key.epoch);
+            all.into_iter()
+                .find(|epoch| *epoch >= job.epoch)
+                .map(Failure::HeldByPeer)
+        };
+        if let Some(why) = refused {
+            return self.finish(who, pool, Err(why));
+        }
+        self.machines[who].workers[pool].leftovers.look(seen);
+        self.begin(who, pool, Stage::Arbiter);
+    }
+
+    /// All disks are ours by read-back.
+    pub(super) fn claimed(&mut self, who: usize, pool: usize, epoch: Epoch) {
+        let boot = self.machines[who].boot;
+        self.trace(|| format!("{who} pool {pool}: claimed under {epoch}"));
+        let attempt = self.machines[who].workers[pool].attempt;
+        self.checks
+            .claimed(pool, who, (epoch, attempt), &self.machines, self.now);
+        self.ids += 1;
+        let serial = self.ids;
+        let read = vec![self.now; self.disks_of(pool).len()];
+        let worker = &mut self.machines[who].workers[pool];
+        worker.claim = Some(epoch);
+        worker.watch = Some(Watch {
+            epoch,
+            serial,
+            lost: false,
+            round: 0,
+            read,
+        });
+        self.at(
+            self.now + 1,
+            Event::Look {
+                who,
+                boot,
+                pool,
+                serial,
+            },
+        );
+    }
+}

@@ -1,0 +1,155 @@
+//! Steps of the kernel's: activating and exporting, their undoing, and what goes wrong in them.
+
+use orthrus_hb::{Done, Failure};
+
+use crate::clock::{MS, SECOND, Time};
+use crate::event::Event;
+use crate::world::World;
+
+use super::{Stage, Trouble};
+
+/// `STEP_LIMIT` of the export.
+const STEP_LIMIT: Time = 5 * SECOND;
+/// `END_LIMIT` of the ledger.
+const END_LIMIT: Time = 8 * SECOND;
+/// Steps of the kernel's in an import.
+const IMPORT_STEPS: u8 = 3;
+
+impl World {
+    /// A step of the kernel's begins; troubles show here.
+    pub(super) fn kernel_step(&mut self, who: usize, pool: usize, stage: Stage) {
+        let boot = self.machines[who].boot;
+        let worker = &mut self.machines[who].workers[pool];
+        worker.stage = stage;
+        worker.serial += 1;
+        let serial = worker.serial;
+        let trouble = worker.trouble.map(|(trouble, _)| trouble);
+        worker.trouble = worker
+            .trouble
+            .and_then(|(t, left)| left.checked_sub(1).map(|left| (t, left)));
+        let time = match trouble {
+            Some(Trouble::Hangs) => {
+                worker.stage = Stage::Hung;
+                return;
+            }
+            Some(Trouble::Slow) => self.rng.range(SECOND, 40 * SECOND),
+            Some(Trouble::Fails) => {
+                let result = Err(Failure::Device);
+                let time = self.rng.range(MS, SECOND);
+                self.machines[who].workers[pool].failure = Some(Failure::Device);
+                self.at(
+                    self.now + time,
+                    Event::KernelFails {
+                        who,
+                        boot,
+                        pool,
+                        serial,
+                        result,
+                    },
+                );
+                return;
+            }
+            None => self.rng.range(5 * MS, 150 * MS),
+        };
+        self.at(
+            self.now + time,
+            Event::KernelStep {
+                who,
+                boot,
+                pool,
+                serial,
+            },
+        );
+    }
+
+    pub fn kernel_fails(
+        &mut self,
+        who: usize,
+        pool: usize,
+        serial: u64,
+        result: Result<Done, Failure>,
+    ) {
+        if self.machines[who].workers[pool].serial == serial {
+            self.finish(who, pool, result);
+        }
+    }
+
+    pub fn kernel_stepped(&mut self, who: usize, pool: usize, serial: u64) {
+        let worker = &mut self.machines[who].workers[pool];
+        if worker.serial != serial {
+            return;
+        }
+        match worker.stage {
+            Stage::Wait => self.begin(who, pool, Stage::ReadOthers),
+            Stage::Import(step) if step + 1 == IMPORT_STEPS => {
+                self.finish(who, pool, Ok(Done::Imported));
+            }
+            Stage::Import(step) => {
+                worker.exported |= step == 1;
+                self.kernel_step(who, pool, Stage::Import(step + 1));
+            }
+            Stage::Deactivate => self.quiet_ledger(who, pool),
+            _ => {}
+        }
+    }
+
+    /// No new writes; those in the kernel must end before anything else is undone.
+    pub(super) fn drain(&mut self, who: usize, pool: usize) {
+        let boot = self.machines[who].boot;
+        let worker = &mut self.machines[who].workers[pool];
+        worker.exported = false;
+        worker.stage = Stage::Drain;
+        worker.serial += 1;
+        let serial = worker.serial;
+        if worker.in_flight == 0 {
+            return self.kernel_step(who, pool, Stage::Deactivate);
+        }
+        self.at(
+            self.now + STEP_LIMIT,
+            Event::StageLimit {
+                who,
+                boot,
+                pool,
+                serial,
+            },
+        );
+    }
+
+    /// A client's write left the kernel.
+    pub fn drained(&mut self, who: usize, pool: usize) {
+        let worker = &mut self.machines[who].workers[pool];
+        worker.in_flight -= 1;
+        if worker.in_flight == 0 && worker.stage == Stage::Drain {
+            self.kernel_step(who, pool, Stage::Deactivate);
+        }
+    }
+
+    /// No more records: what is under way must end before the keys go.
+    fn quiet_ledger(&mut self, who: usize, pool: usize) {
+        let boot = self.machines[who].boot;
+        let worker = &mut self.machines[who].workers[pool];
+        worker.stage = Stage::Quiet;
+        worker.serial += 1;
+        let serial = worker.serial;
+        worker.ledger.revoke();
+        self.at(
+            self.now + END_LIMIT,
+            Event::StageLimit {
+                who,
+                boot,
+                pool,
+                serial,
+            },
+        );
+        self.quieted(who, pool);
+    }
+
+    /// A record left the kernel.
+    pub fn quieted(&mut self, who: usize, pool: usize) {
+        let worker = &mut self.machines[who].workers[pool];
+        if worker.stage == Stage::Quiet && worker.ledger.is_quiet() {
+            worker.watch = None;
+            self.begin(who, pool, Stage::LetGoOthers);
+        }
+    }
+}
