@@ -74,6 +74,7 @@ fn the_peer_is_told_of_a_claim_before_the_worker_begins_it() {
         workers: vec![worker],
         watches: Vec::new(),
         ledgers: Vec::new(),
+        recorded: [0; MAX_POOLS],
         watchdog: None,
         reset: reset(),
         snapshot: Arc::default(),
