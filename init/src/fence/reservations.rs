@@ -35,12 +35,9 @@ pub trait Reservations: Send + Sync {
     /// Whether this very path may write: rewrites the first block with its own contents.
     ///
     /// Reading the keys does not show that. A target that binds a registration to a session shows our key
-    /// after a reconnect, and refuses our writes.
+    /// after a reconnect, and refuses our writes. Nor does a command that writes nothing: the kernel's target lets
+    /// everybody flush.
     fn prove_write(&self) -> Result<(), WriteRefused>;
-    /// Like [`prove_write`](Reservations::prove_write) but without a write, cheap enough for every second:
-    /// sends a command that only registrants may send (SYNCHRONIZE CACHE). Tells conflicts; that it
-    /// passes proves nothing, since some targets let everybody flush.
-    fn probe_conflict(&self) -> Result<(), WriteRefused>;
     /// How many commands of this path, whoever's, the kernel saw fail since boot; `None` where it does not
     /// count. It grew: one of them may have met a reservation conflict.
     fn failures(&self) -> Option<u64>;

@@ -30,16 +30,11 @@ const REGISTER_AND_IGNORE: u8 = 6;
 const READ_KEYS: u8 = 0;
 const READ_RESERVATION: u8 = 1;
 const REPORT_CAPABILITIES: u8 = 2;
-const SYNCHRONIZE_CACHE_10: u8 = 0x35;
 
 /// How long a disk may take to say who is registered. It answers from memory, but not while it recovers from
 /// an error of its own, for some 7 s (see [`super::COMMAND_LIFETIME`]). The kernel begins to recover the path
 /// after this, up to a reset of the whole host adapter: other disks and clients pay for a time that is too short.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long a flush may take: as long as one of the kernel itself (`SD_FLUSH_TIMEOUT_MULTIPLIER`). A disk whose cache stays on may
-/// have hundreds of megabytes to write, and an aborted flush ends in the same recovery.
-const FLUSH_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long a registration may take, which some disks write to their medium: as long as the block layer's own.
 const REGISTER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -239,17 +234,6 @@ impl Reservations for Scsi {
                 code => WriteRefused::Failed(Trouble::Errno(code.unwrap_or(libc::EIO))),
             }
         })
-    }
-
-    fn probe_conflict(&self) -> Result<(), WriteRefused> {
-        let command = [SYNCHRONIZE_CACHE_10, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-        let reply = self
-            .execute(&command, sg::Data::None, FLUSH_TIMEOUT)
-            .map_err(|errno| WriteRefused::Failed(Trouble::Errno(errno)))?;
-        match reply.status {
-            STATUS_CONFLICT => Err(WriteRefused::Conflict),
-            _ => Ok(()),
-        }
     }
 
     fn failures(&self) -> Option<u64> {

@@ -25,9 +25,12 @@ const INTERVAL: Duration = Duration::from_millis(200);
 /// takes anything away.
 pub const ARBITER_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How often the watch also sends a command that only registrants may send: a target that binds
-/// registrations to a session goes on to show our key after a reconnect. It does so at once when the kernel counts a failed
-/// command, which may have been a client's write that met a conflict: one is enough to reset.
+/// How often the watch also writes, the first block over with its own contents: a target that binds registrations to
+/// a session goes on to show our key after a reconnect, and refuses our writes. It does so at once when the kernel counts a
+/// failed command, which may have been a client's write that met a conflict: one is enough to reset.
+///
+/// Rejected: SYNCHRONIZE CACHE, which writes nothing. The kernel's target goes by the direction of a command's data and lets
+/// everybody flush (`core_scsi3_pr_seq_non_holder`): an owner whose sessions had been renewed served conflicts to its clients.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The fence is lost: reset at once.
@@ -145,6 +148,8 @@ struct DiskState {
     read_ms: AtomicU64,
     /// What was found beside our key then. Never locked by the heartbeat thread.
     alarm: Mutex<Option<Alarm>>,
+    /// Held while the disk is written. Never locked by the heartbeat thread.
+    writing: Mutex<()>,
 }
 
 impl Watch {
@@ -153,6 +158,7 @@ impl Watch {
             name: member.name.clone(),
             read_ms: AtomicU64::new(0),
             alarm: Mutex::default(),
+            writing: Mutex::default(),
         });
         let shared = Arc::new(Shared {
             key,
@@ -229,6 +235,10 @@ impl Drop for Watch {
             // A thread that is gone needs no telling.
             let _ = stop.send(());
         }
+        // The key may go once nothing of ours is on its way. One that does not end is for the limit of a release.
+        for disk in &self.shared.disks {
+            drop(lock(&disk.writing));
+        }
     }
 }
 
@@ -243,7 +253,7 @@ fn look(shared: &Shared, index: usize, member: &Member, stopped: &mpsc::Receiver
     let mut probing = Probing::default();
     loop {
         let probe = probing.is_due(Instant::now(), member.path.failures());
-        let looked = look_once(shared.key, member, probe);
+        let looked = look_once(shared, disk, member, probe);
         if probe {
             probing.done(member.path.failures());
         }
@@ -308,7 +318,13 @@ enum Look {
 }
 
 /// One look at one disk: the read-back, and now and then the probe.
-fn look_once(key: Key, member: &Member, probe: bool) -> Result<Option<Alarm>, Look> {
+fn look_once(
+    shared: &Shared,
+    disk: &DiskState,
+    member: &Member,
+    probe: bool,
+) -> Result<Option<Alarm>, Look> {
+    let key = shared.key;
     let seen = member.path.read().map_err(|error| match error {
         // Somebody took the disk by other means.
         ReadError::Reserved => Look::Lost(Why::Write(WriteRefused::Conflict)),
@@ -320,9 +336,12 @@ fn look_once(key: Key, member: &Member, probe: bool) -> Result<Option<Alarm>, Lo
         member.path.preempt(key.to_bits(), older.to_bits(), true);
         member.path.preempt(key.to_bits(), older.to_bits(), false);
     }
-    if probe && let Err(refused @ WriteRefused::Conflict) = member.path.probe_conflict() {
+    let writing = lock(&disk.writing);
+    let wanted = probe && !shared.over.load(Ordering::SeqCst);
+    if wanted && let Err(refused @ WriteRefused::Conflict) = member.path.prove_write() {
         return Err(Look::Lost(Why::Write(refused)));
     }
+    drop(writing);
     Ok(alarm)
 }
 

@@ -121,12 +121,4 @@ impl Reservations for Path {
     fn failures(&self) -> Option<u64> {
         None
     }
-
-    fn probe_conflict(&self) -> Result<(), WriteRefused> {
-        let state = self.enter(Command::Read).map_err(WriteRefused::Failed)?;
-        match state.may_write(self.nexus) {
-            false => Err(WriteRefused::Conflict),
-            true => Ok(()),
-        }
-    }
 }
