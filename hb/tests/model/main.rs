@@ -57,10 +57,10 @@ fn explore(root: &Root, bounds: Bounds, totals: &mut (usize, u64)) -> Option<Cou
     let (states, transitions) = (search.states(), search.transitions.load(Ordering::Relaxed));
     *totals = (totals.0 + states, totals.1 + transitions);
     let found = search.violation();
-    let ends = found
-        .is_none()
-        .then(|| ends::look(&search))
-        .unwrap_or_default();
+    let ends = match found {
+        None => ends::look(&search),
+        Some(_) => ends::Ends::default(),
+    };
     println!(
         "{:<26} {states:>9} states {transitions:>10} transitions  deepest {:>4}  ends: {} redundant, {} served, \
          {} explained, at most {} beats away  {:.1} s",

@@ -242,9 +242,8 @@ impl Worker {
             }
             1 => self.take(who, disks, 0, epoch, authority, deed),
             2 => {
-                let rest = 1..DISKS;
-                rest.map(|disk| self.take(who, disks, disk, epoch, authority, deed))
-                    .collect()
+                let mut rest = 1..DISKS;
+                rest.try_for_each(|disk| self.take(who, disks, disk, epoch, authority, deed))
             }
             _ => match disks
                 .iter()
