@@ -14,7 +14,7 @@ use crate::{Epoch, PoolId};
 pub struct Ticket(pub u32);
 
 /// By what right a pool is claimed: whose keys may be preempted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Authority {
     /// Nobody's: the peer was not heard since boot, so only what is free is taken.
     Free,
@@ -29,7 +29,7 @@ pub enum Authority {
 }
 
 /// Something to be done for a pool, by a worker that may block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Job {
     /// The pool.
     pub pool: PoolId,
@@ -42,7 +42,7 @@ pub struct Job {
 }
 
 /// The kinds of work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Work {
     /// Read members, keys and reservations of the pool; change nothing.
     Survey,
@@ -59,7 +59,7 @@ pub enum Work {
 }
 
 /// What the heartbeat thread must do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
     /// Give this to the pool's worker.
     Run(Job),
@@ -68,7 +68,7 @@ pub enum Action {
 }
 
 /// Why a head resets itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ResetReason {
     /// A reservation of a pool that this head holds is no longer there.
     FenceLost(PoolId),
@@ -87,7 +87,7 @@ pub enum ResetReason {
 }
 
 /// Who holds reservations or registrations on a pool's disks, taken over all of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Holder {
     /// Nobody, or only this head (an earlier boot of it).
     Nobody,
@@ -137,7 +137,7 @@ pub enum Done {
 }
 
 /// Why a job failed. The worker keeps the words; the core needs the kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Failure {
     /// The peer holds a member, under this epoch; our part of the claim was undone.
     HeldByPeer(Epoch),

@@ -15,6 +15,8 @@
 //! The caller hands in every frame that is waiting before it calls [`Head::handle_timeout`]: only
 //! then is a link's silence the peer's and not the caller's. `now` never goes back.
 
+mod fingerprint;
+
 use embassy_time::{Duration, Instant};
 use heapless::Deque;
 
@@ -83,6 +85,7 @@ pub enum Event {
 }
 
 /// One head.
+#[derive(Clone)]
 pub struct Head {
     config: Config,
     me: Incarnation,
@@ -114,7 +117,7 @@ pub struct Head {
 }
 
 /// What a link still has to send.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, Hash)]
 struct Due {
     beat: bool,
     fragment: bool,

@@ -8,9 +8,12 @@
 //! It cannot cover a virtual machine that is paused and resumed: the watchdog is paused with it, and what it had
 //! submitted is written when it goes on.
 
+use core::hash::Hasher;
+
 use embassy_time::{Duration, Instant};
 use heapless::Deque;
 
+use crate::fingerprint::Print;
 use crate::ledger::Lease;
 
 /// Renewals under way that are remembered. One is written at a time and they come four times a second, so this
@@ -56,6 +59,21 @@ impl HeldLease {
             if number == sequence {
                 self.until = self.until.max(submitted + length(self.lease));
             }
+        }
+    }
+
+    /// The identity of the lease; `last`: the number of the last record.
+    pub(crate) fn fingerprint<H: Hasher>(&self, last: u64, print: &mut Print<'_, H>) {
+        let HeldLease {
+            lease,
+            until,
+            pending,
+        } = self;
+        print.put((lease, pending.len()));
+        print.until(*until);
+        for (number, submitted) in pending {
+            print.put(last.wrapping_sub(*number));
+            print.until(*submitted + length(*lease));
         }
     }
 

@@ -14,6 +14,7 @@ pub mod command;
 pub mod config;
 pub mod epoch;
 mod fences;
+mod fingerprint;
 pub mod head;
 mod health;
 pub mod key;

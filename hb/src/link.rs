@@ -66,6 +66,11 @@ impl Link {
         self.acknowledged = 0;
     }
 
+    /// Greatest sequence number heard of the peer's present incarnation; zero before the first.
+    pub fn received(&self) -> u32 {
+        self.received
+    }
+
     /// How long the link has been silent; `None` when the peer was never heard on it.
     pub fn silence(&self) -> Option<Duration> {
         self.silence

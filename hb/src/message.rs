@@ -10,7 +10,7 @@ use heapless::Vec;
 pub const MESSAGE_MAX_BYTES: usize = 3072;
 
 /// The message on its way to the peer.
-#[derive(Default)]
+#[derive(Clone, Default, Hash)]
 pub(crate) struct Outbox {
     number: u16,
     bytes: Vec<u8, MESSAGE_MAX_BYTES>,
@@ -71,7 +71,7 @@ impl Outbox {
 }
 
 /// The message on its way here.
-#[derive(Default)]
+#[derive(Clone, Default, Hash)]
 pub(crate) struct Inbox {
     number: Option<u16>,
     bytes: Vec<u8, MESSAGE_MAX_BYTES>,

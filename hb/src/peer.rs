@@ -9,6 +9,8 @@
 //! Rejected: retiring a replaced incarnation for good. One frame of an earlier boot that had been lost and was
 //! played back later retired the living one, and the heads were deaf to each other until a boot.
 
+mod fingerprint;
+
 use embassy_time::{Duration, Instant};
 use heapless::Deque;
 
@@ -69,6 +71,7 @@ struct Candidate {
 }
 
 /// The peer, as heard.
+#[derive(Clone)]
 pub struct Peer {
     incarnation: Option<Incarnation>,
     candidate: Option<Candidate>,

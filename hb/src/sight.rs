@@ -12,8 +12,12 @@
 //!  None
 //! ```
 
+use core::hash::Hasher;
+
 use embassy_time::{Duration, Instant};
 
+use crate::config::Timing;
+use crate::fingerprint::Print;
 use crate::ledger::Record;
 use crate::wire::{PoolBeat, Wish};
 use crate::{Health, PoolId};
@@ -123,6 +127,28 @@ impl Ledger {
             _ if self.silence >= limit => LedgerState::Silent,
             _ if self.ticked => LedgerState::Ticking,
             _ => LedgerState::Seen,
+        }
+    }
+
+    /// The identity of what is known; whether a record is newer than [`Ledger::newest`] is left to the caller.
+    pub(crate) fn fingerprint<H: Hasher>(&self, timing: &Timing, print: &mut Print<'_, H>) {
+        let Ledger {
+            exists,
+            newest,
+            ticked,
+            silence,
+            read,
+        } = self;
+        print.put((exists, ticked, read.is_some()));
+        print.put(newest.map(|record| Record {
+            sequence: 0,
+            ..record
+        }));
+        print.span(*silence, timing.ledger_dead);
+        if let Some(read) = *read {
+            // Held against `ledger_unread`, which must be passed, and half of `ledger_dead`.
+            let limit = timing.ledger_unread.max(timing.ledger_dead) + Duration::from_ticks(1);
+            print.since(read, limit);
         }
     }
 

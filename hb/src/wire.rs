@@ -106,7 +106,7 @@ pub enum Body<'a> {
 }
 
 /// What a beat says of one pool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PoolBeat {
     /// Index in the configuration.
     pub pool: u8,
@@ -190,7 +190,7 @@ impl PoolState {
 }
 
 /// What a head wants of its peer, for one pool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Wish {
     /// Nothing.
     None,

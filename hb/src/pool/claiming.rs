@@ -194,8 +194,14 @@ impl Pool {
                 self.fail(Failure::Stranger, view);
                 None
             }
-            (Holder::Nobody, _) | (Holder::Peer(_), Authority::Operator) => {
+            (Holder::Peer(_), Authority::Operator)
+            | (Holder::Nobody, Authority::Operator | Authority::PeerDead) => {
                 Some(self.claim(authority, epoch, view))
+            }
+            // The peer holds nothing and says so: there is nothing to preempt, and no right to. A key that is found
+            // there all the same is of a claim that it began after we looked.
+            (Holder::Nobody, Authority::PeerYields | Authority::Free) => {
+                Some(self.claim(Authority::Free, epoch, view))
             }
             (Holder::Peer(held), Authority::PeerYields) if view.digest_differs => {
                 self.fail(Failure::HeldByPeer(held), view);

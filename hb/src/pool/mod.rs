@@ -51,6 +51,7 @@
 //! Reading order: `standby`, `claiming`, `held`, then what an `operator` may ask.
 
 mod claiming;
+mod fingerprint;
 mod held;
 mod operator;
 mod standby;
@@ -68,7 +69,7 @@ use crate::{Epoch, HeadId, Health};
 pub(crate) use view::View;
 
 /// Why a pool rests on this head though it is not served here: a closed list, each with its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Rest {
     /// Just booted; ends when the peer is heard or `peer_wait` is over.
     AwaitingPeer,
@@ -151,7 +152,7 @@ enum Step {
     },
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 enum Next {
     /// The peer shall have it.
     Offer,
@@ -167,6 +168,7 @@ pub(crate) enum Wanted {
 }
 
 /// One pool on this head.
+#[derive(Clone)]
 pub struct Pool {
     id: PoolId,
     home: HeadId,

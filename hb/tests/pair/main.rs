@@ -295,6 +295,19 @@ fn a_silent_peer_with_a_newer_key_than_it_ever_told_is_not_preempted() {
 }
 
 #[test]
+fn a_key_that_a_look_did_not_find_is_not_preempted() {
+    let mut world = World::new();
+    world.disk = Registrant::Head(A, Epoch(5));
+    world.boot(A);
+    world.boot(B);
+    world.until("a claims", |w| w.head(A).pools()[0].epoch() == Epoch(6));
+    // It stood still since it looked, for all that it can tell, and B serves.
+    world.disk = Registrant::Head(B, Epoch(5));
+    world.run(Duration::from_secs(1));
+    assert_eq!(world.preempted, []);
+}
+
+#[test]
 fn a_strangers_reservation_is_left_alone() {
     let mut world = World::new();
     world.disk = Registrant::Stranger;

@@ -1,0 +1,88 @@
+//! The identity of a head's state.
+
+use core::hash::Hasher;
+
+use embassy_time::Instant;
+
+use super::Head;
+use crate::config::PoolId;
+use crate::fingerprint::Print;
+use crate::ledger::Record;
+use crate::link::LinkId;
+use crate::pool::Pool;
+use crate::sight::Ledger;
+
+impl Head {
+    /// Hashes what the head's future depends on. Equal hashes of two heads of one configuration mean that
+    /// they do the same from now on, given the same inputs at the same distance from `now`, for as long as no fence
+    /// is forgotten: those are told apart by how many count, and not by when.
+    ///
+    /// Everything polled must have been taken. The numbers of frames are left out: whoever compares
+    /// pairs of heads must tell apart whether a frame under way is newer than what was received
+    /// ([`crate::Link::received`]), whether it acknowledges what is awaited
+    /// ([`Head::awaited_acknowledgements`]), and whether a ledger's record is newer than the one seen last
+    /// ([`Head::seen_record`]).
+    pub fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
+        let Head {
+            config,
+            me,
+            booted,
+            peer,
+            pools,
+            ledgers,
+            fences,
+            actions,
+            events: _, // for the log
+            outbox,
+            inbox,
+            due,
+            rotation,
+            next_beat,
+            last_input,
+            last_timeout,
+            retiring,
+            resetting,
+            told_liveness: _, // for the log
+            told_links: _,    // for the log
+            told_pools,
+            told_ledgers: _, // for the log
+        } = self;
+        let timing = config.timing;
+        let mut print = Print { hasher, now };
+        print.put(me);
+        print.until(*booted + timing.peer_wait);
+        peer.fingerprint(&timing, &mut print);
+        for (pool, ledger) in pools.iter().zip(ledgers) {
+            pool.fingerprint(&timing, &mut print);
+            ledger.fingerprint(&timing, &mut print);
+        }
+        print.put([config.me, config.me.peer()].map(|head| fences.count(head, now)));
+        for (index, (pool, told)) in pools.iter().zip(told_pools).enumerate() {
+            print.put(
+                pool.awaited()
+                    .map(|marks| peer.has_acknowledged(index, &marks)),
+            );
+            print.put(told);
+        }
+        print.put(actions.len());
+        print.put((outbox, inbox, due, rotation));
+        print.until(*next_beat);
+        // Gaps are held against `dead` and against two beats.
+        let gap = timing.dead.max(timing.beat * 3);
+        print.since(*last_input, gap);
+        print.since(*last_timeout, gap);
+        print.put((retiring, resetting));
+    }
+
+    /// The peer's newest record seen in the ledger of a pool.
+    pub fn seen_record(&self, pool: PoolId) -> Option<Record> {
+        self.ledgers.get(pool.index()).and_then(Ledger::newest)
+    }
+
+    /// The sequence numbers, one a link, that this head waits to see acknowledged: for a pool, and to confirm
+    /// a new boot of the peer.
+    pub fn awaited_acknowledgements(&self) -> impl Iterator<Item = [u32; LinkId::ALL.len()]> {
+        let pools = self.pools.iter().filter_map(Pool::awaited);
+        pools.chain(self.peer.awaited())
+    }
+}

@@ -1,0 +1,69 @@
+//! The identity of what is known of the peer.
+
+use core::hash::Hasher;
+
+use super::{CANDIDATE_LIFETIME, Candidate, Peer};
+use crate::config::Timing;
+use crate::fingerprint::Print;
+use crate::link::{Link, LinkId};
+
+impl Peer {
+    pub(crate) fn fingerprint<H: Hasher>(&self, timing: &Timing, print: &mut Print<'_, H>) {
+        let Peer {
+            incarnation,
+            candidate,
+            retired,
+            links,
+            digest,
+            words,
+        } = self;
+        print.put(incarnation);
+        print.put(candidate.is_some());
+        if let Some(Candidate {
+            incarnation,
+            seen,
+            marks: _, // see `Head::awaited_acknowledgements`
+        }) = candidate
+        {
+            print.put(incarnation);
+            print.since(*seen, CANDIDATE_LIFETIME);
+        }
+        print.put(retired.len());
+        retired.iter().for_each(|old| print.put(old));
+        for link in links {
+            link.fingerprint(timing, print);
+        }
+        print.put(digest);
+        for word in words {
+            print.put(word.map(|word| word.beat)); // its acknowledgements: see `Head::fingerprint`
+        }
+    }
+
+    /// What an incarnation must acknowledge to be confirmed.
+    pub(crate) fn awaited(&self) -> Option<[u32; LinkId::ALL.len()]> {
+        self.candidate.map(|candidate| candidate.marks)
+    }
+
+    /// By link: whether a frame of ours, or a later one, was acknowledged at all, and by what was said of a pool.
+    pub(crate) fn has_acknowledged(
+        &self,
+        pool: usize,
+        marks: &[u32; LinkId::ALL.len()],
+    ) -> [(bool, bool); LinkId::ALL.len()] {
+        let word = self.word(pool);
+        LinkId::ALL.map(|link| {
+            let index = link.index();
+            let said = word.is_some_and(|word| word.acknowledged[index] >= marks[index]);
+            (self.links[index].acknowledged >= marks[index], said)
+        })
+    }
+}
+
+impl Link {
+    fn fingerprint<H: Hasher>(&self, timing: &Timing, print: &mut Print<'_, H>) {
+        print.put(self.silence().is_some());
+        if let Some(silence) = self.silence() {
+            print.span(silence, timing.dead + timing.duel_wait);
+        }
+    }
+}

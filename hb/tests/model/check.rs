@@ -1,0 +1,233 @@
+//! What must hold in every state, and what it takes to know.
+//!
+//! - I1: no disk accepts a write of a former owner once a later claim has completed; a claim completes only
+//!   when every disk is the claimant's; a head that lost its fence, or has a gap of its own in which it may
+//!   have lost it, does not run on.
+//! - I4: nobody preempts a living owner without the right to, which is what was heard of it; each fault leads
+//!   to at most one takeover.
+//! - I5: a claim's epoch is greater than that of every claim before it; a head's own never goes back.
+
+use orthrus_hb::ledger::Record;
+use orthrus_hb::{Authority, Epoch, PoolState, Rest, Work};
+
+use crate::machine::Machine;
+use crate::shelf::{DISKS, Disk};
+use crate::timing::{DEAD, LEDGER_DEAD, LOSS_LIMIT};
+use crate::worker::Deed;
+
+/// The last claim that completed.
+#[derive(Clone, Copy, Debug, Hash)]
+pub struct Held {
+    pub who: usize,
+    pub epoch: Epoch,
+    /// It was let go in order.
+    pub released: bool,
+}
+
+/// More claims than the faults of any root explain.
+const EPOCH_MAX: u32 = 12;
+
+#[derive(Clone, Hash)]
+pub struct Checks {
+    pub held: Option<Held>,
+    /// Faults that have not led to a takeover.
+    pub faults: i8,
+    /// By head: the greatest epoch in a beat that it took in, in this boot.
+    pub told: [Epoch; 2],
+    /// By head: beats of its running since it last took in a frame, up to `DEAD`.
+    pub silent: [u8; 2],
+    /// By head: whether it saw a record of its peer in this boot, and how many reads since then have shown no
+    /// newer one, up to `LEDGER_DEAD`.
+    pub unchanged: [Option<u8>; 2],
+    /// The same as of the read before, on which what was decided before the last one rests.
+    before: [Option<u8>; 2],
+    /// By head: beats of its running since its fence was lost.
+    lost: [u8; 2],
+    /// By head: its pool's epoch when it last ran.
+    epochs: [Epoch; 2],
+    pub violation: Option<&'static str>,
+}
+
+impl Checks {
+    pub fn new(held: Option<Held>, faults: i8) -> Checks {
+        Checks {
+            held,
+            faults,
+            told: [Epoch::NONE; 2],
+            silent: [DEAD as u8; 2],
+            unchanged: [None; 2],
+            before: [None; 2],
+            lost: [0; 2],
+            epochs: [Epoch::NONE; 2],
+            violation: None,
+        }
+    }
+
+    fn require(&mut self, holds: bool, what: &'static str) {
+        if !holds {
+            self.violation.get_or_insert(what);
+        }
+    }
+
+    pub fn booted(&mut self, who: usize) {
+        self.told[who] = Epoch::NONE;
+        self.silent[who] = DEAD as u8;
+        self.unchanged[who] = None;
+        self.before[who] = None;
+        self.ended(who);
+    }
+
+    pub fn ended(&mut self, who: usize) {
+        self.lost[who] = 0;
+        self.epochs[who] = Epoch::NONE;
+    }
+
+    /// A beat of running begins; the frames that waited were taken in, and their greatest epoch is this.
+    pub fn heard(&mut self, who: usize, epoch: Option<Epoch>) {
+        match epoch {
+            Some(epoch) => {
+                self.silent[who] = 0;
+                self.told[who] = self.told[who].max(epoch);
+            }
+            None => self.silent[who] = (self.silent[who] + 1).min(DEAD as u8),
+        }
+    }
+
+    /// A read of the ledger completed.
+    pub fn read(&mut self, who: usize, before: Option<Record>, record: Option<Record>) {
+        let Some(record) = record else { return };
+        let changed = before.is_none_or(|before| {
+            (before.incarnation, before.sequence) != (record.incarnation, record.sequence)
+        });
+        self.before[who] = self.unchanged[who];
+        let unchanged = self.unchanged[who].unwrap_or(0) + 1;
+        self.unchanged[who] = Some(match changed {
+            true => 0,
+            false => unchanged.min(LEDGER_DEAD as u8),
+        });
+        self.told[who] = self.told[who].max(record.epoch);
+    }
+
+    /// A head that held something ran again after a gap, and goes on.
+    pub fn ran_on_after_gap(&mut self) {
+        self.require(
+            false,
+            "I1: a head runs on after a gap in which it may have been replaced",
+        );
+    }
+
+    /// A job is handed to a worker.
+    pub fn job(&mut self, who: usize, work: &Work, machines: &[Machine; 2], disks: &[Disk; DISKS]) {
+        if let Work::Claim {
+            authority: Authority::PeerDead,
+        } = work
+        {
+            let peer = &machines[1 - who];
+            let owner = peer.beats()
+                && peer.worker.claim.is_some()
+                && disks.iter().any(|disk| disk.keys[1 - who].is_some());
+            // One beat less than it counts: its own beat may come first or last.
+            let speaks = u32::from(self.silent[who]) < DEAD - 1;
+            // An outcome is taken in before the ledger is looked at.
+            let shows = |reads: Option<u8>| reads.is_some_and(|n| u32::from(n) < LEDGER_DEAD - 1);
+            let ticks = shows(self.unchanged[who]) && shows(self.before[who]);
+            self.require(
+                !(owner && (speaks || ticks)),
+                "I4: a living owner that can be heard, or seen in the ledger, is claimed from as if it were dead",
+            );
+        }
+    }
+
+    pub fn deed(&mut self, who: usize, deed: Deed, peer: &Machine, disks: &[Disk; DISKS]) {
+        match deed {
+            Deed::Preempts { victim, authority } => {
+                let holds = peer.pool().is_some_and(|pool| {
+                    let holding = [
+                        PoolState::Importing,
+                        PoolState::Serving,
+                        PoolState::Releasing,
+                    ];
+                    holding.contains(&pool.state()) && pool.epoch() == victim
+                });
+                let right = match authority {
+                    Authority::Operator => true,
+                    Authority::PeerDead => victim <= self.told[who],
+                    Authority::Free | Authority::PeerYields => false,
+                };
+                self.require(
+                    right || !holds,
+                    "I4: a key of a living owner is removed without the right to",
+                );
+            }
+            Deed::Claimed(epoch) => {
+                let ours = disks.iter().all(|disk| disk.is_held_by(who, epoch));
+                self.require(
+                    ours,
+                    "I1: a claim is complete though a disk is not the claimant's",
+                );
+                if let Some(held) = self.held {
+                    self.require(epoch > held.epoch, "I5: an epoch is used again");
+                    if held.who != who && !held.released {
+                        self.faults -= 1;
+                        self.require(
+                            self.faults >= 0,
+                            "I4: one fault has led to a second takeover",
+                        );
+                    }
+                }
+                self.require(epoch.0 <= EPOCH_MAX, "I3: it is claimed again and again");
+                let released = false;
+                self.held = Some(Held {
+                    who,
+                    epoch,
+                    released,
+                });
+            }
+            Deed::Released => {
+                if let Some(held) = self.held.as_mut().filter(|held| held.who == who) {
+                    held.released = disks.iter().all(|disk| disk.keys[who].is_none());
+                }
+            }
+        }
+    }
+
+    /// A head has run.
+    pub fn ran(&mut self, who: usize, machine: &Machine, disks: &[Disk; DISKS]) {
+        let Some(pool) = machine.pool() else { return };
+        let claim = machine.worker.claim;
+        self.require(
+            pool.epoch() >= self.epochs[who],
+            "I5: a head's epoch goes back",
+        );
+        self.epochs[who] = pool.epoch();
+        self.require(
+            pool.rest() != Some(Rest::Offered) || claim.is_none(),
+            "I1: a head offers what it still holds",
+        );
+        self.require(
+            pool.state() != PoolState::Serving || claim == Some(pool.epoch()),
+            "I1: a head serves without its claim",
+        );
+        let lost = machine.worker.active
+            && claim.is_some_and(|epoch| disks.iter().any(|disk| !disk.is_held_by(who, epoch)));
+        self.lost[who] = if lost { self.lost[who] + 1 } else { 0 };
+        self.require(
+            self.lost[who] <= LOSS_LIMIT,
+            "I1: a head runs on without its fence",
+        );
+    }
+
+    /// Looked at after everything.
+    pub fn state(&mut self, machines: &[Machine; 2], disks: &[Disk; DISKS]) {
+        let Some(held) = self.held.filter(|held| !held.released) else {
+            return;
+        };
+        let former = 1 - held.who;
+        let writes = machines[former].head.is_some() && machines[former].worker.active;
+        let accepted = disks.iter().any(|disk| disk.may_write(former));
+        self.require(
+            !(writes && accepted),
+            "I1: a disk accepts a former owner's write",
+        );
+    }
+}

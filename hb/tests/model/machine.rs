@@ -1,0 +1,311 @@
+//! One head as a machine: the shipped core, its worker, and how it can fail to run.
+//!
+//! [`World::run`] is the loop of `init/src/reactor.rs`, in its order.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use embassy_time::Instant;
+use orthrus_hb::wire::{self, Body, PoolBeat};
+use orthrus_hb::{
+    Action, ClusterId, Config, Epoch, FRAME_MAX_BYTES, Head, HeadId, Health, Incarnation,
+    LedgerState, LinkId, Outcome, Pool, PoolConfig, PoolId, Sight,
+};
+
+use crate::timing::{DEAD, QUEUE, RESET, at, timing};
+use crate::worker::{Pace, Worker};
+use crate::world::World;
+
+pub const IDS: [HeadId; 2] = [HeadId::First, HeadId::Second];
+const SECRET: [u8; 32] = [3; 32];
+
+/// How a machine stands still.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Halt {
+    /// Its clock goes on.
+    Paused,
+    /// Its clock stands still, too: nothing in it can tell.
+    Frozen,
+}
+
+/// One boot of one head.
+pub fn incarnation(who: usize, boots: u8) -> Incarnation {
+    Incarnation([0, 0, 0, 0, 0, 0, who as u8 + 1, boots])
+}
+
+/// A frame under way, and what of it matters.
+pub struct Frame {
+    bytes: Box<[u8]>,
+    pub incarnation: Incarnation,
+    pub echo: Option<Incarnation>,
+    pub sequence: u32,
+    pub acknowledged: u32,
+    pub beat: Option<PoolBeat>,
+    /// How many fences of each head it tells of.
+    pub fences: [usize; 2],
+}
+
+#[derive(Clone)]
+pub struct Machine {
+    /// `None`: without power, or on its way up. Shared between states until it runs: a head is large.
+    pub head: Option<Arc<Head>>,
+    /// How often it has booted.
+    pub boots: u8,
+    /// Beats to the next boot after a reset.
+    pub boots_in: Option<u8>,
+    pub halt: Option<Halt>,
+    /// Its port for the clients has no link.
+    pub ails: bool,
+    /// Its clock, in beats.
+    clock: u32,
+    /// Its clock when it last ran.
+    ran: u32,
+    pub inbox: [VecDeque<Arc<Frame>>; LinkId::ALL.len()],
+    pub outcome: Option<Outcome>,
+    /// Number of the last job.
+    pub ticket: u32,
+    pub worker: Worker,
+}
+
+impl Machine {
+    pub fn new() -> Machine {
+        Machine {
+            head: None,
+            boots: 0,
+            boots_in: None,
+            halt: None,
+            ails: false,
+            clock: 0,
+            ran: 0,
+            inbox: Default::default(),
+            outcome: None,
+            ticket: 0,
+            worker: Worker::new(),
+        }
+    }
+
+    pub fn now(&self) -> Instant {
+        at(self.clock)
+    }
+
+    /// It runs, and its heart beats.
+    pub fn beats(&self) -> bool {
+        self.head.is_some() && self.halt.is_none()
+    }
+
+    pub fn pool(&self) -> Option<&Pool> {
+        self.head.as_ref()?.pools().first()
+    }
+
+    /// Its time goes on, though it may not run.
+    fn tick(&mut self) {
+        if self.halt != Some(Halt::Frozen) {
+            self.clock += 1;
+        }
+    }
+}
+
+impl World {
+    pub fn boot(&mut self, who: usize) {
+        let mut pools = heapless::Vec::new();
+        let _ = pools.push(PoolConfig {
+            home: HeadId::First,
+        });
+        let config = Config {
+            cluster: ClusterId::from_name("model"),
+            me: IDS[who],
+            secret: SECRET,
+            digest: 1,
+            timing: timing(),
+            pools,
+        };
+        let machine = &mut self.machines[who];
+        *machine = Machine {
+            boots: machine.boots + 1,
+            ails: machine.ails,
+            ..Machine::new()
+        };
+        let me = incarnation(who, machine.boots);
+        machine.head = Some(Arc::new(Head::new(config, me, machine.now())));
+        self.checks.booted(who);
+    }
+
+    /// It ends here.
+    pub fn stop(&mut self, who: usize, boots_in: Option<u8>) {
+        let machine = &mut self.machines[who];
+        *machine = Machine {
+            boots: machine.boots,
+            boots_in,
+            ails: machine.ails,
+            ..Machine::new()
+        };
+        self.checks.ended(who);
+    }
+
+    /// One beat of one machine.
+    pub fn run(&mut self, who: usize, pace: Pace) {
+        let machine = &mut self.machines[who];
+        machine.tick();
+        if machine.head.is_none() {
+            match machine.boots_in {
+                Some(0) => self.boot(who),
+                Some(left) => {
+                    machine.boots_in = Some(left - 1);
+                    return;
+                }
+                None => return,
+            }
+        }
+        let machine = &mut self.machines[who];
+        if machine.halt.is_some() {
+            return;
+        }
+        let gap = machine.clock - machine.ran;
+        machine.ran = machine.clock;
+        let held = machine.worker.active;
+        self.take_in(who);
+        if !self.perform(who) {
+            return;
+        }
+        if held && gap >= DEAD {
+            self.checks.ran_on_after_gap();
+        }
+        self.work(who, pace);
+        self.checks.ran(who, &self.machines[who], &self.disks);
+    }
+
+    /// Frames, outcomes, the watch, the deadline.
+    fn take_in(&mut self, who: usize) {
+        let machine = &mut self.machines[who];
+        let now = machine.now();
+        let Some(head) = machine.head.as_mut().map(Arc::make_mut) else {
+            return;
+        };
+        let mut heard = None;
+        for link in LinkId::ALL {
+            for frame in machine.inbox[link.index()].drain(..) {
+                if head.handle_frame(link, &frame.bytes, now).is_ok() {
+                    let told = frame.beat.map_or(Epoch::NONE, |beat| beat.epoch);
+                    heard = heard.max(Some(told));
+                }
+            }
+        }
+        self.checks.heard(who, heard);
+        if let Some(outcome) = machine.outcome.take() {
+            head.handle_outcome(&outcome, now);
+        }
+        if let Some(epoch) = machine.worker.claim.filter(|_| machine.worker.lost) {
+            head.handle_fence_lost(PoolId(0), epoch, now);
+        }
+        // A path on which the ledger cannot be read is broken.
+        let (shelf, network) = (!self.reads[who], machine.ails);
+        let health = Health { shelf, network };
+        if head.pools().iter().any(|pool| pool.health() != health) {
+            head.handle_health(PoolId(0), health, now);
+        }
+        if self.ledger.is_none() && head.ledger(PoolId(0)) != LedgerState::None {
+            head.handle_no_ledger(PoolId(0), now);
+        }
+        if let Some(records) = self.ledger.filter(|_| self.reads[who]) {
+            let peer = records[1 - who];
+            let before = head.seen_record(PoolId(0));
+            self.checks.read(who, before, peer);
+            head.handle_ledger(PoolId(0), &Sight { peer, begun: now }, now);
+        }
+        if now >= head.poll_timeout() {
+            head.handle_timeout(now);
+        }
+    }
+
+    /// Actions, frames, jobs: in this order. `false` when it reset.
+    pub fn perform(&mut self, who: usize) -> bool {
+        let machine = &mut self.machines[who];
+        let now = machine.now();
+        let Some(head) = machine.head.as_mut().map(Arc::make_mut) else {
+            return false;
+        };
+        let mut jobs = None;
+        while let Some(action) = head.poll_action() {
+            match action {
+                Action::Run(job) => jobs = Some(job),
+                Action::Reset(_) => {
+                    self.stop(who, Some(RESET));
+                    return false;
+                }
+            }
+        }
+        let mut sent = Vec::new();
+        let mut buffer = [0; FRAME_MAX_BYTES];
+        for link in LinkId::ALL {
+            while let Some(length) = head.poll_transmit(link, now, &mut buffer) {
+                sent.push((link, Box::from(&buffer[..length])));
+            }
+        }
+        let record = head.poll_record(PoolId(0), now);
+        while head.poll_event().is_some() {}
+        if let Some(records) = self
+            .ledger
+            .as_mut()
+            .filter(|_| self.disks[0].may_write(who))
+        {
+            records[who] = record.or(records[who]);
+        }
+        for (link, bytes) in sent {
+            self.send(who, link, bytes);
+        }
+        if let Some(job) = jobs {
+            self.checks.job(who, &job.work, &self.machines, &self.disks);
+            let machine = &mut self.machines[who];
+            machine.ticket = job.ticket.0;
+            machine.worker.begin(job);
+        }
+        true
+    }
+
+    fn send(&mut self, who: usize, link: LinkId, bytes: Box<[u8]>) {
+        let peer = &mut self.machines[1 - who];
+        let inbox = &mut peer.inbox[link.index()];
+        // A head that runs has emptied its queue by its next beat, so what is in it then is all fresh.
+        let full = peer.halt.is_some() && inbox.len() >= QUEUE;
+        if !self.carries[who][link.index()] || peer.head.is_none() || full {
+            return;
+        }
+        let frame = wire::decode(&bytes, link, &SECRET).expect("what a head sends is a frame");
+        let beat = match &frame.body {
+            Body::Beat { pools, .. } => pools.first().copied(),
+            Body::Fragment { .. } | Body::Received { .. } => None,
+        };
+        let (incarnation, echo) = (frame.incarnation, frame.echo);
+        let (sequence, acknowledged) = (frame.sequence, frame.acknowledged);
+        let ages = frame.fences.unwrap_or([[u16::MAX; 3]; 2]);
+        let fences = ages.map(|ages| ages.iter().filter(|age| **age != u16::MAX).count());
+        inbox.push_back(Arc::new(Frame {
+            bytes,
+            incarnation,
+            echo,
+            sequence,
+            acknowledged,
+            beat,
+            fences,
+        }));
+    }
+
+    fn work(&mut self, who: usize, pace: Pace) {
+        let records = self.ledger.iter().flatten().flatten();
+        let written = records.map(|record| record.epoch).max();
+        let written = written.unwrap_or(Epoch::NONE);
+        let machine = &mut self.machines[who];
+        let mut deeds = Vec::new();
+        // A key is removed or a claim completes at this very moment: what the other head is then counts.
+        let outcome = machine
+            .worker
+            .run(who, &mut self.disks, written, pace, |deed, disks| {
+                deeds.push((deed, *disks));
+            });
+        machine.outcome = machine.outcome.take().or(outcome);
+        machine.worker.watch(who, &mut self.disks);
+        for (deed, disks) in deeds {
+            self.checks.deed(who, deed, &self.machines[1 - who], &disks);
+        }
+    }
+}

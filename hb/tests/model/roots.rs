@@ -1,0 +1,145 @@
+//! Where the exploration begins, and what may strike from there.
+
+use orthrus_hb::Epoch;
+
+use crate::check::{Checks, Held};
+use crate::choice::Choice;
+use crate::shelf::{DISKS, Disk};
+use crate::world::{Budget, End, World};
+
+/// A state to begin with.
+pub struct Root {
+    pub name: &'static str,
+    pub world: World,
+}
+
+/// Disks as a head left them that lost its power while it served.
+fn left_by(who: usize, epoch: u32) -> [Disk; DISKS] {
+    let mut disk = Disk {
+        holder: Some(who),
+        stamp: Epoch(epoch),
+        ..Disk::EMPTY
+    };
+    disk.keys[who] = Some(Epoch(epoch));
+    [disk; DISKS]
+}
+
+/// Both heads without power, the shelf as it was left.
+fn dark(budget: Budget, left: Option<usize>, ledger: bool) -> World {
+    let epoch = Epoch(1);
+    let (who, released) = (left.unwrap_or(0), false);
+    let held = left.map(|_| Held {
+        who,
+        epoch,
+        released,
+    });
+    let disks = left.map_or([Disk::EMPTY; DISKS], |who| left_by(who, 1));
+    // The loss of power is a fault.
+    World::new(
+        budget,
+        disks,
+        ledger,
+        Checks::new(held, i8::from(left.is_some())),
+    )
+}
+
+/// One head serves, the other stands by, and all is well.
+fn settled(budget: Budget, owner: usize, ledger: bool) -> World {
+    let mut world = dark(Budget::default(), None, ledger);
+    world.apply(Choice::Boot(owner));
+    for beat in 0..100 {
+        if beat == 20 {
+            world.apply(Choice::Boot(1 - owner));
+        }
+        world.apply(Choice::BEAT);
+    }
+    assert!(
+        world.end() == End::Redundant,
+        "two healthy heads settle: {world}"
+    );
+    assert!(world.checks.violation.is_none());
+    world.budget = budget;
+    world
+}
+
+pub fn roots(deep: bool) -> Vec<Root> {
+    let n = u8::from(deep);
+    let none = Budget::default();
+    let (crashes, halts, cuts, troubles, commands, ails) = (1, 1, 1, 1, 1, 1);
+    let all = Budget {
+        crashes,
+        halts,
+        cuts,
+        ..none
+    };
+    // With the ledger there is more to a state, and two faults at once are enough for a test.
+    let crash_cut = Budget {
+        crashes,
+        cuts,
+        halts: n,
+        ..none
+    };
+    let halt_cut = Budget {
+        halts,
+        cuts,
+        crashes: n,
+        ..none
+    };
+    let crash_halt = Budget {
+        crashes,
+        halts,
+        cuts: n,
+        ..none
+    };
+    let cut = Budget {
+        cuts,
+        halts: n,
+        ..none
+    };
+    let trouble = Budget {
+        troubles,
+        crashes,
+        cuts: n,
+        ..none
+    };
+    let order = Budget {
+        commands,
+        cuts,
+        crashes: n,
+        ..none
+    };
+    // Not together with cuts: an owner that its peer does not hear lets go again and again.
+    let ail = Budget {
+        ails,
+        crashes,
+        halts: n,
+        ..none
+    };
+    let root = |name, world| Root { name, world };
+    // The small ones first, so that what is wrong shows soon.
+    let mut roots = vec![
+        root("a-serves-ail", settled(ail, 0, true)),
+        root("b-serves-ail", settled(ail, 1, true)),
+        root("a-serves-trouble", settled(trouble, 0, true)),
+        root("a-serves-crash-halt", settled(crash_halt, 0, true)),
+        root("a-serves-crash-cut", settled(crash_cut, 0, true)),
+        root("a-serves-halt-cut", settled(halt_cut, 0, true)),
+        root("b-serves-halt-cut", settled(halt_cut, 1, true)),
+        root("a-serves-order", settled(order, 0, true)),
+        root("b-serves-order", settled(order, 1, true)),
+        root("boot-clean", dark(cut, None, true)),
+        root("boot-left-by-b", dark(cut, Some(1), true)),
+        root("boot-trouble", dark(trouble, Some(1), true)),
+        root("boot-clean-no-ledger", dark(halt_cut, None, false)),
+        root("boot-left-by-b-no-ledger", dark(halt_cut, Some(1), false)),
+        root("a-serves-no-ledger", settled(all, 0, false)),
+    ];
+    if deep {
+        roots.push(root("boot-left-by-a", dark(cut, Some(0), true)));
+        roots.push(root(
+            "boot-left-by-a-no-ledger",
+            dark(halt_cut, Some(0), false),
+        ));
+    }
+    roots
+}

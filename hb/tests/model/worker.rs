@@ -1,0 +1,338 @@
+//! The pool's worker on one head: what `init/src/worker` and `init/src/fence` do, in as few steps as can be
+//! told apart from outside.
+//!
+//! ```text
+//! survey    read all disks
+//! claim     look, register at the arbiter ─ reserve or preempt it ─ the others ─ read back, stamp
+//!           └── any failure: let go of all
+//! import    activate ─ export
+//! release   deactivate ─ let go
+//! ```
+//!
+//! How many steps a worker does in a beat is the explorer's to choose: none, while it may still dawdle,
+//! one, or all.
+
+use orthrus_hb::{Authority, Done, Epoch, Failure, Holder, Job, Outcome, Work};
+
+use crate::shelf::{DISKS, Disk};
+
+/// Beats that one job may stand still.
+const DAWDLES: u8 = 1;
+/// Beats that a claim of what is free waits for another registrant to go away.
+const BACK_OFFS: u8 = 2;
+
+/// What goes wrong in the next job of a kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Trouble {
+    SurveyHangs,
+    ClaimHangs,
+    ImportFails,
+    ImportHangs,
+    ReleaseHangs,
+}
+
+impl Trouble {
+    pub const ALL: [Trouble; 5] = [
+        Trouble::SurveyHangs,
+        Trouble::ClaimHangs,
+        Trouble::ImportFails,
+        Trouble::ImportHangs,
+        Trouble::ReleaseHangs,
+    ];
+}
+
+/// How far a worker gets in one beat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// To the end of its job.
+    All,
+    /// One step.
+    One,
+    /// Nowhere.
+    None,
+}
+
+impl Pace {
+    pub const ALL: [Pace; 3] = [Pace::All, Pace::One, Pace::None];
+}
+
+/// What a step showed that the checks want to know.
+#[derive(Clone, Copy, Debug)]
+pub enum Deed {
+    /// A key of the peer is about to be removed.
+    Preempts { victim: Epoch, authority: Authority },
+    /// The read-back was taken for good, and the stamp written.
+    Claimed(Epoch),
+    /// Nothing of the pool is left here, nor of our keys.
+    Released,
+}
+
+#[derive(Clone, Hash)]
+pub struct Worker {
+    pub job: Option<Job>,
+    step: u8,
+    dawdles: u8,
+    back_offs: u8,
+    failure: Option<Failure>,
+    pub trouble: Option<Trouble>,
+    /// The claim whose keys are ours.
+    pub claim: Option<Epoch>,
+    /// Something of the pool exists in this kernel, so its writes may come at any time.
+    pub active: bool,
+    /// The watch found the fence lost.
+    pub lost: bool,
+}
+
+impl Worker {
+    pub fn new() -> Worker {
+        Worker {
+            job: None,
+            step: 0,
+            dawdles: 0,
+            back_offs: 0,
+            failure: None,
+            trouble: None,
+            claim: None,
+            active: false,
+            lost: false,
+        }
+    }
+
+    pub fn begin(&mut self, job: Job) {
+        assert!(self.job.is_none(), "a pool has one job at a time");
+        *self = Worker {
+            job: Some(job),
+            dawdles: DAWDLES,
+            step: 0,
+            back_offs: 0,
+            failure: None,
+            ..self.clone()
+        };
+    }
+
+    /// The paces that make a difference now.
+    pub fn paces(&self) -> &'static [Pace] {
+        match self.job {
+            None => &[Pace::All],
+            Some(job) if self.hangs(&job) => &[Pace::All],
+            Some(job) => {
+                let several = !matches!(job.work, Work::Survey);
+                match (several, self.dawdles) {
+                    (true, 0) => &[Pace::All, Pace::One],
+                    (true, _) => &[Pace::All, Pace::One, Pace::None],
+                    (false, 0) => &[Pace::All],
+                    (false, _) => &[Pace::All, Pace::None],
+                }
+            }
+        }
+    }
+
+    fn hangs(&self, job: &Job) -> bool {
+        matches!(
+            (self.trouble, job.work),
+            (Some(Trouble::SurveyHangs), Work::Survey)
+                | (Some(Trouble::ClaimHangs), Work::Claim { .. })
+                | (Some(Trouble::ImportHangs), Work::Import)
+                | (Some(Trouble::ReleaseHangs), Work::Release)
+        )
+    }
+
+    /// Works for one beat. `written`: the greatest epoch in the ledger.
+    pub fn run(
+        &mut self,
+        who: usize,
+        disks: &mut [Disk; DISKS],
+        written: Epoch,
+        pace: Pace,
+        mut deed: impl FnMut(Deed, &[Disk; DISKS]),
+    ) -> Option<Outcome> {
+        let job = self.job?;
+        if self.hangs(&job) {
+            return None;
+        }
+        if pace == Pace::None {
+            self.dawdles = self.dawdles.saturating_sub(1);
+            return None;
+        }
+        loop {
+            let waits = self.back_offs;
+            if let Some(result) = self.advance(who, disks, written, &job, &mut deed) {
+                self.job = None;
+                return Some(Outcome {
+                    pool: job.pool,
+                    ticket: job.ticket,
+                    epoch: job.epoch,
+                    result,
+                });
+            }
+            if pace == Pace::One || self.back_offs != waits {
+                return None;
+            }
+        }
+    }
+
+    fn advance(
+        &mut self,
+        who: usize,
+        disks: &mut [Disk; DISKS],
+        written: Epoch,
+        job: &Job,
+        deed: &mut impl FnMut(Deed, &[Disk; DISKS]),
+    ) -> Option<Result<Done, Failure>> {
+        let step = self.step;
+        self.step += 1;
+        match (job.work, step) {
+            (Work::Survey, _) => Some(Ok(survey(who, disks, written))),
+            (Work::Claim { authority }, _) => {
+                self.advance_claim(who, disks, job.epoch, authority, deed)
+            }
+            (Work::Import, _) if self.claim != Some(job.epoch) => Some(Err(Failure::Device)),
+            (Work::Import, 0) => {
+                self.active = true;
+                None
+            }
+            (Work::Import, _) if self.trouble == Some(Trouble::ImportFails) => {
+                self.trouble = None;
+                Some(Err(Failure::Device))
+            }
+            (Work::Import, _) => Some(Ok(Done::Imported)),
+            (Work::Release, 0) => {
+                self.active = false;
+                None
+            }
+            (Work::Release, _) => {
+                self.let_go(who, disks, job.epoch);
+                deed(Deed::Released, disks);
+                Some(Ok(Done::Released))
+            }
+        }
+    }
+
+    fn let_go(&mut self, who: usize, disks: &mut [Disk; DISKS], epoch: Epoch) {
+        for disk in disks.iter_mut().rev() {
+            disk.let_go(who, epoch);
+        }
+        self.claim = None;
+        self.lost = false;
+    }
+
+    fn advance_claim(
+        &mut self,
+        who: usize,
+        disks: &mut [Disk; DISKS],
+        epoch: Epoch,
+        authority: Authority,
+        deed: &mut impl FnMut(Deed, &[Disk; DISKS]),
+    ) -> Option<Result<Done, Failure>> {
+        if let Some(failure) = self.failure {
+            self.let_go(who, disks, epoch);
+            return Some(Err(failure));
+        }
+        let result = match self.step - 1 {
+            0 => {
+                let peers = disks.iter().find_map(|disk| disk.keys[1 - who]);
+                if let Some(held) = peers.filter(|_| authority == Authority::Free) {
+                    return Some(Err(Failure::HeldByPeer(held)));
+                }
+                if let Some(rival) = disks.iter().map(Disk::greatest).find(|e| *e >= epoch) {
+                    return Some(Err(Failure::HeldByPeer(rival)));
+                }
+                disks[0].keys[who] = Some(epoch);
+                Ok(())
+            }
+            1 => self.take(who, disks, 0, epoch, authority, deed),
+            2 => {
+                let mut rest = 1..DISKS;
+                rest.try_for_each(|disk| self.take(who, disks, disk, epoch, authority, deed))
+            }
+            _ => match disks
+                .iter()
+                .all(|disk| disk.is_held_by(who, epoch) && disk.keys[1 - who].is_none())
+            {
+                true => {
+                    disks.iter_mut().for_each(|disk| disk.stamp = epoch);
+                    self.claim = Some(epoch);
+                    deed(Deed::Claimed(epoch), disks);
+                    return Some(Ok(Done::Claimed));
+                }
+                false => Err(Failure::Device),
+            },
+        };
+        if let Err(failure) = result {
+            self.failure = Some(failure);
+        }
+        None
+    }
+
+    /// `steps::next` of the fence, until there is nothing to do.
+    fn take(
+        &mut self,
+        who: usize,
+        disks: &mut [Disk; DISKS],
+        disk: usize,
+        epoch: Epoch,
+        authority: Authority,
+        deed: &mut impl FnMut(Deed, &[Disk; DISKS]),
+    ) -> Result<(), Failure> {
+        let other = disks[disk].keys[1 - who];
+        if let Some(newer) = other.filter(|other| *other > epoch) {
+            return Err(Failure::HeldByPeer(newer));
+        }
+        if disks[disk].holder == Some(1 - who)
+            && let Some(held) = other
+            && (held == epoch || authority == Authority::Free)
+        {
+            return Err(Failure::HeldByPeer(held));
+        }
+        if disks[disk].keys[who] != Some(epoch) {
+            if disk == 0 {
+                return Err(Failure::Device); // it was there, and was taken away
+            }
+            disks[disk].keys[who] = Some(epoch);
+        }
+        disks[disk].holder.get_or_insert(who);
+        let Some(other) = other else { return Ok(()) };
+        let ours = disks[disk].holder == Some(who);
+        if ours && other == epoch && disk != 0 {
+            return Err(Failure::HeldByPeer(other));
+        }
+        if ours && authority == Authority::Free {
+            self.back_offs += 1;
+            if self.back_offs > BACK_OFFS {
+                return Err(Failure::HeldByPeer(other));
+            }
+            self.step -= 1;
+            return Ok(());
+        }
+        let victim = other;
+        deed(Deed::Preempts { victim, authority }, disks);
+        disks[disk].preempt(who);
+        Ok(())
+    }
+
+    /// The watch reads every disk back.
+    pub fn watch(&mut self, who: usize, disks: &mut [Disk; DISKS]) {
+        let Some(epoch) = self.claim else { return };
+        for disk in disks {
+            self.lost |= !disk.is_held_by(who, epoch);
+            match disk.keys[1 - who] {
+                Some(other) if other > epoch => self.lost = true,
+                Some(_) if disk.is_held_by(who, epoch) => disk.preempt(who),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn survey(who: usize, disks: &[Disk; DISKS], written: Epoch) -> Done {
+    let held = disks.iter().filter_map(|disk| disk.keys[1 - who]).max();
+    Done::Surveyed {
+        greatest: disks
+            .iter()
+            .map(Disk::greatest)
+            .max()
+            .unwrap_or(Epoch::NONE)
+            .max(written),
+        holder: held.map_or(Holder::Nobody, Holder::Peer),
+    }
+}

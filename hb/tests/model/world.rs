@@ -1,0 +1,421 @@
+//! The state of everything, what may happen next, and the identity of a state.
+
+use std::fmt::{self, Write};
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use orthrus_hb::ledger::Record;
+use orthrus_hb::{Command, Done, Epoch, LinkId, PoolId, PoolState, Rest};
+use sha2::{Digest, Sha256};
+
+use crate::check::Checks;
+use crate::choice::{CABLES, Choice, Order, READS};
+use crate::machine::{Halt, Machine, incarnation};
+use crate::shelf::{DISKS, Disk};
+use crate::worker::{Pace, Trouble};
+
+/// Faults that may still strike.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Budget {
+    pub crashes: u8,
+    /// Pauses and freezes.
+    pub halts: u8,
+    pub cuts: u8,
+    pub troubles: u8,
+    pub commands: u8,
+    pub ails: u8,
+}
+
+#[derive(Clone)]
+pub struct World {
+    pub machines: [Machine; 2],
+    /// By sender and link.
+    pub carries: [[bool; LinkId::ALL.len()]; 2],
+    pub disks: [Disk; DISKS],
+    /// By head, when the pool has one: the newest record.
+    pub ledger: Option<[Option<Record>; 2]>,
+    /// By head: it can read the ledger.
+    pub reads: [bool; 2],
+    pub budget: Budget,
+    pub checks: Checks,
+}
+
+impl World {
+    pub fn new(budget: Budget, disks: [Disk; DISKS], ledger: bool, checks: Checks) -> World {
+        World {
+            machines: [Machine::new(), Machine::new()],
+            carries: [[true; LinkId::ALL.len()]; 2],
+            disks,
+            ledger: ledger.then_some([None; 2]),
+            reads: [true; 2],
+            budget,
+            checks,
+        }
+    }
+
+    /// All that may happen next, a plain beat first.
+    pub fn choices(&self, into: &mut Vec<Choice>) {
+        into.clear();
+        self.beats(into);
+        let Budget {
+            crashes,
+            halts,
+            cuts,
+            troubles,
+            commands,
+            ails,
+        } = self.budget;
+        for who in [0, 1] {
+            let machine = &self.machines[who];
+            let on = machine.head.is_some();
+            if on && crashes > 0 {
+                into.push(Choice::Crash(who));
+            }
+            if !on && machine.boots_in.is_none() {
+                into.push(Choice::Boot(who));
+            }
+            if machine.beats() && halts > 0 {
+                into.push(Choice::Halt(who, Halt::Paused));
+                into.push(Choice::Halt(who, Halt::Frozen));
+            }
+            if machine.halt.is_some() {
+                into.push(Choice::Resume(who));
+            }
+            if !machine.ails && ails > 0 {
+                into.push(Choice::Ail(who));
+            }
+            if machine.ails {
+                into.push(Choice::Cure(who));
+            }
+            if on && troubles > 0 && machine.worker.trouble.is_none() {
+                into.extend(Trouble::ALL.map(|trouble| Choice::Trouble(who, trouble)));
+            }
+            if machine.beats() && commands > 0 {
+                into.extend([Order::Handover, Order::Takeover].map(|o| Choice::Order(who, o)));
+            }
+        }
+        if self.is_whole() && cuts > 0 {
+            into.extend((1..=CABLES).map(Choice::Cut));
+            if self.ledger.is_some() {
+                let [a, b] = READS;
+                let reads = [a, b, a | b];
+                into.extend(reads.map(Choice::Cut));
+                into.extend(reads.map(|reads| Choice::Cut(CABLES | reads)));
+            }
+        }
+        if !self.is_whole() {
+            into.push(Choice::Join);
+        }
+    }
+
+    fn beats(&self, into: &mut Vec<Choice>) {
+        let [a, b] = &self.machines;
+        // The order tells only when both run.
+        let orders: &[usize] = if a.beats() && b.beats() {
+            &[0, 1]
+        } else {
+            &[0]
+        };
+        let paces = |machine: &Machine| match machine.beats() {
+            true => machine.worker.paces(),
+            false => &[Pace::All],
+        };
+        for &first in orders {
+            for &pace in paces(a) {
+                for &other in paces(b) {
+                    let paces = [pace, other];
+                    into.push(Choice::Beat { first, paces });
+                }
+            }
+        }
+    }
+
+    pub fn apply(&mut self, choice: Choice) {
+        match choice {
+            Choice::Beat { first, paces } => {
+                for who in [first, 1 - first] {
+                    self.run(who, paces[who]);
+                    self.checks.state(&self.machines, &self.disks);
+                }
+                return;
+            }
+            Choice::Crash(who) => {
+                self.budget.crashes -= 1;
+                self.checks.faults += 1;
+                self.stop(who, None);
+            }
+            Choice::Boot(who) => self.boot(who),
+            Choice::Halt(who, halt) => {
+                self.budget.halts -= 1;
+                self.checks.faults += 1;
+                self.machines[who].halt = Some(halt);
+            }
+            Choice::Resume(who) => self.machines[who].halt = None,
+            Choice::Ail(who) => {
+                self.budget.ails -= 1;
+                self.machines[who].ails = true;
+            }
+            Choice::Cure(who) => self.machines[who].ails = false,
+            Choice::Cut(cut) => {
+                self.budget.cuts -= 1;
+                // Cables alone move nothing while the ledger can be read.
+                self.checks.faults += i8::from(self.ledger.is_none() || cut > CABLES);
+                self.reads = READS.map(|bit| cut & bit == 0);
+                for (bit, carries) in self.carries.as_flattened_mut().iter_mut().enumerate() {
+                    *carries = cut & 1 << bit == 0;
+                }
+            }
+            Choice::Join => {
+                self.carries.as_flattened_mut().fill(true);
+                self.reads = [true; 2];
+            }
+            Choice::Trouble(who, trouble) => {
+                self.budget.troubles -= 1;
+                self.checks.faults += 1;
+                self.machines[who].worker.trouble = Some(trouble);
+            }
+            Choice::Order(who, order) => {
+                self.budget.commands -= 1;
+                self.order(who, order);
+            }
+        }
+        self.checks.state(&self.machines, &self.disks);
+    }
+
+    fn order(&mut self, who: usize, order: Order) {
+        let machine = &mut self.machines[who];
+        let now = machine.now();
+        let Some(head) = machine.head.as_mut().map(Arc::make_mut) else {
+            return;
+        };
+        let pool = PoolId(0);
+        let command = match order {
+            Order::Handover => Command::Handover(pool),
+            Order::Takeover => Command::Takeover(pool),
+        };
+        if head.handle_command(command, now).is_ok() {
+            self.checks.faults += 1; // the operator may be wrong about the peer
+        }
+        self.perform(who);
+    }
+
+    fn is_whole(&self) -> bool {
+        let mut all = self.carries.as_flattened().iter().chain(&self.reads);
+        all.all(|joined| *joined)
+    }
+
+    /// Nothing is broken: all cables are in, both heads run or are on their way up.
+    pub fn is_healthy(&self) -> bool {
+        let runs = |machine: &Machine| {
+            let up = machine.head.is_some() || machine.boots_in.is_some();
+            up && machine.halt.is_none() && machine.worker.trouble.is_none()
+        };
+        self.machines.iter().all(runs) && self.is_whole()
+    }
+
+    /// Whether this state may last.
+    pub fn end(&self) -> End {
+        let healthy = self.is_healthy();
+        let serves = |who: usize| {
+            let machine = &self.machines[who];
+            let pool = machine.pool().filter(|_| machine.beats());
+            pool.is_some_and(|pool| pool.state() == PoolState::Serving)
+                && machine.worker.active
+                && self
+                    .disks
+                    .iter()
+                    .all(|disk| disk.is_held_by(who, machine.worker.claim.unwrap_or(Epoch::NONE)))
+        };
+        // The owner is worse off than the other, and could ask it and let go.
+        let worse = |who: usize| {
+            let both = self.machines.iter().all(Machine::beats);
+            both && self.is_whole() && self.machines[who].ails && !self.machines[1 - who].ails
+        };
+        let rest = |who: usize| self.machines[who].pool().and_then(|pool| pool.rest());
+        match (serves(0), serves(1)) {
+            (true, true) => End::Unserved,
+            (true, false) if worse(0) => End::Worse,
+            (false, true) if worse(1) => End::Worse,
+            (false, false) if healthy => End::Unserved,
+            (true, false) if rest(1) == Some(Rest::PeerHolds) => End::Redundant,
+            (false, true) if rest(0) == Some(Rest::PeerHolds) => End::Redundant,
+            (true, false) | (false, true) if healthy => End::Lonely,
+            (true, false) | (false, true) => End::Served,
+            (false, false) if !self.machines.iter().any(Machine::beats) => End::Explained,
+            (false, false) => match [0, 1].map(|who| self.explained(who)) {
+                [false, false] => End::Unserved,
+                _ => End::Explained,
+            },
+        }
+    }
+
+    /// `status` of this head gives a reason of the closed list for not serving, and the reason is true.
+    fn explained(&self, who: usize) -> bool {
+        let machine = &self.machines[who];
+        let Some(pool) = machine.pool() else {
+            return false;
+        };
+        let told = self.checks.told[who];
+        match (pool.state(), pool.rest()) {
+            (PoolState::Standby, Some(Rest::HeldByUnheardPeer(held))) => {
+                let there = self
+                    .disks
+                    .iter()
+                    .any(|disk| disk.keys[1 - who] == Some(held));
+                // What it was told of is no obstacle, unless that was by a ledger that it cannot read any more.
+                there && (told < held || !self.reads[who])
+            }
+            (PoolState::Standby, Some(Rest::AwaitingLedger)) => {
+                self.ledger.is_some() && !self.reads[who]
+            }
+            (PoolState::Faulted, _) => true,
+            _ => false,
+        }
+    }
+
+    /// Two worlds of one fingerprint have the same future.
+    pub fn fingerprint(&self, sink: &mut Sink) -> [u64; 2] {
+        sink.0.clear();
+        for who in [0, 1] {
+            self.hash_machine(who, sink);
+        }
+        (self.carries, self.reads, &self.disks, self.budget).hash(sink);
+        self.checks.hash(sink);
+        let digest = Sha256::digest(&sink.0);
+        let word = |at: usize| {
+            let bytes: [u8; 8] = digest[at..at + 8].try_into().expect("eight bytes");
+            u64::from_le_bytes(bytes)
+        };
+        [word(0), word(8)]
+    }
+
+    fn hash_machine(&self, who: usize, sink: &mut Sink) {
+        let (machine, peer) = (&self.machines[who], &self.machines[1 - who]);
+        (machine.boots, machine.boots_in, machine.halt, machine.ails).hash(sink);
+        // Numbers of records only grow, so of each it matters only whether it is news.
+        let record = self.ledger.and_then(|records| records[who]);
+        record
+            .map(|record| Record {
+                sequence: 0,
+                ..record
+            })
+            .hash(sink);
+        let seen = peer
+            .head
+            .as_ref()
+            .and_then(|head| head.seen_record(PoolId(0)));
+        let order = |record: Record| (record.epoch, record.sequence);
+        record.map(order).cmp(&seen.map(order)).hash(sink);
+        let Some(head) = &machine.head else { return };
+        head.fingerprint(machine.now(), sink);
+        let mut worker = machine.worker.clone();
+        for ticket in worker.job.iter_mut().map(|job| &mut job.ticket) {
+            ticket.0 = machine.ticket - ticket.0;
+        }
+        worker.hash(sink);
+        if let Some(outcome) = machine.outcome {
+            (machine.ticket - outcome.ticket.0, outcome.epoch).hash(sink);
+            match outcome.result {
+                Ok(Done::Surveyed { greatest, holder }) => (greatest, holder).hash(sink),
+                Ok(done) => std::mem::discriminant(&done).hash(sink),
+                Err(failure) => failure.hash(sink),
+            }
+        }
+        machine
+            .outcome
+            .map(|outcome| outcome.result.is_ok())
+            .hash(sink);
+        // What this head awaits, and how near it is: heard by the peer, or in an answer on its way.
+        let me = incarnation(who, machine.boots);
+        let mine = peer
+            .head
+            .as_ref()
+            .filter(|peer| peer.peer().incarnation() == Some(me));
+        for link in LinkId::ALL {
+            let index = link.index();
+            let inbox = &machine.inbox[index];
+            inbox.len().hash(sink);
+            for frame in inbox {
+                let known = head.peer().incarnation() == Some(frame.incarnation);
+                let fresh = frame.sequence > head.peer().link(link).received();
+                (frame.incarnation, frame.echo, frame.beat, known && fresh).hash(sink);
+                frame.fences.hash(sink);
+            }
+            for marks in head.awaited_acknowledgements() {
+                for frame in inbox {
+                    (frame.echo == Some(me) && frame.acknowledged >= marks[index]).hash(sink);
+                }
+                let heard = mine.map(|peer| peer.peer().link(link).received() >= marks[index]);
+                heard.hash(sink);
+                for frame in &peer.inbox[index] {
+                    (frame.sequence >= marks[index]).hash(sink);
+                }
+            }
+        }
+    }
+}
+
+/// What a state that lasts is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Nobody serves, and nobody says why.
+    Unserved,
+    /// Nobody serves, and `status` says why.
+    Explained,
+    /// One head serves, and the other, though nothing is broken, does not stand by.
+    Lonely,
+    /// The worse head serves.
+    Worse,
+    /// One head serves, and the other cannot stand by.
+    Served,
+    /// One head serves, the other stands by.
+    Redundant,
+}
+
+/// Bytes of a state, to be digested.
+pub struct Sink(pub Vec<u8>);
+
+impl Hasher for Sink {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        0 // never asked: see `World::fingerprint`
+    }
+}
+
+impl fmt::Display for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (who, name) in ["a", "b"].into_iter().enumerate() {
+            let machine = &self.machines[who];
+            write!(f, "{name} ")?;
+            let Some((head, pool)) = machine.head.as_ref().zip(machine.pool()) else {
+                let boots = machine.boots_in;
+                let when = boots.map_or("off".to_owned(), |left| format!("boots in {left}"));
+                write!(f, "{when:<46} ")?;
+                continue;
+            };
+            let mut said = String::new();
+            write!(said, "{}", pool.state().name())?;
+            if let Some(rest) = pool.rest() {
+                write!(said, " {rest:?}")?;
+            }
+            write!(said, " e{} {:?}", pool.epoch(), head.liveness())?;
+            if let Some(halt) = machine.halt {
+                write!(said, " {halt:?}")?;
+            }
+            if machine.worker.active {
+                said.push_str(" active");
+            }
+            write!(f, "{said:<46} ")?;
+        }
+        write!(f, "disks")?;
+        for disk in &self.disks {
+            let keys = disk.keys.map(|key| key.map_or(0, |epoch| epoch.0));
+            let holder = disk.holder.map_or('-', |who| ['a', 'b'][who]);
+            write!(f, " {}/{}{holder}", keys[0], keys[1])?;
+        }
+        Ok(())
+    }
+}
