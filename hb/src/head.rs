@@ -334,9 +334,9 @@ impl Head {
                     cluster,
                     sender: config.me,
                     incarnation: self.me,
-                    echo: peer.echo(now),
+                    echo: peer.echo(config.timing.dead, now),
                     sequence,
-                    acknowledged: peer.acknowledged(link, now),
+                    acknowledged: peer.acknowledged(link, config.timing.dead, now),
                     body,
                     fences: (link == LinkId::Ether).then_some(ages),
                 };
