@@ -5,7 +5,8 @@
 //! peer that may be alive until an operator readmits it. From a peer that is dead beyond doubt it still takes over.
 //!
 //! A head that is fenced forgets everything, so each tells the other in its beats, and one of the two is always
-//! the one that fenced.
+//! the one that fenced. Who forgot says at first that there was nothing: that is believed only once it has heard
+//! what there was. (It was believed at once, and two heads that fenced each other in turn were never barred.)
 
 use embassy_time::{Duration, Instant};
 use heapless::Vec;
@@ -58,11 +59,14 @@ impl Fences {
     }
 
     /// The peer's account. Of this head's own fences the peer knows best, who did it: what it says replaces what is
-    /// known here. Of its own it tells what a head that just booted has forgotten.
-    pub(crate) fn learn(&mut self, ages: &Ages, me: HeadId, just_booted: bool, now: Instant) {
-        self.ends[index(me)].clear();
+    /// known here, so that an operator can readmit. `news`: it has not heard yet, in its present boot, what is known
+    /// here. It may have forgotten then, and so may this head: both take over what the other knows.
+    pub(crate) fn learn(&mut self, ages: &Ages, me: HeadId, news: bool, now: Instant) {
+        if !news {
+            self.ends[index(me)].clear();
+        }
         for head in [me, me.peer()] {
-            if head != me && !just_booted {
+            if head != me && !news {
                 continue;
             }
             for age in ages[index(head)].iter().filter(|age| **age != NEVER) {
@@ -148,6 +152,17 @@ mod tests {
             }
             assert_eq!((young.count(A, here), young.count(B, here)), (3, 3));
         }
+    }
+
+    #[test]
+    fn a_peer_that_forgot_makes_nobody_forget() {
+        let mut fences = Fences::default();
+        let now = Instant::from_secs(5000);
+        for age in [300, 200, 100] {
+            fences.note(A, Duration::from_secs(age), now);
+        }
+        fences.learn(&Fences::default().ages(now), A, true, now);
+        assert_eq!(fences.count(A, now), 3);
     }
 
     #[test]

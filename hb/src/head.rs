@@ -42,8 +42,9 @@ const SERIAL_FRAGMENT_BYTES: usize = 96;
 /// acknowledgement is itself a beat old when it arrives.
 const UNHEARD_WINDOW: u32 = 10;
 
-/// How long after its boot a head believes its peer about fences from before: many beats, so that none is missed.
-const JUST_BOOTED: Duration = Duration::from_secs(60);
+/// Frames on Ethernet in which a boot of the peer has surely heard what this head tells of fences: several beats,
+/// among fragments and receipts.
+const TOLD_FRAMES: u32 = 10;
 
 /// Room for all that one input can cause: a job a pool, and a reset.
 const ACTIONS_MAX: usize = 2 * MAX_POOLS;
@@ -95,6 +96,9 @@ pub struct Head {
     /// By pool.
     ledgers: [Ledger; MAX_POOLS],
     fences: Fences,
+    /// The peer has heard this head's account of fences in its present boot when it acknowledges this frame on
+    /// Ethernet; `None` before its own was heard.
+    told_fences: Option<u32>,
     actions: Deque<Action, ACTIONS_MAX>,
     events: Deque<Event, 32>,
     outbox: Outbox,
@@ -139,6 +143,7 @@ impl Head {
             pools,
             ledgers: [Ledger::default(); MAX_POOLS],
             fences: Fences::default(),
+            told_fences: None,
             actions: Deque::new(),
             events: Deque::new(),
             outbox: Outbox::default(),
@@ -337,9 +342,9 @@ impl Head {
                     cluster,
                     sender: config.me,
                     incarnation: self.me,
-                    echo: peer.echo(now),
+                    echo: peer.echo(config.timing.dead, now),
                     sequence,
-                    acknowledged: peer.acknowledged(link, now),
+                    acknowledged: peer.acknowledged(link, config.timing.dead, now),
                     body,
                     fences: (link == LinkId::Ether).then_some(ages),
                 };
@@ -538,12 +543,17 @@ impl Head {
         let dead = self.config.timing.dead;
         if self.peer.accept(&frame, link, self.me, dead, now)? {
             self.tell(Event::PeerBooted);
+            self.told_fences = None;
             self.outbox.restart();
             self.inbox.restart();
         }
         if let Some(ages) = &frame.fences {
-            let just_booted = now.saturating_duration_since(self.booted) < JUST_BOOTED;
-            self.fences.learn(ages, self.config.me, just_booted, now);
+            let ether = self.peer.link(LinkId::Ether);
+            let told = *self
+                .told_fences
+                .get_or_insert(ether.sent.wrapping_add(TOLD_FRAMES));
+            let news = ether.acknowledged < told;
+            self.fences.learn(ages, self.config.me, news, now);
         }
         match frame.body {
             Body::Beat { .. } => {}

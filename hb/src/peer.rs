@@ -188,23 +188,24 @@ impl Peer {
     }
 
     /// The incarnation to echo: one that waits to be confirmed before the one that is.
-    pub(crate) fn echo(&self, now: Instant) -> Option<Incarnation> {
-        match self.candidate {
-            Some(Candidate {
-                incarnation, seen, ..
-            }) if now.saturating_duration_since(seen) < CANDIDATE_LIFETIME
-                // One that was replaced needs no echo to prove that it lives.
-                && !self.retired.iter().any(|&old| old == incarnation) =>
-            {
-                Some(incarnation)
-            }
-            _ => self.incarnation,
+    pub(crate) fn echo(&self, dead: Duration, now: Instant) -> Option<Incarnation> {
+        let Some(candidate) = self.candidate else {
+            return self.incarnation;
+        };
+        let incarnation = candidate.incarnation;
+        let recent = now.saturating_duration_since(candidate.seen) < CANDIDATE_LIFETIME;
+        let retired = self.retired.iter().any(|&old| old == incarnation);
+        // One that was replaced by another that is heard is most likely a recorded frame. When nothing else is heard
+        // it may be what lives, and need our echo before it can acknowledge anything.
+        match recent && (!retired || self.liveness(dead) != Liveness::Alive) {
+            true => Some(incarnation),
+            false => self.incarnation,
         }
     }
 
     /// What to acknowledge on a link to the incarnation that is echoed.
-    pub(crate) fn acknowledged(&self, link: LinkId, now: Instant) -> u32 {
-        match self.echo(now) == self.incarnation {
+    pub(crate) fn acknowledged(&self, link: LinkId, dead: Duration, now: Instant) -> u32 {
+        match self.echo(dead, now) == self.incarnation {
             true => self.links[link.index()].received,
             false => 0,
         }

@@ -170,3 +170,33 @@ fn nothing_is_given_to_a_barred_head_until_it_is_readmitted() {
     world.crash(B);
     world.until("a serves", |w| w.state(A) == PoolState::Serving);
 }
+
+#[test]
+fn heads_that_fence_each_other_in_turn_are_barred() {
+    let mut world = World::serving();
+    for _ in 0..3 {
+        for who in [A, B] {
+            world.crash(who);
+            world.until("the other serves", |w| {
+                w.state(1 - who) == PoolState::Serving
+            });
+            // It is heard before it hears more than one frame: its account of fences is empty.
+            world.cut[who] = [true; 2];
+            world.boot(who);
+            world.run(Duration::from_millis(120));
+            (world.cut[who], world.cut[1 - who]) = ([false; 2], [true; 2]);
+            world.run(Duration::from_millis(300));
+            world.cut = [[false; 2]; 2];
+            world.run(Duration::from_secs(3));
+        }
+    }
+    for who in [A, B] {
+        for head in [orthrus_hb::HeadId::First, orthrus_hb::HeadId::Second] {
+            assert_eq!(
+                world.head(who).fences(head),
+                (3, true),
+                "{head:?} as {who} knows"
+            );
+        }
+    }
+}

@@ -434,6 +434,38 @@ fn lost_frames_of_an_earlier_boot_played_back_make_nobody_deaf() {
 }
 
 #[test]
+fn a_boot_that_was_heard_before_it_heard_anything_is_heard_again() {
+    let mut world = World::new();
+    world.boot(B);
+    // A boot of A that B never hears, and what it says to B.
+    world.cut[A] = [true; 2];
+    world.boot(A);
+    world.run(Duration::from_secs(1));
+    let recorded = world.recorded.iter().rev();
+    let lost = recorded.filter(|(who, ..)| *who == A).take(4);
+    let lost: Vec<_> = lost.cloned().collect();
+    // The next one hears B once, and is heard by it; then there is silence.
+    world.crash(A);
+    world.run(Duration::from_secs(2));
+    world.boot(A);
+    world.run(Duration::from_millis(120));
+    (world.cut[A], world.cut[B]) = ([false; 2], [true; 2]);
+    world.run(Duration::from_millis(500));
+    assert_eq!(world.head(A).liveness(), Liveness::Unheard);
+    assert_eq!(world.head(B).liveness(), Liveness::Alive);
+    world.cut[A] = [true; 2];
+    world.run(Duration::from_secs(3));
+    for (_, link, bytes) in &lost {
+        world.replay(B, *link, bytes);
+    }
+    world.run(Duration::from_secs(3));
+    world.cut = [[false; 2]; 2];
+    world.run(Duration::from_secs(5));
+    assert_eq!(world.head(A).liveness(), Liveness::Alive);
+    assert_eq!(world.head(B).liveness(), Liveness::Alive);
+}
+
+#[test]
 fn an_outcome_of_another_ticket_or_epoch_has_no_effect() {
     let mut world = World::serving();
     let now = world.now;

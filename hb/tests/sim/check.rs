@@ -12,6 +12,7 @@
 
 use orthrus_hb::{Authority, ClusterId, Epoch, Key, Liveness, PoolState, Rest};
 
+use crate::breaker::Breaker;
 use crate::client::Block;
 use crate::clock::{SECOND, Time};
 use crate::machine::Machine;
@@ -52,6 +53,7 @@ pub struct Checks {
     tried: [Vec<Epoch>; 2],
     /// By head and pool.
     pub since: [Vec<Since>; 2],
+    pub breaker: Breaker,
     /// Claims that took a pool from the other head without its release, by pool.
     pub takeovers: Vec<u32>,
     /// The same, by the head that lost it.
@@ -71,6 +73,7 @@ impl Checks {
             greatest: vec![Epoch::NONE; pools],
             tried: [vec![Epoch::NONE; pools], vec![Epoch::NONE; pools]],
             since: [vec![Since::default(); pools], vec![Since::default(); pools]],
+            breaker: Breaker::default(),
             takeovers: vec![0; pools],
             fenced: [0; 2],
             claims: 0,
@@ -87,6 +90,7 @@ impl Checks {
         self.epochs[who].fill(Epoch::NONE);
         self.lost_since[who].fill(None);
         self.tried[who].fill(Epoch::NONE);
+        self.breaker.booted(who);
         self.since[who].fill(Since::default());
     }
 

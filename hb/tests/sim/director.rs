@@ -258,6 +258,7 @@ impl World {
                 }
             }
         }
+        self.look_at_fences();
         for who in [0, 1] {
             self.look_at_rests(who);
             for pool in 0..self.clients.len() {

@@ -220,6 +220,7 @@ impl World {
         let machine = &mut self.machines[who];
         if halt == Halt::Frozen {
             machine.clock.stood_still(since, now);
+            self.checks.breaker.clock_went_astray(now);
         }
         // Its threads run again, in any order.
         for event in std::mem::take(&mut self.machines[who].deferred) {
@@ -355,6 +356,9 @@ impl World {
         }
         let now = machine.clock.read(self.now);
         let answer = machine.head.as_mut()?.handle_command(command, now);
+        if answer == Ok(Accepted::Readmitted) {
+            self.checks.breaker.readmitted(1 - who);
+        }
         self.trace(|| format!("{who} operator: {command:?} -> {answer:?}"));
         self.perform(who);
         Some(answer)

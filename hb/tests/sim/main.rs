@@ -20,6 +20,7 @@
 #![allow(clippy::unwrap_used)] // a panic is how a test fails
 #![allow(clippy::disallowed_methods)] // this file alone reads the clock, to say how fast it was
 
+mod breaker;
 mod check;
 mod client;
 mod clock;

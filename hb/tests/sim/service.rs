@@ -64,7 +64,7 @@ impl World {
             .into_iter()
             .find(|&who| healthy(who) && self.carrier[who])?;
         // A head of the release before says nothing of what it lacks.
-        let served = |who: usize| self.serves(who, pool) && (self.elder.is_some() || fit(who));
+        let served = |who: usize| self.serves(who, pool) && (self.elder == Some(who) || fit(who));
         if served(0) || served(1) {
             return None;
         }

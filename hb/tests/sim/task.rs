@@ -15,7 +15,7 @@ const ABORT_TRIES: u32 = 2;
 const BACK_OFFS: u32 = 20;
 const BACK_OFF: Time = 50 * MS;
 /// `NOTICE` of the fence: the arbiter's holder sees our registration, and ends before it is preempted.
-const NOTICE: Time = 300 * MS;
+const NOTICE: Time = 200 * MS;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {

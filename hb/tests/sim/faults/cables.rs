@@ -67,20 +67,34 @@ impl World {
         "all cables are cut and, soon, an owner dies".to_owned()
     }
 
-    /// A head that just came up and heard its peer has not read much yet.
+    /// A head that just came up may have heard its peer and not read much yet, or have heard nothing at all: then
+    /// the ledger alone tells it who lives.
     pub(super) fn cables_are_cut_at_a_boot(&mut self, draw: &Draw) -> String {
         let (who, fault) = (draw.who, self.director.faults);
-        let off = self.rng.range(SECOND, 20 * SECOND);
+        let off = self.rng.range(2 * SECOND, 20 * SECOND);
         self.crash(who, off);
-        let after = off + self.rng.below(5 * SECOND);
+        let after = off - SECOND + self.rng.below(6 * SECOND);
         let part = Part::Cut;
         self.at(self.now + after, Event::Part { fault, part });
         self.director.together += 1;
         self.director.stay = after + 20 * SECOND;
-        format!(
-            "crash of {who} for {} ms, and all cables are cut when it is up",
+        let mut what = format!(
+            "{who} is off for {} ms, and cables are cut when it is up",
             off / MS
-        )
+        );
+        if self.rng.chance(500) {
+            let part = Part::Death { off: 600 * SECOND };
+            let after = after + self.rng.range(5 * SECOND, 30 * SECOND);
+            self.at(self.now + after, Event::Part { fault, part });
+            self.director.together += 1;
+            self.director.stay = after + 60 * SECOND;
+            if self.copies.iter().all(|copies| !copies.is_empty()) {
+                // A boot's wait and its look at the disks.
+                self.hurry(25 * SECOND);
+            }
+            what += ", and then an owner dies";
+        }
+        what
     }
 
     pub(super) fn cables_are_noisy(&mut self) -> String {

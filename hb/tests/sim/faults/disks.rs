@@ -82,14 +82,18 @@ impl World {
     /// The whole path, for long: the other head must serve soon.
     pub(super) fn shelf_path_is_lost(&mut self, draw: &Draw) -> String {
         let who = draw.who;
+        let silent = self.rng.chance(500);
         for disk in &mut self.disks {
-            disk.reachable[who] = false;
+            match silent {
+                true => disk.silent_until[who] = self.now + 600 * SECOND,
+                false => disk.reachable[who] = false,
+            }
         }
         self.blame([who == 0, who == 1]);
         self.director.stay = 60 * SECOND;
         // Three seconds to find out, a look of its thread, two to settle, five to let go, a death.
-        self.hurry(20 * SECOND);
-        format!("{who} loses its path to the shelf")
+        self.hurry(14 * SECOND);
+        format!("{who} loses its path to the shelf, silent: {silent}")
     }
 
     /// Each head sees the pool without one of its disks, and not without the same.

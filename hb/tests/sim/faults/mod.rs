@@ -180,6 +180,7 @@ impl World {
         let (who, by, now) = (draw.who, draw.time, self.now);
         if self.machines[who].halt.is_none() {
             self.machines[who].clock.jump(now, by);
+            self.checks.breaker.clock_went_astray(now);
         }
         self.machines[who].late = self.rng.below(400 * MS);
         self.wake(who, now);

@@ -13,7 +13,8 @@ impl World {
         // A write that the disk itself has trouble with makes a release fail: a reset.
         self.blame([who == 0, who == 1]);
         self.director.stay = 45 * SECOND;
-        self.hurry(20 * SECOND);
+        // A look of its thread, two seconds to settle, five for a client's write that does not end, a death.
+        self.hurry(14 * SECOND);
         format!("{who} loses its clients' network")
     }
 

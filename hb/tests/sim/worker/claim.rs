@@ -95,6 +95,19 @@ impl World {
         let attempt = self.machines[who].workers[pool].attempt;
         self.checks
             .claimed(pool, who, (epoch, attempt), &self.machines, self.now);
+        let job = self.machines[who].workers[pool].job;
+        let by_death = job.is_some_and(|job| {
+            let authority = Authority::PeerDead;
+            job.work == Work::Claim { authority }
+        });
+        let peer = self.machines[who].id.peer();
+        if by_death
+            && self.machines[who].workers[pool]
+                .leftovers
+                .showed(peer, self.cluster)
+        {
+            self.checks.breaker.fenced(who, self.now);
+        }
         self.ids += 1;
         let serial = self.ids;
         let read = vec![self.now; self.disks_of(pool).len()];

@@ -33,6 +33,16 @@ impl Leftovers {
         self.before = seen.to_vec();
     }
 
+    /// Whether a head had a key on any disk.
+    pub fn showed(&self, head: HeadId, cluster: ClusterId) -> bool {
+        let numbers = self
+            .before
+            .iter()
+            .flat_map(|seen| seen.keys.iter().chain(&seen.holder));
+        let mut keys = numbers.filter_map(|bits| Key::from_bits(*bits, cluster));
+        keys.any(|key| key.head == head)
+    }
+
     pub fn note(&mut self, task: &Task) {
         self.aborted
             .entry(task.disk)

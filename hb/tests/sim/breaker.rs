@@ -1,0 +1,125 @@
+//! Who was fenced how often, as both heads must know: the truth beside what the core remembers.
+//!
+//! A boot forgets, and what one head remembers the other must have learnt by Ethernet before it forgets. An operator
+//! who readmits a head makes both forget.
+
+use orthrus_hb::{HeadId, LinkId};
+
+use crate::clock::{MS, SECOND, Time};
+use crate::world::World;
+
+/// Fences that lie closer together may be one: those of two pools.
+const APART: Time = 4 * SECOND;
+/// How long a fence counts, less and more what beats and whole seconds make of it.
+const WINDOW: (Time, Time) = (590 * SECOND, 610 * SECOND);
+/// How long both must have heard each other on Ethernet to know the same.
+const LEARNT: Time = 2 * SECOND;
+const LIMIT: usize = 3;
+
+#[derive(Default)]
+pub struct Breaker {
+    /// Who was fenced and when, by whose memory it is.
+    known: [Vec<(usize, Time)>; 2],
+    /// Whatever a memory may hold.
+    ever: Vec<(usize, Time)>,
+    together_since: Option<Time>,
+    /// When a clock last went another way than time: what was long ago is a matter of opinion then.
+    uneven: Option<Time>,
+}
+
+impl Breaker {
+    pub fn fenced(&mut self, by: usize, now: Time) {
+        self.known[by].push((1 - by, now));
+        self.ever.push((1 - by, now));
+    }
+
+    pub fn booted(&mut self, who: usize) {
+        self.known[who].clear();
+        self.together_since = None;
+    }
+
+    pub fn clock_went_astray(&mut self, now: Time) {
+        self.uneven = Some(now);
+    }
+
+    pub fn readmitted(&mut self, who: usize) {
+        self.known
+            .iter_mut()
+            .for_each(|known| known.retain(|(fenced, _)| *fenced != who));
+    }
+
+    /// Both have heard each other for a while: they know the same.
+    fn share(&mut self) {
+        let mut all = self.known.concat();
+        all.sort_unstable_by_key(|(who, at)| (*at, *who));
+        all.dedup();
+        self.known = [all.clone(), all];
+    }
+
+    /// How often a head was fenced for sure, as far as another remembers.
+    fn at_least(&self, of: usize, who: usize, now: Time) -> usize {
+        let mut last = None;
+        let fences = self.known[of]
+            .iter()
+            .filter(|(fenced, at)| *fenced == who && now < at + WINDOW.0);
+        fences
+            .filter(|(_, at)| {
+                let apart = last.is_none_or(|last| *at > last + APART);
+                if apart {
+                    last = Some(*at);
+                }
+                apart
+            })
+            .count()
+    }
+
+    fn at_most(&self, who: usize, now: Time) -> usize {
+        let fences = self.ever.iter();
+        fences
+            .filter(|(fenced, at)| *fenced == who && now < at + WINDOW.1)
+            .count()
+    }
+}
+
+impl World {
+    /// What the heads know of each other's fences, now and then.
+    pub fn look_at_fences(&mut self) {
+        let now = self.now;
+        let hears = |who: usize| {
+            let at = self.machines[who].heard[LinkId::Ether.index()];
+            self.machines[who].beats() && at.is_some_and(|at| now < at + 300 * MS)
+        };
+        let calm = self
+            .paths
+            .iter()
+            .flatten()
+            .all(|path| !path.cut && path.loss == 0 && path.delay == 0);
+        let breaker = &mut self.checks.breaker;
+        let uneven = breaker.uneven.is_some_and(|at| now < at + WINDOW.1);
+        if uneven || self.elder.is_some() || !calm || !hears(0) || !hears(1) {
+            breaker.together_since = None;
+        } else if now > *breaker.together_since.get_or_insert(now) + LEARNT {
+            breaker.share();
+            for of in [0, 1] {
+                for who in [0, 1] {
+                    self.compare_fences(of, who);
+                }
+            }
+        }
+    }
+
+    fn compare_fences(&mut self, of: usize, who: usize) {
+        let Some(head) = &self.machines[of].head else {
+            return;
+        };
+        let id = [HeadId::First, HeadId::Second][who];
+        let (count, barred) = head.fences(id);
+        let least = self.checks.breaker.at_least(of, who, self.now);
+        let most = self.checks.breaker.at_most(who, self.now);
+        if least >= LIMIT && !barred || count > most {
+            self.checks.fail(format!(
+                "I4: {of} counts {count} fences of {who}, which were {least} to {most}"
+            ));
+        }
+    }
+}
