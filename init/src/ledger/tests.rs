@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::sync::mpsc;
 
-use orthrus_hb::ledger::{BLOCK_BYTES, Place};
+use orthrus_hb::ledger::{BLOCK_BYTES, FLIGHT_BLOCKS, Place};
 use orthrus_hb::{PoolState, ledger};
 
 use super::region::NAMES;
@@ -195,6 +195,12 @@ fn nothing_is_written_without_a_claim_or_under_another_one() {
     hand(&head, record(HeadId::First, 1, 1));
     head.begin(Epoch(2), &shelf.group);
     hand(&head, record(HeadId::First, 1, 2));
+    // Pages come after beats: when this one is there, the record above had its turn.
+    let place = FLIGHT_BLOCKS - 1;
+    let page = Box::new([7; BLOCK_BYTES]);
+    head.writers.put_page(Epoch(2), place, page);
+    let at = ledger::flight_block_of(HeadId::First) + place;
+    await_that(|| (0..3).all(|copy| shelf.block(copy, at)[0] == 7));
     let (empty, written) = ([0; BLOCK_BYTES], |copy| shelf.block(copy, 1)[0] != 0);
     beat_until(&head, record(HeadId::First, 2, 3), || (0..3).all(written));
     assert!(head.end().is_ok());
