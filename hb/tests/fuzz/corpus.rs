@@ -9,7 +9,7 @@ use crate::mutate::minimise;
 use crate::{Target, observe, seeds};
 
 /// Files of a target that are kept at most.
-const FILES_MAX: usize = 24;
+const FILES_MAX: usize = 12;
 
 /// The committed files of a target.
 pub fn folder(target: &str) -> PathBuf {

@@ -32,7 +32,7 @@ pub enum Cause {
 }
 
 impl ExportError {
-    pub(super) fn kernel(path: impl Into<PathBuf>, step: &'static str, errno: Errno) -> Self {
+    pub(crate) fn kernel(path: impl Into<PathBuf>, step: &'static str, errno: Errno) -> Self {
         ExportError {
             path: path.into(),
             step,

@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::sync::mpsc;
 
-use orthrus_hb::ledger::{BLOCK_BYTES, Place};
+use orthrus_hb::ledger::{BLOCK_BYTES, FLIGHT_BLOCKS, Place};
 use orthrus_hb::{PoolState, ledger};
 
 use super::region::NAMES;
@@ -195,6 +195,7 @@ fn nothing_is_written_without_a_claim_or_under_another_one() {
     hand(&head, record(HeadId::First, 1, 1));
     head.begin(Epoch(2), &shelf.group);
     hand(&head, record(HeadId::First, 1, 2));
+    a_page_is_written(&shelf, &head);
     let (empty, written) = ([0; BLOCK_BYTES], |copy| shelf.block(copy, 1)[0] != 0);
     beat_until(&head, record(HeadId::First, 2, 3), || (0..3).all(written));
     assert!(head.end().is_ok());
@@ -202,6 +203,36 @@ fn nothing_is_written_without_a_claim_or_under_another_one() {
     // Even sequence numbers were never to be written.
     assert!((0..3).all(|copy| shelf.block(copy, 0) == empty));
     assert_eq!(head.report(clock::now()).written, None);
+}
+
+#[test]
+fn a_record_that_waited_for_long_is_not_written() {
+    let Some(shelf) = Shelf::new("stale") else {
+        return;
+    };
+    let (head, _) = shelf.ledger(HeadId::First, 1);
+    head.begin(Epoch(2), &shelf.group);
+    let long_ago = clock::now() - embassy_time::Duration::from_secs(2);
+    let mut given = false;
+    await_that(|| {
+        head.offer(long_ago, || {
+            given = true;
+            Some(record(HeadId::First, 2, 1))
+        });
+        given
+    });
+    a_page_is_written(&shelf, &head);
+    assert!((0..3).all(|copy| shelf.block(copy, 1) == [0; BLOCK_BYTES]));
+    assert!(head.end().is_ok());
+}
+
+/// Pages come after beats: when this has passed, a record that was handed over before has had its turn.
+fn a_page_is_written(shelf: &Shelf, head: &Ledger) {
+    let place = FLIGHT_BLOCKS - 1;
+    let page = Box::new([7; BLOCK_BYTES]);
+    head.writers.put_page(Epoch(2), place, page);
+    let at = ledger::flight_block_of(HeadId::First) + place;
+    await_that(|| (0..3).all(|copy| shelf.block(copy, at)[0] == 7));
 }
 
 #[test]

@@ -15,7 +15,7 @@ pub struct NetError {
 }
 
 impl NetError {
-    pub(super) fn new(device: impl ToString, step: &'static str, errno: Errno) -> NetError {
+    pub(crate) fn new(device: impl ToString, step: &'static str, errno: Errno) -> NetError {
         NetError {
             device: device.to_string(),
             step,

@@ -9,8 +9,6 @@
 //! owner is silent before anything else of it changes.
 
 use std::net::Ipv4Addr;
-use std::thread;
-use std::time::Duration;
 
 use orthrus_hb::{Done, Epoch};
 use tracing::{info, warn};
@@ -18,20 +16,11 @@ use tracing::{info, warn};
 use super::Worker;
 use super::error::JobError;
 use crate::clients;
-use crate::export::{ExportPlan, Lio, STEP_LIMIT, Volume};
-use crate::net::{self, Connection, Interface};
+use crate::export::{ExportPlan, Volume};
+use crate::net::{Connection, Interface};
 use crate::status;
 use crate::sync::lock;
-use crate::volume::{self, Active};
-
-/// When announcements and tickles are repeated, after the first: they are single packets, and a switch
-/// that just learned of a link may drop them.
-const REPEATS: [Duration; 4] = [
-    Duration::from_millis(50),
-    Duration::from_millis(150),
-    Duration::from_millis(500),
-    Duration::from_millis(2000),
-];
+use crate::volume::Active;
 
 /// What an import made, for its release.
 #[derive(Default)]
@@ -50,7 +39,7 @@ impl Worker {
         let port = self.data_port()?;
         // From here on there may be something to undo.
         self.served = Some(Served::default());
-        let active = volume::activate(&claim.group)?;
+        let active = self.host.activate(&claim.group)?;
         let volumes: Vec<Volume> = active
             .iter()
             .map(|active| Volume {
@@ -61,21 +50,19 @@ impl Worker {
             .collect();
         let plan = ExportPlan::new(&self.config, self.pool(), &volumes)?;
         if let Some(plan) = &plan {
-            let lio = Lio::new(STEP_LIMIT);
             // Kept before the first step, so that a failure half-way is undone.
             self.served = Some(Served {
                 plan: Some(plan.clone()),
                 port: None,
             });
-            lio.prepare()?;
-            lio.open(plan)?;
+            self.host.open(plan)?;
         }
         self.report_volumes(&active, plan.as_ref());
         if let Some(served) = &mut self.served {
             served.port = Some(port.clone());
         }
         for address in &self.pool().addresses {
-            net::add_address(&port, *address)?;
+            self.host.add_address(&port, *address)?;
         }
         self.greet(&port);
         Ok(Done::Imported)
@@ -87,22 +74,22 @@ impl Worker {
         if let Some(served) = self.served.take() {
             if let Some(port) = &served.port {
                 for address in &self.pool().addresses {
-                    net::remove_address(port, *address)?;
+                    self.host.remove_address(port, *address)?;
                 }
             }
             for address in &self.pool().addresses {
                 // Only makes the close quicker; it waits for the sockets otherwise.
-                if let Err(error) = net::end_connections(address.ip) {
+                if let Err(error) = self.host.end_connections(address.ip) {
                     warn!("{error}");
                 }
             }
             if let Some(plan) = &served.plan {
-                Lio::new(STEP_LIMIT).close(plan)?;
+                self.host.close(plan)?;
             }
         }
         lock(&self.report).volumes.clear();
         if let Some(claim) = &self.claim {
-            volume::deactivate(&claim.group.uuid)?;
+            self.host.deactivate(&claim.group.uuid)?;
             // Until here it says that we are at it; from here on nothing of ours reaches a disk.
             self.ledger.end()?;
             // Not before this is over: until then a lost reservation means a reset. And not after the
@@ -121,7 +108,7 @@ impl Worker {
     }
 
     pub(super) fn data_port(&self) -> Result<Interface, JobError> {
-        Ok(Interface::by_mac(self.config.head(self.me).data)?)
+        Ok(self.host.port(self.config.head(self.me).data)?)
     }
 
     /// Tells the network where the addresses are now, and the former owner's clients that their
@@ -131,31 +118,7 @@ impl Worker {
         let old: Vec<Connection> = clients::decode(&lock(&self.mailbox))
             .filter(|connection| addresses.contains(connection.local.ip()))
             .collect();
-        greet_once(port, &addresses, &old);
-        let port = port.clone();
-        let repeat = move || {
-            for pause in REPEATS {
-                thread::sleep(pause);
-                // A client that is connected again must not be reset.
-                let back: Vec<Connection> = addresses
-                    .iter()
-                    .filter_map(|address| net::connections(*address).ok())
-                    .flatten()
-                    .collect();
-                let missing: Vec<Connection> = old
-                    .iter()
-                    .filter(|old| !back.iter().any(|new| new.remote == old.remote))
-                    .copied()
-                    .collect();
-                greet_once(&port, &addresses, &missing);
-            }
-        };
-        if let Err(error) = thread::Builder::new()
-            .name("greet".to_owned())
-            .spawn(repeat)
-        {
-            warn!(%error, "announcements are not repeated");
-        }
+        self.host.greet(port, addresses, old);
     }
 
     fn report_volumes(&self, active: &[Active], plan: Option<&ExportPlan>) {
@@ -175,19 +138,5 @@ impl Worker {
             "{} volumes are active",
             active.len()
         );
-    }
-}
-
-fn greet_once(port: &Interface, addresses: &[Ipv4Addr], old: &[Connection]) {
-    for address in addresses {
-        // The address may have moved on by the time of a late repeat.
-        if let Err(error) = net::announce(port, *address) {
-            warn!("{error}");
-        }
-    }
-    for connection in old {
-        if let Err(error) = net::tickle(connection) {
-            warn!("{error}");
-        }
     }
 }

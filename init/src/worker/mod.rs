@@ -14,6 +14,7 @@
 mod claim;
 mod clients;
 mod error;
+mod host;
 mod import;
 mod lease;
 
@@ -36,6 +37,7 @@ use crate::sync::lock;
 use claim::Claim;
 pub use clients::tell_clients;
 use error::JobError;
+use host::{Host, Kernel};
 use import::Served;
 
 /// How often a head that does not hold the pool looks whether it could: long enough that a look costs
@@ -61,6 +63,7 @@ pub struct Worker {
     watch: WatchSlot,
     on_loss: OnLoss,
     ledger: Arc<Ledger>,
+    host: Box<dyn Host>,
     /// This head's times, should a pool have to be held by a lease; `None` without an armed hardware watchdog.
     lease_terms: Option<orthrus_hb::ledger::Lease>,
     claim: Option<Claim>,
@@ -91,6 +94,7 @@ impl Worker {
             watch: Arc::default(),
             on_loss,
             ledger,
+            host: Box::new(Kernel),
             lease_terms: None,
             claim: None,
             served: None,
@@ -272,5 +276,7 @@ fn cached(claim: &Claim) -> Option<String> {
 
 #[cfg(test)]
 mod lines;
+#[cfg(test)]
+mod order;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -159,7 +159,7 @@ fn noticed(output: &str) -> Vec<String> {
             return Some(test.trim().to_owned());
         }
         // The simulator and the fuzzer: seed or input, and the rule, before the command that replays it.
-        let replayed = next.starts_with("replay: ");
+        let replayed = next.starts_with("replay: ") && !line.starts_with(' ');
         // A checker: what it found against a property.
         let found = line.contains("counterexample") || line.contains("violat");
         (replayed || found).then(|| line.trim().to_owned())

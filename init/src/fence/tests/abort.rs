@@ -51,6 +51,22 @@ fn without_preempt_and_abort_the_command_lifetime_is_waited_out_before_the_claim
     );
 }
 
+#[test]
+fn a_stale_key_that_could_not_be_removed_with_its_writes_is_waited_for_too() {
+    for no_abort in [false, true] {
+        let shelf = owned_by_a();
+        for mut disk in shelf.all() {
+            disk.no_abort = no_abort;
+        }
+        let claimed = claim(&shelf, B, Authority::PeerYields).unwrap();
+        assert_fenced(&shelf, B, &claimed);
+        let mut notes = claimed.notes.iter();
+        let waited =
+            notes.any(|note| matches!(note, Note::Waited { time } if *time == COMMAND_LIFETIME));
+        assert_eq!(waited, no_abort);
+    }
+}
+
 /// A shelf of two where A has writes under way and no key any more.
 fn forgotten_by_a(forgets: bool) -> Shelf {
     let shelf = Shelf::new(2);

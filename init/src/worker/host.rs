@@ -1,0 +1,129 @@
+//! What an import and a release do to this kernel, as one trait.
+//!
+//! Each of these steps has its tests where it is made. In which order they stand, and what is still held while each
+//! of them runs, is what keeps clients' bytes whole: that is tested on a host that notes what it is asked for.
+
+use std::net::Ipv4Addr;
+use std::thread;
+use std::time::Duration;
+
+use tracing::warn;
+
+use crate::Step;
+use crate::config::ServiceAddress;
+use crate::export::{ExportError, ExportPlan, Lio, STEP_LIMIT};
+use crate::net::{self, Connection, Interface, Mac, NetError};
+use crate::volume::{self, Active, Uuid, VolumeError, VolumeGroup};
+
+/// When announcements and tickles are repeated, after the first: they are single packets, and a switch
+/// that just learned of a link may drop them.
+const REPEATS: [Duration; 4] = [
+    Duration::from_millis(50),
+    Duration::from_millis(150),
+    Duration::from_millis(500),
+    Duration::from_millis(2000),
+];
+
+/// A kernel, as the worker of a pool sees it. Every step is idempotent.
+pub(super) trait Host: Send {
+    /// The port with this address.
+    fn port(&self, mac: Mac) -> Result<Interface, NetError>;
+    /// Makes the volumes of a group ready for use.
+    fn activate(&self, group: &VolumeGroup) -> Result<Vec<Active>, VolumeError>;
+    /// Takes them away.
+    fn deactivate(&self, group: &Uuid) -> Result<Step, VolumeError>;
+    /// Makes an export.
+    fn open(&self, plan: &ExportPlan) -> Result<(), ExportError>;
+    /// Takes it back, from whatever state there is.
+    fn close(&self, plan: &ExportPlan) -> Result<(), ExportError>;
+    /// Puts a service address onto a port.
+    fn add_address(&self, port: &Interface, address: ServiceAddress) -> Result<(), NetError>;
+    /// Takes it off.
+    fn remove_address(&self, port: &Interface, address: ServiceAddress) -> Result<(), NetError>;
+    /// Ends the connections to an address.
+    fn end_connections(&self, service: Ipv4Addr) -> Result<(), NetError>;
+    /// Tells the network where the addresses are now, and the former owner's clients that their connections are
+    /// gone. Does not wait.
+    fn greet(&self, port: &Interface, addresses: Vec<Ipv4Addr>, old: Vec<Connection>);
+}
+
+/// The kernel that this program runs on.
+pub(super) struct Kernel;
+
+impl Host for Kernel {
+    fn port(&self, mac: Mac) -> Result<Interface, NetError> {
+        Interface::by_mac(mac)
+    }
+
+    fn activate(&self, group: &VolumeGroup) -> Result<Vec<Active>, VolumeError> {
+        volume::activate(group)
+    }
+
+    fn deactivate(&self, group: &Uuid) -> Result<Step, VolumeError> {
+        volume::deactivate(group)
+    }
+
+    fn open(&self, plan: &ExportPlan) -> Result<(), ExportError> {
+        let lio = Lio::new(STEP_LIMIT);
+        lio.prepare()?;
+        lio.open(plan).map(drop)
+    }
+
+    fn close(&self, plan: &ExportPlan) -> Result<(), ExportError> {
+        Lio::new(STEP_LIMIT).close(plan).map(drop)
+    }
+
+    fn add_address(&self, port: &Interface, address: ServiceAddress) -> Result<(), NetError> {
+        net::add_address(port, address).map(drop)
+    }
+
+    fn remove_address(&self, port: &Interface, address: ServiceAddress) -> Result<(), NetError> {
+        net::remove_address(port, address).map(drop)
+    }
+
+    fn end_connections(&self, service: Ipv4Addr) -> Result<(), NetError> {
+        net::end_connections(service).map(drop)
+    }
+
+    fn greet(&self, port: &Interface, addresses: Vec<Ipv4Addr>, old: Vec<Connection>) {
+        greet_once(port, &addresses, &old);
+        let port = port.clone();
+        let repeat = move || {
+            for pause in REPEATS {
+                thread::sleep(pause);
+                // A client that is connected again must not be reset.
+                let back: Vec<Connection> = addresses
+                    .iter()
+                    .filter_map(|address| net::connections(*address).ok())
+                    .flatten()
+                    .collect();
+                let missing: Vec<Connection> = old
+                    .iter()
+                    .filter(|old| !back.iter().any(|new| new.remote == old.remote))
+                    .copied()
+                    .collect();
+                greet_once(&port, &addresses, &missing);
+            }
+        };
+        if let Err(error) = thread::Builder::new()
+            .name("greet".to_owned())
+            .spawn(repeat)
+        {
+            warn!(%error, "announcements are not repeated");
+        }
+    }
+}
+
+fn greet_once(port: &Interface, addresses: &[Ipv4Addr], old: &[Connection]) {
+    for address in addresses {
+        // The address may have moved on by the time of a late repeat.
+        if let Err(error) = net::announce(port, *address) {
+            warn!("{error}");
+        }
+    }
+    for connection in old {
+        if let Err(error) = net::tickle(connection) {
+            warn!("{error}");
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Tests only: what is still held at each step of an import and of a release.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use orthrus_hb::{Done, Epoch};
+use rustix::io::Errno;
+
+use super::host::Host;
+use super::tests::claimant;
+use super::{Worker, lock};
+use crate::Step;
+use crate::clock;
+use crate::config::ServiceAddress;
+use crate::export::{ExportError, ExportPlan};
+use crate::fence::WatchSlot;
+use crate::fence::shelf::{Command, Shelf};
+use crate::ledger::Ledger;
+use crate::net::{Connection, Interface, Mac, NetError};
+use crate::volume::{Active, Uuid, VolumeError, VolumeGroup};
+
+/// What is done, in order.
+type Log = Arc<Mutex<Vec<String>>>;
+
+/// A host that notes what it is asked for, and what of the claim stands at that moment.
+struct Witness {
+    log: Log,
+    shelf: Shelf,
+    watch: WatchSlot,
+    ledger: Arc<Ledger>,
+    /// The step that fails.
+    fails: &'static str,
+}
+
+impl Witness {
+    fn note(&self, step: &'static str) -> Result<(), Errno> {
+        let claimed = self.shelf.all().all(|disk| !disk.keys().is_empty());
+        let watched = lock(&self.watch).is_some();
+        let written = self.ledger.report(clock::now()).written.is_some();
+        let mut line = step.to_owned();
+        for (stands, what) in [(claimed, "keys"), (watched, "watch"), (written, "ledger")] {
+            if !stands {
+                line.push_str(" without ");
+                line.push_str(what);
+            }
+        }
+        self.log.lock().unwrap().push(line);
+        match step == self.fails {
+            true => Err(Errno::IO),
+            false => Ok(()),
+        }
+    }
+
+    fn net(&self, step: &'static str) -> Result<(), NetError> {
+        let noted = self.note(step);
+        noted.map_err(|errno| NetError::new("port", "do it", errno))
+    }
+}
+
+impl Host for Witness {
+    fn port(&self, mac: Mac) -> Result<Interface, NetError> {
+        Ok(Interface {
+            name: "data".to_owned(),
+            index: u32::MAX,
+            mac,
+            is_up: true,
+            carrier: true,
+        })
+    }
+
+    fn activate(&self, _group: &VolumeGroup) -> Result<Vec<Active>, VolumeError> {
+        let _ = self.note("volumes on");
+        Ok(vec![Active {
+            lv: "vol0".to_owned(),
+            uuid: Uuid::from_text("NoBody-Has0-This-Volu-meGr-oup0-Active").unwrap(),
+            dm_name: "tank-vol0".to_owned(),
+            number: (253, 0),
+            node: PathBuf::from("/dev/dm-0"),
+            sectors: 8192,
+            is_writable: true,
+            step: Step::Changed,
+        }])
+    }
+
+    fn deactivate(&self, _group: &Uuid) -> Result<Step, VolumeError> {
+        let noted = self.note("volumes off");
+        noted.map_err(|errno| VolumeError::Control(errno.into()))?;
+        Ok(Step::Changed)
+    }
+
+    fn open(&self, _plan: &ExportPlan) -> Result<(), ExportError> {
+        let noted = self.note("export on");
+        noted.map_err(|errno| ExportError::kernel("/t", "open", errno))
+    }
+
+    fn close(&self, _plan: &ExportPlan) -> Result<(), ExportError> {
+        let noted = self.note("export off");
+        noted.map_err(|errno| ExportError::kernel("/t", "close", errno))
+    }
+
+    fn add_address(&self, _port: &Interface, _address: ServiceAddress) -> Result<(), NetError> {
+        self.net("address on")
+    }
+
+    fn remove_address(&self, _port: &Interface, _address: ServiceAddress) -> Result<(), NetError> {
+        self.net("address off")
+    }
+
+    fn end_connections(&self, _service: Ipv4Addr) -> Result<(), NetError> {
+        self.net("connections off")
+    }
+
+    fn greet(&self, _port: &Interface, _addresses: Vec<Ipv4Addr>, _old: Vec<Connection>) {
+        let _ = self.note("greeting");
+    }
+}
+
+/// A worker that holds the pool as after a claim, on a host that fails at one step.
+fn owner(shelf: &Shelf, fails: &'static str) -> (Worker, Log) {
+    let mut worker = claimant(shelf);
+    let log = Log::default();
+    let claim = worker.claim.as_ref().unwrap();
+    let watch = claim.fence.watch(claim.key, worker.on_loss.clone());
+    *lock(&worker.watch) = Some((claim.key.epoch, watch));
+    worker.ledger.begin(claim.key.epoch, &claim.group);
+    worker.host = Box::new(Witness {
+        log: log.clone(),
+        shelf: shelf.clone(),
+        watch: worker.watch.clone(),
+        ledger: worker.ledger.clone(),
+        fails,
+    });
+    (worker, log)
+}
+
+fn taken(log: &Log) -> Vec<String> {
+    std::mem::take(&mut *log.lock().unwrap())
+}
+
+const RELEASE: [&str; 4] = [
+    "address off",
+    "connections off",
+    "export off",
+    "volumes off",
+];
+
+#[test]
+fn the_address_comes_last_and_goes_first_and_all_is_held_until_the_volumes_are_gone() {
+    let shelf = Shelf::new(2);
+    let (mut worker, log) = owner(&shelf, "");
+    assert_eq!(worker.import(Epoch(1)).unwrap(), Done::Imported);
+    assert_eq!(
+        taken(&log),
+        ["volumes on", "export on", "address on", "greeting"]
+    );
+    // What no step of the kernel's sees: when the first key goes, nothing writes any more and nobody watches.
+    let (watch, ledger, witness) = (worker.watch.clone(), worker.ledger.clone(), log.clone());
+    shelf.disk(1).hook = Some(Box::new(move |_, _, command| {
+        if matches!(command, Command::Register(0) | Command::Release(..)) {
+            let watched = watch.try_lock().map_or(true, |slot| slot.is_some());
+            let written = ledger.report(clock::now()).written.is_some();
+            let line = format!("key off, watched {watched}, ledger written {written}");
+            witness.lock().unwrap().push(line);
+        }
+    }));
+    assert_eq!(worker.release().unwrap(), Done::Released);
+    let released = taken(&log);
+    assert_eq!(released[..4], RELEASE);
+    for line in &released[4..] {
+        assert_eq!(line, "key off, watched false, ledger written false");
+    }
+    assert!(released.len() > 4);
+    assert!(shelf.all().all(|disk| disk.keys().is_empty()));
+}
+
+#[test]
+fn an_import_that_fails_at_any_step_is_undone_as_far_as_it_came() {
+    for (fails, undone) in [
+        (
+            "export on",
+            &["connections off", "export off", "volumes off"][..],
+        ),
+        ("address on", &RELEASE),
+    ] {
+        let shelf = Shelf::new(2);
+        let (mut worker, log) = owner(&shelf, fails);
+        assert!(worker.import(Epoch(1)).is_err());
+        taken(&log);
+        assert_eq!(worker.release().unwrap(), Done::Released, "{fails}");
+        assert_eq!(taken(&log), undone, "{fails}");
+        assert!(shelf.all().all(|disk| disk.keys().is_empty()));
+    }
+}
+
+#[test]
+fn a_release_that_fails_at_any_step_keeps_what_comes_after_it() {
+    for (index, fails) in RELEASE.into_iter().enumerate() {
+        // Only makes the close quicker.
+        if fails == "connections off" {
+            continue;
+        }
+        let shelf = Shelf::new(2);
+        let (mut worker, log) = owner(&shelf, fails);
+        worker.import(Epoch(1)).unwrap();
+        taken(&log);
+        assert!(worker.release().is_err(), "{fails}");
+        assert_eq!(taken(&log), RELEASE[..=index], "{fails}");
+        assert!(shelf.all().all(|disk| !disk.keys().is_empty()), "{fails}");
+        assert!(lock(&worker.watch).is_some(), "{fails}");
+    }
+}
