@@ -10,6 +10,9 @@
 //! same ring ([`kmsg`]). In return the kernel is told to print nothing but emergencies to its consoles:
 //! each line appears once, and never in the middle of what somebody types.
 //!
+//! While this head holds a pool the lines go to its flight record as well, on the pool's disks (`ledger`), which
+//! follows the ring like any other reader.
+//!
 //! `tracing_subscriber::fmt` is not used: it formats into a heap buffer and writes in the caller.
 
 mod kmsg;
