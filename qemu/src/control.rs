@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, anyhow, bail};
 use serde::{Deserialize, Serialize};
 
+use crate::socket::connect_within;
+
 /// What a command answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
@@ -23,6 +25,8 @@ pub struct Answer {
 
 /// Longest answer believed.
 const ANSWER_MAX_BYTES: usize = 1 << 20;
+/// How long QEMU may take to accept.
+const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 /// How often a read looks at the clock.
 const POLL: Duration = Duration::from_millis(50);
 
@@ -67,7 +71,8 @@ impl ControlPort {
 
     fn try_ask(&mut self, command: &str, limit: Duration) -> anyhow::Result<Answer> {
         if self.stream.is_none() {
-            let stream = UnixStream::connect(&self.socket).context("the head is not running")?;
+            let stream = connect_within(&self.socket, CONNECT_LIMIT)
+                .context("the head is not running, or QEMU itself does not answer")?;
             stream.set_read_timeout(Some(POLL))?;
             stream.set_write_timeout(Some(Duration::from_secs(2)))?;
             self.stream = Some(stream);

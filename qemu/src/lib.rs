@@ -35,6 +35,7 @@ pub mod qmp;
 pub mod report;
 pub mod request;
 pub mod shelf;
+pub mod socket;
 pub mod spec;
 pub mod state;
 pub mod supervisor;

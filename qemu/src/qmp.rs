@@ -2,20 +2,21 @@
 //! lasts for one command, so that a machine that was started again needs no special care.
 
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 
+use crate::socket::connect_within;
+
 /// A paused QEMU does not answer; do not wait for it for ever.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
 /// Runs one command.
 pub fn execute(socket: &Path, command: &str, arguments: Value) -> anyhow::Result<Value> {
-    let stream =
-        UnixStream::connect(socket).with_context(|| format!("QMP socket {}", socket.display()))?;
+    let stream = connect_within(socket, ANSWER_LIMIT)
+        .with_context(|| format!("QMP socket {}", socket.display()))?;
     stream.set_read_timeout(Some(ANSWER_LIMIT))?;
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut writer = stream;

@@ -175,8 +175,9 @@ impl Fault {
     }
 }
 
-/// Joins, resumes, switches on and boots whatever is not as it should be. From the shelf upwards: a head's
-/// machine does not start without its disks, and cables of one that is stopped cannot be put back in.
+/// Joins, resumes, switches on and boots whatever is not as it should be. The shelf first, as a head's machine
+/// does not start without its disks. Beats before paths: a standby that finds its disks again should know that
+/// its peer lives. Pulled cables after them: QEMU tells the machine, and does not while it waits for a disk.
 ///
 /// # Errors
 /// The lab's.
@@ -185,22 +186,14 @@ pub fn mend(lab: &Lab) -> anyhow::Result<()> {
     if !status.shelf.on {
         lab.shelf(true)?;
     }
-    // Its first word is the cable.
-    let cut: Vec<Cable> = status
-        .cuts
-        .iter()
-        .filter_map(|cut| cut.split(' ').next()?.parse().ok())
-        .collect();
-    let (paths, others): (Vec<Cable>, Vec<Cable>) = cut
-        .into_iter()
-        .partition(|cable| matches!(cable, Cable::Shelf(_)));
-    // Beats before paths: a standby that finds its disks again should know that its peer lives.
     for head in &status.heads {
         if matches!(head.power, Power::Paused | Power::Frozen) {
             lab.resume(head.head)?;
         }
     }
-    for cable in others.into_iter().chain(paths) {
+    let mut cuts: Vec<(u8, Cable)> = status.cuts.iter().filter_map(|cut| order(cut)).collect();
+    cuts.sort_unstable();
+    for (_, cable) in cuts {
         lab.join(cable)?;
     }
     let off = status.heads.iter().filter(|head| head.power == Power::Off);
@@ -211,7 +204,39 @@ pub fn mend(lab: &Lab) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// When a cut is to be mended, of those that a status lists: its first word is the cable.
+fn order(cut: &str) -> Option<(u8, Cable)> {
+    let cable: Cable = cut.split(' ').next()?.parse().ok()?;
+    let turn = match cable {
+        Cable::Shelf(_) => 1,
+        _ if cut.contains("carrier") => 2,
+        _ => 0,
+    };
+    Some((turn, cable))
+}
+
 /// How long a fault is left to work where nothing else ends it: long enough to be noticed by everybody.
 pub fn long_enough(dead: Duration) -> Duration {
     dead * 3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beats_are_joined_before_paths_and_pulled_cables_last() {
+        let cuts = [
+            Cut::carrier(Cable::Ether),
+            Cut::silent(Cable::Shelf(Head::B)),
+            Cut::silent(Cable::Serial),
+        ];
+        let mut turns: Vec<_> = cuts
+            .iter()
+            .filter_map(|cut| order(&cut.to_string()))
+            .collect();
+        turns.sort_unstable();
+        let cables: Vec<Cable> = turns.into_iter().map(|(_, cable)| cable).collect();
+        assert_eq!(cables, [Cable::Serial, Cable::Shelf(Head::B), Cable::Ether]);
+    }
 }
