@@ -31,6 +31,7 @@ impl Head {
             pools,
             ledgers,
             fences,
+            told_fences,
             actions,
             events: _, // for the log
             outbox,
@@ -57,6 +58,20 @@ impl Head {
             ledger.fingerprint(&timing, &mut print);
         }
         print.put([config.me, config.me.peer()].map(|head| fences.count(head, now)));
+        // Once the peer has heard it, only that.
+        let ether = peer.link(LinkId::Ether);
+        let pending = told_fences.map(|told| {
+            let heard = ether.acknowledged >= told;
+            (
+                heard,
+                if heard {
+                    0
+                } else {
+                    told.wrapping_sub(ether.sent)
+                },
+            )
+        });
+        print.put(pending);
         for (index, (pool, told)) in pools.iter().zip(told_pools).enumerate() {
             print.put(
                 pool.awaited()
