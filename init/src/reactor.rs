@@ -269,7 +269,7 @@ impl Reactor {
                 info!(pool, epoch = epoch.0, "{} -> {}", from.name(), to.name());
             }
             Event::PeerBooted => info!("the peer is heard, in a new boot of it"),
-            Event::Peer(Liveness::Dead) => warn!("the peer is dead: every link is silent"),
+            Event::Peer(Liveness::Dead) => warn!("the peer is silent on every link"),
             Event::Peer(Liveness::LinksLost) => {
                 warn!(
                     "every cable is silent and the peer's ledger ticks: it lives, nothing is moved"

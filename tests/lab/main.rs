@@ -6,6 +6,7 @@ mod boot;
 mod cables;
 mod crash;
 mod handover;
+mod lease;
 mod matrix;
 mod mutant;
 mod pause;
@@ -74,6 +75,16 @@ const TESTS: &[(&str, ShelfKind, Test)] = &[
         pause::frozen,
     ),
     ("torture_by_the_seed", ShelfKind::Lio, matrix::torture),
+    (
+        "crash_of_the_owner_loses_nothing",
+        ShelfKind::Plain,
+        crash::owner,
+    ),
+    (
+        "hung_owner_is_reset_by_its_watchdog_before_the_other_writes",
+        ShelfKind::Plain,
+        lease::hung,
+    ),
     (
         "paused_owner_test_fails_without_preempt",
         ShelfKind::Tgt,
