@@ -2,7 +2,8 @@
 //! thread a copy and no allocation.
 
 use orthrus_hb::{
-    Epoch, Fault, Head, HeadId, LedgerState, LinkId, Liveness, MAX_POOLS, PoolId, PoolState, Rest,
+    Epoch, Fault, Head, HeadId, Health, LedgerState, LinkId, Liveness, MAX_POOLS, PoolId,
+    PoolState, Rest,
 };
 
 /// One link.
@@ -35,6 +36,10 @@ pub struct PoolSnapshot {
     pub peer: Option<(PoolState, Epoch)>,
     /// What its ledger says of the peer.
     pub ledger: LedgerState,
+    /// What this head could not serve it with.
+    pub health: Health,
+    /// What a living peer says that it could not serve it with.
+    pub peer_health: Health,
 }
 
 /// The whole view.
@@ -104,6 +109,8 @@ impl Snapshot {
                 fault: pool.fault(),
                 peer: word.map(|beat| (beat.state, beat.epoch)),
                 ledger: head.ledger(PoolId(index as u8)),
+                health: pool.health(),
+                peer_health: word.map_or(Health::default(), |beat| beat.health),
             });
         }
     }

@@ -1,9 +1,9 @@
 //! Snapshot, reports and configuration joined: what `status`, `pools`, `links` and `disks` show.
 
-use orthrus_hb::{Failure, HeadId, LinkId, Liveness, PoolState, Rest};
+use orthrus_hb::{Failure, HeadId, Health, LinkId, Liveness, PoolState, Rest};
 use serde::Serialize;
 
-use super::{LedgerStatus, Report, Snapshot, Usage};
+use super::{LedgerStatus, PoolSnapshot, Report, Snapshot, Usage};
 use crate::config::Config;
 use crate::ledger::LedgerReport;
 
@@ -97,6 +97,8 @@ pub struct PoolStatus {
     pub home: String,
     /// Its state at the peer.
     pub peer_state: Option<&'static str>,
+    /// What a head could not serve it with, beside what the report says: a sentence each.
+    pub broken: Vec<String>,
     /// Why it is not served here, and what ends that.
     pub why: Option<String>,
     /// Its service addresses.
@@ -235,6 +237,9 @@ impl Status {
             for alarm in &pool.report.alarms {
                 say(format!("pool {name}: {}", alarm.what), &alarm.todo);
             }
+            for what in &pool.broken {
+                say(format!("pool {name}: {what}"), "check that head's cables");
+            }
             if pool.owner.is_none() {
                 let why = pool.why.as_deref().unwrap_or("it is on its way");
                 say(format!("pool {name} is not served: {why}"), "see `pools`");
@@ -318,6 +323,7 @@ fn pools(sources: &Sources<'_>, config: &Config) -> Vec<PoolStatus> {
                 owner,
                 home: config.head(pool.home).name.clone(),
                 peer_state: state.peer.map(|(state, _)| state.name()),
+                broken: broken(state, report, &names),
                 why,
                 addresses: pool.addresses.iter().map(ToString::to_string).collect(),
                 iqn: pool.iscsi.as_ref().map(|iscsi| iscsi.iqn.clone()),
@@ -326,6 +332,24 @@ fn pools(sources: &Sources<'_>, config: &Config) -> Vec<PoolStatus> {
             }
         })
         .collect()
+}
+
+fn broken(state: &PoolSnapshot, report: &Report, names: &Names) -> Vec<String> {
+    let here = Health {
+        // The report says more.
+        shelf: state.health.shelf && report.unready.is_none(),
+        ..state.health
+    };
+    let mut broken = Vec::new();
+    for (head, health) in [(&names.me, here), (&names.peer, state.peer_health)] {
+        if health.shelf {
+            broken.push(format!("head {head} does not see its disks"));
+        }
+        if health.network {
+            broken.push(format!("head {head} has no link to its clients"));
+        }
+    }
+    broken
 }
 
 fn why_resting(rest: Rest, names: &Names, pool: &str) -> String {
@@ -372,19 +396,28 @@ mod tests {
 
     /// Both links up, the peer serves the only pool, this head stands by for it.
     fn standby(report: Report, watchdog: Option<WatchdogStatus>) -> Status {
-        let config = Config::parse(crate::worker::tests::CONFIG).unwrap();
-        let link = LinkSnapshot {
-            up: true,
-            heard: true,
-            ..LinkSnapshot::default()
-        };
-        let pool = PoolSnapshot {
+        standby_for(pool_at_standby(), report, watchdog)
+    }
+
+    fn pool_at_standby() -> PoolSnapshot {
+        PoolSnapshot {
             state: PoolState::Standby,
             epoch: Epoch(3),
             rest: Some(Rest::PeerHolds),
             fault: None,
             peer: Some((PoolState::Serving, Epoch(3))),
             ledger: LedgerState::None,
+            health: Health::default(),
+            peer_health: Health::default(),
+        }
+    }
+
+    fn standby_for(pool: PoolSnapshot, report: Report, watchdog: Option<WatchdogStatus>) -> Status {
+        let config = Config::parse(crate::worker::tests::CONFIG).unwrap();
+        let link = LinkSnapshot {
+            up: true,
+            heard: true,
+            ..LinkSnapshot::default()
         };
         let snapshot = Snapshot {
             liveness: Liveness::Alive,
@@ -423,6 +456,23 @@ mod tests {
         let status = standby(report, watchdog(false));
         assert!(!status.redundant);
         assert!(status.problems[0].what.contains("a disk is missing"));
+    }
+
+    #[test]
+    fn what_either_head_could_not_serve_with_is_no_redundancy() {
+        let bad = Health {
+            network: true,
+            shelf: false,
+        };
+        let mut pool = pool_at_standby();
+        (pool.health, pool.peer_health) = (bad, bad);
+        let status = standby_for(pool, Report::default(), watchdog(false));
+        let said: Vec<&str> = status.problems.iter().map(|p| p.what.as_str()).collect();
+        assert!(!status.redundant);
+        for head in ["head a", "head b"] {
+            let told = format!("{head} has no link to its clients");
+            assert!(said.iter().any(|what| what.contains(&told)), "{said:?}");
+        }
     }
 
     #[test]

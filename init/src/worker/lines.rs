@@ -1,6 +1,6 @@
 //! Tests: each outcome of fencing has its line in `status`, with the disk and what ends it.
 
-use orthrus_hb::{Epoch, LedgerState, Liveness, PoolState, Rest, Ticket};
+use orthrus_hb::{Epoch, Health, LedgerState, Liveness, PoolState, Rest, Ticket};
 
 use super::tests::{CONFIG, worker};
 use super::*;
@@ -34,6 +34,8 @@ fn line(error: JobError) -> String {
             fault,
             peer: None,
             ledger: LedgerState::None,
+            health: Health::default(),
+            peer_health: Health::default(),
         }])
         .unwrap(),
         ..Snapshot::default()

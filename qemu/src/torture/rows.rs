@@ -80,7 +80,8 @@ pub const ROWS: &[Row] = &[
     row("serial_cut", &[Cut(Serial)], Stays).says(&[(Both, "serial")]),
     row("ether_cut", &[Cut(Ether)], Stays).says(&[(Both, "ether")]),
     row("ether_pulled", &[Pull(Ether)], Stays).says(&[(Both, "ether")]),
-    row("shelf_path_of_standby_cut", &[Cut(Shelf(Standby))], Stays).says(&[(Standby, "")]),
+    row("shelf_path_of_standby_cut", &[Cut(Shelf(Standby))], Stays)
+        .says(&[(Standby, ""), (Owner, "does not see its disks")]),
     row("serial_and_ether_cut", &[Cut(Serial), Cut(Ether)], Stays)
         .needs_ledger()
         .says(&[(Standby, "it lives"), (Owner, "dead")]),
@@ -152,7 +153,7 @@ pub const ROWS: &[Row] = &[
         &[Pull(Data(Standby))],
         Stays,
     )
-    .says(&[(Standby, "")]),
+    .says(&[(Both, "has no link to its clients")]),
     row("client_networks_of_both_pulled", &[Pull(Data(Both))], Stays),
     row("shelf_power_cycled", &[ShelfOff], Open).may_err(),
 ];
