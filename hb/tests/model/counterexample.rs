@@ -111,10 +111,7 @@ impl Counterexample {
     pub fn read(root: &Root, text: &str) -> Result<Counterexample, String> {
         let way = read_way(text)?;
         let what = follow(&root.world, &way);
-        let what = what.map_or(
-            "nothing is wrong on this way, or nobody can go it",
-            |(_, what)| what,
-        );
+        let (_, what) = what.ok_or("nothing is wrong on this way, or nobody can go it")?;
         Ok(Counterexample { way, what })
     }
 }

@@ -117,6 +117,9 @@ pub fn run_on(world: &World) -> Option<&'static str> {
             return judge(&cycle).err().or(late);
         }
         seen.push((print, world.end()));
+        if seen.len() > 10 * BOUND as usize {
+            return Some("I3: it does not come to an end");
+        }
         world.apply(crate::choice::Choice::BEAT);
         if let Some(what) = world.checks.violation {
             return Some(what);

@@ -130,7 +130,15 @@ impl World {
         }
     }
 
+    /// Does what was chosen. A panic is something that does not hold.
     pub fn apply(&mut self, choice: Choice) {
+        let applied = std::panic::AssertUnwindSafe(|| self.apply_unguarded(choice));
+        if std::panic::catch_unwind(applied).is_err() {
+            self.checks.violation = Some("panic");
+        }
+    }
+
+    fn apply_unguarded(&mut self, choice: Choice) {
         match choice {
             Choice::Beat { first, paces } => {
                 for who in [first, 1 - first] {
