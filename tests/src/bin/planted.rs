@@ -11,9 +11,9 @@ use orthrus_tests::planted::{self, Options};
 /// Plants typical errors, one at a time, and shows which tests notice them. Fails when one is noticed by none.
 #[derive(Parser)]
 struct Arguments {
-    /// Only patches whose name contains this.
+    /// Only patches whose name contains this; may be repeated.
     #[arg(long)]
-    only: Option<String>,
+    only: Vec<String>,
     /// A folder with further patches; may be repeated.
     #[arg(long)]
     folder: Vec<PathBuf>,

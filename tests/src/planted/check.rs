@@ -27,9 +27,11 @@ pub fn check(options: &Options) -> Result<bool> {
     // Two checks at a time would plant their errors into each other's copy.
     let _lock = Workspace::lock(&planted.join("lock"))?;
     let mut mutants = mutants(&workspace, &options.folders)?;
-    if let Some(only) = &options.only {
-        mutants.retain(|mutant| mutant.name.contains(only.as_str()));
-    }
+    let named = |mutant: &Mutant| {
+        let mut only = options.only.iter();
+        only.any(|only| mutant.name.contains(only.as_str()))
+    };
+    mutants.retain(|mutant| options.only.is_empty() || named(mutant));
     ensure!(!mutants.is_empty(), "no patch has such a name");
 
     // The checkout may go on while this runs.

@@ -35,8 +35,8 @@ pub use patch::Patch;
 /// What to run, and on what.
 #[derive(Debug, Default)]
 pub struct Options {
-    /// Only patches whose name contains this.
-    pub only: Option<String>,
+    /// Only patches whose name contains one of these, if there is any.
+    pub only: Vec<String>,
     /// Folders with patches, beside the committed one.
     pub folders: Vec<PathBuf>,
     /// Only this tier.
