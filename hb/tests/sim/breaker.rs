@@ -10,8 +10,8 @@ use crate::world::World;
 
 /// Fences that lie closer together may be one: those of two pools.
 const APART: Time = 4 * SECOND;
-/// How long a fence counts, less and more what beats and whole seconds make of it.
-const WINDOW: (Time, Time) = (590 * SECOND, 610 * SECOND);
+/// How long a fence counts, less and more what whole seconds and some boots make of it.
+const WINDOW: (Time, Time) = (590 * SECOND, 640 * SECOND);
 /// How long both must have heard each other on Ethernet to know the same.
 const LEARNT: Time = 2 * SECOND;
 const LIMIT: usize = 3;
@@ -23,7 +23,8 @@ pub struct Breaker {
     /// Whatever a memory may hold.
     ever: Vec<(usize, Time)>,
     together_since: Option<Time>,
-    /// When a clock last went another way than time: what was long ago is a matter of opinion then.
+    /// When a clock last went another way than time, or a head read beats that had waited for it: how long ago
+    /// something was is a matter of opinion then.
     uneven: Option<Time>,
 }
 

@@ -220,8 +220,8 @@ impl World {
         let machine = &mut self.machines[who];
         if halt == Halt::Frozen {
             machine.clock.stood_still(since, now);
-            self.checks.breaker.clock_went_astray(now);
         }
+        self.checks.breaker.clock_went_astray(now);
         // Its threads run again, in any order.
         for event in std::mem::take(&mut self.machines[who].deferred) {
             let later = self.rng.below(2 * MS);

@@ -7,15 +7,20 @@
 //! cargo sim -- --minutes N [--from SEED] [--threads T]  soaking
 //! ```
 //!
-//! Reading order: [`faults`] for what is done to the heads, [`check`] for what must hold, [`machine`]
-//! and [`worker`] for what of the firmware is copied around the core, [`task`] for the fence's
-//! procedure on one disk, [`shelf`] and [`network`] for the hardware, [`client`] for why it matters.
+//! Reading order: [`director`] and [`faults`] for what is done to the heads, [`check`], [`rights`], [`breaker`] and
+//! [`service`] for what must hold, [`machine`], [`worker`], [`ledger`], [`watch`] and [`health`] for what of the
+//! firmware is copied around the core, [`task`] for the fence's procedure on one disk, [`shelf`], [`region`], [`io`] and
+//! [`network`] for the hardware, [`client`] for why it matters.
 //!
-//! Ahead of the firmware: the epoch's stamp in the pool's metadata. Without it epochs begin again at one
-//! when the last key was taken off in order and both heads boot, which I5 forbids.
+//! Each pool has up to three copies of the ledger, or none; in some runs one head speaks version 1 of the frames.
 //!
-//! Not modelled: the ledger, disks without reservations, a pool that is served without all of its members,
-//! volatile caches of disks, the survey that an idle worker makes for `status`.
+//! Epochs are remembered as the firmware does it: by keys on the disks, by the ledger where there is one, and by heads
+//! until they boot. So I5 is relaxed for a pool without a ledger: its numbers begin anew after the last key was
+//! taken off in order, or forgotten by the shelf, and both heads have booted.
+//!
+//! Not modelled: leases and disks without reservations, a pool that is served without all of its members (a head
+//! that sees a part of it is refused, which is), volatile caches of disks, a ledger that is made or removed while
+//! heads run.
 
 #![allow(clippy::unwrap_used)] // a panic is how a test fails
 #![allow(clippy::disallowed_methods)] // this file alone reads the clock, to say how fast it was

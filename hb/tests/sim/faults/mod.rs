@@ -64,7 +64,7 @@ impl World {
             pool,
             time,
         };
-        match self.rng.below(29) {
+        match self.rng.below(30) {
             0 | 1 => self.dies(&draw),
             2 => self.power_fails(&draw),
             3 => self.shelf_loses_power(&draw),
@@ -73,7 +73,7 @@ impl World {
             8 | 9 => self.all_cables_are_cut(),
             10 => self.all_cables_are_cut_and_an_owner_dies(&draw),
             11 | 12 => self.cables_are_noisy(),
-            28 => self.cables_are_cut_at_a_boot(&draw),
+            28 | 29 => self.cables_are_cut_at_a_boot(&draw),
             13 => {
                 self.replay(who);
                 self.blame([false; 2]);
