@@ -58,19 +58,10 @@ impl Head {
             ledger.fingerprint(&timing, &mut print);
         }
         print.put([config.me, config.me.peer()].map(|head| fences.count(head, now)));
-        // Once the peer has heard it, only that.
+        // Frames still to be sent before it can have been heard, and whether it was.
         let ether = peer.link(LinkId::Ether);
-        let pending = told_fences.map(|told| {
-            let heard = ether.acknowledged >= told;
-            (
-                heard,
-                if heard {
-                    0
-                } else {
-                    told.wrapping_sub(ether.sent)
-                },
-            )
-        });
+        let pending =
+            told_fences.map(|told| (ether.acknowledged >= told, told.saturating_sub(ether.sent)));
         print.put(pending);
         for (index, (pool, told)) in pools.iter().zip(told_pools).enumerate() {
             print.put(
