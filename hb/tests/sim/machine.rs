@@ -321,6 +321,10 @@ impl World {
         }
         let message = head.poll_message().map(<[u8]>::to_vec);
         while let Some(event) = head.poll_event() {
+            if let orthrus_hb::Event::Pool { from, to, .. } = event {
+                self.changes
+                    .insert((from.name().to_owned(), to.name().to_owned()));
+            }
             if let Some(trace) = &mut self.tracing {
                 trace.push_back(format!("{:>12.6} {who} {event:?}", time as f64 / 1e6));
             }

@@ -43,15 +43,18 @@ mod rng;
 mod service;
 mod shelf;
 mod task;
+mod transitions;
 mod watch;
 mod worker;
 mod world;
 
 use std::process::ExitCode;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use clock::SECOND;
+use transitions::Changes;
 use world::World;
 
 /// Seeds of one `cargo test`.
@@ -79,6 +82,7 @@ struct Totals {
     takeovers: AtomicU64,
     resets: AtomicU64,
     acknowledged: AtomicU64,
+    changes: Mutex<Changes>,
 }
 
 /// A panic is a failure like any other.
@@ -104,6 +108,7 @@ fn run(seed: u64, totals: &Totals) -> Result<(), String> {
         &totals.acknowledged,
         world.clients.iter().map(|client| client.acknowledged).sum(),
     );
+    totals.changes.lock().unwrap().append(&mut world.changes);
     result
 }
 
@@ -134,14 +139,14 @@ fn soak(
     threads: usize,
     keep_going: bool,
     enough: impl Fn(u64) -> bool + Sync,
-) -> Vec<u64> {
+) -> (Vec<u64>, Changes) {
     let begun = Instant::now();
     let (next, totals, stop) = (
         AtomicU64::new(from),
         Totals::default(),
         AtomicBool::new(false),
     );
-    let failed = std::sync::Mutex::new(Vec::new());
+    let failed = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
@@ -176,7 +181,7 @@ fn soak(
     );
     let mut failed = failed.into_inner().unwrap();
     failed.sort_unstable();
-    failed
+    (failed, totals.changes.into_inner().unwrap())
 }
 
 fn main() -> ExitCode {
@@ -204,19 +209,30 @@ fn main() -> ExitCode {
     let from = number("--from").unwrap_or(1);
     let keep_going = arguments.iter().any(|argument| argument == "--keep-going");
     let mut failed = Vec::new();
+    let changes;
+    let mut all = false;
     if let Some(minutes) = number("--minutes") {
         let end = Instant::now() + Duration::from_secs(60 * minutes);
-        failed.extend(soak(from, threads, keep_going, |_| Instant::now() >= end));
+        (failed, changes) = soak(from, threads, keep_going, |_| Instant::now() >= end);
     } else {
         let seeds = number("--seeds").unwrap_or(SEEDS);
         for &(seed, what) in ONCE_FAILED {
             println!("once failed: {what}");
             failed.extend(run(seed, &Totals::default()).is_err().then_some(seed));
         }
-        failed.extend(soak(from, threads, keep_going, |seed| seed >= from + seeds));
+        let (more, seen) = soak(from, threads, keep_going, |seed| seed >= from + seeds);
+        failed.extend(more);
+        (changes, all) = (seen, seeds >= SEEDS && failed.is_empty());
+    }
+    let differences = transitions::differences(&changes, all);
+    for difference in &differences {
+        println!("changes of a pool's state: {difference}");
     }
     let Some(&first) = failed.first() else {
-        return ExitCode::SUCCESS;
+        return match differences.is_empty() {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::FAILURE,
+        };
     };
     println!("failed: {failed:?}");
     explain(first, number("--lines").unwrap_or(80) as usize);

@@ -16,6 +16,7 @@ use crate::network::Path;
 use crate::region::Region;
 use crate::rng::Rng;
 use crate::shelf::{Command, Disk, Nexus};
+use crate::transitions::Changes;
 
 /// Key of the MACs of frames and records.
 pub const SECRET: [u8; 32] = [3; 32];
@@ -56,6 +57,8 @@ pub struct World {
     pub checks: Checks,
     pub director: Director,
     pub resets: u64,
+    /// Changes of pools' states.
+    pub changes: Changes,
     pub tracing: Option<VecDeque<String>>,
 }
 
@@ -110,6 +113,7 @@ impl World {
             checks: Checks::new(pools),
             director: Director::new(pools, &mut rng),
             resets: 0,
+            changes: Changes::new(),
             tracing: tracing.then(VecDeque::new),
             rng,
         };
