@@ -14,8 +14,9 @@ use crate::sight::Ledger;
 
 impl Head {
     /// Hashes what the head's future depends on. Equal hashes of two heads of one configuration mean that
-    /// they do the same from now on, given the same inputs at the same distance from `now`, for as long as no fence
-    /// is forgotten: those are told apart by how many count, and not by when.
+    /// they do the same from now on, given the same inputs at the same distance from `now`, for as long as nobody is
+    /// barred: of fences only that is told apart. They are remembered for ten minutes and decide nothing
+    /// before there are three, and with them no two states of any length would be equal.
     ///
     /// Everything polled must have been taken. The numbers of frames are left out: whoever compares
     /// pairs of heads must tell apart whether a frame under way is newer than what was received
@@ -31,7 +32,7 @@ impl Head {
             pools,
             ledgers,
             fences,
-            told_fences,
+            told_fences: _, // see above
             actions,
             events: _, // for the log
             outbox,
@@ -57,12 +58,7 @@ impl Head {
             pool.fingerprint(&timing, &mut print);
             ledger.fingerprint(&timing, &mut print);
         }
-        print.put([config.me, config.me.peer()].map(|head| fences.count(head, now)));
-        // Frames still to be sent before it can have been heard, and whether it was.
-        let ether = peer.link(LinkId::Ether);
-        let pending =
-            told_fences.map(|told| (ether.acknowledged >= told, told.saturating_sub(ether.sent)));
-        print.put(pending);
+        print.put([config.me, config.me.peer()].map(|head| fences.is_barred(head, now)));
         for (index, (pool, told)) in pools.iter().zip(told_pools).enumerate() {
             print.put(
                 pool.awaited()

@@ -41,8 +41,6 @@ pub struct Frame {
     pub sequence: u32,
     pub acknowledged: u32,
     pub beat: Option<PoolBeat>,
-    /// How many fences of each head it tells of.
-    pub fences: [usize; 2],
 }
 
 #[derive(Clone)]
@@ -277,8 +275,6 @@ impl World {
         };
         let (incarnation, echo) = (frame.incarnation, frame.echo);
         let (sequence, acknowledged) = (frame.sequence, frame.acknowledged);
-        let ages = frame.fences.unwrap_or([[u16::MAX; 3]; 2]);
-        let fences = ages.map(|ages| ages.iter().filter(|age| **age != u16::MAX).count());
         inbox.push_back(Arc::new(Frame {
             bytes,
             incarnation,
@@ -286,7 +282,6 @@ impl World {
             sequence,
             acknowledged,
             beat,
-            fences,
         }));
     }
 

@@ -347,7 +347,6 @@ impl World {
                 let known = head.peer().incarnation() == Some(frame.incarnation);
                 let fresh = frame.sequence > head.peer().link(link).received();
                 (frame.incarnation, frame.echo, frame.beat, known && fresh).hash(sink);
-                frame.fences.hash(sink);
             }
             for marks in head.awaited_acknowledgements() {
                 for frame in inbox {
