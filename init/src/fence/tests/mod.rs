@@ -20,6 +20,9 @@ use super::watch::{Alarm, Lost, Why, judge};
 use super::{COMMAND_LIFETIME, ClaimError, ClaimRequest, Claimed, Fence, NOTICE, Note, Stranger};
 use crate::Step;
 
+/// How long what must happen is waited for: only a broken fence waits so long.
+const LIMIT: Duration = Duration::from_secs(60);
+
 /// The paths of the two heads.
 const A: u32 = 1;
 const B: u32 = 2;
@@ -94,7 +97,7 @@ fn assert_let_go(shelf: &Shelf, nexus: u32) {
 }
 
 fn wait_for<T>(mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + LIMIT;
     loop {
         if let Some(found) = look() {
             return found;

@@ -17,7 +17,7 @@ fn an_owner_that_still_runs_knows_before_a_write_of_it_is_refused() {
     let disks = shelf.clone();
     *shelf.on_pause.lock().unwrap() = Some(Box::new(move |time| {
         assert_eq!(time, NOTICE);
-        let lost = losses.recv().unwrap();
+        let lost = losses.recv_timeout(LIMIT).unwrap();
         assert_eq!(
             (lost.disk.as_str(), lost.why),
             ("disk0", Why::NewerKey(key(B, 2)))

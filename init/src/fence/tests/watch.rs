@@ -25,7 +25,7 @@ fn a_loss_is_acted_upon_by_the_watch_itself() {
     });
     let _watch = shelf.fence(A).watch(claimed.key, on_loss);
     claim(&shelf, B, Authority::PeerDead).unwrap();
-    assert_eq!(losses.recv(), Ok(Why::NotRegistered));
+    assert_eq!(losses.recv_timeout(LIMIT), Ok(Why::NotRegistered));
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn an_owner_whose_shelf_forgot_resets_and_never_registers_again() {
         });
         let watch = shelf.fence(A).watch(claimed.key, on_loss);
         shelf.disk(forgetful).forget();
-        let lost = losses.recv().unwrap();
+        let lost = losses.recv_timeout(LIMIT).unwrap();
         assert_eq!(lost.why, Why::NotRegistered);
         assert_eq!(lost.disk, format!("disk{forgetful}"));
         assert_eq!(watch.lost(), Some(&lost));
