@@ -368,7 +368,7 @@ fn perform(
             holder: Holder::Stranger,
         }),
         (Work::Claim { authority }, Registrant::Head(owner, epoch)) if owner != who => {
-            if authority == Authority::Free || epoch >= job.epoch {
+            if !authority.covers_peer() || epoch >= job.epoch {
                 return Err(Failure::HeldByPeer(epoch));
             }
             preempted.push((owner, epoch));
