@@ -7,9 +7,9 @@ use std::collections::VecDeque;
 
 use embassy_time::{Duration, Instant};
 use orthrus_hb::{
-    Accepted, Action, Authority, ClusterId, Command, Config, Done, Epoch, Event, FRAME_MAX_BYTES,
-    Failure, Head, HeadId, Health, Holder, Incarnation, Job, LinkId, Outcome, PoolConfig, PoolId,
-    PoolState, Refusal, ResetReason, Rest, Sight, Timing, Work,
+    Accepted, Action, ClusterId, Command, Config, Done, Epoch, Event, FRAME_MAX_BYTES, Failure,
+    Head, HeadId, Health, Holder, Incarnation, Job, LinkId, Outcome, PoolConfig, PoolId, PoolState,
+    Refusal, ResetReason, Rest, Sight, Timing, Work,
     ledger::{Lease, Record},
 };
 
