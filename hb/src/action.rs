@@ -18,6 +18,9 @@ pub struct Ticket(pub u32);
 pub enum Authority {
     /// Nobody's: the peer was not heard since boot, so only what is free is taken.
     Free,
+    /// The peer is alive and says that it holds nothing, and nothing of it was found: what is free is taken, and
+    /// unlike with [`Authority::Free`] no write of its can be under way.
+    PeerLetGo,
     /// The peer is alive and says that it holds nothing: keys of it are left-overs, once it has
     /// said so again after we saw them.
     PeerYields,
@@ -26,6 +29,16 @@ pub enum Authority {
     PeerDead,
     /// The operator says that the peer is off.
     Operator,
+}
+
+impl Authority {
+    /// Whether keys of the peer may be removed.
+    pub fn covers_peer(self) -> bool {
+        match self {
+            Authority::Free | Authority::PeerLetGo => false,
+            Authority::PeerYields | Authority::PeerDead | Authority::Operator => true,
+        }
+    }
 }
 
 /// Something to be done for a pool, by a worker that may block.

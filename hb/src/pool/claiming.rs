@@ -200,9 +200,10 @@ impl Pool {
             }
             // The peer holds nothing and says so: there is nothing to preempt, and no right to. A key that is found
             // there all the same is of a claim that it began after we looked.
-            (Holder::Nobody, Authority::PeerYields | Authority::Free) => {
-                Some(self.claim(Authority::Free, epoch, view))
+            (Holder::Nobody, Authority::PeerYields | Authority::PeerLetGo) => {
+                Some(self.claim(Authority::PeerLetGo, epoch, view))
             }
+            (Holder::Nobody, Authority::Free) => Some(self.claim(Authority::Free, epoch, view)),
             (Holder::Peer(held), Authority::PeerYields) if view.digest_differs => {
                 self.fail(Failure::HeldByPeer(held), view);
                 None
@@ -222,7 +223,7 @@ impl Pool {
             (Holder::Peer(held), Authority::PeerDead) if held <= self.known => {
                 Some(self.claim(authority, epoch, view))
             }
-            (Holder::Peer(held), Authority::PeerDead | Authority::Free) => {
+            (Holder::Peer(held), Authority::PeerDead | Authority::PeerLetGo | Authority::Free) => {
                 let rest = Rest::HeldByUnheardPeer(held);
                 self.rest_until(rest, view.now + view.timing.retry);
                 None

@@ -152,7 +152,7 @@ impl Checks {
                 let right = match authority {
                     Authority::Operator => true,
                     Authority::PeerDead => victim <= self.told[who],
-                    Authority::Free | Authority::PeerYields => false,
+                    Authority::Free | Authority::PeerLetGo | Authority::PeerYields => false,
                 };
                 self.require(
                     right || !holds,

@@ -231,7 +231,7 @@ impl Worker {
         let result = match self.step - 1 {
             0 => {
                 let peers = disks.iter().find_map(|disk| disk.keys[1 - who]);
-                if let Some(held) = peers.filter(|_| authority == Authority::Free) {
+                if let Some(held) = peers.filter(|_| !authority.covers_peer()) {
                     return Some(Err(Failure::HeldByPeer(held)));
                 }
                 if let Some(rival) = disks.iter().map(Disk::greatest).find(|e| *e >= epoch) {
@@ -280,7 +280,7 @@ impl Worker {
         }
         if disks[disk].holder == Some(1 - who)
             && let Some(held) = other
-            && (held == epoch || authority == Authority::Free)
+            && (held == epoch || !authority.covers_peer())
         {
             return Err(Failure::HeldByPeer(held));
         }
@@ -296,7 +296,7 @@ impl Worker {
         if ours && other == epoch && disk != 0 {
             return Err(Failure::HeldByPeer(other));
         }
-        if ours && authority == Authority::Free {
+        if ours && !authority.covers_peer() {
             self.back_offs += 1;
             if self.back_offs > BACK_OFFS {
                 return Err(Failure::HeldByPeer(other));

@@ -7,9 +7,9 @@ use std::collections::VecDeque;
 
 use embassy_time::{Duration, Instant};
 use orthrus_hb::{
-    Accepted, Action, Authority, ClusterId, Command, Config, Done, Epoch, Event, FRAME_MAX_BYTES,
-    Failure, Head, HeadId, Health, Holder, Incarnation, Job, LinkId, Outcome, PoolConfig, PoolId,
-    PoolState, Refusal, ResetReason, Rest, Sight, Timing, Work,
+    Accepted, Action, ClusterId, Command, Config, Done, Epoch, Event, FRAME_MAX_BYTES, Failure,
+    Head, HeadId, Health, Holder, Incarnation, Job, LinkId, Outcome, PoolConfig, PoolId, PoolState,
+    Refusal, ResetReason, Rest, Sight, Timing, Work,
     ledger::{Lease, Record},
 };
 
@@ -368,7 +368,7 @@ fn perform(
             holder: Holder::Stranger,
         }),
         (Work::Claim { authority }, Registrant::Head(owner, epoch)) if owner != who => {
-            if authority == Authority::Free || epoch >= job.epoch {
+            if !authority.covers_peer() || epoch >= job.epoch {
                 return Err(Failure::HeldByPeer(epoch));
             }
             preempted.push((owner, epoch));

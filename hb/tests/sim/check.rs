@@ -189,7 +189,11 @@ impl Checks {
         let Some(held) = self.held[pool] else { return };
         let former = match held.released {
             true => write.attempt <= held.attempt,
-            false => (held.recorded || !forgotten) && write.attempt < held.attempt,
+            // One that was fenced and hangs may write to a shelf that forgot the fence: nobody can know.
+            false => {
+                let stands = !forgotten || held.recorded && !held.forgotten;
+                stands && write.attempt < held.attempt
+            }
         };
         if former {
             self.fail(format!(

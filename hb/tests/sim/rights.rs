@@ -107,7 +107,8 @@ impl World {
             if over(&mut since.barred, rest == Some(Rest::Barred), barred_dead) {
                 wrong = Some("I3: barred for too long");
             }
-            let awaiting = reads && rest == Some(Rest::AwaitingLedger);
+            let awaiting =
+                reads && rest == Some(Rest::AwaitingLedger) && head.liveness() == Liveness::Dead;
             if over(&mut since.awaiting, awaiting, dead) {
                 wrong = Some("I3: awaits a ledger that can be read");
             }

@@ -69,12 +69,19 @@ impl World {
             return None;
         }
         let lost = self.machines[able].head.as_ref()?.liveness() == Liveness::LinksLost;
+        let other = &self.machines[1 - able];
+        let deaf = other
+            .head
+            .as_ref()
+            .is_some_and(|head| head.liveness() != Liveness::Alive && other.beats());
         let told = self.checks.held[pool].is_some_and(|held| held.recorded);
         match state(able)? {
             // Reasons of the closed list. This one ends with the peer's word, or when it dies.
             (_, Some(Rest::PeerHolds)) if lost => None,
             // This one with `barred_dead`, as is looked at elsewhere.
             (_, Some(Rest::Barred)) => None,
+            // The same for an owner that hears nobody: whom should it let go for?
+            (_, Some(Rest::PeerHolds)) if deaf => None,
             // And this one with the peer's word; or with its silence in the ledger, if that tells of the claim.
             (_, Some(Rest::HeldByUnheardPeer(_))) if !told => None,
             rest => Some(format!(

@@ -289,7 +289,7 @@ impl Task {
             return Err(Failure::HeldByPeer(newer.epoch));
         }
         if let Some(holder) = holder.filter(|holder| *holder != key) {
-            let foreign = holder.head != key.head && authority == Authority::Free;
+            let foreign = holder.head != key.head && !authority.covers_peer();
             if holder.epoch == key.epoch || foreign {
                 return Err(Failure::HeldByPeer(holder.epoch));
             }
@@ -307,7 +307,7 @@ impl Task {
             (Some(_), Some(other)) if other.epoch == key.epoch && !arbiter => {
                 Err(Failure::HeldByPeer(other.epoch))
             }
-            (Some(_), Some(other)) if other.head == key.head || authority != Authority::Free => {
+            (Some(_), Some(other)) if other.head == key.head || authority.covers_peer() => {
                 Ok(Some(Step::Preempt(other.to_bits())))
             }
             (Some(_), Some(other)) if self.back_offs == BACK_OFFS => {

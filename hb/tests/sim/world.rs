@@ -76,9 +76,13 @@ impl World {
         let homes = (0..pools)
             .map(|_| rng.pick(&[HeadId::First, HeadId::Second]))
             .collect();
+        let has_ledgers = rng.chance(700);
         let copies: Vec<Vec<usize>> = (0..pools)
             .map(|pool| {
-                let most = disks_per_pool.min(COPIES_MAX);
+                let most = match has_ledgers {
+                    true => disks_per_pool.min(COPIES_MAX),
+                    false => 0,
+                };
                 let count = rng.index(COPIES_MAX + 1).min(most);
                 let mut disks: Vec<usize> =
                     (pool * disks_per_pool..(pool + 1) * disks_per_pool).collect();

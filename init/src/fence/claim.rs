@@ -18,7 +18,7 @@ use super::outcome::{ClaimError, Claimed, Note};
 use super::reservations::{Capabilities, Hold};
 use super::steps::Claimant;
 use super::take::{confirm, take};
-use super::{ClaimRequest, Fence, Member, Survey, covers_peer, leftover, release};
+use super::{ClaimRequest, Fence, Member, Survey, leftover, release};
 use crate::disk::parallel;
 
 /// How often everything is read back, when each time a key had to be removed again whose commands could not
@@ -169,7 +169,7 @@ fn choose_key(survey: &Survey, request: &ClaimRequest) -> Result<Key, ClaimError
             stranger,
         });
     }
-    if !covers_peer(request.authority)
+    if !request.authority.covers_peer()
         && let Some((disk, key)) = survey.newest_of(request.cluster, request.head.peer())
     {
         return Err(ClaimError::HeldByPeer {

@@ -224,7 +224,7 @@ fn wait_out(claimant: &Claimant, world: &dyn World) -> Result<Instant, LeaseErro
         return Ok(begun);
     };
     let epoch = held.epoch;
-    let entitled = claimant.authority != Authority::Free;
+    let entitled = claimant.authority.covers_peer();
     if epoch >= claimant.epoch || !entitled {
         return Err(LeaseError::HeldByPeer { epoch });
     }

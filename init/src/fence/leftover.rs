@@ -47,7 +47,7 @@ pub(super) fn wait(before: &DiskSurvey, taken: &Taken, request: &ClaimRequest) -
     let shown = |head| keys.iter().any(|key| key.head == head);
     let (me, peer) = (request.head, request.head.peer());
     let unknown = match request.authority {
-        Authority::PeerYields => false,
+        Authority::PeerYields | Authority::PeerLetGo => false,
         Authority::Free => keys.is_empty() && before.forgets(),
         Authority::PeerDead | Authority::Operator => !aborted(peer) && (shown(peer) || !shown(me)),
     };

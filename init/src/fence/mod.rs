@@ -156,11 +156,6 @@ pub enum FenceError {
     },
 }
 
-/// Whether keys of the peer may be removed.
-fn covers_peer(authority: Authority) -> bool {
-    authority != Authority::Free
-}
-
 /// Who claims, and by what right.
 #[derive(Clone, Copy, Debug)]
 pub struct ClaimRequest {

@@ -11,7 +11,6 @@
 
 use orthrus_hb::{Authority, Epoch, Key};
 
-use super::covers_peer;
 use super::reservations::{Holder, Seen, WRITE_EXCLUSIVE_REGISTRANTS_ONLY};
 use super::stranger::{self, Stranger};
 
@@ -94,7 +93,7 @@ pub fn next(claimant: &Claimant, seen: &Seen, registered: bool) -> Next {
         if holder.epoch == key.epoch {
             return Next::Stop(Stop::LostRace(holder.epoch));
         }
-        if holder.head != key.head && !covers_peer(claimant.authority) {
+        if holder.head != key.head && !claimant.authority.covers_peer() {
             return Next::Stop(Stop::Peer(holder.epoch));
         }
     }
@@ -124,7 +123,7 @@ fn remove(claimant: &Claimant, other: Key) -> Next {
         // It can be here only if it holds the arbiter, which therefore is no longer ours.
         return Next::Stop(Stop::LostRace(other.epoch));
     }
-    if other.head == own.head || covers_peer(claimant.authority) {
+    if other.head == own.head || claimant.authority.covers_peer() {
         return Next::Preempt { victim: other };
     }
     // Without authority over the peer: it raced us, or it died between two commands.

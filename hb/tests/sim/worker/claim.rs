@@ -72,7 +72,7 @@ impl World {
         let refused = if self.keys(seen).any(|key| key.is_none()) {
             Some(Failure::Stranger)
         } else if let Some(Some(held)) = self.keys(seen).find(peers)
-            && authority == Authority::Free
+            && !authority.covers_peer()
         {
             Some(Failure::HeldByPeer(held.epoch))
         } else {

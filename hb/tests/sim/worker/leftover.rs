@@ -133,7 +133,7 @@ fn wait(before: &Seen, aborted: &[HeadId], forgets: bool, claim: &Claim) -> Time
         .collect();
     let shown = |head| keys.iter().any(|key| key.head == head);
     let unknown = match claim.authority {
-        Authority::PeerYields => false,
+        Authority::PeerYields | Authority::PeerLetGo => false,
         Authority::Free => keys.is_empty() && forgets,
         Authority::PeerDead | Authority::Operator => !aborted(peer) && (shown(peer) || !shown(me)),
     };
