@@ -5,6 +5,7 @@ mod bad_input;
 mod boot;
 mod cables;
 mod crash;
+mod flight;
 mod handover;
 mod lease;
 mod matrix;
@@ -73,6 +74,11 @@ const TESTS: &[(&str, ShelfKind, Test)] = &[
         "frozen_owner_cannot_write_after_takeover",
         ShelfKind::Lio,
         pause::frozen,
+    ),
+    (
+        "flight_record_is_read_after_both_heads_died",
+        ShelfKind::Lio,
+        flight::after_both_died,
     ),
     ("torture_by_the_seed", ShelfKind::Lio, matrix::torture),
     (
