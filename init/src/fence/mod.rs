@@ -37,6 +37,10 @@
 //!   (keys are gone, and frames and outcomes belong to a boot). The ledger is the stamp where there is one. A stamp
 //!   in the volume group's own metadata, such as a tag, is still to come with the code that writes those: only the owner
 //!   may write them, and a crash in the middle must leave the older text whole.
+//! - The kernel's target takes a session of the reservation's own initiator port with another ISID for one that is not
+//!   registered, whatever it registered (`core_scsi3_pr_seq_non_holder`, `isid_mismatch`). An initiator that makes up a new
+//!   ISID at each boot (libiscsi in QEMU; open-iscsi does not) can therefore not remove the key of its own earlier boot there:
+//!   the claim fails with *PREEMPT has no effect*, and the peer, which can, takes the pool. SAS has no ISIDs.
 //! - Rejected: to leave a key registered after a release, as a stamp. Whoever is registered may write.
 
 use std::sync::Arc;
