@@ -221,6 +221,7 @@ fn start(
         me,
         watches: watches.clone(),
         reports: reports.clone(),
+        ledgers: ledgers.clone(),
     };
     health::start(sources, handle.clone())?;
     desk.run_with(Running {

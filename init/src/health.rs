@@ -16,6 +16,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::fence::WatchSlot;
 use crate::inbox::{Handle, Input};
+use crate::ledger::Ledger;
 use crate::net::Interface;
 use crate::status::Report;
 use crate::sync::lock;
@@ -41,6 +42,8 @@ pub struct Sources {
     pub watches: Vec<WatchSlot>,
     /// By pool: what its worker found.
     pub reports: Vec<Arc<Mutex<Report>>>,
+    /// By pool: its ledger, which a standby reads ten times a second.
+    pub ledgers: Vec<Arc<Ledger>>,
 }
 
 /// Starts the thread that tells the core.
@@ -84,7 +87,9 @@ impl Sources {
         let stuck = report.looking_since.is_some_and(|since| {
             now.saturating_duration_since(since).as_millis() >= ALL_SILENT.as_millis() as u64
         });
-        stuck || report.unready.is_some()
+        // The first to notice: a standby must know of its own path by the time that the owner lets go for want of one.
+        let silent = self.ledgers[index].fell_silent(now);
+        stuck || silent || report.unready.is_some()
     }
 
     fn say(&self, index: usize, health: Health) {

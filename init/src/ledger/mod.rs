@@ -45,7 +45,7 @@ use crate::disk::parallel;
 use crate::sync::lock;
 use crate::volume::VolumeGroup;
 use device::{Access, Device, Opener};
-use reader::Readers;
+use reader::{Readers, Seen};
 use recorder::Recorder;
 use region::{Found, Region, locate};
 use writer::Writers;
@@ -218,6 +218,13 @@ impl Ledger {
     /// For the heartbeat thread: up to which record they are on the disks. Never waits, never allocates.
     pub fn recorded(&self) -> Option<u64> {
         self.writers.recorded()
+    }
+
+    /// Whether copies were read, and none is any more: the path to the shelf is gone.
+    pub fn fell_silent(&self, now: Instant) -> bool {
+        let seen = self.readers.seen();
+        let mut copies = seen.iter().flatten().map(|(_, seen, _)| seen);
+        copies.clone().any(Seen::was_read) && !copies.any(|seen| seen.is_read(now))
     }
 
     /// What consoles show.

@@ -47,6 +47,11 @@ pub struct Seen {
 }
 
 impl Seen {
+    /// Whether a read ever completed.
+    pub fn was_read(&self) -> bool {
+        self.read.is_some()
+    }
+
     /// Whether reads complete.
     pub fn is_read(&self, now: Instant) -> bool {
         self.read
