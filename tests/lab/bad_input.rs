@@ -47,7 +47,7 @@ pub fn configuration(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         ..lab_options()
     };
     in_own_lab(bench, options, |lab| {
-        let before = lab.digest()?;
+        let before = lab.digest(None)?;
         let status = lab.tell_ok(Head::A, "status")?;
         for words in [
             "no valid configuration",
@@ -70,7 +70,7 @@ pub fn configuration(bench: &Bench, shelf: ShelfKind) -> Result<()> {
             answer.code != 0,
             "a head without a configuration took a command"
         );
-        ensure!(lab.digest()? == before, "something was written");
+        ensure!(lab.digest(None)? == before, "something was written");
         Ok(())
     })
 }
@@ -125,14 +125,14 @@ pub fn missing_disk(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         ..lab_options()
     };
     in_own_lab(bench, options, |lab| {
-        let before = lab.digest()?;
+        let before = lab.digest(None)?;
         lab.wait_for("a faulted tank", LIMIT)?;
         let pools = lab.tell_ok(Head::A, "pools")?;
         ensure!(
             pools.contains("missing") && pools.contains("tank"),
             "{pools}"
         );
-        ensure!(lab.digest()? == before, "something was written");
+        ensure!(lab.digest(None)? == before, "something was written");
         Ok(())
     })
 }
@@ -170,7 +170,7 @@ pub fn stranger(bench: &Bench, shelf: ShelfKind) -> Result<()> {
             keys.contains("1234566600000001"),
             "the stranger is not registered: {keys}"
         );
-        let before = lab.digest()?;
+        let before = lab.digest(None)?;
         lab.boot(Head::A)?;
         lab.wait_for("a faulted tank", LIMIT)?;
         let pools = lab.tell_ok(Head::A, "pools")?;
@@ -185,7 +185,7 @@ pub fn stranger(bench: &Bench, shelf: ShelfKind) -> Result<()> {
             reservations(&["-k"])? == keys && reservations(&["-r"])? == holder,
             "a key changed"
         );
-        ensure!(lab.digest()? == before, "something was written");
+        ensure!(lab.digest(None)? == before, "something was written");
         Ok(())
     })
 }

@@ -43,13 +43,13 @@ pub fn stop_and_go(
     resume_and_verify(lab, what, stopped)?;
     // The client is quiet now, and what it wrote has been read back: whatever changes on the disks
     // from here on was written by the head that was stopped.
-    let before = quiet_digest(lab)?;
+    let before = quiet_digest(lab, second)?;
     let console = console_end(lab, first)?;
     lab.resume(first)?;
     wait_console(lab, first, console, "resetting now")?;
     lab.wait_for(&format!("{first} standby"), LIMIT)?;
     ensure!(
-        lab.digest()? == before,
+        lab.digest(Some(second))? == before,
         "the stopped head wrote after it was replaced"
     );
     ensure!(lab.owner(None)? == second, "the pool moved again");
@@ -71,11 +71,11 @@ pub fn stop_and_go(
 }
 
 /// A digest of the disks once they have come to rest: the target may still be writing out.
-fn quiet_digest(lab: &Lab) -> Result<u64> {
-    let mut last = lab.digest()?;
+fn quiet_digest(lab: &Lab, owner: Head) -> Result<u64> {
+    let mut last = lab.digest(Some(owner))?;
     for _ in 0..20 {
         thread::sleep(Duration::from_millis(500));
-        let now = lab.digest()?;
+        let now = lab.digest(Some(owner))?;
         if now == last {
             return Ok(now);
         }
