@@ -97,7 +97,7 @@ pub struct Head {
     ledgers: [Ledger; MAX_POOLS],
     fences: Fences,
     /// The peer has heard this head's account of fences in its present boot when it acknowledges this frame on
-    /// Ethernet; `None` before its own was heard.
+    /// Ethernet; `None` before it acknowledged any.
     told_fences: Option<u32>,
     actions: Deque<Action, ACTIONS_MAX>,
     events: Deque<Event, 32>,
@@ -549,10 +549,15 @@ impl Head {
         }
         if let Some(ages) = &frame.fences {
             let ether = self.peer.link(LinkId::Ether);
-            let told = *self
+            // Counted from the first frame that it heard, which may have been sent long after this head heard it, and
+            // may be none that tells of fences.
+            if ether.acknowledged > 0 {
+                self.told_fences
+                    .get_or_insert(ether.acknowledged.saturating_add(TOLD_FRAMES));
+            }
+            let news = self
                 .told_fences
-                .get_or_insert(ether.sent.wrapping_add(TOLD_FRAMES));
-            let news = ether.acknowledged < told;
+                .is_none_or(|told| ether.acknowledged < told);
             self.fences.learn(ages, self.config.me, news, now);
         }
         match frame.body {

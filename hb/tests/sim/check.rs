@@ -188,7 +188,8 @@ impl Checks {
     pub fn landed(&mut self, pool: usize, write: &Write, forgotten: bool) {
         let Some(held) = self.held[pool] else { return };
         let former = match held.released {
-            true => write.attempt <= held.attempt,
+            // A still earlier owner, which was fenced and hangs, is held off by nothing once its successor let go.
+            true => write.attempt == held.attempt,
             // One that was fenced and hangs may write to a shelf that forgot the fence: nobody can know.
             false => {
                 let stands = !forgotten || held.recorded && !held.forgotten;

@@ -57,6 +57,8 @@ enum Phase {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expect {
     Anything,
+    /// One head goes on whatever becomes of the other: they do not end each other.
+    OneLives,
     /// No pool moves: so many claims there were before it.
     Nothing {
         claims: u64,
@@ -257,6 +259,13 @@ impl World {
                     }
                 }
             }
+        }
+        let none_runs = self.machines.iter().all(|machine| machine.head.is_none());
+        let calm = self.director.manner == Manner::Calm;
+        if calm && none_runs && self.director.expect == Expect::OneLives {
+            let last = &self.director.last;
+            self.checks
+                .fail(format!("I4: both heads ended after {last}"));
         }
         self.look_at_fences();
         for who in [0, 1] {

@@ -1,6 +1,7 @@
 //! Cables that are cut, noisy, or come and go.
 
 use crate::clock::{MS, SECOND};
+use crate::director::Expect;
 use crate::event::Event;
 use crate::world::World;
 
@@ -41,6 +42,8 @@ impl World {
         let serves_any = |who| (0..self.clients.len()).any(|pool| self.serves(who, pool));
         if [0, 1].iter().all(|&who| !blamed[who] || !serves_any(who)) {
             self.expect_nothing();
+        } else {
+            self.director.expect = Expect::OneLives;
         }
         self.blame(blamed);
     }
