@@ -4,6 +4,7 @@ use anyhow::{Result, ensure};
 use orthrus_qemu::names::ShelfKind;
 use orthrus_tests::Bench;
 use orthrus_tests::steps::pool_field;
+use serde_json::Value;
 
 pub fn one_serves(bench: &Bench, shelf: ShelfKind) -> Result<()> {
     bench.with(shelf, |lab| {
@@ -26,6 +27,14 @@ pub fn one_serves(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         ensure!(
             epochs[0] == epochs[1],
             "the heads speak of different epochs: {epochs:?}"
+        );
+        // The lab's target begins with its write cache on.
+        let pools = lab.tell_json(owner, "pools --json")?;
+        let disks = pools["pools"][0]["disks"].as_array();
+        let off = |disk: &Value| disk["write_cache"] == "off";
+        ensure!(
+            disks.is_some_and(|disks| !disks.is_empty() && disks.iter().all(off)),
+            "a disk's own write cache is on: {pools:#}"
         );
         Ok(())
     })

@@ -146,7 +146,8 @@ fn scripts() -> Vec<(&'static str, Vec<u8>)> {
     let alone = [0, BEATS, 160, OUTCOME, 0, 0, OUTCOME, 0, 0, OUTCOME, 0, 0];
     // The peer serves pool 0 under epoch 5, and falls silent.
     let heir = [
-        1, SAY, 0, 0, 3, 5, 0, TALK, 20, BEATS, 12, OUTCOME, 1, 5, OUTCOME, 0, 0, OUTCOME, 0, 0,
+        1, NO_LEDGER, 0, NO_LEDGER, 1, SAY, 0, 0, 3, 5, 0, TALK, 20, BEATS, 12, OUTCOME, 1, 5,
+        OUTCOME, 0, 0, OUTCOME, 0, 0,
     ];
     let with = |head: &[u8], tail: &[u8]| [head, tail].concat();
     vec![

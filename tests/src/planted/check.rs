@@ -78,11 +78,12 @@ pub fn check(options: &Options) -> Result<bool> {
 
     table::heading();
     rows.iter().for_each(Row::print);
-    let missed = rows.iter().filter(|row| !row.is_caught()).count();
+    let caught = rows.iter().filter(|row| row.is_caught()).count();
+    let left = rows.iter().filter(|row| row.is_left_to_lab()).count();
+    let missed = rows.len() - caught - left;
     println!(
-        "\n{} planted errors, {} caught, {missed} not",
-        rows.len(),
-        rows.len() - missed
+        "\n{} planted errors: {caught} caught, {missed} not, {left} left to the lab (--lab)",
+        rows.len()
     );
     println!("what the tiers said is in {}", logs.display());
     Ok(missed == 0)
@@ -141,7 +142,14 @@ fn plant(bed: &Bed<'_>, mutant: &Mutant, tiers: Vec<Tier>, first: bool) -> Resul
             break;
         }
     }
-    Ok(Verdict::Ran(ran))
+    let noticed = ran
+        .iter()
+        .any(|(_, outcome)| !matches!(outcome, Outcome::Passed));
+    let test = mutant
+        .lab
+        .clone()
+        .filter(|_| !noticed && ran.iter().all(|(tier, _)| *tier != "lab"));
+    Ok(test.map_or(Verdict::Ran(ran), Verdict::LeftToLab))
 }
 
 /// A lab in the copy uses what this checkout has downloaded.

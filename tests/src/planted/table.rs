@@ -20,17 +20,24 @@ pub enum Verdict {
     NoBuild(String),
     /// What each tier said, in their order; tiers that cannot see it are left out.
     Ran(Vec<(&'static str, Outcome)>),
+    /// No tier that ran noticed it, and the lab test that it names did not run.
+    LeftToLab(String),
 }
 
 impl Row {
     /// Whether a tier noticed it.
     pub fn is_caught(&self) -> bool {
         match &self.verdict {
-            Verdict::NoFit(_) | Verdict::NoBuild(_) => false,
+            Verdict::NoFit(_) | Verdict::NoBuild(_) | Verdict::LeftToLab(_) => false,
             Verdict::Ran(tiers) => tiers
                 .iter()
                 .any(|(_, outcome)| !matches!(outcome, Outcome::Passed)),
         }
+    }
+
+    /// Whether only the lab can tell.
+    pub fn is_left_to_lab(&self) -> bool {
+        matches!(self.verdict, Verdict::LeftToLab(_))
     }
 
     /// One line for each tier that noticed it.
@@ -46,6 +53,7 @@ impl Row {
         match &self.verdict {
             Verdict::NoFit(why) => line("NO FIT", why),
             Verdict::NoBuild(why) => line("NO BUILD", why),
+            Verdict::LeftToLab(test) => line("with --lab", test),
             Verdict::Ran(_) if !self.is_caught() => line("SURVIVED", "no tier noticed it"),
             Verdict::Ran(tiers) => {
                 for (tier, outcome) in tiers {
