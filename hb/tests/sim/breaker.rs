@@ -29,8 +29,12 @@ pub struct Breaker {
 }
 
 impl Breaker {
-    pub fn fenced(&mut self, by: usize, now: Time) {
-        self.known[by].push((1 - by, now));
+    /// A claim from a dead peer is through; `found`: the peer's keys were still there. They may have gone after the
+    /// core had looked.
+    pub fn fenced(&mut self, by: usize, found: bool, now: Time) {
+        if found {
+            self.known[by].push((1 - by, now));
+        }
         self.ever.push((1 - by, now));
     }
 

@@ -101,12 +101,10 @@ impl World {
             job.work == Work::Claim { authority }
         });
         let peer = self.machines[who].id.peer();
-        if by_death
-            && self.machines[who].workers[pool]
-                .leftovers
-                .showed(peer, self.cluster)
-        {
-            self.checks.breaker.fenced(who, self.now);
+        if by_death {
+            let leftovers = &self.machines[who].workers[pool].leftovers;
+            let found = leftovers.showed(peer, self.cluster);
+            self.checks.breaker.fenced(who, found, self.now);
         }
         self.ids += 1;
         let serial = self.ids;
