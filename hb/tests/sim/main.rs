@@ -65,6 +65,10 @@ const SEEDS: u64 = 300;
 /// in `pair`.
 const ONCE_FAILED: &[(u64, &str)] = &[
     (2, "the number of a failed claim was taken back"),
+    (
+        345,
+        "with a pool on each, both heads fenced each other when the cables were cut",
+    ),
     (125, "a survey that hung kept the peer waiting for ever"),
     (
         519,
