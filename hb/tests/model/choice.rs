@@ -18,7 +18,7 @@ pub const CUTS: u8 = CABLES | READS[0] | READS[1];
 /// What happens next. Everything but a beat takes no time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
-    /// Each head runs once, and then its worker.
+    /// Each head runs once, and before it its worker.
     Beat {
         first: usize,
         paces: [Pace; 2],

@@ -161,6 +161,8 @@ impl World {
         let gap = machine.clock - machine.ran;
         machine.ran = machine.clock;
         let held = machine.worker.active;
+        // Before the head, so that how far it gets is chosen for the job that it has.
+        self.work(who, pace);
         self.take_in(who);
         if !self.perform(who) {
             return;
@@ -168,7 +170,6 @@ impl World {
         if held && gap >= DEAD {
             self.checks.ran_on_after_gap();
         }
-        self.work(who, pace);
         self.checks.ran(who, &self.machines[who], &self.disks);
     }
 

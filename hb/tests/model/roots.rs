@@ -62,17 +62,19 @@ fn settled(budget: Budget, owner: usize, ledger: bool) -> World {
     world
 }
 
+/// Both heads just got their power together.
+fn together(budget: Budget, left: Option<usize>, ledger: bool) -> World {
+    let mut world = dark(budget, left, ledger);
+    world.apply(Choice::Boot(0));
+    world.apply(Choice::Boot(1));
+    world
+}
+
+/// Each pair of faults from where it can matter, so that it is a test; `deep`: all of them together, for hours.
 pub fn roots(deep: bool) -> Vec<Root> {
     let n = u8::from(deep);
     let none = Budget::default();
     let (crashes, halts, cuts, troubles, commands, ails) = (1, 1, 1, 1, 1, 1);
-    let all = Budget {
-        crashes,
-        halts,
-        cuts,
-        ..none
-    };
-    // With the ledger there is more to a state, and two faults at once are enough for a test.
     let crash_cut = Budget {
         crashes,
         cuts,
@@ -118,28 +120,32 @@ pub fn roots(deep: bool) -> Vec<Root> {
     let root = |name, world| Root { name, world };
     // The small ones first, so that what is wrong shows soon.
     let mut roots = vec![
+        root("a-serves-trouble", settled(trouble, 0, true)),
         root("a-serves-ail", settled(ail, 0, true)),
         root("b-serves-ail", settled(ail, 1, true)),
-        root("a-serves-trouble", settled(trouble, 0, true)),
         root("a-serves-crash-halt", settled(crash_halt, 0, true)),
-        root("a-serves-crash-cut", settled(crash_cut, 0, true)),
         root("a-serves-halt-cut", settled(halt_cut, 0, true)),
-        root("b-serves-halt-cut", settled(halt_cut, 1, true)),
+        root("a-serves-crash-cut", settled(crash_cut, 0, true)),
         root("a-serves-order", settled(order, 0, true)),
-        root("b-serves-order", settled(order, 1, true)),
         root("boot-clean", dark(cut, None, true)),
         root("boot-left-by-b", dark(cut, Some(1), true)),
-        root("boot-trouble", dark(trouble, Some(1), true)),
-        root("boot-clean-no-ledger", dark(halt_cut, None, false)),
-        root("boot-left-by-b-no-ledger", dark(halt_cut, Some(1), false)),
-        root("a-serves-no-ledger", settled(all, 0, false)),
+        root("a-serves-halt-cut-cables", settled(halt_cut, 0, false)),
+        root("a-serves-crash-cut-cables", settled(crash_cut, 0, false)),
+        root("boot-clean-cables", dark(cut, None, false)),
+        root("boot-left-by-b-cables", dark(cut, Some(1), false)),
+        root("together-cables", together(halt_cut, None, false)),
+        root("together-trouble", together(trouble, Some(1), true)),
     ];
     if deep {
-        roots.push(root("boot-left-by-a", dark(cut, Some(0), true)));
+        roots.push(root("b-serves-halt-cut", settled(halt_cut, 1, true)));
+        roots.push(root("b-serves-order", settled(order, 1, true)));
         roots.push(root(
-            "boot-left-by-a-no-ledger",
-            dark(halt_cut, Some(0), false),
+            "b-serves-halt-cut-cables",
+            settled(halt_cut, 1, false),
         ));
+        roots.push(root("boot-left-by-a", dark(cut, Some(0), true)));
+        roots.push(root("boot-left-by-a-cables", dark(cut, Some(0), false)));
+        roots.push(root("boot-trouble", dark(trouble, Some(1), true)));
     }
     roots
 }

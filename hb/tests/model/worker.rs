@@ -115,15 +115,12 @@ impl Worker {
         match self.job {
             None => &[Pace::All],
             Some(job) if self.hangs(&job) => &[Pace::All],
-            Some(job) => {
-                let several = !matches!(job.work, Work::Survey);
-                match (several, self.dawdles) {
-                    (true, 0) => &[Pace::All, Pace::One],
-                    (true, _) => &[Pace::All, Pace::One, Pace::None],
-                    (false, 0) => &[Pace::All],
-                    (false, _) => &[Pace::All, Pace::None],
-                }
-            }
+            Some(job) => match (job.work, self.dawdles) {
+                (Work::Survey, 0) => &[Pace::All],
+                (Work::Survey, _) => &[Pace::All, Pace::None],
+                // Slow enough, one step at a time.
+                (Work::Claim { .. } | Work::Import | Work::Release, _) => &[Pace::All, Pace::One],
+            },
         }
     }
 

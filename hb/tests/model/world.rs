@@ -166,8 +166,9 @@ impl World {
             Choice::Cure(who) => self.machines[who].ails = false,
             Choice::Cut(cut) => {
                 self.budget.cuts -= 1;
-                // Cables alone move nothing while the ledger can be read.
-                self.checks.faults += i8::from(self.ledger.is_none() || cut > CABLES);
+                // Cables alone move nothing while the ledger can be read, and is the owner's.
+                let moves = cut > CABLES || !self.is_ledger_current();
+                self.checks.faults += i8::from(moves);
                 self.reads = READS.map(|bit| cut & bit == 0);
                 for (bit, carries) in self.carries.as_flattened_mut().iter_mut().enumerate() {
                     *carries = cut & 1 << bit == 0;
@@ -188,6 +189,21 @@ impl World {
             }
         }
         self.checks.state(&self.machines, &self.disks);
+    }
+
+    /// The ledger has a record of the last claim, and there is no other under way: one that was announced and has
+    /// not written a record yet may be taken from when the cables are cut just then.
+    fn is_ledger_current(&self) -> bool {
+        let claims = |machine: &Machine| {
+            let state = machine.pool().map(|pool| pool.state());
+            state == Some(PoolState::Claiming)
+        };
+        let held = self.checks.held.filter(|held| !held.released);
+        let written = self.ledger.zip(held).and_then(|(records, held)| {
+            let record = records[held.who]?;
+            Some(record.epoch == held.epoch)
+        });
+        written == Some(true) && !self.machines.iter().any(claims)
     }
 
     fn order(&mut self, who: usize, order: Order) {
