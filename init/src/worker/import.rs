@@ -17,7 +17,7 @@ use super::Worker;
 use super::error::JobError;
 use crate::clients;
 use crate::export::{ExportPlan, Volume};
-use crate::net::{Connection, Interface};
+use crate::net::{self, Connection, Interface};
 use crate::status;
 use crate::sync::lock;
 use crate::volume::Active;
@@ -105,6 +105,20 @@ impl Worker {
         }
         self.claim = None;
         Ok(Done::Released)
+    }
+
+    /// Tells the network once more where the addresses are that are served here.
+    ///
+    /// A former owner that was paused and goes on answers for them until it resets, a moment later, and clients would
+    /// look for the address there for as long as they believe a neighbour: half a minute.
+    pub(super) fn announce_again(&self) {
+        let port = self.served.as_ref().and_then(|served| served.port.as_ref());
+        let Some(port) = port else { return };
+        for address in &self.pool().addresses {
+            if let Err(error) = net::announce(port, address.ip) {
+                warn!("{error}");
+            }
+        }
     }
 
     pub(super) fn data_port(&self) -> Result<Interface, JobError> {

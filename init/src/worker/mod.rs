@@ -152,6 +152,7 @@ impl Worker {
     /// Nothing to do: a standby looks whether it could take the pool over, an owner whether its disks
     /// still answer.
     fn look(&mut self) {
+        self.announce_again();
         self.report_alarms();
         lock(&self.report).looking_since = Some(clock::now());
         self.ledger.look(clock::now());
