@@ -22,6 +22,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use embassy_time::Instant;
 use orthrus_hb::{Done, Failure, HeadId, Job, Outcome, PoolId, Work};
 use tracing::{error, info, warn};
 
@@ -66,6 +67,8 @@ pub struct Worker {
     host: Box<dyn Host>,
     /// This head's times, should a pool have to be held by a lease; `None` without an armed hardware watchdog.
     lease_terms: Option<orthrus_hb::ledger::Lease>,
+    /// When it looked last.
+    looked: Option<Instant>,
     claim: Option<Claim>,
     served: Option<Served>,
     /// The report's problem is that of an attempt to take or serve the pool: it stands until an
@@ -96,6 +99,7 @@ impl Worker {
             ledger,
             host: Box::new(Kernel),
             lease_terms: None,
+            looked: None,
             claim: None,
             served: None,
             attempt_failed: false,
@@ -152,7 +156,13 @@ impl Worker {
     /// Nothing to do: a standby looks whether it could take the pool over, an owner whether its disks
     /// still answer.
     fn look(&mut self) {
-        self.announce_again();
+        let now = clock::now();
+        let before = self.looked.replace(now);
+        // Not after a gap in our own running: somebody else may have the addresses by now.
+        let gap = before.map_or(0, |at| now.saturating_duration_since(at).as_millis());
+        if u128::from(gap) < 2 * LOOK_INTERVAL.as_millis() {
+            self.announce_again();
+        }
         self.report_alarms();
         lock(&self.report).looking_since = Some(clock::now());
         self.ledger.look(clock::now());
