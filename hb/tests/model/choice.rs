@@ -99,7 +99,7 @@ impl fmt::Display for Choice {
                 let [a, b] = paces.map(|pace| match pace {
                     Pace::All => 'w',
                     Pace::One => '1',
-                    Pace::None => '0',
+                    Pace::Late => 'l',
                 });
                 write!(f, "{}{a}{b}", name(first))
             }

@@ -162,8 +162,13 @@ impl World {
         machine.ran = machine.clock;
         let held = machine.worker.active;
         // Before the head, so that how far it gets is chosen for the job that it has.
-        self.work(who, pace);
+        if pace != Pace::Late {
+            self.work(who, pace);
+        }
         self.take_in(who);
+        if pace == Pace::Late {
+            self.work(who, pace);
+        }
         if !self.perform(who) {
             return;
         }

@@ -104,6 +104,12 @@ pub fn roots(deep: bool) -> Vec<Root> {
         cuts: n,
         ..none
     };
+    let order_trouble = Budget {
+        commands,
+        troubles,
+        crashes: n,
+        ..none
+    };
     let order = Budget {
         commands,
         cuts,
@@ -121,6 +127,7 @@ pub fn roots(deep: bool) -> Vec<Root> {
     // The small ones first, so that what is wrong shows soon.
     let mut roots = vec![
         root("a-serves-trouble", settled(trouble, 0, true)),
+        root("a-serves-order-trouble", settled(order_trouble, 0, true)),
         root("a-serves-ail", settled(ail, 0, true)),
         root("b-serves-ail", settled(ail, 1, true)),
         root("a-serves-crash-halt", settled(crash_halt, 0, true)),

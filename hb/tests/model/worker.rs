@@ -9,15 +9,13 @@
 //! release   deactivate ─ let go
 //! ```
 //!
-//! How many steps a worker does in a beat is the explorer's to choose: none, while it may still dawdle,
-//! one, or all.
+//! How far a worker gets in a beat is the explorer's to choose: one step or all, and whether its head takes in
+//! at once what a look found.
 
 use orthrus_hb::{Authority, Done, Epoch, Failure, Holder, Job, Outcome, Work};
 
 use crate::shelf::{DISKS, Disk};
 
-/// Beats that one job may stand still.
-const DAWDLES: u8 = 1;
 /// Beats that a claim of what is free waits for another registrant to go away.
 const BACK_OFFS: u8 = 2;
 
@@ -48,12 +46,12 @@ pub enum Pace {
     All,
     /// One step.
     One,
-    /// Nowhere.
-    None,
+    /// To the end, and its head takes that in only a beat later.
+    Late,
 }
 
 impl Pace {
-    pub const ALL: [Pace; 3] = [Pace::All, Pace::One, Pace::None];
+    pub const ALL: [Pace; 3] = [Pace::All, Pace::One, Pace::Late];
 }
 
 /// What a step showed that the checks want to know.
@@ -71,7 +69,6 @@ pub enum Deed {
 pub struct Worker {
     pub job: Option<Job>,
     step: u8,
-    dawdles: u8,
     back_offs: u8,
     failure: Option<Failure>,
     pub trouble: Option<Trouble>,
@@ -88,7 +85,6 @@ impl Worker {
         Worker {
             job: None,
             step: 0,
-            dawdles: 0,
             back_offs: 0,
             failure: None,
             trouble: None,
@@ -102,7 +98,6 @@ impl Worker {
         assert!(self.job.is_none(), "a pool has one job at a time");
         *self = Worker {
             job: Some(job),
-            dawdles: DAWDLES,
             step: 0,
             back_offs: 0,
             failure: None,
@@ -115,11 +110,9 @@ impl Worker {
         match self.job {
             None => &[Pace::All],
             Some(job) if self.hangs(&job) => &[Pace::All],
-            Some(job) => match (job.work, self.dawdles) {
-                (Work::Survey, 0) => &[Pace::All],
-                (Work::Survey, _) => &[Pace::All, Pace::None],
-                // Slow enough, one step at a time.
-                (Work::Claim { .. } | Work::Import | Work::Release, _) => &[Pace::All, Pace::One],
+            Some(job) => match job.work {
+                Work::Survey => &[Pace::All, Pace::Late],
+                Work::Claim { .. } | Work::Import | Work::Release => &[Pace::All, Pace::One],
             },
         }
     }
@@ -145,10 +138,6 @@ impl Worker {
     ) -> Option<Outcome> {
         let job = self.job?;
         if self.hangs(&job) {
-            return None;
-        }
-        if pace == Pace::None {
-            self.dawdles = self.dawdles.saturating_sub(1);
             return None;
         }
         loop {

@@ -266,21 +266,23 @@ impl World {
             (true, false) | (false, true) if healthy => End::Lonely,
             (true, false) | (false, true) => End::Served,
             (false, false) if !self.machines.iter().any(Machine::beats) => End::Explained,
-            (false, false) => match [0, 1].map(|who| self.explained(who)) {
-                [false, false] => End::Unserved,
+            (false, false) => match [0, 1].map(|who| self.reason(who)) {
+                [Some(false), _] | [_, Some(false)] | [None, None] => End::Unserved,
                 _ => End::Explained,
             },
         }
     }
 
-    /// `status` of this head gives a reason of the closed list for not serving, and the reason is true.
-    fn explained(&self, who: usize) -> bool {
+    /// Whether what `status` of this head gives as the reason for not serving is of the closed list of those that may
+    /// last, and true; `None` when it does not run, or just looks at the disks.
+    fn reason(&self, who: usize) -> Option<bool> {
         let machine = &self.machines[who];
-        let Some(pool) = machine.pool() else {
-            return false;
-        };
+        let pool = machine.pool().filter(|_| machine.beats())?;
+        if pool.rest().is_none() && pool.state() == PoolState::Standby {
+            return None;
+        }
         let told = self.checks.told[who];
-        match (pool.state(), pool.rest()) {
+        Some(match (pool.state(), pool.rest()) {
             (PoolState::Standby, Some(Rest::HeldByUnheardPeer(held))) => {
                 let there = self
                     .disks
@@ -294,7 +296,7 @@ impl World {
             }
             (PoolState::Faulted, _) => true,
             _ => false,
-        }
+        })
     }
 
     /// Two worlds of one fingerprint have the same future.
