@@ -150,6 +150,14 @@ impl PoolState {
         }
     }
 
+    /// Whether a head in this state may have the pool's service addresses.
+    pub fn answers(self) -> bool {
+        match self {
+            PoolState::Importing | PoolState::Serving | PoolState::Releasing => true,
+            PoolState::Standby | PoolState::Claiming | PoolState::Faulted => false,
+        }
+    }
+
     /// Its number in the ledger, which is frozen.
     pub fn number(self) -> u8 {
         match self {

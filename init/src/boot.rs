@@ -11,6 +11,7 @@
 //! with one cable is of more use, and says more, than one that does not boot.
 
 use std::convert::Infallible;
+use std::net::Ipv4Addr;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -29,11 +30,12 @@ use crate::inbox::{self, Handle, Inputs, Message};
 use crate::ledger::{Keeper, Ledger};
 use crate::link::{Cable, ether::Ether, serial::Serial};
 use crate::modules::{ModuleError, Modules};
-use crate::net::{self, Interface, Mac};
+use crate::net::{self, Gate, Interface, Mac, NetError};
 use crate::operator::{Desk, Halt, Running};
 use crate::reactor::Reactor;
 use crate::signal::{self, HaltRequest};
-use crate::status::{Snapshot, WatchdogStatus};
+use crate::status::{Report, Snapshot, WatchdogStatus};
+use crate::sync::lock;
 use crate::sys::sched;
 use crate::watchdog::{self, Watchdog};
 use crate::worker::{self, Worker};
@@ -183,7 +185,7 @@ fn start(
     if let Err(error) = mounts::CONFIGFS.apply() {
         warn!("{error}");
     }
-    open_data_port(&config, me);
+    let port = open_data_port(&config, me);
     let cables = open_cables(&config, me);
     let (handle, inputs) = inbox::inputs()?;
     let snapshot = Arc::new(Mutex::new(Snapshot::default()));
@@ -216,6 +218,7 @@ fn start(
         })?;
         jobs.push(sender);
     }
+    let gates = gates(&config, &port, &reports);
     let sources = health::Sources {
         config: config.clone(),
         me,
@@ -248,6 +251,7 @@ fn start(
         watches,
         ledgers,
         recorded: [0; hb::MAX_POOLS],
+        gates,
         watchdog,
         reset,
         snapshot,
@@ -291,14 +295,38 @@ fn reset_on_loss(pool: &str, reset: &Reset) -> OnLoss {
 
 /// The port for the service addresses is switched on now, so that its link is there when a takeover
 /// needs it.
-fn open_data_port(config: &Config, me: HeadId) {
+fn open_data_port(config: &Config, me: HeadId) -> Result<Interface, NetError> {
     let opened = Interface::by_mac(config.head(me).data).and_then(|port| {
         net::settle(&port)?;
-        port.up()
+        port.up()?;
+        Ok(port)
     });
-    if let Err(error) = opened {
+    if let Err(error) = &opened {
         error!(%error, "the port for service addresses cannot be used");
     }
+    opened
+}
+
+/// A gate before each pool's service addresses, closed; the error is for the operator. They stand from now on: what a
+/// head that does not hold the pool would answer is held back as well.
+fn gates(
+    config: &Config,
+    port: &Result<Interface, NetError>,
+    reports: &[Arc<Mutex<Report>>],
+) -> Vec<Option<Gate>> {
+    let gate = |pool: &config::PoolConfig| {
+        let addresses: Vec<Ipv4Addr> = pool.addresses.iter().map(|address| address.ip).collect();
+        Gate::new(&addresses, port.as_ref().map_err(Clone::clone)?)
+    };
+    let gates = config.pools.iter().zip(reports).map(|(pool, report)| {
+        gate(pool)
+            .inspect_err(|error| {
+                warn!(pool = pool.name, %error, "no gate before its addresses");
+                lock(report).ungated = Some(error.to_string());
+            })
+            .ok()
+    });
+    gates.collect()
 }
 
 fn open_cables(config: &Config, me: HeadId) -> [Option<Box<dyn Cable>>; LinkId::ALL.len()] {

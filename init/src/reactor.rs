@@ -24,6 +24,7 @@ use crate::halt::Reset;
 use crate::inbox::{Input, Inputs, Message};
 use crate::ledger::{Ledger, News};
 use crate::link::Cable;
+use crate::net::Gate;
 use crate::status::Snapshot;
 use crate::watchdog::Watchdog;
 
@@ -45,6 +46,8 @@ pub struct Reactor {
     pub ledgers: Vec<Arc<Ledger>>,
     /// By pool: the last record that the core was told to be on its ledger.
     pub recorded: [u64; MAX_POOLS],
+    /// The gates before the pools' service addresses, by pool; `None` where there is none.
+    pub gates: Vec<Option<Gate>>,
     /// The hardware watchdog, if there is one.
     pub watchdog: Option<Watchdog>,
     /// The way out.
@@ -180,7 +183,20 @@ impl Reactor {
         }
     }
 
-    /// Actions first, a reset at once; then frames; and jobs last, so that the peer has been told of
+    /// For as long as the peer must be patient with us. Only after the core found no gap in our own running: after one
+    /// somebody else may answer for the addresses.
+    fn hold_gates(&self, now: Instant) {
+        let end = now + self.head.config().timing.dead;
+        for (pool, gate) in self.head.pools().iter().zip(&self.gates) {
+            if let Some(gate) = gate
+                && pool.state().answers()
+            {
+                gate.hold_until(end);
+            }
+        }
+    }
+
+    /// Actions first, a reset at once; then the gates; then frames; and jobs last, so that the peer has been told of
     /// a claim before a worker begins it.
     fn perform(&mut self, now: Instant, buffer: &mut [u8]) {
         let mut jobs = heapless::Vec::<Job, { 2 * MAX_POOLS }>::new();
@@ -193,6 +209,7 @@ impl Reactor {
                 }
             }
         }
+        self.hold_gates(now);
         for link in LinkId::ALL {
             while let Some(length) = self.head.poll_transmit(link, now, buffer) {
                 let Some(cable) = &mut self.cables[link.index()] else {

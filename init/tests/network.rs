@@ -16,9 +16,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use orthrus_init::Step;
+use orthrus_init::clock;
 use orthrus_init::config::ServiceAddress;
 use orthrus_init::net::{
-    Connection, Interface, Mac, add_address, announce, connections, end_connections,
+    Connection, Gate, Interface, Mac, add_address, announce, connections, end_connections,
     remove_address, settle, tickle,
 };
 use orthrus_init::sys::packet::PacketSocket;
@@ -36,18 +37,22 @@ const HEAD_A: Mac = Mac([0x52, 0x54, 0, 0x0a, 1, 2]);
 const HEAD_B: Mac = Mac([0x52, 0x54, 0, 0x0a, 2, 2]);
 const CLIENT_PORT: Mac = Mac([0x52, 0x54, 0, 0x0a, 9, 2]);
 
-/// Runs a test of this file in fresh namespaces, or says why not.
+/// Runs a test of this file in fresh namespaces, as root of them, or says why not.
 fn isolated(test: &str, body: impl FnOnce()) {
+    isolated_with(&["--user", "--map-root-user"], test, body);
+}
+
+/// The same with the rights of root on the machine, for what the kernel gives to nobody else.
+fn isolated_as_root(test: &str, body: impl FnOnce()) {
+    isolated_with(&[], test, body);
+}
+
+fn isolated_with(user: &[&str], test: &str, body: impl FnOnce()) {
     if std::env::var_os(INSIDE).is_some() {
         return body();
     }
-    for (program, arguments) in [
-        (
-            "unshare",
-            &["--user", "--map-root-user", "--net", "true"][..],
-        ),
-        ("ip", &["-Version"][..]),
-    ] {
+    let with_network = [user, &["--net", "true"]].concat();
+    for (program, arguments) in [("unshare", &with_network[..]), ("ip", &["-Version"])] {
         let usable = Command::new(program)
             .args(arguments)
             .stdout(Stdio::null())
@@ -59,14 +64,8 @@ fn isolated(test: &str, body: impl FnOnce()) {
         }
     }
     let status = Command::new("unshare")
-        .args([
-            "--user",
-            "--map-root-user",
-            "--net",
-            "--pid",
-            "--fork",
-            "--kill-child",
-        ])
+        .args(user)
+        .args(["--net", "--pid", "--fork", "--kill-child"])
         .args(["--mount-proc", "--"])
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
@@ -246,6 +245,66 @@ fn removed_address_is_answered_by_nobody() {
             assert!(!reply, "ARP reply for an address that was removed");
         }
         drop(listener);
+    });
+}
+
+#[test]
+fn a_head_that_hangs_falls_silent_though_its_kernel_goes_on() {
+    let name = "a_head_that_hangs_falls_silent_though_its_kernel_goes_on";
+    isolated_as_root(name, || {
+        let [a, _, client] = segment();
+        let gate = match a.run(|port| Gate::new(&[SERVICE.ip], port)) {
+            Ok(gate) => gate,
+            Err(error) => {
+                eprintln!(
+                    "SKIPPED {name}: {error} (a kernel before 6.6, or no right to load programs?)"
+                );
+                return;
+            }
+        };
+        // What the heartbeat thread says as long as it runs. Long, as this thread may have to wait.
+        let run = || gate.hold_until(clock::now() + embassy_time::Duration::from_secs(600));
+        let hang = || gate.hold_until(clock::now() - embassy_time::Duration::from_micros(1));
+        let listener = a.run(|port| {
+            add_address(port, SERVICE).unwrap();
+            TcpListener::bind((SERVICE.ip, 3260)).unwrap()
+        });
+        run();
+        let to = SocketAddrV4::new(SERVICE.ip, 3260);
+        let mut stream = client.run(|_| TcpStream::connect(to)).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        server.write_all(b"x").unwrap();
+        stream.read_exact(&mut [0]).unwrap();
+
+        hang();
+        server.write_all(b"y").unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_millis(300)))
+            .unwrap();
+        let waiting = stream.read(&mut [0]).unwrap_err();
+        assert_eq!(waiting.kind(), ErrorKind::WouldBlock, "{waiting}");
+        // Nor does it claim the address: neither asked, nor by itself.
+        let ears = client.run(|port| PacketSocket::open(port.index, Some(0x0806)).unwrap());
+        client.run(|_| {
+            ip("neigh flush dev eth0");
+            let again = TcpStream::connect_timeout(&to.into(), Duration::from_millis(1500));
+            assert!(again.is_err());
+        });
+        let _ = a.run(|port| announce(port, SERVICE.ip));
+        let mut frame = [0; 64];
+        while let Ok(length) = ears.receive(&mut frame) {
+            let speaks = length >= 42 && frame[28..32] == SERVICE.ip.octets();
+            assert!(!speaks, "ARP from an address behind a closed gate");
+        }
+
+        // It was only late: what was said meanwhile is said again, by TCP.
+        run();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(60)))
+            .unwrap();
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        assert_eq!(byte, *b"y");
     });
 }
 

@@ -75,6 +75,7 @@ fn the_peer_is_told_of_a_claim_before_the_worker_begins_it() {
         watches: Vec::new(),
         ledgers: Vec::new(),
         recorded: [0; MAX_POOLS],
+        gates: Vec::new(),
         watchdog: None,
         reset: reset(),
         snapshot: Arc::default(),

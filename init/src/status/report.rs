@@ -21,6 +21,8 @@ pub struct Report {
     pub looking_since: Option<Instant>,
     /// Who is registered on its disks beside this head, which serves it.
     pub alarms: Vec<Problem>,
+    /// Why the answers of a head that hangs are not held back, if they are not.
+    pub ungated: Option<String>,
     /// What the operator should know though it works.
     pub notes: Vec<String>,
 }

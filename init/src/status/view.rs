@@ -225,6 +225,13 @@ impl Status {
             let (troubles, notes) = pool.ledger.judge();
             problems.extend(troubles);
             self.notes.extend(notes);
+            self.notes.extend(pool.report.ungated.as_ref().map(|why| {
+                format!(
+                    "pool {}: should this head hang while it serves, its kernel goes on to answer clients until the \
+                     watchdog resets it: {why}",
+                    pool.name
+                )
+            }));
         }
         let mut say = |what: String, todo: &str| {
             problems.push(Problem {

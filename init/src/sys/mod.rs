@@ -3,6 +3,7 @@
 //! Each function here is safe to call and says which kernel header or file its layout comes from.
 #![allow(unsafe_code)]
 
+pub mod bpf;
 pub mod dm;
 #[cfg(test)]
 pub mod headers;
