@@ -10,6 +10,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use embassy_time::Instant;
 use orthrus_hb::{
@@ -31,6 +32,11 @@ use crate::watchdog::Watchdog;
 /// Frames taken from one cable before the other things get their turn: a cable that babbles must
 /// not keep the head from its deadline.
 const FRAMES_MAX: usize = 64;
+
+/// How long no disk of a pool may have been read back before its clients get no more answers. A path that comes back
+/// may be a new one, whose writes meet conflicts: what they are answered by must not reach a client before the watch
+/// has seen it, and reset. The watch looks twenty times in this time; one slow disk among others holds nobody up.
+const SHELF_UNSEEN: Duration = Duration::from_secs(1);
 
 /// What the heartbeat thread owns.
 pub struct Reactor {
@@ -187,12 +193,24 @@ impl Reactor {
     /// somebody else may answer for the addresses.
     fn hold_gates(&self, now: Instant) {
         let end = now + self.head.config().timing.dead;
-        for (pool, gate) in self.head.pools().iter().zip(&self.gates) {
-            if let Some(gate) = gate
+        for (index, pool) in self.head.pools().iter().enumerate() {
+            if let Some(Some(gate)) = self.gates.get(index)
                 && pool.state().answers()
+                && self.sees_disks(index)
             {
                 gate.hold_until(end);
             }
+        }
+    }
+
+    /// A pool that is held by a lease has no watch: the lease is what ends it.
+    fn sees_disks(&self, pool: usize) -> bool {
+        // A slot that is locked is being changed by its worker: as before, for the moment.
+        match self.watches.get(pool).map(|slot| slot.try_lock()) {
+            Some(Ok(slot)) => slot
+                .as_ref()
+                .is_none_or(|(_, watch)| watch.sees_disks(SHELF_UNSEEN)),
+            None | Some(Err(_)) => true,
         }
     }
 

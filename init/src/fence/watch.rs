@@ -146,6 +146,8 @@ struct DiskState {
     name: String,
     /// When the disk was read back last, in milliseconds after `started`.
     read_ms: AtomicU64,
+    /// The last look was answered by an error.
+    failed: AtomicBool,
     /// What was found beside our key then. Never locked by the heartbeat thread.
     alarm: Mutex<Option<Alarm>>,
     /// Held while the disk is written. Never locked by the heartbeat thread.
@@ -157,6 +159,7 @@ impl Watch {
         let disks = members.iter().map(|member| DiskState {
             name: member.name.clone(),
             read_ms: AtomicU64::new(0),
+            failed: AtomicBool::new(false),
             alarm: Mutex::default(),
             writing: Mutex::default(),
         });
@@ -206,6 +209,16 @@ impl Watch {
         Some(now.saturating_sub(Duration::from_millis(read)))
     }
 
+    /// Whether some disk was read back within that time, and its last look did not fail. Does not wait, lock or
+    /// allocate.
+    pub fn sees_disks(&self, within: Duration) -> bool {
+        let now = self.shared.started.elapsed();
+        self.shared.disks.iter().any(|disk| {
+            let read = Duration::from_millis(disk.read_ms.load(Ordering::SeqCst));
+            !disk.failed.load(Ordering::SeqCst) && now.saturating_sub(read) < within
+        })
+    }
+
     /// Who is registered beside us, by disk.
     pub fn alarms(&self) -> Vec<(&str, Alarm)> {
         let disks = self.shared.disks.iter();
@@ -252,11 +265,9 @@ fn look(shared: &Shared, index: usize, member: &Member, stopped: &mpsc::Receiver
     let disk = &shared.disks[index];
     let mut probing = Probing::default();
     loop {
-        let probe = probing.is_due(Instant::now(), member.path.failures());
-        let looked = look_once(shared, disk, member, probe);
-        if probe {
-            probing.done(member.path.failures());
-        }
+        let looked = look_once(shared, disk, member, &mut probing);
+        let failed = matches!(looked, Err(Look::Unreadable));
+        disk.failed.store(failed, Ordering::SeqCst);
         match looked {
             Ok(alarm) => {
                 let now = shared.started.elapsed().as_millis();
@@ -317,12 +328,13 @@ enum Look {
     Unreadable,
 }
 
-/// One look at one disk: the read-back, and now and then the probe.
+/// One look at one disk: the read-back, and now and then the probe. Whether that is due is asked after the read: one
+/// that took long may have waited for a session that was renewed, and says nothing without it.
 fn look_once(
     shared: &Shared,
     disk: &DiskState,
     member: &Member,
-    probe: bool,
+    probing: &mut Probing,
 ) -> Result<Option<Alarm>, Look> {
     let key = shared.key;
     let seen = member.path.read().map_err(|error| match error {
@@ -337,9 +349,13 @@ fn look_once(
         member.path.preempt(key.to_bits(), older.to_bits(), false);
     }
     let writing = lock(&disk.writing);
-    let wanted = probe && !shared.over.load(Ordering::SeqCst);
-    if wanted && let Err(refused @ WriteRefused::Conflict) = member.path.prove_write() {
-        return Err(Look::Lost(Why::Write(refused)));
+    let due = probing.is_due(Instant::now(), member.path.failures());
+    if due && !shared.over.load(Ordering::SeqCst) {
+        let proved = member.path.prove_write();
+        probing.done(member.path.failures());
+        if let Err(refused @ WriteRefused::Conflict) = proved {
+            return Err(Look::Lost(Why::Write(refused)));
+        }
     }
     drop(writing);
     Ok(alarm)

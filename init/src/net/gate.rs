@@ -13,6 +13,10 @@
 //! `CLOCK_BOOTTIME` on both sides, so that a machine that was stopped by a signal finds its gate closed. What it cannot
 //! cover is a virtual machine whose clock stood still with it.
 //!
+//! The heartbeat thread also lets it close while no disk of the pool was read back for a second, or all of them fail: an owner
+//! whose path to the shelf comes back may find that its new session is no registrant, and what its clients' waiting writes
+//! are then answered by is not for them.
+//!
 //! Rejected: a packet filter of nftables with elements that expire (a transaction of the kernel's for every beat, on the
 //! one thread that must never wait), and taking the address away (needs somebody who still runs).
 //!

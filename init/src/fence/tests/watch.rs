@@ -123,6 +123,44 @@ fn the_watch_takes_a_dead_disk_for_dead_and_not_for_lost() {
 }
 
 #[test]
+fn disks_that_come_back_are_seen_only_once_a_write_went_through() {
+    let shelf = Shelf::new(1);
+    let claimed = claim(&shelf, A, Authority::Free).unwrap();
+    let watch = shelf.fence(A).watch(claimed.key, Arc::new(|_| ()));
+    let within = Duration::from_millis(1500);
+    wait_for(|| watch.sees_disks(within).then_some(()));
+    // The path hangs; it comes back as a new session, which shows our key and refuses our writes.
+    let path = Arc::new(Gate::default());
+    shelf.disk(0).mute = Some(path.clone());
+    wait_for(|| (!watch.sees_disks(within)).then_some(()));
+    shelf.disk(0).renewed.push(A);
+    shelf.disk(0).mute = None;
+    path.open();
+    while watch.lost().is_none() {
+        assert!(!watch.sees_disks(within));
+    }
+    assert!(!watch.sees_disks(within));
+}
+
+#[test]
+fn disks_that_fail_are_not_seen_and_one_that_answers_is_enough() {
+    let shelf = Shelf::new(2);
+    let claimed = claim(&shelf, A, Authority::Free).unwrap();
+    let watch = shelf.fence(A).watch(claimed.key, Arc::new(|_| ()));
+    let ever = Duration::from_secs(3600);
+    shelf.disk(0).dead = true;
+    wait_for(|| {
+        let (disk, age) = watch.oldest()?;
+        (disk == "disk0" && age > Duration::from_millis(500)).then_some(())
+    });
+    assert!(watch.sees_disks(ever));
+    shelf.disk(1).dead = true;
+    wait_for(|| (!watch.sees_disks(ever)).then_some(()));
+    shelf.disk(0).dead = false;
+    wait_for(|| watch.sees_disks(ever).then_some(()));
+}
+
+#[test]
 fn the_watch_removes_an_older_key_and_leaves_a_strangers() {
     let shelf = Shelf::new(1);
     let claimed = claim(&shelf, A, Authority::Free).unwrap();
