@@ -316,7 +316,7 @@ fn gates(
 ) -> Vec<Option<Gate>> {
     let gate = |pool: &config::PoolConfig| {
         let addresses: Vec<Ipv4Addr> = pool.addresses.iter().map(|address| address.ip).collect();
-        Gate::new(&addresses, port.as_ref().map_err(Clone::clone)?)
+        Gate::place(&addresses, port.as_ref().map_err(Clone::clone)?)
     };
     let gates = config.pools.iter().zip(reports).map(|(pool, report)| {
         gate(pool)

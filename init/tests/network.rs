@@ -253,7 +253,7 @@ fn a_head_that_hangs_falls_silent_though_its_kernel_goes_on() {
     let name = "a_head_that_hangs_falls_silent_though_its_kernel_goes_on";
     isolated_as_root(name, || {
         let [a, _, client] = segment();
-        let gate = match a.run(|port| Gate::new(&[SERVICE.ip], port)) {
+        let gate = match a.run(|port| Gate::place(&[SERVICE.ip], port)) {
             Ok(gate) => gate,
             Err(error) => {
                 eprintln!(

@@ -65,7 +65,7 @@ pub mod stranger;
 pub mod survey;
 mod take;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod watch;
 
 pub use outcome::{ClaimError, Claimed, Note};

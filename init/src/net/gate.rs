@@ -29,50 +29,51 @@ use embassy_time::Instant;
 use rustix::io::Errno;
 
 use super::{Interface, NetError};
-use crate::sys::bpf::{Attached, Instruction, Number, Program};
+use crate::sys::bpf::{Instruction, Number, Program};
 
 /// More addresses than a pool can have: it bounds the distance of a jump.
 const MOST_ADDRESSES: usize = 64;
 
-/// The gate of one pool.
-pub struct Gate {
-    clock: Clock,
-    /// Holds it in its place.
-    _place: Attached,
-}
+/// The gate of one pool, which stands as long as the head runs.
+pub struct Gate(Number);
 
 impl Gate {
-    /// A closed gate for what comes from these addresses, on the way out of a port.
-    pub fn new(addresses: &[Ipv4Addr], port: &Interface) -> Result<Gate, NetError> {
+    /// Puts a gate onto the way out of a port, closed for what comes from these addresses.
+    pub fn place(addresses: &[Ipv4Addr], port: &Interface) -> Result<Gate, NetError> {
         let error = |errno| NetError::new(&port.name, "put a gate onto it", errno);
-        let (clock, program) = checked(addresses).map_err(error)?;
-        let _place = program.attach(port.index).map_err(error)?;
-        Ok(Gate { clock, _place })
+        let (gate, program) = checked(addresses).map_err(error)?;
+        let place = program.attach(port.index).map_err(error)?;
+        // Nothing may ever take it away: what would be left is a way without a gate.
+        std::mem::forget(place);
+        Ok(gate)
     }
 
     /// Lets pass until then, on `CLOCK_BOOTTIME`. No system call, no lock: for the heartbeat thread.
     pub fn hold_until(&self, end: Instant) {
-        self.clock.hold_until(end);
-    }
-}
-
-/// When a gate closes.
-struct Clock(Number);
-
-impl Clock {
-    fn hold_until(&self, end: Instant) {
         self.0.set(end.as_micros().saturating_mul(1000));
     }
+
+    /// One that stands nowhere.
+    #[cfg(test)]
+    pub(crate) fn nowhere() -> Result<Gate, Errno> {
+        Number::new().map(Gate)
+    }
+
+    /// Until when it lets pass.
+    #[cfg(test)]
+    pub(crate) fn end(&self) -> Instant {
+        Instant::from_micros(self.0.value() / 1000)
+    }
 }
 
-/// The program, taken by the kernel, and its clock, which stands at zero.
-fn checked(addresses: &[Ipv4Addr]) -> Result<(Clock, Program), Errno> {
+/// The program, taken by the kernel, and its gate, whose time stands at zero.
+fn checked(addresses: &[Ipv4Addr]) -> Result<(Gate, Program), Errno> {
     if addresses.len() > MOST_ADDRESSES {
         return Err(Errno::TOOBIG);
     }
     let number = Number::new()?;
     let program = Program::load(&program(addresses, number.descriptor()))?;
-    Ok((Clock(number), program))
+    Ok((Gate(number), program))
 }
 
 // Registers.
@@ -174,7 +175,7 @@ mod tests {
 
     #[test]
     fn what_comes_from_a_service_address_passes_only_in_its_time() {
-        let (clock, program) = match checked(&SERVICE) {
+        let (gate, program) = match checked(&SERVICE) {
             Ok(checked) => checked,
             Err(Errno::PERM) => {
                 return eprintln!("SKIPPED: bpf needs the rights of root on the machine");
@@ -191,11 +192,11 @@ mod tests {
         for frame in from_service() {
             assert_eq!(said(&frame), DROP);
         }
-        clock.hold_until(clock::now() + Duration::from_secs(3600));
+        gate.hold_until(clock::now() + Duration::from_secs(3600));
         for frame in from_service() {
             assert_eq!(said(&frame), NEXT);
         }
-        clock.hold_until(clock::now() - Duration::from_micros(1));
+        gate.hold_until(clock::now() - Duration::from_micros(1));
         for frame in from_service() {
             assert_eq!(said(&frame), DROP);
         }

@@ -6,10 +6,16 @@ use std::sync::mpsc::{Receiver, sync_channel};
 
 use embassy_time::Duration;
 use orthrus_hb::{
-    ClusterId, Config, Done, Epoch, HeadId, Holder, Incarnation, Outcome, PoolConfig, Timing, Work,
+    Authority, ClusterId, Config, Done, Epoch, HeadId, Holder, Incarnation, Outcome, PoolConfig,
+    Timing, Work,
 };
 
+use rustix::io::Errno;
+
 use super::*;
+use crate::fence::shelf::Shelf;
+use crate::fence::tests::wait_for;
+use crate::fence::{COMMAND_LIFETIME, ClaimRequest};
 
 /// A cable that looks, whenever a frame goes out, whether the worker has its job already.
 struct Witness {
@@ -44,67 +50,169 @@ fn reset() -> Reset {
     reset
 }
 
+/// The heartbeat of a head that waits for its peer no longer, with one pool; what its worker is given, and when it is.
+struct Bench {
+    reactor: Reactor,
+    now: Instant,
+    jobs: Arc<Mutex<Receiver<Job>>>,
+    early: Arc<Mutex<Vec<Job>>>,
+    frames: Arc<Mutex<usize>>,
+}
+
+impl Bench {
+    fn new(gates: Vec<Option<Gate>>) -> Bench {
+        let booted = Instant::from_secs(100);
+        let config = Config {
+            cluster: ClusterId::from_name("lab"),
+            me: HeadId::First,
+            secret: [3; 32],
+            digest: 1,
+            timing: Timing::default(),
+            pools: [PoolConfig {
+                home: HeadId::First,
+            }]
+            .into_iter()
+            .collect(),
+        };
+        let (worker, jobs) = sync_channel(4);
+        let jobs = Arc::new(Mutex::new(jobs));
+        let (early, frames) = (Arc::<Mutex<Vec<Job>>>::default(), Arc::default());
+        let witness = Witness {
+            null: File::open("/dev/null").unwrap(),
+            jobs: jobs.clone(),
+            early: early.clone(),
+            frames: Arc::clone(&frames),
+        };
+        let mut reactor = Reactor {
+            head: Head::new(config, Incarnation([7; 8]), booted),
+            cables: [None, Some(Box::new(witness))],
+            workers: vec![worker],
+            watches: vec![WatchSlot::default()],
+            ledgers: Vec::new(),
+            recorded: [0; MAX_POOLS],
+            gates,
+            watchdog: None,
+            reset: reset(),
+            snapshot: Arc::default(),
+            mailbox: Arc::default(),
+            names: vec!["tank".to_owned()],
+            lost: heapless::String::new(),
+        };
+        let now = booted + Timing::default().peer_wait + Duration::from_secs(1);
+        reactor.head.handle_timeout(now);
+        reactor.perform(now, &mut [0; FRAME_MAX_BYTES]);
+        Bench {
+            reactor,
+            now,
+            jobs,
+            early,
+            frames,
+        }
+    }
+
+    /// The worker's next job.
+    fn job(&self) -> Job {
+        self.jobs.lock().unwrap().try_recv().unwrap()
+    }
+
+    /// The worker is done.
+    fn done(&mut self, job: Job, done: Done) {
+        let Job {
+            pool,
+            ticket,
+            epoch,
+            ..
+        } = job;
+        let result = Ok(done);
+        let outcome = Outcome {
+            pool,
+            ticket,
+            epoch,
+            result,
+        };
+        self.reactor.head.handle_outcome(&outcome, self.now);
+    }
+
+    /// The heartbeat thread goes on.
+    fn perform(&mut self) {
+        self.reactor.perform(self.now, &mut [0; FRAME_MAX_BYTES]);
+    }
+
+    fn surveyed(&mut self) {
+        let survey = self.job();
+        assert_eq!(survey.work, Work::Survey);
+        let found = Done::Surveyed {
+            greatest: Epoch(4),
+            holder: Holder::Nobody,
+        };
+        self.done(survey, found);
+    }
+}
+
 #[test]
 fn the_peer_is_told_of_a_claim_before_the_worker_begins_it() {
-    let booted = Instant::from_secs(100);
-    let config = Config {
-        cluster: ClusterId::from_name("lab"),
-        me: HeadId::First,
-        secret: [3; 32],
-        digest: 1,
-        timing: Timing::default(),
-        pools: [PoolConfig {
-            home: HeadId::First,
-        }]
-        .into_iter()
-        .collect(),
+    let mut bench = Bench::new(Vec::new());
+    bench.surveyed();
+    *bench.frames.lock().unwrap() = 0;
+    bench.perform();
+    assert_ne!(*bench.frames.lock().unwrap(), 0, "the claim is told");
+    assert_eq!(*bench.early.lock().unwrap(), []);
+    assert_eq!(bench.job().epoch, Epoch(5));
+}
+
+#[test]
+fn a_gate_is_held_from_the_import_on_while_the_disks_are_seen() {
+    let gate = match Gate::nowhere() {
+        Ok(gate) => gate,
+        Err(Errno::PERM) => {
+            return eprintln!("SKIPPED: bpf needs the rights of root on the machine");
+        }
+        Err(error) => panic!("{error}"),
     };
-    let (worker, jobs) = sync_channel(4);
-    let jobs = Arc::new(Mutex::new(jobs));
-    let (early, frames) = (Arc::<Mutex<Vec<Job>>>::default(), Arc::default());
-    let witness = Witness {
-        null: File::open("/dev/null").unwrap(),
-        jobs: jobs.clone(),
-        early: early.clone(),
-        frames: Arc::clone(&frames),
-    };
-    let mut reactor = Reactor {
-        head: Head::new(config, Incarnation([7; 8]), booted),
-        cables: [None, Some(Box::new(witness))],
-        workers: vec![worker],
-        watches: Vec::new(),
-        ledgers: Vec::new(),
-        recorded: [0; MAX_POOLS],
-        gates: Vec::new(),
-        watchdog: None,
-        reset: reset(),
-        snapshot: Arc::default(),
-        mailbox: Arc::default(),
-        names: vec!["tank".to_owned()],
-        lost: heapless::String::new(),
-    };
-    let mut buffer = [0; FRAME_MAX_BYTES];
-    let now = booted + Timing::default().peer_wait + Duration::from_secs(1);
-    reactor.head.handle_timeout(now);
-    reactor.perform(now, &mut buffer);
-    let survey = jobs.lock().unwrap().try_recv().unwrap();
-    assert_eq!(survey.work, Work::Survey);
-    reactor.head.handle_outcome(
-        &Outcome {
-            pool: survey.pool,
-            ticket: survey.ticket,
-            epoch: survey.epoch,
-            result: Ok(Done::Surveyed {
-                greatest: Epoch(4),
-                holder: Holder::Nobody,
-            }),
-        },
-        now,
+    let mut bench = Bench::new(vec![Some(gate)]);
+    let end = |bench: &Bench| bench.reactor.gates[0].as_ref().unwrap().end();
+    bench.surveyed();
+    bench.perform();
+    let claim = bench.job();
+    assert_eq!(
+        end(&bench),
+        Instant::MIN,
+        "nothing is answered before the claim"
     );
-    *frames.lock().unwrap() = 0;
-    reactor.perform(now, &mut buffer);
-    assert_ne!(*frames.lock().unwrap(), 0, "the claim is told");
-    assert_eq!(*early.lock().unwrap(), []);
-    let claim = jobs.lock().unwrap().try_recv().unwrap();
-    assert_eq!(claim.epoch, Epoch(5));
+
+    let shelf = Shelf::new(1);
+    let fence = shelf.fence(1);
+    let request = ClaimRequest {
+        cluster: ClusterId::from_name("lab"),
+        head: HeadId::First,
+        epoch: claim.epoch,
+        authority: Authority::Free,
+        command_lifetime: COMMAND_LIFETIME,
+        up: std::time::Duration::from_secs(100),
+    };
+    let key = fence.claim(&request).unwrap().key;
+    let watch = fence.watch(key, Arc::new(|_| ()));
+    let seen = |bench: &Bench| {
+        let slot = bench.reactor.watches[0].lock().unwrap();
+        slot.as_ref().unwrap().1.sees_disks(SHELF_UNSEEN)
+    };
+    *bench.reactor.watches[0].lock().unwrap() = Some((claim.epoch, watch));
+    bench.done(claim, Done::Claimed);
+    let held = bench.now + Timing::default().dead;
+    wait_for(|| {
+        bench.perform();
+        (end(&bench) == held).then_some(())
+    });
+
+    // It does not run, and what was held before goes by; the disks fail, and it is not held again.
+    shelf.disk(0).dead = true;
+    wait_for(|| (!seen(&bench)).then_some(()));
+    bench.now += Duration::from_millis(100);
+    bench.perform();
+    assert_eq!(end(&bench), held);
+    shelf.disk(0).dead = false;
+    wait_for(|| {
+        bench.perform();
+        (end(&bench) == bench.now + Timing::default().dead).then_some(())
+    });
 }

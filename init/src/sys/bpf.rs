@@ -138,9 +138,18 @@ impl Number {
 
     /// Changes it.
     pub fn set(&self, value: u64) {
-        // SAFETY: the page is mapped and aligned, and both sides use this number in one piece.
-        let number = unsafe { AtomicU64::from_ptr(self.page.as_ptr().cast()) };
-        number.store(value, Ordering::Relaxed);
+        self.cell().store(value, Ordering::Relaxed);
+    }
+
+    /// What it is.
+    #[cfg(test)]
+    pub fn value(&self) -> u64 {
+        self.cell().load(Ordering::Relaxed)
+    }
+
+    fn cell(&self) -> &AtomicU64 {
+        // SAFETY: the page is aligned, mapped as long as `self` lives, and both sides use the number in one piece.
+        unsafe { AtomicU64::from_ptr(self.page.as_ptr().cast()) }
     }
 
     /// For the instruction that loads its address.
