@@ -99,9 +99,9 @@ pub const COMMAND_LIFETIME: Duration = Duration::from_secs(10);
 /// Rejected: to announce the service address before the preemption, which also silences the old owner. If the claim
 /// then fails, a pool that was served is not any more.
 ///
-/// What it does not cover: a peer whose whole user space hangs while its kernel serves on, one that is stopped and goes on
-/// after the preemption, and one that cannot read the arbiter. These answer errors until their watchdog, their
-/// heartbeat thread, or the new owner's announcement of the address ends it.
+/// A peer whose whole user space hangs while its kernel serves on, or that is stopped and goes on after the preemption,
+/// sees no notice: the gate before its addresses (`net::gate`) keeps its answers from its clients. What neither covers is
+/// a peer that cannot read the arbiter and still serves from other disks, until its watch or its watchdog ends it.
 pub const NOTICE: Duration = Duration::from_millis(200);
 
 /// More members than this are not claimed: each has a thread of its own while a claim runs.
