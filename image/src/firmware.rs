@@ -1,6 +1,6 @@
 //! The firmware of a head: kernel and initramfs for direct boot, the UKI, the flashable disk.
 //!
-//! The initramfs holds `/init`, the kernel's modules and nothing else (`image/tests` looks): what is
+//! The initramfs holds `/init`, the kernel's modules, a few helpers and nothing else (`image/tests` looks): what is
 //! not there cannot be run. It is the same for every box; the configuration lies on the ESP, or is
 //! appended by the lab as a second archive.
 
@@ -17,6 +17,7 @@ use xshell::{Shell, cmd};
 use crate::{
     Kernel, Tools,
     fingerprint::{Fingerprint, build_seconds},
+    helpers,
     mkosi::Mkosi,
     modules::{self, Indexes},
     progress::step,
@@ -129,12 +130,14 @@ fn initramfs(
     fingerprint.path(init)?;
     fingerprint.path(&list)?;
     fingerprint.path(&workspace.image_source().join("mkosi/initramfs"))?;
+    helpers::fingerprint(tools, &mut fingerprint)?;
     let stamp = fingerprint.stamp(&firmware.initrd);
     stamp.build("initramfs", || {
         let tree = fresh_tree(workspace, "head-tree")?;
         fs::copy(init, tree.join("init")).with_context(|| format!("copy {}", init.display()))?;
         fs::set_permissions(tree.join("init"), fs::Permissions::from_mode(0o755))?;
         modules::install(tools, kernel, &list, &tree, Indexes::ForInit)?;
+        helpers::install(tools, &tree)?;
         pack(workspace, tools, "head", &tree, &firmware.initrd)
     })
 }

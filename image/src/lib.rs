@@ -3,7 +3,7 @@
 //!
 //! Reading order is building order: [`workspace`] (where things go), [`apt`] (which packages, from
 //! where), [`tree`] (packages unpacked under `target/cache`), [`tools`] (running what was unpacked),
-//! [`kernel`] and [`modules`] (what of Debian's kernel is taken), [`mkosi`] (putting images together),
+//! [`kernel`], [`modules`] and [`helpers`] (what of Debian is taken), [`mkosi`] (putting images together),
 //! [`firmware`] and [`client`] (the two images). [`fingerprint`] says what need not be built again.
 //! Nothing here installs, removes or configures a package of the host, or starts a service on it.
 
@@ -11,6 +11,7 @@ pub mod apt;
 pub mod client;
 pub mod fingerprint;
 pub mod firmware;
+pub mod helpers;
 pub mod kernel;
 pub mod mkosi;
 pub mod modules;

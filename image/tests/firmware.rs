@@ -16,9 +16,12 @@ use std::{
 use orthrus_image::{
     Firmware, Tools, Workspace,
     firmware::{self, Variant},
+    helpers,
 };
 use read::Entry;
 
+/// `ELFMAG`, elf.h.
+const ELF: &[u8] = b"\x7fELF";
 /// `PT_INTERP`, elf.h: the program asks for a dynamic linker.
 const PT_INTERP: u32 = 3;
 
@@ -62,8 +65,16 @@ fn initramfs() -> Vec<Entry> {
 }
 
 #[test]
-fn initramfs_holds_init_modules_and_firmware_and_nothing_else() {
-    let directories = [".", "lib", "lib/modules", "lib/firmware"];
+fn initramfs_holds_init_modules_firmware_and_helpers_and_nothing_else() {
+    let directories = [
+        ".",
+        "lib",
+        "lib/modules",
+        "lib/firmware",
+        "helpers",
+        "helpers/lib",
+    ];
+    let mut programs = BTreeSet::new();
     for Entry { name, mode, data } in initramfs() {
         let within = |dir: &str| name.starts_with(dir);
         let allowed = match mode & 0o170_000 {
@@ -73,6 +84,11 @@ fn initramfs_holds_init_modules_and_firmware_and_nothing_else() {
                     || within("lib/firmware/")
             }
             0o100_000 if name == "init" => true,
+            0o100_000 if within("helpers/lib/") => data.starts_with(ELF),
+            0o100_000 if within("helpers/") => {
+                programs.insert(name.trim_start_matches("helpers/").to_owned());
+                data.starts_with(ELF)
+            }
             0o100_000 if within("lib/firmware/") => true,
             // A module is no program: an xz stream, or an ELF file that cannot be executed.
             0o100_000 if within("lib/modules/") => {
@@ -91,7 +107,11 @@ fn initramfs_holds_init_modules_and_firmware_and_nothing_else() {
         );
         let script = data.starts_with(b"#!");
         assert!(!script, "{name} is a script");
+        let library = within("helpers/lib/") && !name.ends_with(helpers::LINKER);
+        assert!(!library || mode & 0o111 == 0, "{name} can be run");
     }
+    let allowed: BTreeSet<String> = helpers::HELPERS.iter().map(ToString::to_string).collect();
+    assert_eq!(programs, allowed);
 }
 
 #[test]

@@ -174,7 +174,10 @@ fn start(
     if !config.pools.is_empty() {
         // The disk driver by name: behind a controller that takes long to find its disks, none has
         // asked for it yet.
-        load(modules, &["sd_mod", "dm_mod", "inet_diag", "tcp_diag"]);
+        load(
+            modules,
+            &["sd_mod", "dm_mod", "ext4", "inet_diag", "tcp_diag"],
+        );
     }
     if config.pools.iter().any(|pool| pool.iscsi.is_some()) {
         load(

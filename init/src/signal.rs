@@ -11,6 +11,7 @@ use rustix::{
     system::{RebootCommand, reboot},
 };
 
+use crate::helper;
 use crate::sys::signal;
 
 /// An orderly halt that somebody asked for by signal.
@@ -58,8 +59,12 @@ fn request(number: i32) -> Option<HaltRequest> {
     }
 }
 
-/// Takes every child that has ended; signals of the same number merge, so one SIGCHLD may be many.
+/// Takes every child that has ended; signals of the same number merge, so one SIGCHLD may be many. A helper is its
+/// starter's.
 fn reap() {
+    let Some(_none) = helper::none_runs() else {
+        return;
+    };
     while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
         tracing::debug!(pid = pid.as_raw_nonzero().get(), ?status, "a child ended");
     }

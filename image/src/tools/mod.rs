@@ -90,18 +90,31 @@ impl Tools {
         Ok(command)
     }
 
-    fn start(&self, program: &Path) -> Command {
+    /// A command that lists the libraries of the program `name`.
+    pub(crate) fn linked(&self, name: &str) -> Result<Command> {
+        let mut command = self.linker();
+        command.arg("--list").arg(self.program(name)?);
+        Ok(command)
+    }
+
+    fn linker(&self) -> Command {
         let mut command = Command::new(self.path("/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2"));
         // The host's ld.so.cache must not be read: it would lead to the host's libraries.
         command
             .args(["--inhibit-cache", "--library-path"])
             .arg(&self.libraries);
+        command
+    }
+
+    fn start(&self, program: &Path) -> Command {
+        let mut command = self.linker();
         // A whole path as the program's name, because Python looks for its modules beside it.
         command.arg("--argv0").arg(program).arg(program);
         command
     }
 
-    fn program(&self, name: &str) -> Result<PathBuf> {
+    /// The file of the program `name`.
+    pub(crate) fn program(&self, name: &str) -> Result<PathBuf> {
         let places = ["usr/bin", "usr/sbin"].map(|dir| self.root.join(dir).join(name));
         match places.into_iter().find(|path| path.is_file()) {
             Some(path) => Ok(path),

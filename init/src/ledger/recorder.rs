@@ -20,6 +20,7 @@ use super::flight::{self, Block};
 use super::packer::Packer;
 use super::region::Region;
 use super::writer::Writers;
+use crate::clock;
 use crate::disk::parallel;
 use crate::log::{self, Batch, Level, Line};
 use crate::sync::lock;
@@ -42,9 +43,6 @@ const LINE_CHARS: usize = 500;
 
 /// How long the copies may take to show where the ring goes on.
 const READ_LIMIT: Duration = Duration::from_secs(5);
-
-/// Times before this are those of a machine whose clock was never set: 2024.
-const SANE_SECONDS: i64 = 1_704_067_200;
 
 /// The recorder of one pool.
 pub struct Recorder {
@@ -193,16 +191,8 @@ fn newest_in(bytes: &[u8], region: &Region, keeper: &Keeper) -> Option<(u64, usi
 
 /// When the kernel started, in milliseconds since 1970, as far as the clock can be believed.
 fn booted_ms() -> Option<u64> {
-    let (wall, up) = (
-        clock_gettime(ClockId::Realtime),
-        clock_gettime(ClockId::Monotonic),
-    );
-    if wall.tv_sec < SANE_SECONDS {
-        return None;
-    }
-    let ms = |time: rustix::time::Timespec| {
-        // Neither is negative here.
-        time.tv_sec as u64 * 1000 + time.tv_nsec as u64 / 1_000_000
-    };
-    Some(ms(wall).saturating_sub(ms(up)))
+    let up = clock_gettime(ClockId::Monotonic);
+    // Not negative.
+    let up = up.tv_sec as u64 * 1000 + up.tv_nsec as u64 / 1_000_000;
+    Some(clock::unix_ms()?.saturating_sub(up))
 }

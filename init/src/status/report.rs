@@ -4,6 +4,7 @@ use embassy_time::Instant;
 use serde::Serialize;
 
 use super::Problem;
+use crate::state::Owner;
 
 /// What is known of a pool's disks and volumes on this head.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -12,6 +13,8 @@ pub struct Report {
     pub disks: Vec<Disk>,
     /// Its volumes, while it is served here.
     pub volumes: Vec<Volume>,
+    /// Its state volume, while it is served here.
+    pub state: Option<State>,
     /// Why the last attempt to serve it here failed, in words; `None` when it did not.
     pub problem: Option<String>,
     /// Why this head is not fit to serve it now, as it finds out by a look from time to time.
@@ -25,6 +28,15 @@ pub struct Report {
     pub ungated: Option<String>,
     /// What the operator should know though it works.
     pub notes: Vec<String>,
+}
+
+/// What became of the state volume.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct State {
+    /// Why it is not used, in words.
+    pub problem: Option<String>,
+    /// Who owned the pool, as it says, this head last; empty where there is no such volume.
+    pub owners: Vec<Owner>,
 }
 
 /// A member disk.

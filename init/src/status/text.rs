@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::{PoolStatus, Status};
+use super::{PoolStatus, State, Status};
+
+/// Owners of a pool that its line names; JSON has all.
+const OWNERS_SHOWN: usize = 5;
 
 impl Status {
     /// `status`: the head, whether it is redundant, one line a pool.
@@ -65,6 +68,9 @@ impl Status {
             for command in &pool.ledger.report.commands {
                 let _ = writeln!(text, "    lacks a copy: {command}");
             }
+            if let Some(state) = &pool.report.state {
+                let _ = writeln!(text, "  state: {}", state.line());
+            }
             for disk in &pool.report.disks {
                 let role = if disk.arbiter { ", arbiter" } else { "" };
                 let _ = writeln!(
@@ -124,6 +130,24 @@ impl Status {
             );
         }
         text
+    }
+}
+
+impl State {
+    fn line(&self) -> String {
+        if let Some(problem) = &self.problem {
+            return format!("not used: {problem}");
+        }
+        let owners = self.owners.iter().rev().take(OWNERS_SHOWN);
+        let owners: Vec<String> = owners
+            .map(|owner| format!("{} epoch {}", owner.head, owner.epoch))
+            .collect();
+        match owners.is_empty() {
+            true => {
+                "none: lvcreate -an -Zn -Wn -l 2 -n orthrus_state makes a volume for it".to_owned()
+            }
+            false => format!("mounted; owners, the last first: {}", owners.join(", ")),
+        }
     }
 }
 

@@ -244,6 +244,13 @@ impl Status {
             for alarm in &pool.report.alarms {
                 say(format!("pool {name}: {}", alarm.what), &alarm.todo);
             }
+            let state = pool.report.state.as_ref();
+            if let Some(problem) = state.and_then(|state| state.problem.as_ref()) {
+                say(
+                    format!("pool {name}: its state volume is not used: {problem}"),
+                    "see `pools`; a volume orthrus_state that is empty is made anew by the next import",
+                );
+            }
             for what in &pool.broken {
                 say(format!("pool {name}: {what}"), "check that head's cables");
             }

@@ -2,13 +2,16 @@
 //!
 //! They are ordinary volumes, so that lvm2 sees and spares them. None is ever offered to a client. The copies
 //! of the ledger are not activated: both heads read them on the raw disk, and a standby may not activate. The state
-//! volume is activated like any other by the owner; what is kept there is for later.
+//! volume is activated like any other by the owner, and mounted: see `crate::state`.
 
 /// What every reserved name begins with.
 pub const PREFIX: &str = "orthrus_";
 
 /// What the names of the ledger's copies begin with: `orthrus_ledger0`, `1`, `2`.
 pub const LEDGER: &str = "orthrus_ledger";
+
+/// The volume of what moves with the pool.
+pub const STATE: &str = "orthrus_state";
 
 /// Whether a volume of this name is kept from clients.
 pub fn is_reserved(lv: &str) -> bool {

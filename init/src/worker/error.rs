@@ -7,6 +7,7 @@ use crate::export::{ExportError, PlanError};
 use crate::fence::lease::LeaseError;
 use crate::fence::release::ReleaseError;
 use crate::fence::{ClaimError, FenceError, Stranger};
+use crate::filesystem::MountError;
 use crate::ledger::{SlotError, WriteStuck};
 use crate::net::NetError;
 use crate::volume::{Refusal, VolumeError};
@@ -70,6 +71,9 @@ pub enum JobError {
     /// The disks have no reservations, and the ledger cannot stand in for them.
     #[error("the disks have no reservations, and for a lease {0}")]
     Slots(#[from] SlotError),
+    /// The state volume could not be taken down.
+    #[error("{0}")]
+    State(#[from] MountError),
     /// Keys could not be taken off.
     #[error("{0}")]
     Release(#[from] ReleaseError),

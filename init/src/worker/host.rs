@@ -4,6 +4,7 @@
 //! of them runs, is what keeps clients' bytes whole: that is tested on a host that notes what it is asked for.
 
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -12,7 +13,9 @@ use tracing::warn;
 use crate::Step;
 use crate::config::ServiceAddress;
 use crate::export::{ExportError, ExportPlan, Lio, STEP_LIMIT};
+use crate::filesystem::MountError;
 use crate::net::{self, Connection, Interface, Mac, NetError};
+use crate::state::{self, Owner, StateError};
 use crate::volume::{self, Active, Uuid, VolumeError, VolumeGroup};
 
 /// When announcements and tickles are repeated, after the first: they are single packets, and a switch
@@ -32,6 +35,15 @@ pub(super) trait Host: Send {
     fn activate(&self, group: &VolumeGroup) -> Result<Vec<Active>, VolumeError>;
     /// Takes them away.
     fn deactivate(&self, group: &Uuid) -> Result<Step, VolumeError>;
+    /// Mounts the state volume and notes its owner; returns all owners, the newest last.
+    fn open_state(
+        &self,
+        volume: &Active,
+        place: &Path,
+        owner: Owner,
+    ) -> Result<Vec<Owner>, StateError>;
+    /// Takes it down.
+    fn close_state(&self, place: &Path) -> Result<Step, MountError>;
     /// Makes an export.
     fn open(&self, plan: &ExportPlan) -> Result<(), ExportError>;
     /// Takes it back, from whatever state there is.
@@ -61,6 +73,20 @@ impl Host for Kernel {
 
     fn deactivate(&self, group: &Uuid) -> Result<Step, VolumeError> {
         volume::deactivate(group)
+    }
+
+    fn open_state(
+        &self,
+        volume: &Active,
+        place: &Path,
+        owner: Owner,
+    ) -> Result<Vec<Owner>, StateError> {
+        state::open(volume, place)?;
+        state::note_owner(place, owner)
+    }
+
+    fn close_state(&self, place: &Path) -> Result<Step, MountError> {
+        state::close(place)
     }
 
     fn open(&self, plan: &ExportPlan) -> Result<(), ExportError> {

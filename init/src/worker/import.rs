@@ -1,8 +1,8 @@
 //! Import and release: everything between a claim and a client.
 //!
 //! ```text
-//! import:   volumes ─► export ─► address ─► announcements, tickles
-//! release:  address off ─► our sockets ended ─► export closed ─► volumes ─► ledger ─► reservations
+//! import:   volumes ─► state ─► export ─► address ─► announcements, tickles
+//! release:  address off ─► our sockets ended ─► export closed ─► state ─► volumes ─► ledger ─► reservations
 //! ```
 //!
 //! The address comes last and goes first: no client sees a target that is half built, and a former
@@ -11,16 +11,18 @@
 use std::net::Ipv4Addr;
 
 use orthrus_hb::{Done, Epoch};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::Worker;
 use super::error::JobError;
 use crate::clients;
+use crate::clock;
 use crate::export::{ExportPlan, Volume};
 use crate::net::{self, Connection, Interface};
+use crate::state::{self, Owner};
 use crate::status;
 use crate::sync::lock;
-use crate::volume::Active;
+use crate::volume::{Active, reserved};
 
 /// What an import made, for its release.
 #[derive(Default)]
@@ -48,6 +50,7 @@ impl Worker {
                 node: active.node.clone(),
             })
             .collect();
+        self.open_state(&active, epoch);
         let plan = ExportPlan::new(&self.config, self.pool(), &volumes)?;
         if let Some(plan) = &plan {
             // Kept before the first step, so that a failure half-way is undone.
@@ -66,6 +69,35 @@ impl Worker {
         }
         self.greet(&port);
         Ok(Done::Imported)
+    }
+
+    /// Mounts the state volume and notes there who owns the pool. Without it the pool is served all the same: the operator
+    /// is told.
+    fn open_state(&self, active: &[Active], epoch: Epoch) {
+        let volume = active.iter().find(|volume| volume.lv == reserved::STATE);
+        let report = volume.map(|volume| {
+            let place = state::place(&self.pool().name);
+            let owner = Owner {
+                epoch: epoch.0,
+                head: self.config.head(self.me).name.clone(),
+                unix_ms: clock::unix_ms(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+            };
+            match self.host.open_state(volume, &place, owner) {
+                Ok(owners) => status::State {
+                    problem: None,
+                    owners,
+                },
+                Err(problem) => {
+                    error!(pool = self.pool().name, "the state volume: {problem}");
+                    status::State {
+                        problem: Some(problem.to_string()),
+                        owners: Vec::new(),
+                    }
+                }
+            }
+        });
+        lock(&self.report).state = Some(report.unwrap_or_default());
     }
 
     /// Undoes whatever stands of import and claim. The first failure ends it: what comes after it must
@@ -89,6 +121,8 @@ impl Worker {
         }
         lock(&self.report).volumes.clear();
         if let Some(claim) = &self.claim {
+            self.host.close_state(&state::place(&self.pool().name))?;
+            lock(&self.report).state = None;
             self.host.deactivate(&claim.group.uuid)?;
             // Until here it says that we are at it; from here on nothing of ours reaches a disk.
             self.ledger.end()?;

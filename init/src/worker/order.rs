@@ -1,7 +1,7 @@
 //! Tests only: what is still held at each step of an import and of a release.
 
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use orthrus_hb::{Done, Epoch};
@@ -16,8 +16,10 @@ use crate::config::ServiceAddress;
 use crate::export::{ExportError, ExportPlan};
 use crate::fence::WatchSlot;
 use crate::fence::shelf::{Command, Shelf};
+use crate::filesystem::MountError;
 use crate::ledger::Ledger;
 use crate::net::{Connection, Interface, Mac, NetError};
+use crate::state::{Owner, StateError};
 use crate::volume::{Active, Uuid, VolumeError, VolumeGroup};
 
 /// What is done, in order.
@@ -71,21 +73,46 @@ impl Host for Witness {
 
     fn activate(&self, _group: &VolumeGroup) -> Result<Vec<Active>, VolumeError> {
         let _ = self.note("volumes on");
-        Ok(vec![Active {
-            lv: "vol0".to_owned(),
+        let active = |lv: &str| Active {
+            lv: lv.to_owned(),
             uuid: Uuid::from_text("NoBody-Has0-This-Volu-meGr-oup0-Active").unwrap(),
-            dm_name: "tank-vol0".to_owned(),
+            dm_name: format!("tank-{lv}"),
             number: (253, 0),
             node: PathBuf::from("/dev/dm-0"),
             sectors: 8192,
             is_writable: true,
             step: Step::Changed,
-        }])
+        };
+        Ok(vec![active("orthrus_state"), active("vol0")])
     }
 
     fn deactivate(&self, _group: &Uuid) -> Result<Step, VolumeError> {
         let noted = self.note("volumes off");
         noted.map_err(|errno| VolumeError::Control(errno.into()))?;
+        Ok(Step::Changed)
+    }
+
+    fn open_state(
+        &self,
+        _volume: &Active,
+        place: &Path,
+        owner: Owner,
+    ) -> Result<Vec<Owner>, StateError> {
+        let noted = self.note("state on");
+        noted.map_err(|errno| StateError::Probe {
+            node: place.display().to_string(),
+            source: errno.into(),
+        })?;
+        Ok(vec![owner])
+    }
+
+    fn close_state(&self, place: &Path) -> Result<Step, MountError> {
+        let noted = self.note("state off");
+        noted.map_err(|errno| MountError {
+            what: place.to_path_buf(),
+            step: "unmount",
+            source: errno.into(),
+        })?;
         Ok(Step::Changed)
     }
 
@@ -138,10 +165,11 @@ fn taken(log: &Log) -> Vec<String> {
     std::mem::take(&mut *log.lock().unwrap())
 }
 
-const RELEASE: [&str; 4] = [
+const RELEASE: [&str; 5] = [
     "address off",
     "connections off",
     "export off",
+    "state off",
     "volumes off",
 ];
 
@@ -152,7 +180,13 @@ fn the_address_comes_last_and_goes_first_and_all_is_held_until_the_volumes_are_g
     assert_eq!(worker.import(Epoch(1)).unwrap(), Done::Imported);
     assert_eq!(
         taken(&log),
-        ["volumes on", "export on", "address on", "greeting"]
+        [
+            "volumes on",
+            "state on",
+            "export on",
+            "address on",
+            "greeting"
+        ]
     );
     // What no step of the kernel's sees: when the first key goes, nothing writes any more and nobody watches.
     let (watch, ledger, witness) = (worker.watch.clone(), worker.ledger.clone(), log.clone());
@@ -166,11 +200,11 @@ fn the_address_comes_last_and_goes_first_and_all_is_held_until_the_volumes_are_g
     }));
     assert_eq!(worker.release().unwrap(), Done::Released);
     let released = taken(&log);
-    assert_eq!(released[..4], RELEASE);
-    for line in &released[4..] {
+    assert_eq!(released[..RELEASE.len()], RELEASE);
+    for line in &released[RELEASE.len()..] {
         assert_eq!(line, "key off, watched false, ledger written false");
     }
-    assert!(released.len() > 4);
+    assert!(released.len() > RELEASE.len());
     assert!(shelf.all().all(|disk| disk.keys().is_empty()));
 }
 
@@ -179,7 +213,7 @@ fn an_import_that_fails_at_any_step_is_undone_as_far_as_it_came() {
     for (fails, undone) in [
         (
             "export on",
-            &["connections off", "export off", "volumes off"][..],
+            &["connections off", "export off", "state off", "volumes off"][..],
         ),
         ("address on", &RELEASE),
     ] {
@@ -209,4 +243,17 @@ fn a_release_that_fails_at_any_step_keeps_what_comes_after_it() {
         assert!(shelf.all().all(|disk| !disk.keys().is_empty()), "{fails}");
         assert!(lock(&worker.watch).is_some(), "{fails}");
     }
+}
+
+#[test]
+fn a_pool_is_served_without_its_state_and_says_so() {
+    let shelf = Shelf::new(2);
+    let (mut worker, log) = owner(&shelf, "state on");
+    assert_eq!(worker.import(Epoch(1)).unwrap(), Done::Imported);
+    assert_eq!(taken(&log).last().map(String::as_str), Some("greeting"));
+    let state = lock(&worker.report).state.clone().unwrap();
+    assert!(state.problem.is_some());
+    assert_eq!(worker.release().unwrap(), Done::Released);
+    assert_eq!(taken(&log), RELEASE);
+    assert!(lock(&worker.report).state.is_none());
 }

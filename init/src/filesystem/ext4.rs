@@ -1,0 +1,136 @@
+//! ext4, made and checked by the image's helpers.
+
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use super::probe::{BEING_MADE, TAIL};
+use crate::disk::direct::{self, Aligned};
+use crate::helper::{self, HelperError};
+
+/// How long the making of a small file system may take: it is an import that waits.
+const MAKE_LIMIT: Duration = Duration::from_secs(20);
+/// The same for a check.
+const CHECK_LIMIT: Duration = Duration::from_secs(20);
+
+/// Exit codes of `e2fsck` up to this are good: nothing was wrong, or it is no more. The 2 in it wishes for a reboot, for a file
+/// system that was mounted, which ours is not.
+const CHECKED: i32 = 1 | 2;
+
+/// Why a file system was not made, or not mended.
+#[derive(Debug, thiserror::Error)]
+pub enum MakeError {
+    /// The volume cannot be written.
+    #[error("{node}: {step}: {source}")]
+    Io {
+        /// The volume's node.
+        node: String,
+        /// What was being done.
+        step: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The volume is too small.
+    #[error("{node}: {bytes} bytes are too few for a file system")]
+    TooSmall {
+        /// The volume's node.
+        node: String,
+        /// Its size.
+        bytes: u64,
+    },
+    /// The helper could not do it.
+    #[error("{node}: {source}")]
+    Helper {
+        /// The volume's node.
+        node: String,
+        /// Why not.
+        source: HelperError,
+    },
+    /// The helper says that it did not.
+    #[error("{node}: {helper} ended with {status}: {said}")]
+    Refused {
+        /// The volume's node.
+        node: String,
+        /// Its name.
+        helper: &'static str,
+        /// How it ended.
+        status: String,
+        /// What it said.
+        said: String,
+    },
+}
+
+/// Makes a file system on a volume of this many bytes, whatever is on it.
+///
+/// A head that dies over it must not leave something that the next one takes for a file system, or for somebody's data. So
+/// the last block of the volume, which the file system does not reach, says that one is being made, until it is made.
+pub fn make(node: &Path, bytes: u64, label: &str) -> Result<(), MakeError> {
+    let name = node.display().to_string();
+    let start = bytes
+        .checked_sub(TAIL as u64)
+        .filter(|start| *start >= 1 << 20);
+    let start = start.ok_or_else(|| MakeError::TooSmall {
+        node: name.clone(),
+        bytes,
+    })?;
+    write_tail(node, start, BEING_MADE).map_err(io_error(&name, "say that it is being made"))?;
+    let size = format!("{}k", start / 1024);
+    // Its tables are written now and not by the kernel later: nothing is to be written on its own.
+    let arguments = [
+        "-q",
+        "-F",
+        "-t",
+        "ext4",
+        "-L",
+        label,
+        "-E",
+        "lazy_itable_init=0,lazy_journal_init=0,nodiscard",
+        &name,
+        &size,
+    ];
+    run("mke2fs", &name, &arguments, MAKE_LIMIT, 0)?;
+    // The helper flushed what it wrote, so what is said now comes after it.
+    write_tail(node, start, b"").map_err(io_error(&name, "say that it is made"))
+}
+
+/// Mends what can be mended without a question.
+pub fn check(node: &Path) -> Result<(), MakeError> {
+    let name = node.display().to_string();
+    run("e2fsck", &name, &["-p", &name], CHECK_LIMIT, CHECKED)
+}
+
+fn run(
+    helper: &'static str,
+    node: &str,
+    arguments: &[&str],
+    limit: Duration,
+    good: i32,
+) -> Result<(), MakeError> {
+    let done = helper::run(helper, arguments, limit).map_err(|source| MakeError::Helper {
+        node: node.to_owned(),
+        source,
+    })?;
+    match done.status.code() {
+        Some(code) if code & !good == 0 => Ok(()),
+        _ => Err(MakeError::Refused {
+            node: node.to_owned(),
+            helper,
+            status: done.status.to_string(),
+            said: done.said,
+        }),
+    }
+}
+
+fn write_tail(node: &Path, start: u64, text: &[u8]) -> io::Result<()> {
+    let file = direct::open_for_writing(node)?;
+    let mut block = Aligned::new(TAIL);
+    block.bytes()[..text.len()].copy_from_slice(text);
+    file.write_all_at(block.bytes(), start)?;
+    file.sync_data()
+}
+
+fn io_error(node: &str, step: &'static str) -> impl FnOnce(io::Error) -> MakeError {
+    let node = node.to_owned();
+    move |source| MakeError::Io { node, step, source }
+}

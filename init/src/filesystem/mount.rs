@@ -1,0 +1,87 @@
+//! Mounting and taking down. Both are idempotent.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, UnmountFlags};
+
+use crate::Step;
+
+/// How often, and how long each time, a mount that is still in use is tried again: what used it was ended a moment ago.
+/// Longer waits are the caller's, who knows the limit of the release.
+const BUSY_TRIES: u32 = 20;
+const BUSY_PAUSE: Duration = Duration::from_millis(50);
+
+/// Why a file system was not mounted or not taken down.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {step}: {source}")]
+pub struct MountError {
+    /// The volume's node or the place.
+    pub what: PathBuf,
+    /// What was being done.
+    pub step: &'static str,
+    /// The kernel's answer.
+    pub source: io::Error,
+}
+
+impl MountError {
+    fn new<E: Into<io::Error>>(what: &Path, step: &'static str) -> impl FnOnce(E) -> MountError {
+        let what = what.to_path_buf();
+        move |source| MountError {
+            what,
+            step,
+            source: source.into(),
+        }
+    }
+
+    /// Whether the kernel found the file system damaged, or none at all: a check may help.
+    pub fn is_damage(&self) -> bool {
+        // EUCLEAN, EFSBADCRC (EBADMSG), "wrong fs type, bad option, bad superblock".
+        matches!(
+            self.source.raw_os_error(),
+            Some(libc::EUCLEAN | libc::EBADMSG | libc::EINVAL)
+        )
+    }
+}
+
+/// Mounts a file system; its journal is replayed by the kernel. No devices, no programs in it.
+pub fn mount(node: &Path, kind: &'static str, place: &Path) -> Result<Step, MountError> {
+    fs::create_dir_all(place).map_err(MountError::new(place, "make the directory"))?;
+    if is_mount(place).map_err(MountError::new(place, "look at it"))? {
+        return Ok(Step::Already);
+    }
+    let flags = MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC | MountFlags::NOATIME;
+    rustix::mount::mount(node, place, kind, flags, c"").map_err(MountError::new(node, "mount"))?;
+    Ok(Step::Changed)
+}
+
+/// Takes it down: when this returns nothing of it is on its way to the disk any more. Never lazily: a mount that is out
+/// of sight goes on to write.
+pub fn unmount(place: &Path) -> Result<Step, MountError> {
+    match is_mount(place) {
+        Ok(true) => {}
+        Ok(false) => return Ok(Step::Already),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Step::Already),
+        Err(error) => return Err(MountError::new(place, "look at it")(error)),
+    }
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match rustix::mount::unmount(place, UnmountFlags::empty()) {
+            Ok(()) => return Ok(Step::Changed),
+            Err(Errno::BUSY) if tries < BUSY_TRIES => thread::sleep(BUSY_PAUSE),
+            Err(errno) => return Err(MountError::new(place, "unmount")(errno)),
+        }
+    }
+}
+
+/// Whether a file system begins here.
+fn is_mount(place: &Path) -> io::Result<bool> {
+    let parent = place.parent().unwrap_or(Path::new("/"));
+    Ok(fs::metadata(place)?.dev() != fs::metadata(parent)?.dev())
+}
