@@ -11,6 +11,7 @@ mod lease;
 mod matrix;
 mod mutant;
 mod pause;
+mod state;
 mod uefi;
 
 use std::process::ExitCode;
@@ -79,6 +80,11 @@ const TESTS: &[(&str, ShelfKind, Test)] = &[
         "flight_record_is_read_after_both_heads_died",
         ShelfKind::Lio,
         flight::after_both_died,
+    ),
+    (
+        "state_volume_moves_with_the_pool",
+        ShelfKind::Lio,
+        state::moves,
     ),
     ("torture_by_the_seed", ShelfKind::Lio, matrix::torture),
     (

@@ -14,7 +14,7 @@ pub struct Report {
     /// Its volumes, while it is served here.
     pub volumes: Vec<Volume>,
     /// Its state volume, while it is served here.
-    pub state: Option<State>,
+    pub state_volume: Option<State>,
     /// Why the last attempt to serve it here failed, in words; `None` when it did not.
     pub problem: Option<String>,
     /// Why this head is not fit to serve it now, as it finds out by a look from time to time.

@@ -68,7 +68,7 @@ impl Status {
             for command in &pool.ledger.report.commands {
                 let _ = writeln!(text, "    lacks a copy: {command}");
             }
-            if let Some(state) = &pool.report.state {
+            if let Some(state) = &pool.report.state_volume {
                 let _ = writeln!(text, "  state: {}", state.line());
             }
             for disk in &pool.report.disks {

@@ -244,7 +244,7 @@ impl Status {
             for alarm in &pool.report.alarms {
                 say(format!("pool {name}: {}", alarm.what), &alarm.todo);
             }
-            let state = pool.report.state.as_ref();
+            let state = pool.report.state_volume.as_ref();
             if let Some(problem) = state.and_then(|state| state.problem.as_ref()) {
                 say(
                     format!("pool {name}: its state volume is not used: {problem}"),

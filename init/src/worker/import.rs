@@ -97,7 +97,7 @@ impl Worker {
                 }
             }
         });
-        lock(&self.report).state = Some(report.unwrap_or_default());
+        lock(&self.report).state_volume = Some(report.unwrap_or_default());
     }
 
     /// Undoes whatever stands of import and claim. The first failure ends it: what comes after it must
@@ -122,7 +122,7 @@ impl Worker {
         lock(&self.report).volumes.clear();
         if let Some(claim) = &self.claim {
             self.host.close_state(&state::place(&self.pool().name))?;
-            lock(&self.report).state = None;
+            lock(&self.report).state_volume = None;
             self.host.deactivate(&claim.group.uuid)?;
             // Until here it says that we are at it; from here on nothing of ours reaches a disk.
             self.ledger.end()?;

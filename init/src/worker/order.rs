@@ -251,9 +251,9 @@ fn a_pool_is_served_without_its_state_and_says_so() {
     let (mut worker, log) = owner(&shelf, "state on");
     assert_eq!(worker.import(Epoch(1)).unwrap(), Done::Imported);
     assert_eq!(taken(&log).last().map(String::as_str), Some("greeting"));
-    let state = lock(&worker.report).state.clone().unwrap();
+    let state = lock(&worker.report).state_volume.clone().unwrap();
     assert!(state.problem.is_some());
     assert_eq!(worker.release().unwrap(), Done::Released);
     assert_eq!(taken(&log), RELEASE);
-    assert!(lock(&worker.report).state.is_none());
+    assert!(lock(&worker.report).state_volume.is_none());
 }
