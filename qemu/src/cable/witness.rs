@@ -22,6 +22,8 @@ const WRITES: [u8; 11] = [
     0x0a, 0x2a, 0xaa, 0x8a, 0x2e, 0xae, 0x8e, 0x41, 0x93, 0x89, 0x42,
 ];
 const FOREIGN_KEPT: usize = 10;
+/// Changes of the holder that are kept, the newest: several times those of one round.
+const CHANGES_KEPT: usize = 12;
 
 /// What was seen of one disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +36,8 @@ pub struct DiskSeen {
     pub writer: Option<Head>,
     /// How often it changed hands.
     pub claims: u64,
+    /// The last changes of the holder: when, to whom, and what showed it.
+    pub changes: Vec<String>,
     /// Writes that the target took from a head that did not hold the disk any more.
     pub foreign_writes: u64,
     /// The first of them.
@@ -69,7 +73,7 @@ impl Witness {
     /// The shelf lost its power, and may have forgotten who holds its disks.
     pub fn forget(&self) {
         for disk in self.lock().values_mut() {
-            disk.hold(None);
+            disk.hold(None, "loss of power");
             disk.seen.registered.clear();
         }
     }
@@ -80,8 +84,12 @@ impl Witness {
 }
 
 impl Disk {
-    fn hold(&mut self, head: Option<Head>) {
+    fn hold(&mut self, head: Option<Head>, shown_by: &str) {
         if self.seen.holder != head {
+            let to = head.map_or_else(|| "nobody".to_owned(), |head| head.to_string());
+            let changes = &mut self.seen.changes;
+            changes.push(format!("{} {to}, by {shown_by}", time_of_day(unix_ms())));
+            changes.drain(..changes.len().saturating_sub(CHANGES_KEPT));
             self.seen.holder = head;
             self.seen.claims += u64::from(head.is_some());
             self.version += 1;
@@ -176,7 +184,8 @@ impl Nexus {
         let disk = disks.entry(sent.lun).or_default();
         match sent.what {
             What::ReadHolder { version } if version == disk.version => {
-                disk.hold(heads.first().copied());
+                let shown_by = format!("what head {} read", self.head);
+                disk.hold(heads.first().copied(), &shown_by);
             }
             What::ReadKeys => {
                 heads.sort_unstable();
@@ -197,7 +206,7 @@ impl Nexus {
         let mut disks = self.witness.lock();
         let disk = disks.entry(sent.lun).or_default();
         match sent.what {
-            What::Claim => disk.hold(Some(self.head)),
+            What::Claim => disk.hold(Some(self.head), "its claim"),
             What::Write { foreign } => {
                 disk.seen.writer = Some(self.head);
                 if foreign {

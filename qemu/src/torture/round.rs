@@ -275,7 +275,8 @@ fn settle(
         if outcome.takeovers > most || outcome.takeovers < least {
             let (seen, name) = (outcome.takeovers, row.name);
             outcome.missed.push(format!(
-                "{name}: the disks changed hands {seen} times, and should {least} to {most} times"
+                "{name}: the disks changed hands {seen} times, and should {least} to {most} times\n      {}",
+                watch.changes()
             ));
         }
         if row.expect == Expect::Stays && now != owner {

@@ -139,6 +139,13 @@ impl<'a> Watch<'a> {
         claims(&self.last).saturating_sub(self.claims)
     }
 
+    /// How the disks changed hands lately.
+    pub fn changes(&self) -> String {
+        let disks = self.last.shelf.seen.iter();
+        let disks = disks.map(|(lun, disk)| format!("LUN {lun}: {}", disk.changes.join("; ")));
+        disks.collect::<Vec<_>>().join("\n      ")
+    }
+
     /// What is against there being one owner, by what the target answered: foreign writes, and disks that
     /// another head than this one holds or is registered on.
     pub fn against(&self, owner: Head) -> Vec<String> {
