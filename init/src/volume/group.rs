@@ -196,6 +196,8 @@ impl VolumeGroup {
                 lvs.push(parse_lv(&lv, &pv_names, &pvs, writable)?);
             }
         }
+        // Whatever their order in the text: LUNs are numbered by name.
+        lvs.sort_by(|a: &LogicalVolume, b| a.name.cmp(&b.name));
         let extent_sectors = group.number("extent_size")?;
         if extent_sectors == 0 || extent_sectors > u64::from(u32::MAX) {
             return Err(nonsense(name, "its extents have no possible size"));
