@@ -13,6 +13,8 @@ use crate::Step;
 use crate::config::ServiceAddress;
 use crate::export::{ExportError, ExportPlan, Lio, STEP_LIMIT};
 use crate::net::{self, Connection, Interface, Mac, NetError};
+use crate::volume::write::stamp::{Stamp, Stamped};
+use crate::volume::write::{BlockDevice, WriteError};
 use crate::volume::{self, Active, Uuid, VolumeError, VolumeGroup};
 
 /// When announcements and tickles are repeated, after the first: they are single packets, and a switch
@@ -28,6 +30,8 @@ const REPEATS: [Duration; 4] = [
 pub(super) trait Host: Send {
     /// The port with this address.
     fn port(&self, mac: Mac) -> Result<Interface, NetError>;
+    /// Writes into the metadata whose the group is; `None` when they say so already.
+    fn stamp(&self, group: &VolumeGroup, stamp: &Stamp) -> Result<Option<Stamped>, WriteError>;
     /// Makes the volumes of a group ready for use.
     fn activate(&self, group: &VolumeGroup) -> Result<Vec<Active>, VolumeError>;
     /// Takes them away.
@@ -53,6 +57,14 @@ pub(super) struct Kernel;
 impl Host for Kernel {
     fn port(&self, mac: Mac) -> Result<Interface, NetError> {
         Interface::by_mac(mac)
+    }
+
+    fn stamp(&self, group: &VolumeGroup, stamp: &Stamp) -> Result<Option<Stamped>, WriteError> {
+        let disks = group.disks();
+        let opened = disks
+            .iter()
+            .map(|disk| (disk.name.clone(), BlockDevice::open(disk)));
+        stamp.put(opened.collect(), &group.uuid)
     }
 
     fn activate(&self, group: &VolumeGroup) -> Result<Vec<Active>, VolumeError> {

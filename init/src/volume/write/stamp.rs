@@ -8,10 +8,52 @@
 use orthrus_hb::Epoch;
 
 use super::super::text::Value;
-use super::Metadata;
+use super::super::uuid::Uuid;
+use super::{Author, Medium, Metadata, Store, WriteError, Written};
 
 /// What the tag begins with.
 pub const EPOCH_TAG: &str = "orthrus.epoch=";
+
+/// Whose a group is.
+#[derive(Clone, Debug)]
+pub struct Stamp {
+    /// The cluster's.
+    pub system_id: String,
+    /// The claim's.
+    pub epoch: Epoch,
+    /// Who claimed.
+    pub author: Author,
+}
+
+/// What was written.
+#[derive(Debug)]
+pub struct Stamped {
+    /// The group as it is now, but for its sequence number.
+    pub metadata: Metadata,
+    /// On which disks.
+    pub written: Written,
+}
+
+impl Stamp {
+    /// Writes it onto the members of a group; `None` when it is on all of them already.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn put<M: Medium>(
+        &self,
+        disks: Vec<(String, std::io::Result<M>)>,
+        group: &Uuid,
+    ) -> Result<Option<Stamped>, WriteError> {
+        let store = Store::open(disks, group)?;
+        let metadata = match stamp(store.newest(), &self.system_id, self.epoch) {
+            Some(changed) => changed,
+            None if store.is_even() => return Ok(None),
+            None => store.newest().clone(),
+        };
+        let written = store.skip_number().write(&metadata, &self.author)?;
+        Ok(Some(Stamped { metadata, written }))
+    }
+}
 
 /// The greatest epoch among a group's tags. One that is no number counts for none: nobody of ours wrote it.
 pub fn epoch<'a>(tags: impl IntoIterator<Item = &'a str>) -> Epoch {

@@ -292,3 +292,30 @@ fn an_area_over_the_data_is_not_written() {
     assert!(matches!(refused, WriteError::Misplaced { .. }), "{refused}");
     assert!(untouched(&disks));
 }
+
+#[test]
+fn a_group_that_has_its_stamp_on_every_disk_is_not_written() {
+    let disks = disks(&tank(), 512);
+    let group = newest(&tank()).unwrap().id().unwrap();
+    let put = |epoch| {
+        let named = disks.iter().enumerate();
+        let named = named.map(|(index, disk)| (format!("sd{index}"), Ok(disk.clone())));
+        let stamp = stamp::Stamp {
+            system_id: "orthrus-lab".to_owned(),
+            epoch: Epoch(epoch),
+            author: author(),
+        };
+        stamp.put(named.collect(), &group).unwrap()
+    };
+    assert!(put(4).is_some());
+    let writes = disks[0].writes() + disks[1].writes();
+    assert!(put(4).is_none());
+    assert_eq!(disks[0].writes() + disks[1].writes(), writes);
+    // A copy that is behind is a reason to write the same once more.
+    let header = area(&tank()[1]).start / 512;
+    let mut state = disks[1].state.lock().unwrap();
+    state.sectors.get_mut(&header).unwrap()[30] ^= 1;
+    drop(state);
+    assert!(put(4).is_some());
+    assert!(put(4).is_none());
+}
