@@ -4,6 +4,9 @@
 //! them, and refuses entries that it does not know. So it outlives keys and ledger: a shelf that lost both does
 //! not begin again at one (invariant I5). It has the characters that tags may have (`validate_tag` in lvm2's
 //! `lib/misc/lvm-string.c`: letters, digits, `. _ - + / = ! : & #`), and is the only tag that begins like this.
+//!
+//! lvm2 also writes `WRITE_LOCKED` for `WRITE` into a group with a system ID, for versions from before 2015 that do not
+//! know of system IDs. That is left to its own next change; both words are read as the same.
 
 use orthrus_hb::Epoch;
 
