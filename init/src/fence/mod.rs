@@ -32,11 +32,8 @@
 //!   minute and more. A thread that comes back after its claim was given up lets its disk go again.
 //! - Registering is write access, so a claim first opens every member exclusively: that fails as long as any
 //!   mount, array or device-mapper device of the pool exists in this kernel.
-//! - A release takes every key off, so on a pool without a ledger no disk tells the last epoch to a pair of heads that were
-//!   both off meanwhile: they begin at one again. Nothing of the earlier life is left that an old number could confuse
-//!   (keys are gone, and frames and outcomes belong to a boot). The ledger is the stamp where there is one. A stamp
-//!   in the volume group's own metadata, such as a tag, is still to come with the code that writes those: only the owner
-//!   may write them, and a crash in the middle must leave the older text whole.
+//! - A release takes every key off, so the last epoch is also in the ledger, where there is one, and a tag of the volume
+//!   group (`volume::write::stamp`): two heads that were both off go on from there.
 //! - The kernel's target takes a session of the reservation's own initiator port with another ISID for one that is not
 //!   registered, whatever it registered (`core_scsi3_pr_seq_non_holder`, `isid_mismatch`). An initiator that makes up a new
 //!   ISID at each boot (libiscsi in QEMU; open-iscsi does not) can therefore not remove the key of its own earlier boot there:

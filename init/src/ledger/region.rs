@@ -268,6 +268,7 @@ pub(crate) mod tests {
             system_id: None,
             lock_type: None,
             status: Vec::new(),
+            tags: Vec::new(),
             extent_sectors: EXTENT / SECTOR,
             pvs: (0..4).map(pv).collect(),
             lvs: ledgers

@@ -36,6 +36,17 @@ pub enum AreaError {
     },
 }
 
+/// What the header of an area says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// Where the area is, as its header has it: the label's size may be older.
+    pub area: Area,
+    /// It is not kept up to date, whatever it holds.
+    pub is_ignored: bool,
+    /// The current text.
+    pub current: Option<Location>,
+}
+
 /// Where the current text is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Location {
@@ -45,8 +56,40 @@ pub struct Location {
     checksum: u32,
 }
 
-/// Reads the header of `area`; `None` when it holds no current text.
+/// Where the current text of `area` is; `None` when it holds none, or none that is kept up to date.
 pub fn parse_header(area: Area, header: &[u8]) -> Result<Option<Location>, AreaError> {
+    let header = Header::parse(area, header)?;
+    Ok(header.current.filter(|_| !header.is_ignored))
+}
+
+impl Header {
+    /// Reads the header of `area`.
+    pub fn parse(area: Area, header: &[u8]) -> Result<Header, AreaError> {
+        parse(area, header)
+    }
+
+    /// The header's sector, with the current text in the first slot. The second one, for a text that is not committed
+    /// yet, stays empty.
+    pub fn sector(&self) -> [u8; HEADER] {
+        let mut sector = [0; HEADER];
+        let mut put = |at: usize, bytes: &[u8]| sector[at..at + bytes.len()].copy_from_slice(bytes);
+        put(4, MAGIC);
+        put(20, &VERSION.to_le_bytes());
+        put(24, &self.area.start.to_le_bytes());
+        put(32, &self.area.size.to_le_bytes());
+        if let Some(current) = self.current {
+            put(40, &current.offset.to_le_bytes());
+            put(48, &current.size.to_le_bytes());
+            put(56, &current.checksum.to_le_bytes());
+        }
+        put(60, &(u32::from(self.is_ignored) * IGNORED).to_le_bytes());
+        let checksum = crc::crc(crc::START, &sector[4..]);
+        sector[..4].copy_from_slice(&checksum.to_le_bytes());
+        sector
+    }
+}
+
+fn parse(area: Area, header: &[u8]) -> Result<Header, AreaError> {
     let malformed = |what| AreaError::Malformed {
         start: area.start,
         what,
@@ -75,8 +118,13 @@ pub fn parse_header(area: Area, header: &[u8]) -> Result<Option<Location>, AreaE
     let area = Area { start, size };
     let (offset, length, checksum, flags) =
         (field64(40)?, field64(48)?, field32(56)?, field32(60)?);
-    if offset == 0 || length == 0 || flags & IGNORED != 0 {
-        return Ok(None);
+    let is_ignored = flags & IGNORED != 0;
+    if offset == 0 || length == 0 || is_ignored {
+        return Ok(Header {
+            area,
+            is_ignored,
+            current: None,
+        });
     }
     let ring = size - HEADER as u64;
     if offset < HEADER as u64 || offset >= size || length > ring {
@@ -85,15 +133,40 @@ pub fn parse_header(area: Area, header: &[u8]) -> Result<Option<Location>, AreaE
     if length > MOST_TEXT {
         return Err(malformed("its text is longer than 8 MiB"));
     }
-    Ok(Some(Location {
+    let current = Some(Location {
         area,
         offset,
         size: length,
         checksum,
-    }))
+    });
+    Ok(Header {
+        area,
+        is_ignored,
+        current,
+    })
 }
 
 impl Location {
+    /// Of a text at `offset` bytes from the start of the area.
+    pub fn new(area: Area, offset: u64, text: &[u8]) -> Location {
+        Location {
+            area,
+            offset,
+            size: text.len() as u64,
+            checksum: crc::crc(crc::START, text),
+        }
+    }
+
+    /// Bytes from the start of the area.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The length of the text in bytes, with what ends it.
+    pub fn length(&self) -> u64 {
+        self.size
+    }
+
     /// The one or two stretches of the disk that the text is in: the ring goes on behind the header.
     pub fn stretches(&self) -> [Area; 2] {
         let first = self.size.min(self.area.size - self.offset);

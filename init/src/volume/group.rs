@@ -22,6 +22,8 @@ pub struct VolumeGroup {
     pub lock_type: Option<String>,
     /// `RESIZEABLE`, `READ`, `WRITE`, `EXPORTED`, `CLUSTERED`.
     pub status: Vec<String>,
+    /// Its tags, one of which may be the epoch of the last claim: see `write::stamp`.
+    pub tags: Vec<String>,
     /// Size of an extent in sectors of 512 bytes.
     pub extent_sectors: u64,
     /// All members that the metadata name.
@@ -196,6 +198,8 @@ impl VolumeGroup {
                 lvs.push(parse_lv(&lv, &pv_names, &pvs, writable)?);
             }
         }
+        // Whatever their order in the text: LUNs are numbered by name.
+        lvs.sort_by(|a: &LogicalVolume, b| a.name.cmp(&b.name));
         let extent_sectors = group.number("extent_size")?;
         if extent_sectors == 0 || extent_sectors > u64::from(u32::MAX) {
             return Err(nonsense(name, "its extents have no possible size"));
@@ -208,6 +212,8 @@ impl VolumeGroup {
             system_id: text("system_id").map(str::to_owned),
             lock_type: text("lock_type").map(str::to_owned),
             status,
+            // A group without tags has no such entry.
+            tags: group.list("tags").unwrap_or_default(),
             extent_sectors,
             pvs,
             lvs,

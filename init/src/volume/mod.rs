@@ -23,6 +23,7 @@ pub mod table;
 mod tests;
 pub mod text;
 pub mod uuid;
+pub mod write;
 
 pub use active::{Active, VolumeError, activate, active_devices, deactivate};
 pub use group::{Conflict, LogicalVolume, PhysicalVolume, VolumeGroup};

@@ -1,9 +1,14 @@
-//! The syntax of LVM2's text metadata (`libdm/libdm-config.c`): sections, values, lists, comments.
+//! The syntax of LVM2's text metadata (`libdm/libdm-config.c`), read and written: sections, values, lists, comments.
 //!
 //! What the names mean is the business of `group`. Depth and number of entries are bounded, so that a
-//! text that was written to hurt costs no more than its length.
+//! text that was written to hurt costs no more than its length. Entries keep their order, since lvm2 reads one
+//! out of it: the members' and the volumes' places in its own lists, and the group's section before all else.
+//! What is read and means something else to lvm2 than to us is an error, so that nothing changes its meaning by being
+//! written back. Comments are lost, as lvm2 loses them.
 
-use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use indexmap::IndexMap;
 
 const MOST_DEPTH: usize = 16;
 
@@ -22,8 +27,10 @@ pub enum Value {
     Section(Section),
 }
 
-/// Names and their values. A name that stands twice is an error.
-pub type Section = BTreeMap<String, Value>;
+/// Names and their values, in the order of the text. A name that stands twice is an error.
+///
+/// Two sections are equal when they have the same entries, in whatever order.
+pub type Section = IndexMap<String, Value>;
 
 /// Where the text stops being metadata.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,6 +54,64 @@ pub fn parse(text: &str) -> Result<Section, TextError> {
     match parser.peek() {
         None => Ok(section),
         Some(_) => Err(parser.error("a closing brace without an opening one")),
+    }
+}
+
+/// Writes a section as text that [`parse`] and lvm2 read: one entry a line, without indentation, as lvm2 writes it
+/// to disks.
+///
+/// Names and texts must be such as [`parse`] gives out: no NUL, names of the characters that names have.
+pub fn format(section: &Section) -> String {
+    let mut text = String::new();
+    write_section(&mut text, section);
+    text
+}
+
+fn write_section(text: &mut String, section: &Section) {
+    for (name, value) in section {
+        text.push_str(name);
+        match value {
+            Value::Section(inner) => {
+                text.push_str(" {\n");
+                write_section(text, inner);
+                text.push_str("}\n");
+            }
+            value => {
+                text.push_str(" = ");
+                write_value(text, value);
+                text.push('\n');
+            }
+        }
+    }
+}
+
+fn write_value(text: &mut String, value: &Value) {
+    match value {
+        Value::Number(number) => {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{number}");
+        }
+        Value::Float(digits) => text.push_str(digits),
+        Value::Text(words) => {
+            text.push('"');
+            for character in words.chars() {
+                if matches!(character, '"' | '\\') {
+                    text.push('\\');
+                }
+                text.push(character);
+            }
+            text.push('"');
+        }
+        Value::List(list) => {
+            text.push('[');
+            for (index, value) in list.iter().enumerate() {
+                text.push_str(if index > 0 { ", " } else { "" });
+                write_value(text, value);
+            }
+            text.push(']');
+        }
+        // Not in a list, and elsewhere handled by the caller.
+        Value::Section(inner) => write_section(text, inner),
     }
 }
 
@@ -170,9 +235,11 @@ impl Parser<'_> {
                 Some(b'"') => break,
                 Some(b'\\') => {
                     self.at += 1;
-                    let escaped = self.bytes.get(self.at).copied();
+                    let escaped = self.bytes.get(self.at).copied().filter(|byte| *byte != 0);
                     text.push(escaped.ok_or_else(|| self.error("a text that is not closed"))?);
                 }
+                // Where lvm2 takes the whole text for ended.
+                Some(0) => return Err(self.error("a NUL in a text")),
                 Some(byte) => text.push(*byte),
             }
             self.at += 1;
@@ -185,7 +252,7 @@ impl Parser<'_> {
 
     fn number(&mut self) -> Result<Value, TextError> {
         let start = self.at;
-        let part = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'-' | b'+' | b'.' | b'e');
+        let part = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'-' | b'+' | b'.');
         while self.bytes.get(self.at).is_some_and(part) {
             self.at += 1;
         }
@@ -195,6 +262,10 @@ impl Parser<'_> {
                 Ok(_) => Ok(Value::Float(digits)),
                 Err(_) => Err(self.error("a number that is none")),
             };
+        }
+        let mut plain = digits.trim_start_matches(['-', '+']).bytes();
+        if plain.next() == Some(b'0') && plain.next().is_some() {
+            return Err(self.error("a number with a leading zero, which lvm2 takes for octal"));
         }
         match digits.parse() {
             Ok(number) => Ok(Value::Number(number)),
@@ -234,6 +305,13 @@ mod tests {
     }
 
     #[test]
+    fn what_is_written_is_what_was_read() {
+        let text = "tank {\nid = \"x\"\nseqno = 3\nstatus = [\"READ\", \"WRITE\"]\nflags = []\nzeta {\nb = -1\n\
+                    a = 1.50\nquoted = \"a \\\"b\\\" \\\\ c\"\n}\nalpha {\n}\n}\ncontents = \"c\"\n";
+        assert_eq!(format(&parse(text).unwrap()), text);
+    }
+
+    #[test]
     fn errors_say_where() {
         let error = parse("a = 1\nb = \n}").unwrap_err();
         assert_eq!((error.line, error.offset), (3, 11));
@@ -250,6 +328,11 @@ mod tests {
             "a = --1",
             "a = [[1]]",
             "a = \"x\\",
+            "a = \"x\0\"",
+            "a = \"x\\\0\"",
+            "a = 010",
+            "a = -00",
+            "a = 1.5e3",
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }

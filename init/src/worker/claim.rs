@@ -13,6 +13,7 @@ use crate::disk::{self, Disk, DiskError};
 use crate::fence::{COMMAND_LIFETIME, ClaimRequest, Claimed, Fence};
 use crate::status;
 use crate::sync::lock;
+use crate::volume::write::stamp;
 use crate::volume::{self, VolumeGroup};
 
 /// A claim that is held.
@@ -59,7 +60,8 @@ impl Worker {
             // Keys may be gone with the shelf's power; what was written is not.
             greatest: survey
                 .greatest_epoch(cluster)
-                .max(self.ledger.greatest_epoch(&group)),
+                .max(self.ledger.greatest_epoch(&group))
+                .max(stamped_epoch(&group)),
             holder,
         })
     }
@@ -197,6 +199,11 @@ impl Worker {
         });
         lock(&self.report).disks = reported.collect();
     }
+}
+
+/// The epoch of the last claim, as the metadata have it.
+pub(super) fn stamped_epoch(group: &VolumeGroup) -> Epoch {
+    stamp::epoch(group.tags.iter().map(String::as_str))
 }
 
 /// That reservations which were just taken are not kept without power, unless the survey said it of disks that

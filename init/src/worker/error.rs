@@ -10,6 +10,7 @@ use crate::fence::{ClaimError, FenceError, Stranger};
 use crate::filesystem::MountError;
 use crate::ledger::{SlotError, WriteStuck};
 use crate::net::NetError;
+use crate::volume::write::WriteError;
 use crate::volume::{Refusal, VolumeError};
 
 /// Why a job failed.
@@ -83,6 +84,9 @@ pub enum JobError {
     /// A disk failed.
     #[error("{0}")]
     Disk(#[from] DiskError),
+    /// The metadata could not be written.
+    #[error("{0}")]
+    Metadata(#[from] WriteError),
     /// A volume could not be activated or deactivated.
     #[error("{0}")]
     Volume(#[from] VolumeError),

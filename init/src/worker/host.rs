@@ -16,6 +16,8 @@ use crate::export::{ExportError, ExportPlan, Lio, STEP_LIMIT};
 use crate::filesystem::MountError;
 use crate::net::{self, Connection, Interface, Mac, NetError};
 use crate::state::{self, Owner, StateError};
+use crate::volume::write::stamp::{Stamp, Stamped};
+use crate::volume::write::{BlockDevice, WriteError};
 use crate::volume::{self, Active, Uuid, VolumeError, VolumeGroup};
 
 /// When announcements and tickles are repeated, after the first: they are single packets, and a switch
@@ -31,6 +33,8 @@ const REPEATS: [Duration; 4] = [
 pub(super) trait Host: Send {
     /// The port with this address.
     fn port(&self, mac: Mac) -> Result<Interface, NetError>;
+    /// Writes into the metadata whose the group is; `None` when they say so already.
+    fn stamp(&self, group: &VolumeGroup, stamp: &Stamp) -> Result<Option<Stamped>, WriteError>;
     /// Makes the volumes of a group ready for use.
     fn activate(&self, group: &VolumeGroup) -> Result<Vec<Active>, VolumeError>;
     /// Takes them away.
@@ -65,6 +69,14 @@ pub(super) struct Kernel;
 impl Host for Kernel {
     fn port(&self, mac: Mac) -> Result<Interface, NetError> {
         Interface::by_mac(mac)
+    }
+
+    fn stamp(&self, group: &VolumeGroup, stamp: &Stamp) -> Result<Option<Stamped>, WriteError> {
+        let disks = group.disks();
+        let opened = disks
+            .iter()
+            .map(|disk| (disk.name.clone(), BlockDevice::open(disk)));
+        stamp.put(opened.collect(), &group.uuid)
     }
 
     fn activate(&self, group: &VolumeGroup) -> Result<Vec<Active>, VolumeError> {

@@ -35,10 +35,14 @@ pub struct Served {
 impl Worker {
     /// Activates and exports the pool.
     pub(super) fn import(&mut self, epoch: Epoch) -> Result<Done, JobError> {
-        let claim = self.claim.as_ref().filter(|claim| claim.key.epoch == epoch);
-        let claim = claim.ok_or(JobError::NotClaimed(epoch))?;
+        let claim = self.claim.as_ref();
+        if claim.is_none_or(|claim| claim.key.epoch != epoch) {
+            return Err(JobError::NotClaimed(epoch));
+        }
         // Looked up first: without a port for clients there is nothing to begin, and nothing to undo.
         let port = self.data_port()?;
+        self.stamp(epoch)?;
+        let claim = self.claim.as_ref().ok_or(JobError::NotClaimed(epoch))?;
         // From here on there may be something to undo.
         self.served = Some(Served::default());
         let active = self.host.activate(&claim.group)?;

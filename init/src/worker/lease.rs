@@ -3,7 +3,7 @@
 use orthrus_hb::{Authority, Done, Epoch, Holder, Key};
 
 use super::Worker;
-use super::claim::Claim;
+use super::claim::{Claim, stamped_epoch};
 use super::error::JobError;
 use crate::fence::Fence;
 use crate::fence::lease::{self, Claimant, RealWorld};
@@ -33,7 +33,7 @@ impl Worker {
         lock(&self.report).notes = vec![NOTE.to_owned()];
         let held = peer.filter(|record| record.state.may_hold());
         Ok(Done::Surveyed {
-            greatest: self.ledger.greatest_epoch(group),
+            greatest: self.ledger.greatest_epoch(group).max(stamped_epoch(group)),
             holder: held.map_or(Holder::Nobody, |record| Holder::Peer(record.epoch)),
         })
     }

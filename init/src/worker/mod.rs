@@ -5,7 +5,7 @@
 //!
 //! - *survey*: which disks, whose keys. Changes nothing.
 //! - *claim*: reservations on all members, watch, write caches off. [`claim`]
-//! - *import*: volumes, export, address, announcements. [`import`]
+//! - *import*: epoch into the metadata ([`stamp`]), volumes, export, address, announcements. [`import`]
 //! - *release*: whatever stands of it, in exact reverse. Everything here is idempotent, so a release
 //!   undoes a half-done import as well.
 //!
@@ -17,6 +17,7 @@ mod error;
 mod host;
 mod import;
 mod lease;
+mod stamp;
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};

@@ -1,5 +1,6 @@
 //! Tests only: what is still held at each step of an import and of a release.
 
+use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -20,6 +21,8 @@ use crate::filesystem::MountError;
 use crate::ledger::Ledger;
 use crate::net::{Connection, Interface, Mac, NetError};
 use crate::state::{Owner, StateError};
+use crate::volume::write::stamp::{Stamp, Stamped};
+use crate::volume::write::{Failure, Phase, WriteError};
 use crate::volume::{Active, Uuid, VolumeError, VolumeGroup};
 
 /// What is done, in order.
@@ -69,6 +72,19 @@ impl Host for Witness {
             is_up: true,
             carrier: true,
         })
+    }
+
+    fn stamp(&self, _group: &VolumeGroup, stamp: &Stamp) -> Result<Option<Stamped>, WriteError> {
+        assert_eq!(stamp.system_id, "orthrus-lab");
+        let fenced = |_| {
+            WriteError::Fenced(Failure {
+                disk: "disk0".to_owned(),
+                phase: Phase::WriteText,
+                source: io::Error::from_raw_os_error(libc::EBADE),
+            })
+        };
+        self.note("stamp").map_err(fenced)?;
+        Ok(None)
     }
 
     fn activate(&self, _group: &VolumeGroup) -> Result<Vec<Active>, VolumeError> {
@@ -181,6 +197,7 @@ fn the_address_comes_last_and_goes_first_and_all_is_held_until_the_volumes_are_g
     assert_eq!(
         taken(&log),
         [
+            "stamp",
             "volumes on",
             "state on",
             "export on",
@@ -206,6 +223,21 @@ fn the_address_comes_last_and_goes_first_and_all_is_held_until_the_volumes_are_g
     }
     assert!(released.len() > RELEASE.len());
     assert!(shelf.all().all(|disk| disk.keys().is_empty()));
+}
+
+#[test]
+fn a_reservation_conflict_on_the_metadata_resets_the_head_before_anything_is_activated() {
+    let shelf = Shelf::new(2);
+    let (mut worker, log) = owner(&shelf, "stamp");
+    let lost = Arc::new(Mutex::new(Vec::new()));
+    let told = lost.clone();
+    worker.on_loss = Arc::new(move |loss| told.lock().unwrap().push(loss.to_string()));
+    assert!(worker.import(Epoch(1)).is_err());
+    assert_eq!(taken(&log), ["stamp"]);
+    assert_eq!(
+        *lost.lock().unwrap(),
+        ["disk0: reservation conflict on a write: this path is not registered"]
+    );
 }
 
 #[test]

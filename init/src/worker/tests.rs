@@ -78,6 +78,7 @@ pub(super) fn claimant(shelf: &Shelf) -> Worker {
             system_id: None,
             lock_type: None,
             status: Vec::new(),
+            tags: Vec::new(),
             extent_sectors: 8192,
             pvs: Vec::new(),
             lvs: Vec::new(),
