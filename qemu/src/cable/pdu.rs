@@ -30,7 +30,10 @@ pub enum Kind {
         action: u8,
     },
     /// Data that a command asked for.
-    DataIn,
+    DataIn {
+        /// It is the end of the command as well, which ended well or did not.
+        ends: Option<bool>,
+    },
     /// The end of a command.
     Response {
         /// It ended well.
@@ -51,7 +54,10 @@ impl Pdu {
                 operation: header[32],
                 action: header[33] & 0x1f,
             },
-            0x25 => Kind::DataIn,
+            0x25 => Kind::DataIn {
+                // The bit S: the status is in here.
+                ends: (header[1] & 1 != 0).then_some(header[3] == 0),
+            },
             0x21 => Kind::Response {
                 good: header[2] == 0 && header[3] == 0,
             },
@@ -136,8 +142,15 @@ pub(super) mod tests {
         header.to_vec()
     }
 
-    /// A unit of data.
+    /// A unit of data that ends its command as well.
     pub fn data_in(tag: u32, data: &[u8]) -> Vec<u8> {
+        let mut unit = data_before_end(tag, data);
+        unit[1] = 0x81;
+        unit
+    }
+
+    /// A unit of data with the end still to come.
+    pub fn data_before_end(tag: u32, data: &[u8]) -> Vec<u8> {
         let mut unit = vec![0; HEADER_BYTES];
         (unit[0], unit[7]) = (0x25, data.len() as u8);
         unit[16..20].copy_from_slice(&tag.to_be_bytes());
@@ -164,7 +177,11 @@ pub(super) mod tests {
             };
             assert_eq!(
                 kinds,
-                [Kind::DataIn, command, Kind::Response { good: true }]
+                [
+                    Kind::DataIn { ends: Some(true) },
+                    command,
+                    Kind::Response { good: true }
+                ]
             );
             assert_eq!(&found[0].data[..5], b"12345");
             assert_eq!(found[2].tag(), 8);

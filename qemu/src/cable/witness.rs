@@ -105,10 +105,12 @@ pub struct Nexus {
 }
 
 /// A command that was sent, and what its answer will mean.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Sent {
     lun: u16,
     what: What,
+    /// The heads whose keys were read. They count once the command ended well.
+    read: Option<Vec<Head>>,
 }
 
 #[derive(Clone, Copy)]
@@ -137,7 +139,12 @@ impl Nexus {
     /// Bytes that the target sent.
     pub fn from_target(&self, reader: &mut Reader, bytes: &[u8]) {
         reader.take(bytes, |pdu| match pdu.kind() {
-            Kind::DataIn => self.data(pdu),
+            Kind::DataIn { ends } => {
+                self.data(pdu);
+                if let Some(good) = ends {
+                    self.response(pdu.tag(), good);
+                }
+            }
             Kind::Response { good } => self.response(pdu.tag(), good),
             _ => {}
         });
@@ -166,33 +173,20 @@ impl Nexus {
             _ => return,
         };
         drop(disks);
-        self.under_way().insert(pdu.tag(), Sent { lun, what });
+        let read = None;
+        self.under_way().insert(pdu.tag(), Sent { lun, what, read });
     }
 
     fn data(&self, pdu: &Pdu) {
-        let Some(sent) = self.under_way().get(&pdu.tag()).copied() else {
+        // Generation, length of the list, then keys; in an answer about the holder just one.
+        let Some(length) = pdu.data.get(4..8) else {
             return;
         };
-        // Generation, length of the list, then keys; in an answer about the holder just one.
-        let listed = pdu.data.get(4..8).map_or(0, |length| {
-            u32::from_be_bytes([length[0], length[1], length[2], length[3]]) as usize
-        });
+        let listed = u32::from_be_bytes([length[0], length[1], length[2], length[3]]) as usize;
         let end = pdu.data.len().min(8 + listed);
         let keys = pdu.data.get(8..end).unwrap_or_default().chunks_exact(8);
-        let mut heads: Vec<Head> = keys.filter_map(head_of).collect();
-        let mut disks = self.witness.lock();
-        let disk = disks.entry(sent.lun).or_default();
-        match sent.what {
-            What::ReadHolder { version } if version == disk.version => {
-                let shown_by = format!("what head {} read", self.head);
-                disk.hold(heads.first().copied(), &shown_by);
-            }
-            What::ReadKeys => {
-                heads.sort_unstable();
-                heads.dedup();
-                disk.seen.registered = heads;
-            }
-            _ => {}
+        if let Some(sent) = self.under_way().get_mut(&pdu.tag()) {
+            sent.read = Some(keys.filter_map(head_of).collect());
         }
     }
 
@@ -218,7 +212,21 @@ impl Nexus {
                     }
                 }
             }
-            What::ReadKeys | What::ReadHolder { .. } => {}
+            What::ReadHolder { version } => {
+                if let Some(heads) = sent.read
+                    && version == disk.version
+                {
+                    let shown_by = format!("what head {} read", self.head);
+                    disk.hold(heads.first().copied(), &shown_by);
+                }
+            }
+            What::ReadKeys => {
+                if let Some(mut heads) = sent.read {
+                    heads.sort_unstable();
+                    heads.dedup();
+                    disk.seen.registered = heads;
+                }
+            }
         }
     }
 
@@ -240,7 +248,7 @@ fn head_of(key: &[u8]) -> Option<Head> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::pdu::tests::{command, data_in, response};
+    use super::super::pdu::tests::{command, data_before_end, data_in, response};
     use super::*;
 
     const WRITE: u8 = 0x2a;
@@ -323,6 +331,21 @@ mod tests {
         assert_eq!(bench.disk().holder, Some(Head::B));
         bench.done(Head::B, 3, WRITE, 0);
         assert_eq!(bench.disk().foreign_writes, 0);
+    }
+
+    #[test]
+    fn an_answer_that_ended_badly_says_nothing() {
+        let mut bench = Bench::new();
+        bench.done(Head::A, 1, PR_OUT, 1);
+        bench.send(Head::A, 2, PR_IN, 1);
+        bench.answer(Head::A, &data_before_end(2, &[0; 8])); // nobody, it says
+        bench.answer(Head::A, &response(2, 2));
+        assert_eq!(bench.disk().holder, Some(Head::A));
+        bench.send(Head::A, 3, PR_IN, 1);
+        bench.answer(Head::A, &data_before_end(3, &[0; 8]));
+        assert_eq!(bench.disk().holder, Some(Head::A));
+        bench.answer(Head::A, &response(3, 0));
+        assert_eq!(bench.disk().holder, None);
     }
 
     #[test]
