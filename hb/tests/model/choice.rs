@@ -12,6 +12,8 @@ use crate::worker::{Pace, Trouble};
 pub const CABLES: u8 = (1 << (2 * LinkId::ALL.len())) - 1;
 /// The ledger, as each head reads it: a bit a head above those of the cables.
 pub const READS: [u8; 2] = [CABLES + 1, 2 * (CABLES + 1)];
+/// By head: all that it hears of the other, by cable and on the ledger.
+pub const DEAF: [u8; 2] = [0b1100 | READS[0], 0b0011 | READS[1]];
 /// All that can be cut.
 pub const CUTS: u8 = CABLES | READS[0] | READS[1];
 

@@ -9,7 +9,7 @@ use orthrus_hb::{Command, Done, Epoch, LinkId, PoolId, PoolState, Rest};
 use sha2::{Digest, Sha256};
 
 use crate::check::Checks;
-use crate::choice::{CABLES, Choice, Order, READS};
+use crate::choice::{CABLES, Choice, DEAF, Order, READS};
 use crate::machine::{Halt, Machine, incarnation};
 use crate::shelf::{DISKS, Disk};
 use crate::worker::{Pace, Trouble};
@@ -101,6 +101,8 @@ impl World {
                 let reads = [a, b, a | b];
                 into.extend(reads.map(Choice::Cut));
                 into.extend(reads.map(|reads| Choice::Cut(CABLES | reads)));
+                // A head that hears nothing of the other, which hears it.
+                into.extend(DEAF.map(Choice::Cut));
             }
         }
         if !self.is_whole() {
