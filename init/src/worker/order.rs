@@ -97,6 +97,7 @@ impl Host for Witness {
             node: PathBuf::from("/dev/dm-0"),
             sectors: 8192,
             is_writable: true,
+            is_degraded: false,
             step: Step::Changed,
         };
         Ok(vec![active("orthrus_state"), active("vol0")])
