@@ -19,6 +19,7 @@ use crate::fence::WatchSlot;
 use crate::fence::shelf::{Command, Shelf};
 use crate::filesystem::MountError;
 use crate::ledger::Ledger;
+use crate::modules::ModuleError;
 use crate::net::{Connection, Interface, Mac, NetError};
 use crate::state::{Owner, StateError};
 use crate::volume::write::stamp::{Stamp, Stamped};
@@ -85,6 +86,10 @@ impl Host for Witness {
         };
         self.note("stamp").map_err(fenced)?;
         Ok(None)
+    }
+
+    fn prepare(&self, _group: &VolumeGroup) -> Result<(), ModuleError> {
+        Ok(())
     }
 
     fn activate(&self, _group: &VolumeGroup) -> Result<Vec<Active>, VolumeError> {
