@@ -1,5 +1,8 @@
 //! Disks made by the real lvm2 (`init/tests/fixtures/lvm2`), whole and damaged.
 
+mod lost;
+mod made;
+
 use std::io;
 
 use super::group::{Area, SegmentKind};
@@ -13,7 +16,7 @@ struct Image(BTreeMap<u64, [u8; 512]>);
 macro_rules! image {
     ($name:literal) => {
         Image::new(include_bytes!(concat!(
-            "../../tests/fixtures/lvm2/",
+            "../../../tests/fixtures/lvm2/",
             $name,
             ".sectors"
         )))
@@ -118,7 +121,10 @@ fn what_lvm2_made_is_what_we_read() {
             ));
         }
     }
-    assert_eq!(ours, include_str!("../../tests/fixtures/lvm2/report.txt"));
+    assert_eq!(
+        ours,
+        include_str!("../../../tests/fixtures/lvm2/report.txt")
+    );
 }
 
 #[test]
@@ -127,7 +133,7 @@ fn tables_are_those_that_lvm2_loads() {
     let disk = |(major, minor)| format!("{major}:{minor}");
     assert_eq!(
         plan.show(&disk),
-        include_str!("../../tests/fixtures/lvm2/tables.txt")
+        include_str!("../../../tests/fixtures/lvm2/tables.txt")
     );
 }
 
