@@ -2,6 +2,7 @@
 
 mod lost;
 mod made;
+mod museum;
 
 use std::io;
 
