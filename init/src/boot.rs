@@ -65,13 +65,13 @@ pub fn run() -> Result<Infallible, Box<dyn std::error::Error>> {
         kernel()
     );
     kernel_settings();
-    let modules = load_modules()?;
+    let modules = Arc::new(load_modules()?);
     let desk = Arc::new(Desk::default());
     if let Err(error) = terminal::start(CONSOLE, desk.clone()) {
         error!(%error, "no console");
     }
     match find_configuration(&modules) {
-        Ok((config, me)) => start(Arc::new(config), me, &modules, reset, &desk)?,
+        Ok((config, me)) => start(Arc::new(config), me, modules, reset, &desk)?,
         Err(problem) => {
             error!("no valid configuration: {problem}");
             warn!("nothing is claimed; mend orthrus.toml and reboot");
@@ -166,7 +166,7 @@ fn start_control(line: &str, desk: &Arc<Desk>) {
 fn start(
     config: Arc<Config>,
     me: HeadId,
-    modules: &Modules,
+    modules: Arc<Modules>,
     reset: Reset,
     desk: &Arc<Desk>,
 ) -> Result<(), Box<dyn std::error::Error>> {
@@ -175,13 +175,13 @@ fn start(
         // The disk driver by name: behind a controller that takes long to find its disks, none has
         // asked for it yet.
         load(
-            modules,
+            &modules,
             &["sd_mod", "dm_mod", "ext4", "inet_diag", "tcp_diag"],
         );
     }
     if config.pools.iter().any(|pool| pool.iscsi.is_some()) {
         load(
-            modules,
+            &modules,
             &["target_core_mod", "target_core_iblock", "iscsi_target_mod"],
         );
     }
@@ -213,7 +213,8 @@ fn start(
             on_loss,
             ledger.clone(),
         )
-        .with_watchdog(hardware);
+        .with_watchdog(hardware)
+        .with_modules(modules.clone());
         reports.push(worker.report());
         watches.push(worker.watch());
         spawn(format!("pool {}", config.pools[index].name), move || {

@@ -212,6 +212,7 @@ mod tests {
             node: node.clone(),
             sectors: 2048,
             is_writable: true,
+            is_degraded: false,
             step: Step::Changed,
         };
         let error = open(&volume, Path::new("/nowhere")).unwrap_err();

@@ -8,7 +8,7 @@ use orthrus_hb::ClusterId;
 use orthrus_hb::ledger::{BLOCK_BYTES, FLIGHT_BLOCK, FLIGHT_BLOCKS, Place, REGION_BYTES};
 
 use crate::disk::Disk;
-use crate::volume::group::SegmentKind;
+use crate::volume::group::{Area, SegmentKind};
 use crate::volume::{LogicalVolume, Uuid, VolumeGroup, reserved};
 
 /// Copies that a pool may have: two survive any one disk, the third one more; more cost only writes.
@@ -142,22 +142,21 @@ fn locate_one(
     let SegmentKind::Striped { stripes, .. } = &segment.kind else {
         return Err(Misfit::Shape);
     };
-    let [stripe] = &stripes[..] else {
+    let [Area::Pv { pv, extent }] = stripes[..] else {
         return Err(Misfit::Shape);
     };
     let region = REGION_BYTES as u64;
     if group.bytes_of(lv) < region {
         return Err(Misfit::Small);
     }
-    let pv = &group.pvs[stripe.pv];
+    let pv = &group.pvs[pv];
     let Some(disk) = &pv.disk else {
         return Ok(None);
     };
     if pv.is_missing {
         return Err(Misfit::OldDisk);
     }
-    let start = stripe
-        .extent
+    let start = extent
         .checked_mul(group.extent_sectors)
         .and_then(|sectors| sectors.checked_add(pv.data_start)?.checked_mul(SECTOR))
         .ok_or(Misfit::ShortDisk)?;
@@ -186,11 +185,11 @@ pub fn commands(group: &VolumeGroup) -> Vec<String> {
         .iter()
         .filter(|lv| NAMES.contains(&lv.name.as_str()))
         .flat_map(|lv| &lv.segments)
-        .filter_map(|segment| match &segment.kind {
-            SegmentKind::Striped { stripes, .. } => Some(stripes.iter().map(|stripe| stripe.pv)),
-            SegmentKind::Other(_) => None,
+        .flat_map(|segment| segment.areas().0)
+        .filter_map(|area| match area {
+            Area::Pv { pv, .. } => Some(*pv),
+            Area::Lv { .. } => None,
         })
-        .flatten()
         .collect();
     let bytes = group.extent_sectors.saturating_mul(SECTOR).max(1);
     let extents = (REGION_BYTES as u64).div_ceil(bytes);
@@ -214,7 +213,7 @@ pub fn commands(group: &VolumeGroup) -> Vec<String> {
 pub(crate) mod tests {
     use super::*;
     use crate::disk::{DiskId, WriteCache};
-    use crate::volume::group::{PhysicalVolume, Segment, Stripe};
+    use crate::volume::group::{Flags, PhysicalVolume, Segment};
 
     pub(crate) const EXTENT: u64 = 8192 * SECTOR;
     const DATA_START: u64 = 2048 * SECTOR;
@@ -229,12 +228,13 @@ pub(crate) mod tests {
             uuid: uuid("lv", number),
             is_visible: true,
             is_writable: true,
+            flags: Flags::default(),
             segments: vec![Segment {
                 start: 0,
                 extents: 1,
                 kind: SegmentKind::Striped {
                     chunk_sectors: 0,
-                    stripes: vec![Stripe { pv, extent }],
+                    stripes: vec![Area::Pv { pv, extent }],
                 },
             }],
         }

@@ -5,6 +5,7 @@
 //! structure of ours is laid over what the kernel wrote.
 
 use std::ffi::c_void;
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -35,6 +36,7 @@ const STATUS_TABLE: u32 = 1 << 4;
 const ACTIVE_PRESENT: u32 = 1 << 5;
 const INACTIVE_PRESENT: u32 = 1 << 6;
 const BUFFER_FULL: u32 = 1 << 8;
+const NO_FLUSH: u32 = 1 << 11;
 
 /// The interface that we speak: the kernel refuses another major number and knows all minor ones up to its
 /// own. Nothing newer than 4.0 is used.
@@ -55,7 +57,9 @@ const DM_DEV_SUSPEND: Opcode = number(6);
 const DM_DEV_STATUS: Opcode = number(7);
 const DM_TABLE_LOAD: Opcode = number(9);
 const DM_TABLE_CLEAR: Opcode = number(10);
+const DM_TABLE_DEPS: Opcode = number(11);
 const DM_TABLE_STATUS: Opcode = number(12);
+const DM_TARGET_MSG: Opcode = number(14);
 
 /// A device as the kernel has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +80,15 @@ pub struct Info {
     pub is_read_only: bool,
 }
 
+/// What a device stands on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dependencies {
+    /// Its own number.
+    pub number: (u32, u32),
+    /// The numbers of devices and disks that its table names.
+    pub below: Vec<(u32, u32)>,
+}
+
 /// A line of a table, in sectors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableLine {
@@ -87,6 +100,19 @@ pub struct TableLine {
     pub kind: String,
     /// Its parameters.
     pub parameters: String,
+}
+
+impl fmt::Display for TableLine {
+    /// As `dmsetup table` prints it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let TableLine {
+            start,
+            length,
+            kind,
+            parameters,
+        } = self;
+        write!(f, "{start} {length} {kind} {parameters}")
+    }
 }
 
 struct Call<'a> {
@@ -140,7 +166,7 @@ impl Buffer {
     }
 
     fn get32(&self, at: usize) -> u32 {
-        let bytes = self.0.get(at..at + 4);
+        let bytes = self.0.get(at..at.saturating_add(4));
         bytes.map_or(0, |b| u32::from_ne_bytes([b[0], b[1], b[2], b[3]]))
     }
 
@@ -166,16 +192,27 @@ impl Buffer {
         Ok(())
     }
 
-    fn info(&self) -> Info {
-        let flags = self.get32(AT_FLAGS);
-        // new_encode_dev: 12 bits of major number amid 20 of minor.
-        let device = self.get64(AT_DEVICE);
-        let number = (
+    /// A device number. new_encode_dev: 12 bits of major number amid 20 of minor.
+    fn number(&self, at: usize) -> (u32, u32) {
+        let device = self.get64(at);
+        (
             (device >> 8 & 0xfff) as u32,
             (device & 0xff | device >> 12 & 0xf_ff00) as u32,
-        );
+        )
+    }
+
+    /// `struct dm_target_deps`: a count, four bytes of nothing, that many numbers.
+    fn dependencies(&self) -> Vec<(u32, u32)> {
+        let start = self.get32(AT_DATA_START) as usize;
+        let most = self.0.len().saturating_sub(start) / 8;
+        let count = (self.get32(start) as usize).min(most);
+        (1..=count).map(|at| self.number(start + 8 * at)).collect()
+    }
+
+    fn info(&self) -> Info {
+        let flags = self.get32(AT_FLAGS);
         Info {
-            number,
+            number: self.number(AT_DEVICE),
             name: self.text(AT_NAME, AT_NAME + NAME_SIZE),
             open_count: self.get32(AT_OPEN_COUNT) as i32,
             is_live: flags & ACTIVE_PRESENT != 0,
@@ -279,13 +316,45 @@ impl Control {
 
     /// The table in use.
     pub fn table(&self, uuid: &str) -> io::Result<Vec<TableLine>> {
+        Ok(self.ask(uuid, STATUS_TABLE, DM_TABLE_STATUS)?.lines())
+    }
+
+    /// What each target of the table in use says of itself, in the place of its parameters. Nothing is written to find
+    /// it out.
+    pub fn target_status(&self, uuid: &str) -> io::Result<Vec<TableLine>> {
+        Ok(self.ask(uuid, NO_FLUSH, DM_TABLE_STATUS)?.lines())
+    }
+
+    /// The device with this uuid, if there is one, and what it stands on.
+    pub fn dependencies(&self, uuid: &str) -> io::Result<Option<Dependencies>> {
+        match self.ask(uuid, 0, DM_TABLE_DEPS) {
+            Ok(buffer) => Ok(Some(Dependencies {
+                number: buffer.info().number,
+                below: buffer.dependencies(),
+            })),
+            Err(error) if error.raw_os_error() == Some(libc::ENXIO) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Tells the target at this sector something.
+    pub fn message(&self, uuid: &str, sector: u64, text: &str) -> io::Result<()> {
+        let mut buffer = Buffer::new(uuid, 0)?;
+        buffer.0.extend(sector.to_ne_bytes());
+        buffer.0.extend(text.as_bytes());
+        buffer.0.push(0);
+        buffer.call(self.0.as_fd(), DM_TARGET_MSG)
+    }
+
+    /// A call whose answer may need more room than was thought.
+    fn ask(&self, uuid: &str, flags: u32, opcode: Opcode) -> io::Result<Buffer> {
         let mut room = TABLE_ROOM;
         loop {
             let mut buffer = Buffer::new(uuid, room)?;
-            buffer.put32(AT_FLAGS, STATUS_TABLE);
-            buffer.call(self.0.as_fd(), DM_TABLE_STATUS)?;
+            buffer.put32(AT_FLAGS, flags);
+            buffer.call(self.0.as_fd(), opcode)?;
             if buffer.get32(AT_FLAGS) & BUFFER_FULL == 0 {
-                return Ok(buffer.lines());
+                return Ok(buffer);
             }
             room *= 2;
             if room > MOST_ROOM {
@@ -336,6 +405,9 @@ mod tests {
                 "DM_ACTIVE_PRESENT_FLAG",
                 "DM_INACTIVE_PRESENT_FLAG",
                 "DM_BUFFER_FULL_FLAG",
+                "DM_NOFLUSH_FLAG",
+                "sizeof(struct dm_target_deps)",
+                "sizeof(struct dm_target_msg)",
                 "DM_VERSION",
                 "DM_DEV_CREATE",
                 "DM_DEV_REMOVE",
@@ -343,7 +415,9 @@ mod tests {
                 "DM_DEV_STATUS",
                 "DM_TABLE_LOAD",
                 "DM_TABLE_CLEAR",
+                "DM_TABLE_DEPS",
                 "DM_TABLE_STATUS",
+                "DM_TARGET_MSG",
                 "DM_VERSION_MAJOR",
             ],
         ) else {
@@ -373,6 +447,9 @@ mod tests {
             ACTIVE_PRESENT as usize,
             INACTIVE_PRESENT as usize,
             BUFFER_FULL as usize,
+            NO_FLUSH as usize,
+            8,
+            8,
             DM_VERSION as usize,
             DM_DEV_CREATE as usize,
             DM_DEV_REMOVE as usize,
@@ -380,7 +457,9 @@ mod tests {
             DM_DEV_STATUS as usize,
             DM_TABLE_LOAD as usize,
             DM_TABLE_CLEAR as usize,
+            DM_TABLE_DEPS as usize,
             DM_TABLE_STATUS as usize,
+            DM_TARGET_MSG as usize,
             VERSION[0] as usize,
         ];
         assert_eq!(kernel, ours.map(|value| value as u64));
@@ -408,5 +487,9 @@ mod tests {
         buffer.put32(AT_TARGET_COUNT, 3);
         buffer.put32(AT_DATA_START, u32::MAX);
         assert_eq!(buffer.lines().len(), 3);
+        assert!(buffer.dependencies().is_empty());
+        buffer.put32(AT_DATA_START, HEADER as u32);
+        buffer.put32(HEADER, u32::MAX);
+        assert_eq!(buffer.dependencies().len(), 8);
     }
 }

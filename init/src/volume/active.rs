@@ -1,24 +1,17 @@
-//! Activation: what the kernel has of a volume group, brought in line with the metadata, and taken away.
+//! Activation: what the kernel has of a volume group, brought in line with the metadata.
 //!
 //! Only the owner may activate, after the claim and on metadata read after it. Contents are never looked at:
-//! no partition scan, no probing. On release the devices are found by the uuid of the group, so that those
-//! go too which the metadata no longer name.
+//! no partition scan, no probing. What is to be made is a [`Plan`]; here it is made, device by device.
 
 use std::io;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use super::group::{LogicalVolume, VolumeGroup};
-use super::reserved;
-use super::table::{self, TableError};
+use super::group::VolumeGroup;
+use super::plan::{Backing, Choice, Device, Plan, PlanError, PoolCheck, Purpose, is_same};
+use super::release::remove;
 use super::uuid::Uuid;
 use crate::Step;
-use crate::sys::dm::{Control, TableLine};
-
-/// How often, and how long each time, a device that is still open is tried again: a closed one is given
-/// back by the kernel a moment later. Longer waits are the caller's, who knows the limit of the release.
-const BUSY_TRIES: u32 = 10;
-const BUSY_PAUSE: Duration = Duration::from_millis(50);
+use crate::sys::dm::{Control, Info, TableLine};
 
 /// A volume that is ready for use.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +30,8 @@ pub struct Active {
     pub sectors: u64,
     /// It takes writes.
     pub is_writable: bool,
+    /// A disk of it is lost, and what is left is enough.
+    pub is_degraded: bool,
     /// Whether it had to be made.
     pub step: Step,
 }
@@ -47,14 +42,9 @@ pub enum VolumeError {
     /// Device-mapper is not there.
     #[error("/dev/mapper/control: {0}")]
     Control(io::Error),
-    /// The volume cannot be described to device-mapper.
-    #[error("{lv}: {source}")]
-    Table {
-        /// The volume.
-        lv: String,
-        /// Why not.
-        source: TableError,
-    },
+    /// The volumes cannot be described to device-mapper.
+    #[error("{0}")]
+    Plan(#[from] PlanError),
     /// The device exists with another table: it was not made by us from these metadata.
     #[error("{device}: is active with another table: {found}")]
     Different {
@@ -73,194 +63,205 @@ pub enum VolumeError {
         /// Why.
         source: io::Error,
     },
+    /// The metadata of a thin pool and those of the group are not of the same change.
+    #[error(
+        "{device}: the pool's own metadata are at change {found:?}, the volume group's at {expected}: they were not \
+         written together; vgcfgrestore with the fitting backup, or thin_repair, on a host with lvm2"
+    )]
+    Transaction {
+        /// Its device-mapper name.
+        device: String,
+        /// What the kernel says.
+        found: String,
+        /// What the group says.
+        expected: u64,
+    },
     /// The list of devices could not be read.
     #[error("/sys/block: {0}")]
     List(io::Error),
 }
 
-/// Activates all visible volumes but the ledger's, which nobody reaches through device-mapper. What was made here
-/// is removed again when one fails.
+/// Activates all volumes that are to be served, each after what it stands on, and gives those that can be used. What
+/// was made here is removed again when one fails.
 pub fn activate(group: &VolumeGroup) -> Result<Vec<Active>, VolumeError> {
+    let plan = Plan::new(group, &Choice::serving())?;
     let control = Control::open().map_err(VolumeError::Control)?;
-    let mut active: Vec<Active> = Vec::new();
-    let volumes = group.visible();
-    for lv in volumes.filter(|lv| !reserved::is_ledger(&lv.name)) {
-        match activate_one(&control, group, lv) {
-            Ok(volume) => active.push(volume),
+    let mut made = Made {
+        control: &control,
+        numbers: Vec::with_capacity(plan.devices.len()),
+        names: Vec::new(),
+    };
+    let mut active = Vec::new();
+    for device in &plan.devices {
+        match made.device(device) {
+            Ok((info, step)) if device.purpose == Purpose::Volume => active.push(Active {
+                lv: group.lvs[device.lv].name.clone(),
+                uuid: group.lvs[device.lv].uuid,
+                dm_name: device.name.clone(),
+                number: info.number,
+                node: PathBuf::from(format!("/dev/dm-{}", info.number.1)),
+                sectors: device.sectors(),
+                is_writable: !device.is_read_only,
+                is_degraded: device.is_degraded,
+                step,
+            }),
+            Ok(_) => {}
             Err(error) => {
-                for made in active.iter().rev().filter(|v| v.step == Step::Changed) {
-                    let uuid = table::device_uuid(&group.uuid, &made.uuid);
-                    if let Err(error) = remove(&control, &made.dm_name, &uuid) {
-                        tracing::error!(%error, "undo of the activation");
-                    }
-                }
+                made.undo();
                 return Err(error);
             }
         }
     }
+    active.sort_by(|one, other| one.lv.cmp(&other.lv));
     Ok(active)
 }
 
-fn activate_one(
-    control: &Control,
-    group: &VolumeGroup,
-    lv: &LogicalVolume,
-) -> Result<Active, VolumeError> {
-    let name = table::device_name(&group.name, &lv.name);
-    let uuid = table::device_uuid(&group.uuid, &lv.uuid);
-    let lines = table::table(group, lv).map_err(|source| VolumeError::Table {
-        lv: lv.name.clone(),
-        source,
-    })?;
-    let sectors = lines.iter().map(|line| line.length).sum();
-    let wanted: Vec<TableLine> = lines
-        .iter()
-        .map(|line| TableLine {
-            start: line.start,
-            length: line.length,
-            kind: line.target.kind().to_owned(),
-            parameters: line.target.parameters(),
+/// What of a plan is there.
+struct Made<'a> {
+    control: &'a Control,
+    /// Of each device of the plan, in its order.
+    numbers: Vec<(u32, u32)>,
+    /// Name and uuid of those that were made now.
+    names: Vec<(String, String)>,
+}
+
+impl Made<'_> {
+    /// Brings one device in line with the plan.
+    fn device(&mut self, device: &Device) -> Result<(Info, Step), VolumeError> {
+        let numbers = &self.numbers;
+        let show = |backing| {
+            let (major, minor) = match backing {
+                Backing::Disk(number) => number,
+                // A plan's devices stand on earlier ones only.
+                Backing::Device(index) => numbers[index],
+            };
+            format!("{major}:{minor}")
+        };
+        let wanted = device.table(&show);
+        let known = self.control.status(&device.uuid);
+        let (info, step) = match known.map_err(failed(device, "status"))? {
+            Some(info) if info.is_live && !info.is_suspended => {
+                self.compare(device, &info, &wanted)?;
+                (info, Step::Already)
+            }
+            known => (self.make(device, known.is_some(), &wanted)?, Step::Changed),
+        };
+        self.numbers.push(info.number);
+        if step == Step::Changed {
+            let names = (device.name.clone(), device.uuid.clone());
+            self.names.push(names);
+        }
+        if let Some(check) = &device.check {
+            self.check(device, check)?;
+        }
+        Ok((info, step))
+    }
+
+    fn compare(
+        &self,
+        device: &Device,
+        info: &Info,
+        wanted: &[TableLine],
+    ) -> Result<(), VolumeError> {
+        let found = self.control.table(&device.uuid);
+        let found = found.map_err(failed(device, "table"))?;
+        if is_same(wanted, &found) && info.is_read_only == device.is_read_only {
+            return Ok(());
+        }
+        let found: Vec<String> = found.iter().map(TableLine::to_string).collect();
+        Err(VolumeError::Different {
+            device: device.name.clone(),
+            found: found.join("; "),
         })
-        .collect();
-    let failed = |step| {
-        let device = name.clone();
-        move |source| VolumeError::Call {
-            device,
-            step,
-            source,
-        }
-    };
-
-    let mut step = Step::Already;
-    let known = control.status(&uuid).map_err(failed("status"))?;
-    let info = match known {
-        Some(info) if info.is_live && !info.is_suspended => {
-            let found = control.table(&uuid).map_err(failed("table"))?;
-            if found != wanted || info.is_read_only == lv.is_writable {
-                let found: Vec<String> = found.iter().map(TableLine::to_string).collect();
-                return Err(VolumeError::Different {
-                    device: name,
-                    found: found.join("; "),
-                });
-            }
-            info
-        }
-        known => {
-            step = Step::Changed;
-            let made = (|| {
-                if known.is_none() {
-                    control.create(&name, &uuid).map_err(failed("create"))?;
-                }
-                control
-                    .load(&uuid, !lv.is_writable, &wanted)
-                    .map_err(failed("load"))?;
-                control.resume(&uuid).map_err(failed("resume"))
-            })();
-            match made {
-                Ok(info) => info,
-                Err(error) => {
-                    // Nothing uses it yet, so it goes at the first try.
-                    if let Err(undo) = control.remove(&uuid) {
-                        tracing::error!(device = %name, %undo, "undo of the activation");
-                    }
-                    return Err(error);
-                }
-            }
-        }
-    };
-    Ok(Active {
-        lv: lv.name.clone(),
-        uuid: lv.uuid,
-        dm_name: name,
-        number: info.number,
-        node: PathBuf::from(format!("/dev/dm-{}", info.number.1)),
-        sectors,
-        is_writable: lv.is_writable,
-        step,
-    })
-}
-
-/// Removes all devices of a volume group, the newest first. Idempotent. Fails while one is in use.
-pub fn deactivate(group: &Uuid) -> Result<Step, VolumeError> {
-    let devices = active_devices(group)?;
-    if devices.is_empty() {
-        return Ok(Step::Already);
     }
-    let control = Control::open().map_err(VolumeError::Control)?;
-    for device in devices.iter().rev() {
-        remove(&control, &device.name, &device.uuid)?;
-    }
-    Ok(Step::Changed)
-}
 
-fn remove(control: &Control, name: &str, uuid: &str) -> Result<(), VolumeError> {
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        match control.remove(uuid) {
-            Ok(_) => return Ok(()),
-            Err(error) if error.raw_os_error() == Some(libc::EBUSY) && tries < BUSY_TRIES => {
-                std::thread::sleep(BUSY_PAUSE);
+    fn make(
+        &self,
+        device: &Device,
+        is_known: bool,
+        wanted: &[TableLine],
+    ) -> Result<Info, VolumeError> {
+        let (control, uuid) = (self.control, device.uuid.as_str());
+        let made = (|| {
+            if !is_known {
+                let created = control.create(&device.name, uuid);
+                created.map_err(failed(device, "create"))?;
             }
-            Err(source) => {
-                return Err(VolumeError::Call {
-                    device: name.to_owned(),
-                    step: "remove",
-                    source,
-                });
+            let loaded = control.load(uuid, device.is_read_only, wanted);
+            loaded.map_err(failed(device, "load"))?;
+            control.resume(uuid).map_err(failed(device, "resume"))
+        })();
+        if made.is_err() {
+            // Nothing uses it yet, so it goes at the first try.
+            if let Err(undo) = control.remove(uuid) {
+                tracing::error!(device = %device.name, %undo, "undo of the activation");
             }
         }
+        made
     }
-}
 
-/// A device of a volume group in this kernel.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ActiveDevice {
-    /// Its minor number.
-    pub minor: u32,
-    /// Its device-mapper name.
-    pub name: String,
-    /// Its device-mapper uuid.
-    pub uuid: String,
-}
-
-/// The devices of a volume group, by minor number; empty where device-mapper is not loaded.
-pub fn active_devices(group: &Uuid) -> Result<Vec<ActiveDevice>, VolumeError> {
-    let prefix = table::uuid_prefix(group);
-    let mut devices = Vec::new();
-    for entry in std::fs::read_dir("/sys/block").map_err(VolumeError::List)? {
-        let entry = entry.map_err(VolumeError::List)?;
-        let directory = entry.file_name();
-        let Some(minor) = directory.to_str().and_then(|name| name.strip_prefix("dm-")) else {
-            continue;
-        };
-        let attribute = |name: &str| std::fs::read_to_string(entry.path().join("dm").join(name));
-        let uuid = match attribute("uuid") {
-            Ok(uuid) => uuid.trim_end().to_owned(),
-            // It went away between the two looks.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(VolumeError::List(error)),
-        };
-        if uuid.starts_with(&prefix) {
-            devices.push(ActiveDevice {
-                minor: minor.parse().unwrap_or(u32::MAX),
-                name: attribute("name").unwrap_or_default().trim_end().to_owned(),
-                uuid,
+    /// Whether a thin pool is where the metadata say, before any of its volumes is there. One change behind is where a
+    /// head stops that dies between the two writes, metadata first: the change is made now, as lvm2 would.
+    fn check(&self, device: &Device, check: &PoolCheck) -> Result<(), VolumeError> {
+        if check.transaction_id == 0 {
+            return Ok(());
+        }
+        let found = self.transaction(device)?;
+        let number = found.parse::<u64>().ok();
+        if number == Some(check.transaction_id) {
+            return Ok(());
+        }
+        if number.and_then(|number| number.checked_add(1)) != Some(check.transaction_id) {
+            return Err(VolumeError::Transaction {
+                device: device.name.clone(),
+                found,
+                expected: check.transaction_id,
             });
         }
+        for message in &check.messages {
+            match self.control.message(&device.uuid, 0, message) {
+                // Made, and not yet counted.
+                Err(error)
+                    if matches!(error.raw_os_error(), Some(libc::EEXIST | libc::ENODATA)) => {}
+                sent => sent.map_err(failed(device, "message"))?,
+            }
+        }
+        if !check.messages.is_empty() {
+            let (before, after) = (check.transaction_id - 1, check.transaction_id);
+            let count = format!("set_transaction_id {before} {after}");
+            let counted = self.control.message(&device.uuid, 0, &count);
+            counted.map_err(failed(device, "message"))?;
+        }
+        Ok(())
     }
-    devices.sort_by_key(|device| device.minor);
-    Ok(devices)
+
+    /// The first word of a thin pool's status.
+    fn transaction(&self, device: &Device) -> Result<String, VolumeError> {
+        let status = self.control.target_status(&device.uuid);
+        let status = status.map_err(failed(device, "target status"))?;
+        let text = status.first().map_or("", |line| line.parameters.as_str());
+        Ok(text
+            .split_ascii_whitespace()
+            .next()
+            .unwrap_or_default()
+            .to_owned())
+    }
+
+    fn undo(&self) {
+        for (name, uuid) in self.names.iter().rev() {
+            if let Err(error) = remove(self.control, name, uuid) {
+                tracing::error!(%error, "undo of the activation");
+            }
+        }
+    }
 }
 
-impl std::fmt::Display for TableLine {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let TableLine {
-            start,
-            length,
-            kind,
-            parameters,
-        } = self;
-        write!(f, "{start} {length} {kind} {parameters}")
+/// For `map_err`.
+fn failed(device: &Device, step: &'static str) -> impl FnOnce(io::Error) -> VolumeError {
+    let device = device.name.clone();
+    move |source| VolumeError::Call {
+        device,
+        step,
+        source,
     }
 }

@@ -1,10 +1,11 @@
 //! LVM2 on the pool's disks: read by ourselves, activated by device-mapper ioctls, never changed.
 //!
 //! From the disk upwards: [`label`] says that a disk is a physical volume, [`area`] where the text is,
-//! [`text`] what it says, [`group`] what that means, [`refusal`] why to leave it alone, [`table`] what
-//! device-mapper is told, [`active`] that it is done. Everything is read with `O_DIRECT` and nothing is
-//! remembered: after a claim the caller reads again.
+//! [`text`] what it says, [`group`] what that means, [`health`] what is left of it, [`refusal`] why to leave it
+//! alone, [`plan`] what device-mapper is told, [`active`] that it is done, [`release`] that it is gone again.
+//! Everything is read with `O_DIRECT` and nothing is remembered: after a claim the caller reads again.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
@@ -15,19 +16,24 @@ pub mod active;
 pub mod area;
 mod crc;
 pub mod group;
+pub mod health;
 pub mod label;
+mod modules;
+pub mod plan;
 pub mod refusal;
+pub mod release;
 pub mod reserved;
-pub mod table;
 #[cfg(test)]
 mod tests;
 pub mod text;
 pub mod uuid;
 pub mod write;
 
-pub use active::{Active, VolumeError, activate, active_devices, deactivate};
+pub use active::{Active, VolumeError, activate};
 pub use group::{Conflict, LogicalVolume, PhysicalVolume, VolumeGroup};
+pub use plan::{Choice, Plan};
 pub use refusal::{Refusal, system_id};
+pub use release::{active_devices, deactivate};
 pub use uuid::Uuid;
 
 /// How long all disks together may take to show their metadata.
@@ -175,8 +181,11 @@ fn assemble(disks: &[Disk], contents: Vec<Contents>) -> Groups {
     let mut groups = Groups::default();
     let mut labels: BTreeMap<Uuid, Vec<&Disk>> = BTreeMap::new();
     let mut newest: BTreeMap<Uuid, VolumeGroup> = BTreeMap::new();
+    // On which disks, by their labels, the newest copy of each group was found.
+    let mut carriers: BTreeMap<Uuid, Vec<Uuid>> = BTreeMap::new();
     for (disk, contents) in disks.iter().zip(contents) {
-        if let Some(pv) = contents.pv {
+        let label = contents.pv;
+        if let Some(pv) = label {
             labels.entry(pv).or_default().push(disk);
         }
         let problems = contents.troubles.into_iter().map(|trouble| Problem {
@@ -185,10 +194,17 @@ fn assemble(disks: &[Disk], contents: Vec<Contents>) -> Groups {
         });
         groups.problems.extend(problems);
         for copy in contents.groups {
+            let on = carriers.entry(copy.uuid).or_default();
             let Some(known) = newest.get_mut(&copy.uuid) else {
+                on.extend(label);
                 newest.insert(copy.uuid, copy);
                 continue;
             };
+            match copy.seqno.cmp(&known.seqno) {
+                Ordering::Greater => *on = label.into_iter().collect(),
+                Ordering::Equal => on.extend(label),
+                Ordering::Less => {}
+            }
             if copy.seqno > known.seqno {
                 *known = copy;
             } else if copy.seqno == known.seqno && !known.says_the_same(&copy) {
@@ -199,6 +215,12 @@ fn assemble(disks: &[Disk], contents: Vec<Contents>) -> Groups {
     }
     groups.groups = newest.into_values().collect();
     for group in &mut groups.groups {
+        let on = carriers.remove(&group.uuid).unwrap_or_default();
+        let vouched = |pv: &PhysicalVolume| !pv.is_missing && on.contains(&pv.uuid);
+        if !group.pvs.iter().any(vouched) {
+            let seqno = group.seqno;
+            group.conflicts.push(Conflict::Stray { seqno });
+        }
         for pv in &mut group.pvs {
             match labels.remove(&pv.uuid).as_deref() {
                 Some([disk]) => pv.disk = Some((*disk).clone()),

@@ -1,14 +1,16 @@
 //! Why a volume group is left alone, in a sentence for the operator.
 //!
 //! One missing member is enough, whatever is on it: so two heads that each see a part of a group can never both serve.
-//! Leaving a disk out of a claim (one that an owner marked as failed, that could not be activated by
-//! itself, that the peer does not see either, or that the operator gives up) makes sense only for volumes that survive
-//! it. Linear and striped ones do not, and others are refused; with RAID the exceptions come, here.
+//! The one exception here is a member that an owner marked as missing when every volume can do without it: the mark
+//! was written under a claim, and whoever reads it sees a disk that was claimed then. Such a disk is not claimed and
+//! not used, be it here or not, so that both heads agree on the members. That disks which could not be activated by
+//! themselves may be left out as well is worked out ([`super::health`]), and not used here yet: the arbiter must be
+//! known to both heads, also when it is the disk that one of them does not see.
 
 use std::fmt;
 
-use super::group::{Conflict, SegmentKind, VolumeGroup};
-use super::reserved;
+use super::group::{Conflict, VolumeGroup};
+use super::plan::{Choice, Plan, PlanError};
 use super::uuid::Uuid;
 
 /// A reason not to touch a volume group.
@@ -45,13 +47,15 @@ pub enum Refusal {
     },
     /// `vgexport`ed.
     Exported,
-    /// A visible volume has a segment that is not supported.
-    Unsupported {
-        /// The volume.
-        lv: String,
-        /// Its type.
-        kind: String,
+    /// Disks are lost, and a volume cannot do without them.
+    Lost {
+        /// What is missing to which.
+        error: PlanError,
     },
+    /// A volume cannot be made usable.
+    Volume(PlanError),
+    /// The whole group is in the middle of a move.
+    Moving,
     /// See [`Conflict`].
     Conflict(Conflict),
 }
@@ -67,11 +71,11 @@ impl VolumeGroup {
         if let Some(conflict) = self.conflicts.first() {
             return Some(Refusal::Conflict(conflict.clone()));
         }
-        let has = |wanted: &str| self.status.iter().any(|word| word == wanted);
-        if has("CLUSTERED") {
+        if self.has("CLUSTERED") {
             let manager = "clvm".to_owned();
             return Some(Refusal::Clustered { manager });
         }
+        // A lock type without a manager's name is as good as one with.
         if let Some(manager) = self.lock_type.clone().filter(|kind| kind != "none") {
             return Some(Refusal::Clustered { manager });
         }
@@ -82,47 +86,49 @@ impl VolumeGroup {
         {
             return Some(Refusal::Foreign { system_id: foreign });
         }
-        if has("EXPORTED") {
+        if self.has("EXPORTED") {
             return Some(Refusal::Exported);
+        }
+        if self.has("PVMOVE") {
+            return Some(Refusal::Moving);
         }
         self.disk_refusal().or_else(|| self.volume_refusal())
     }
 
     fn disk_refusal(&self) -> Option<Refusal> {
-        self.pvs.iter().find_map(|pv| {
+        let counted = self.pvs.iter().filter(|pv| !pv.is_missing);
+        for pv in counted {
             let Some(disk) = &pv.disk else {
                 return Some(Refusal::MissingDisk {
                     uuid: pv.uuid,
                     hint: pv.hint.clone(),
                 });
             };
-            if pv.is_missing {
-                return Some(Refusal::OutdatedDisk {
-                    uuid: pv.uuid,
+            let sectors = pv.extents.checked_mul(self.extent_sectors);
+            let end = sectors.and_then(|sectors| sectors.checked_add(pv.data_start));
+            if end.is_none_or(|end| end > disk.bytes / 512) {
+                return Some(Refusal::ShortDisk {
                     disk: disk.name.clone(),
                 });
             }
-            let sectors = pv.extents.checked_mul(self.extent_sectors);
-            let end = sectors.and_then(|sectors| sectors.checked_add(pv.data_start));
-            end.is_none_or(|end| end > disk.bytes / 512)
-                .then(|| Refusal::ShortDisk {
-                    disk: disk.name.clone(),
-                })
-        })
+        }
+        None
     }
 
     fn volume_refusal(&self) -> Option<Refusal> {
-        // A ledger of a wrong shape is not used, and is no reason not to serve the others.
-        let mut volumes = self.visible().filter(|lv| !reserved::is_ledger(&lv.name));
-        volumes.find_map(|lv| {
-            lv.segments.iter().find_map(|segment| match &segment.kind {
-                SegmentKind::Striped { .. } => None,
-                SegmentKind::Other(kind) => Some(Refusal::Unsupported {
-                    lv: lv.name.clone(),
-                    kind: kind.clone(),
-                }),
-            })
-        })
+        let error = Plan::new(self, &Choice::serving()).err()?;
+        let lost = self.pvs.iter().find(|pv| pv.is_missing);
+        match (&error, lost) {
+            (PlanError::Incomplete { .. }, Some(pv)) => Some(match &pv.disk {
+                // A disk that is back comes first: taking it back may be all that is to do.
+                Some(disk) => Refusal::OutdatedDisk {
+                    uuid: pv.uuid,
+                    disk: disk.name.clone(),
+                },
+                None => Refusal::Lost { error },
+            }),
+            _ => Some(Refusal::Volume(error)),
+        }
     }
 }
 
@@ -157,13 +163,23 @@ impl fmt::Display for Refusal {
             Refusal::Exported => {
                 f.write_str("the volume group is exported: vgimport on a host with lvm2 first")
             }
-            Refusal::Unsupported { lv, kind } => write!(
+            Refusal::Lost { error } => write!(
                 f,
-                "volume {lv} has a segment of type {kind:?}; linear and striped are supported"
+                "{error} and was marked as missing: what is left is not enough; connect the disk and take it back \
+                 (vgextend --restoremissing on a host with lvm2)"
+            ),
+            Refusal::Volume(error) => error.fmt(f),
+            Refusal::Moving => f.write_str(
+                "the volume group is being moved from disk to disk: on a host with lvm2, let pvmove finish, or pvmove \
+                 --abort",
             ),
             Refusal::Conflict(Conflict::SamePv { one, other }) => write!(
                 f,
                 "{one} and {other} carry the same physical volume: one is a copy; disconnect it"
+            ),
+            Refusal::Conflict(Conflict::Stray { seqno }) => write!(
+                f,
+                "the newest metadata (seqno {seqno}) are only on disks that they call missing: connect the others"
             ),
             Refusal::Conflict(Conflict::SameName { other }) => write!(
                 f,

@@ -177,10 +177,12 @@ impl Worker {
         };
         // Whatever speaks against serving it, the peer may tick there.
         self.ledger.follow(&group);
-        match group.refusal(&self.config.cluster) {
-            Some(refusal) => Err(JobError::Refused { refusal, detail }),
-            None => Ok(group),
+        if let Some(refusal) = group.refusal(&self.config.cluster) {
+            return Err(JobError::Refused { refusal, detail });
         }
+        // By a standby too: a takeover has no time for it, and a head that cannot is known before.
+        self.host.prepare(&group)?;
+        Ok(group)
     }
 
     fn report_disks(&self, disks: &[Disk], fence: &Fence) {

@@ -9,6 +9,7 @@ use crate::fence::release::ReleaseError;
 use crate::fence::{ClaimError, FenceError, Stranger};
 use crate::filesystem::MountError;
 use crate::ledger::{SlotError, WriteStuck};
+use crate::modules::ModuleError;
 use crate::net::NetError;
 use crate::volume::write::WriteError;
 use crate::volume::{Refusal, VolumeError};
@@ -87,6 +88,9 @@ pub enum JobError {
     /// The metadata could not be written.
     #[error("{0}")]
     Metadata(#[from] WriteError),
+    /// The kernel cannot do what the volumes ask for.
+    #[error("{0}")]
+    Module(#[from] ModuleError),
     /// A volume could not be activated or deactivated.
     #[error("{0}")]
     Volume(#[from] VolumeError),

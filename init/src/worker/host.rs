@@ -5,6 +5,7 @@
 
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::Step;
 use crate::config::ServiceAddress;
 use crate::export::{ExportError, ExportPlan, Lio, STEP_LIMIT};
 use crate::filesystem::MountError;
+use crate::modules::{ModuleError, Modules};
 use crate::net::{self, Connection, Interface, Mac, NetError};
 use crate::state::{self, Owner, StateError};
 use crate::volume::write::stamp::{Stamp, Stamped};
@@ -35,6 +37,8 @@ pub(super) trait Host: Send {
     fn port(&self, mac: Mac) -> Result<Interface, NetError>;
     /// Writes into the metadata whose the group is; `None` when they say so already.
     fn stamp(&self, group: &VolumeGroup, stamp: &Stamp) -> Result<Option<Stamped>, WriteError>;
+    /// Makes the kernel able to do what the volumes of a group ask for. Changes no disk.
+    fn prepare(&self, group: &VolumeGroup) -> Result<(), ModuleError>;
     /// Makes the volumes of a group ready for use.
     fn activate(&self, group: &VolumeGroup) -> Result<Vec<Active>, VolumeError>;
     /// Takes them away.
@@ -63,8 +67,19 @@ pub(super) trait Host: Send {
     fn greet(&self, port: &Interface, addresses: Vec<Ipv4Addr>, old: Vec<Connection>);
 }
 
-/// The kernel that this program runs on.
-pub(super) struct Kernel;
+/// The kernel that this program runs on, and the modules that it can be given; without any it has all that it needs.
+#[derive(Default)]
+pub(super) struct Kernel {
+    modules: Option<Arc<Modules>>,
+}
+
+impl Kernel {
+    pub fn with(modules: Arc<Modules>) -> Kernel {
+        Kernel {
+            modules: Some(modules),
+        }
+    }
+}
 
 impl Host for Kernel {
     fn port(&self, mac: Mac) -> Result<Interface, NetError> {
@@ -77,6 +92,16 @@ impl Host for Kernel {
             .iter()
             .map(|disk| (disk.name.clone(), BlockDevice::open(disk)));
         stamp.put(opened.collect(), &group.uuid)
+    }
+
+    fn prepare(&self, group: &VolumeGroup) -> Result<(), ModuleError> {
+        let Some(modules) = &self.modules else {
+            return Ok(());
+        };
+        for name in group.modules() {
+            modules.load(name)?;
+        }
+        Ok(())
     }
 
     fn activate(&self, group: &VolumeGroup) -> Result<Vec<Active>, VolumeError> {

@@ -33,6 +33,7 @@ use crate::disk::{self, parallel};
 use crate::fence::{self, MAX_MEMBERS, OnLoss, WatchSlot};
 use crate::inbox::{Handle, Input, Message};
 use crate::ledger::Ledger;
+use crate::modules::Modules;
 use crate::status::{self, Report};
 use crate::sync::lock;
 
@@ -98,7 +99,7 @@ impl Worker {
             watch: Arc::default(),
             on_loss,
             ledger,
-            host: Box::new(Kernel),
+            host: Box::new(Kernel::default()),
             lease_terms: None,
             looked: None,
             claim: None,
@@ -110,6 +111,12 @@ impl Worker {
     /// With an armed hardware watchdog of this time a pool whose disks have no reservations can be held by a lease.
     pub fn with_watchdog(mut self, seconds: Option<u32>) -> Worker {
         self.lease_terms = seconds.map(fence::lease::terms);
+        self
+    }
+
+    /// Kernel modules for the kinds of volumes that turn up are taken from here.
+    pub fn with_modules(mut self, modules: Arc<Modules>) -> Worker {
+        self.host = Box::new(Kernel::with(modules));
         self
     }
 

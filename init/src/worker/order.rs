@@ -19,6 +19,7 @@ use crate::fence::WatchSlot;
 use crate::fence::shelf::{Command, Shelf};
 use crate::filesystem::MountError;
 use crate::ledger::Ledger;
+use crate::modules::ModuleError;
 use crate::net::{Connection, Interface, Mac, NetError};
 use crate::state::{Owner, StateError};
 use crate::volume::write::stamp::{Stamp, Stamped};
@@ -87,6 +88,10 @@ impl Host for Witness {
         Ok(None)
     }
 
+    fn prepare(&self, _group: &VolumeGroup) -> Result<(), ModuleError> {
+        Ok(())
+    }
+
     fn activate(&self, _group: &VolumeGroup) -> Result<Vec<Active>, VolumeError> {
         let _ = self.note("volumes on");
         let active = |lv: &str| Active {
@@ -97,6 +102,7 @@ impl Host for Witness {
             node: PathBuf::from("/dev/dm-0"),
             sectors: 8192,
             is_writable: true,
+            is_degraded: false,
             step: Step::Changed,
         };
         Ok(vec![active("orthrus_state"), active("vol0")])

@@ -1,0 +1,182 @@
+//! Whether a table that the kernel reports is the one that was loaded.
+//!
+//! Most targets report what they were given, to the letter; some report the same in other words. Both sides are brought
+//! to one form, per target, and then compared whole. What a target says beside what it was told (the settings that
+//! dm-integrity chose itself) is the only thing that is passed over, by name.
+
+use crate::sys::dm::TableLine;
+
+/// Whether two tables are the same: `wanted` as it would be loaded, `found` as the kernel reports it.
+pub fn is_same(wanted: &[TableLine], found: &[TableLine]) -> bool {
+    wanted.len() == found.len()
+        && wanted.iter().zip(found).all(|(wanted, found)| {
+            wanted.start == found.start
+                && wanted.length == found.length
+                && wanted.kind == found.kind
+                && parameters_are_same(&wanted.kind, &wanted.parameters, &found.parameters)
+        })
+}
+
+fn parameters_are_same(kind: &str, wanted: &str, found: &str) -> bool {
+    let (wanted, found) = (words(wanted), words(found));
+    match kind {
+        "raid" => raid(&wanted) == found,
+        "writecache" => options(&wanted, 4) == options(&found, 4),
+        "integrity" => integrity_is_same(&wanted, &found),
+        // With the blank that the kernel leaves at the end, words are all there is to compare.
+        _ => wanted == found,
+    }
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.split_ascii_whitespace().map(str::to_owned).collect()
+}
+
+/// MD keeps the limit for write-mostly images in KiB and reports it so, having been told in sectors.
+fn raid(wanted: &[String]) -> Vec<String> {
+    let mut words = wanted.to_vec();
+    for at in 1..words.len() {
+        if words[at - 1] == "max_write_behind"
+            && let Ok(sectors) = words[at].parse::<u64>()
+        {
+            words[at] = (sectors / 2).to_string();
+        }
+    }
+    words
+}
+
+/// The words before the options, and the options in one order: names, each with its value if it has one.
+fn options(words: &[String], before: usize) -> (Vec<String>, Vec<String>) {
+    let (fixed, options) = words.split_at(words.len().min(before + 1));
+    let mut named: Vec<String> = Vec::new();
+    for word in options {
+        let is_value = word.bytes().all(|byte| byte.is_ascii_digit());
+        match named.last_mut() {
+            Some(last) if is_value => {
+                last.push(' ');
+                last.push_str(word);
+            }
+            _ => named.push(word.clone()),
+        }
+    }
+    named.sort();
+    (fixed.to_vec(), named)
+}
+
+/// dm-integrity reports these whether it was told or not, rounded to what it can do.
+const CHOSEN: [&str; 7] = [
+    "journal_sectors",
+    "interleave_sectors",
+    "buffer_sectors",
+    "journal_watermark",
+    "commit_time",
+    "bitmap_flush_interval",
+    "sectors_per_bit",
+];
+
+fn integrity_is_same(wanted: &[String], found: &[String]) -> bool {
+    /// `DEVICE START TAG MODE COUNT`, then options.
+    const BEFORE: usize = 4;
+    let told = |words: &[String]| -> Vec<String> {
+        let options = words.get(BEFORE + 1..).unwrap_or_default().iter();
+        let mut options: Vec<String> = options
+            .filter(|word| {
+                let key = word.split(':').next().unwrap_or(word);
+                // Once it has done so, it no longer says that it was to recalculate; and 512 goes without saying.
+                !CHOSEN.contains(&key) && *key != *"recalculate" && *word != "block_size:512"
+            })
+            .cloned()
+            .collect();
+        options.sort();
+        options
+    };
+    wanted.get(..BEFORE) == found.get(..BEFORE) && told(wanted) == told(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn same(kind: &str, wanted: &str, found: &str) -> bool {
+        let line = |parameters: &str| TableLine {
+            start: 0,
+            length: 8,
+            kind: kind.to_owned(),
+            parameters: parameters.to_owned(),
+        };
+        is_same(&[line(wanted)], &[line(found)])
+    }
+
+    #[test]
+    fn what_the_kernel_says_in_other_words_is_the_same() {
+        assert!(same(
+            "thin-pool",
+            "254:1 254:2 128 0 0",
+            "254:1 254:2 128 0 0 "
+        ));
+        assert!(same(
+            "raid",
+            "raid1 5 0 max_write_behind 256 region_size 4096 2 254:0 254:1 254:2 254:3",
+            "raid1 5 0 max_write_behind 128 region_size 4096 2 254:0 254:1 254:2 254:3"
+        ));
+        assert!(same(
+            "writecache",
+            "s 254:1 254:2 4096 5 high_watermark 50 cleaner max_age 100",
+            "s 254:1 254:2 4096 5 high_watermark 50 max_age 100 cleaner"
+        ));
+        assert!(same(
+            "integrity",
+            "254:1 0 4 J 4 fix_padding block_size:512 internal_hash:crc32c meta_device:254:2",
+            "254:1 0 4 J 8 meta_device:254:2 journal_sectors:512 interleave_sectors:1 buffer_sectors:128 \
+             journal_watermark:50 commit_time:10000 fix_padding internal_hash:crc32c"
+        ));
+    }
+
+    #[test]
+    fn what_differs_in_anything_that_was_said_is_not_the_same() {
+        for (kind, wanted, found) in [
+            ("linear", "8:0 2048", "8:16 2048"),
+            (
+                "thin-pool",
+                "254:1 254:2 128 0 0",
+                "254:1 254:2 128 0 1 read_only ",
+            ),
+            (
+                "raid",
+                "raid1 3 0 region_size 4096 2 - - 254:2 254:3",
+                "raid1 3 0 region_size 4096 2 254:0 254:1 254:2 254:3",
+            ),
+            (
+                "writecache",
+                "s 254:1 254:2 4096 0",
+                "s 254:1 254:2 4096 1 cleaner",
+            ),
+            (
+                "writecache",
+                "s 254:1 254:2 4096 2 max_age 1",
+                "s 254:1 254:2 4096 2 max_age 2",
+            ),
+            (
+                "integrity",
+                "254:1 0 4 J 3 fix_padding internal_hash:crc32c",
+                "254:1 0 4 B 3 fix_padding internal_hash:crc32c",
+            ),
+            (
+                "integrity",
+                "254:1 0 4 J 3 fix_padding internal_hash:crc32c",
+                "254:1 0 4 J 3 fix_padding internal_hash:sha1",
+            ),
+        ] {
+            assert!(!same(kind, wanted, found), "{kind} {wanted} {found}");
+        }
+        assert!(!is_same(
+            &[],
+            &[TableLine {
+                start: 0,
+                length: 1,
+                kind: "error".into(),
+                parameters: String::new()
+            }]
+        ));
+    }
+}
