@@ -10,6 +10,7 @@ use orthrus_image::{Tools, Workspace, client, firmware};
 use crate::accel::Accel;
 use crate::cpio::{self, Entry};
 use crate::disks;
+use crate::maker::{Drive, Maker};
 use crate::spec::{Boot, Disks, GuestImage, Options, Spec};
 use crate::state::StateDir;
 use crate::{config, esp, namespace};
@@ -85,10 +86,21 @@ pub fn prepare(options: &Options, state: &StateDir) -> anyhow::Result<Spec> {
 /// The default disks, made if they are not there yet: originals, to be copied and not written to.
 pub fn made_disks(ledger: bool) -> anyhow::Result<Vec<PathBuf>> {
     let workspace = Workspace::here()?;
-    let tools = Tools::ensure(&workspace)?;
-    let guest = guest_image(&workspace, &tools)?;
-    let accel = Accel::probe(&workspace, &tools, &guest.kernel, &guest.initrd)?;
+    let (tools, guest, accel) = guest_parts(&workspace)?;
     disks::make::ensure(&workspace, &tools, accel, &guest, ledger)
+}
+
+/// A machine with the real tools for volumes, with these disks, and its files in this directory.
+pub fn maker(dir: &Path, drives: &[Drive]) -> anyhow::Result<Maker> {
+    let (tools, guest, accel) = guest_parts(&Workspace::here()?)?;
+    Maker::boot(&tools, accel, &guest, dir, drives)
+}
+
+fn guest_parts(workspace: &Workspace) -> anyhow::Result<(Tools, GuestImage, Accel)> {
+    let tools = Tools::ensure(workspace)?;
+    let guest = guest_image(workspace, &tools)?;
+    let accel = Accel::probe(workspace, &tools, &guest.kernel, &guest.initrd)?;
+    Ok((tools, guest, accel))
 }
 
 /// A new lab empties its state directory: disks that lie in there must not be among what it is given.

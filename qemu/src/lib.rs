@@ -28,6 +28,7 @@ pub mod guest;
 pub mod headview;
 pub mod io;
 pub mod lab;
+pub mod maker;
 pub mod names;
 pub mod namespace;
 pub mod progress;

@@ -4,10 +4,11 @@
 //! Outcomes are passed, failed, or skipped with a reason. Waits are for conditions, with bounds that a
 //! loaded machine does not reach; no figure of time is asserted.
 //!
-//! Beside them `planted`: errors on purpose, which the tests of all tiers must notice.
+//! Beside them [`kinds`]: volumes as the real lvm2 makes them; and `planted`: errors on purpose, which the tests of all tiers must notice.
 
 mod bench;
 pub mod checkout;
+pub mod kinds;
 pub mod planted;
 pub mod steps;
 

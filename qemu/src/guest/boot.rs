@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
-use rustix::mount::{MountFlags, mount, mount_move};
+use rustix::mount::{MountFlags, mount, mount_bind, mount_move};
 
 use super::modules::Modules;
 
@@ -135,6 +135,10 @@ fn enter(device: &str) -> anyhow::Result<()> {
         fs::create_dir_all(dir)?;
         mount(text, dir, "tmpfs", MountFlags::empty(), None)?;
     }
+    // For what a script asks for later: the kernel's own requests too.
+    let modules = "/root/usr/lib/modules";
+    fs::create_dir_all(modules)?;
+    mount_bind("/lib/modules", modules).context("binding the modules")?;
     fs::copy("/init", format!("/root{}", super::SELF))
         .context("copying the agent into the root")?;
     rustix::process::chdir("/root")?;

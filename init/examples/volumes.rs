@@ -1,0 +1,64 @@
+//! Activates a volume group by the firmware's own code, beside the real lvm2: for tests only, in a virtual machine.
+//! Nothing is fenced here.
+//!
+//!     volumes tables GROUP       the tables that would be loaded, by name, disks by their numbers
+//!     volumes activate GROUP     name, node and length in bytes of each volume, a line each
+//!     volumes again GROUP        the same where all is active already: fails if anything had to be made
+//!     volumes deactivate GROUP
+
+use std::error::Error;
+
+use orthrus_init::Step;
+use orthrus_init::disk;
+use orthrus_init::volume::{self, Active, Choice, Plan, VolumeGroup};
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+fn main() -> Outcome<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let [what, name] = words[..] else {
+        return Err("see the head of the source".into());
+    };
+    let group = find(name)?;
+    match what {
+        "tables" => {
+            let plan = Plan::new(&group, &Choice::serving())?;
+            print!(
+                "{}",
+                plan.show(&|(major, minor)| format!("{major}:{minor}"))
+            );
+        }
+        "activate" => show(&volume::activate(&group)?),
+        "again" => {
+            let active = volume::activate(&group)?;
+            if let Some(made) = active.iter().find(|volume| volume.step != Step::Already) {
+                return Err(format!("{} was made again", made.lv).into());
+            }
+        }
+        "deactivate" => {
+            volume::deactivate(&group.uuid)?;
+        }
+        _ => return Err(format!("{what}: see the head of the source").into()),
+    }
+    Ok(())
+}
+
+fn find(name: &str) -> Outcome<VolumeGroup> {
+    let disks: Vec<_> = disk::scan().into_iter().filter_map(Result::ok).collect();
+    let found = volume::read_groups(&disks);
+    let group = found.find(name).cloned();
+    let group = group.ok_or_else(|| format!("no group {name}: {:?}", found.problems))?;
+    match group.refusal("lab") {
+        Some(refusal) => Err(format!("refused: {refusal}").into()),
+        None => Ok(group),
+    }
+}
+
+fn show(volumes: &[Active]) {
+    for volume in volumes {
+        let (node, bytes) = (volume.node.display(), volume.sectors * 512);
+        let degraded = if volume.is_degraded { " degraded" } else { "" };
+        println!("{} {node} {bytes}{degraded}", volume.lv);
+    }
+}

@@ -1,0 +1,211 @@
+//! The machine in which the kinds are made, one after the other, on the same disks.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use orthrus_image::Workspace;
+use orthrus_qemu::artifacts;
+use orthrus_qemu::maker::{Drive, Maker};
+
+use super::tables;
+use super::{KINDS, Kind};
+
+/// Size of a disk; sparse. A volume without duplicates wants gigabytes.
+const DISK_BYTES: u64 = 6 << 30;
+
+/// Limit of one script. Emulation on a busy machine takes a tenth of it.
+const LIMIT: Duration = Duration::from_secs(240);
+
+/// What every script begins with.
+const PRELUDE: &str = r#"
+set -e
+export DM_DISABLE_UDEV=1
+run() { lvm "$@" --config 'devices{use_devicesfile=0 obtain_device_list_from_udev=0} global{event_activation=0 use_lvmpolld=0 thin_check_executable="" cache_check_executable=""} activation{monitoring=0 udev_sync=0 udev_rules=0 thin_pool_autoextend_threshold=100} allocation{raid_stripe_all_devices=0}' >/run/said 2>&1 || { echo "lvm $*"; cat /run/said; exit 5; } }
+said() { run "$@"; grep -v WARNING /run/said || true; }
+disk() { for d in /sys/block/vd*; do case $(cat $d/serial) in disk-$1) echo /dev/${d##*/};; esac; done; }
+node() { echo /dev/dm-$(dmsetup info -c --noheadings -o minor k-$1); }
+fill() { dd if=/dev/urandom of=$(node $1) bs=1M count=4 oflag=direct conv=notrunc status=none; }
+names() { said lvs --noheadings -o lv_name --select 'lv_layout!="pool"' k | tr -d ' '; }
+sums() { for n in $(names); do [ -e /dev/mapper/k-$n ] || dmsetup info k-$n >/dev/null 2>&1 || continue
+  echo $n $(dd if=$(node $n) bs=1M count=16 iflag=direct status=none | sha256sum | cut -d' ' -f1); done; }
+dump() { dmsetup table --showkeys; echo ---; dmsetup info -c --noheadings --separator : -o name,major,minor; }
+"#;
+
+/// The machine, its disks, and the firmware's program in it.
+pub struct Bed {
+    maker: Maker,
+    dir: PathBuf,
+}
+
+/// What was seen of one kind.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// The group's metadata as text.
+    pub metadata: String,
+    /// lvm2's tables, by name.
+    pub tables: String,
+}
+
+impl Bed {
+    /// Boots it.
+    ///
+    /// # Errors
+    /// What is missing, or does not build.
+    pub fn up() -> Result<Bed> {
+        let workspace = Workspace::here()?;
+        let program = program(&workspace)?;
+        let dir = workspace
+            .target()
+            .join("lab")
+            .join(format!("kinds-{}", std::process::id()));
+        fs::create_dir_all(&dir)?;
+        let disks = KINDS.iter().map(|kind| kind.disks).max().unwrap_or(1);
+        let mut drives = Vec::new();
+        for index in 0..disks {
+            let name = format!("disk{index}.raw");
+            File::create(dir.join(&name))?.set_len(DISK_BYTES)?;
+            drives.push(Drive::new(format!("disk-{index}"), name));
+        }
+        // As a disk, of which the length must be a multiple of its sectors'.
+        let copy = dir.join("program.raw");
+        fs::copy(&program, &copy)?;
+        let length = fs::metadata(&copy)?.len().next_multiple_of(4096);
+        File::options().write(true).open(&copy)?.set_len(length)?;
+        drives.push(Drive {
+            is_read_only: true,
+            ..Drive::new("program", "program.raw")
+        });
+        let maker = artifacts::maker(&dir, &drives)?;
+        let bed = Bed { maker, dir };
+        bed.script(
+            "for d in /sys/block/vd*; do case $(cat $d/serial) in program) cat /dev/${d##*/} >/run/volumes;; esac; done
+             chmod +x /run/volumes
+             for m in dm_raid dm_cache_smq dm_writecache dm_integrity dm_zero dm_mirror dm_thin_pool dm_snapshot dm_vdo \
+               raid0 raid1 raid10 raid456; do modprobe $m; done",
+        )?;
+        Ok(bed)
+    }
+
+    fn script(&self, script: &str) -> Result<String> {
+        self.maker.script(&format!("{PRELUDE}\n{script}"), LIMIT)
+    }
+
+    /// Makes a kind, activates it by lvm2 and by the firmware in turn, and holds one against the other.
+    ///
+    /// # Errors
+    /// Where they differ, and how.
+    pub fn compare(&self, kind: &Kind) -> Result<Seen> {
+        self.make(kind).context("lvm2 makes it")?;
+        let outcome = self.hold_against(kind);
+        // The next kind needs the disks, whatever became of this one.
+        self.clear(kind).context("taking it down")?;
+        outcome
+    }
+
+    fn make(&self, kind: &Kind) -> Result<()> {
+        let disks = kind.disks;
+        self.script(&format!(
+            "for i in $(seq 0 {last}); do disks=\"$disks $(disk $i)\"; done
+             run pvcreate -y -ff $disks
+             run vgcreate k $disks
+             {script}
+             for n in $(names); do case $(dmsetup info -c --noheadings -o readonly k-$n 2>/dev/null) in Writeable) fill $n;; esac; done
+             for i in $(seq 600); do
+               case \"$(said lvs --noheadings -o sync_percent -a k | tr -d ' ' | grep -v '^$' | grep -v '^100.00$')\" in '') break;; esac
+               sleep 0.2
+             done
+             sync",
+            last = disks - 1,
+            script = kind.script,
+        ))
+        .map(drop)
+    }
+
+    fn hold_against(&self, kind: &Kind) -> Result<Seen> {
+        // A snapshot that was made a moment ago is as it will be only when it was activated anew.
+        let lvm = self.script("run vgchange -an k; run vgchange -ay k; sums; echo ===; dump; run vgchange -an k; dmsetup ls >&2")?;
+        let (sums, lvm) = parse(&lvm)?;
+        let metadata = self.script("run vgcfgbackup -f /run/metadata k; cat /run/metadata")?;
+        let said = self.script("/run/volumes activate k >/run/active; cat /run/active >&2; sums; echo ===; dump; /run/volumes again k")?;
+        let (our_sums, ours) = parse(&said)?;
+        let difference = tables::difference(&lvm, &ours);
+        ensure!(difference.is_empty(), "the tables differ:\n{difference}");
+        ensure!(
+            sums == our_sums,
+            "the contents differ:\nlvm2: {sums}\nours: {our_sums}"
+        );
+        ensure!(sums.lines().count() >= 1, "nothing was read");
+        let left = self.script("/run/volumes deactivate k; dmsetup ls")?;
+        ensure!(
+            left.trim() == "No devices found",
+            "{}: left behind: {left}",
+            kind.name
+        );
+        let after = self.script("run vgchange -ay k; sums; run vgchange -an k")?;
+        ensure!(
+            after == sums,
+            "lvm2 reads something else afterwards:\nbefore: {sums}\nafter: {after}"
+        );
+        Ok(Seen {
+            metadata,
+            tables: lvm,
+        })
+    }
+
+    fn clear(&self, kind: &Kind) -> Result<()> {
+        self.script(&format!(
+            "/run/volumes deactivate k >/dev/null 2>&1 || true
+             run vgchange -an k || dmsetup remove_all --force || true
+             for i in $(seq 0 {last}); do
+               dd if=/dev/zero of=$(disk $i) bs=1M count=2 oflag=direct conv=notrunc status=none
+             done",
+            last = kind.disks - 1
+        ))
+        .map(drop)
+    }
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        // Sparse files of no use to anybody.
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// Sums and tables of one activation.
+fn parse(said: &str) -> Result<(String, String)> {
+    let (sums, dump) = said.split_once("===\n").context("no tables")?;
+    let (table, info) = dump.split_once("---\n").context("no names")?;
+    Ok((sums.to_owned(), tables::by_name(table, info)?))
+}
+
+/// The firmware's code in a program, static as everything here is.
+fn program(workspace: &Workspace) -> Result<PathBuf> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo)
+        .args([
+            "build",
+            "--quiet",
+            "--release",
+            "--package",
+            "orthrus-init",
+            "--example",
+            "volumes",
+        ])
+        .current_dir(workspace.root())
+        // Flags from the environment would replace those of .cargo/config.toml, which make it static.
+        .env_remove("RUSTFLAGS")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .env_remove("CARGO_BUILD_TARGET")
+        .status()
+        .context("running cargo")?;
+    if !status.success() {
+        bail!("the example `volumes` of init does not build");
+    }
+    Ok(workspace
+        .target()
+        .join("x86_64-unknown-linux-gnu/release/examples/volumes"))
+}

@@ -1,0 +1,71 @@
+//! Tables of device-mapper as `dmsetup` prints them, in a form in which two activations can be compared.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result};
+
+/// Replaces the numbers of device-mapper's devices by their names; `info` has lines of name, major and minor number.
+/// The lines come back in the order of the names.
+///
+/// # Errors
+/// Something that `dmsetup` does not print.
+pub fn by_name(tables: &str, info: &str) -> Result<String> {
+    let mut names = BTreeMap::new();
+    for line in info.lines().filter(|line| !line.trim().is_empty()) {
+        let words: Vec<&str> = line.split(':').collect();
+        let [name, major, minor] = words[..] else {
+            anyhow::bail!("{line:?} is no name with two numbers");
+        };
+        names.insert(format!("{major}:{minor}"), name);
+    }
+    let mut lines = Vec::new();
+    for line in tables.lines().filter(|line| !line.trim().is_empty()) {
+        let (name, table) = line
+            .split_once(": ")
+            .with_context(|| format!("{line:?} is no table"))?;
+        let words = table
+            .split_ascii_whitespace()
+            .map(|word| names.get(word).copied().unwrap_or(word));
+        lines.push((name, words.collect::<Vec<_>>().join(" ")));
+    }
+    // The lines of one table stay in their order.
+    lines.sort_by(|one, other| one.0.cmp(other.0));
+    Ok(lines
+        .iter()
+        .map(|(name, table)| format!("{name}: {table}\n"))
+        .collect())
+}
+
+/// What is in one and not in the other.
+pub fn difference(lvm: &str, ours: &str) -> String {
+    let missing = |from: &str, other: &str, mark: &str| -> String {
+        from.lines()
+            .filter(|line| !other.lines().any(|same| same == *line))
+            .map(|line| format!("{mark} {line}\n"))
+            .collect()
+    };
+    missing(lvm, ours, "lvm2:") + &missing(ours, lvm, "ours:")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_become_names_and_disks_keep_theirs() {
+        let tables =
+            "k-v: 0 8 linear 253:1 0\nk-a: 0 4 linear 254:0 2048\nk-a: 4 4 linear 254:16 9 \n";
+        let info = "k-v:253:0\nk-a:253:1\n";
+        assert_eq!(
+            by_name(tables, info).unwrap(),
+            "k-a: 0 4 linear 254:0 2048\nk-a: 4 4 linear 254:16 9\nk-v: 0 8 linear k-a 0\n"
+        );
+        assert!(by_name("No devices found", "").is_err());
+    }
+
+    #[test]
+    fn a_difference_names_both_sides() {
+        assert_eq!(difference("a\nb\n", "a\nb\n"), "");
+        assert_eq!(difference("a\nb\n", "a\nc\n"), "lvm2: b\nours: c\n");
+    }
+}
