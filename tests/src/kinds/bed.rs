@@ -31,6 +31,8 @@ fill() { dd if=/dev/urandom of=$(node $1) bs=1M count=4 oflag=direct conv=notrun
 names() { said lvs --noheadings -o lv_name --select 'lv_layout!="pool"' k | tr -d ' '; }
 sums() { for n in $(names); do [ -e /dev/mapper/k-$n ] || dmsetup info k-$n >/dev/null 2>&1 || continue
   echo $n $(dd if=$(node $n) bs=1M count=16 iflag=direct status=none | sha256sum | cut -d' ' -f1); done; }
+insync() { for i in $(seq 600); do
+  case "$(said lvs --noheadings -o sync_percent -a k | tr -d ' ' | grep -v '^$' | grep -v '^100.00$')" in '') return;; esac; sleep 0.2; done; }
 dump() { dmsetup table --showkeys; echo ---; dmsetup info -c --noheadings --separator : -o name,major,minor; }
 "#;
 
@@ -113,10 +115,7 @@ impl Bed {
              run vgcreate k $disks
              {script}
              for n in $(names); do case $(dmsetup info -c --noheadings -o readonly k-$n 2>/dev/null) in Writeable) fill $n;; esac; done
-             for i in $(seq 600); do
-               case \"$(said lvs --noheadings -o sync_percent -a k | tr -d ' ' | grep -v '^$' | grep -v '^100.00$')\" in '') break;; esac
-               sleep 0.2
-             done
+             insync
              sync",
             last = disks - 1,
             script = kind.script,

@@ -56,6 +56,7 @@ pub const KINDS: &[Kind] = &[
         "raid1 with settings",
         2,
         "run lvcreate -y --type raid1 -m 1 --minrecoveryrate 128k --maxrecoveryrate 2M -L 16M -n v k
+         insync
          run lvchange -y --writemostly $(disk 1) --writebehind 128 k/v",
     ),
     redundant("raid4", 3, "run lvcreate -y --type raid4 -i 2 -I 64k -L 16M -n v k"),
@@ -99,6 +100,7 @@ pub const KINDS: &[Kind] = &[
         2,
         "run lvcreate -y -L 8M -n o k
          fill o
+         run lvchange -an k/o
          run lvchange -pr k/o
          run lvcreate -y --type thin-pool -L 16M -c 64k -n pool k
          run lvcreate -y -s k/o --thinpool k/pool -n v

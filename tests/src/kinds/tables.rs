@@ -7,6 +7,9 @@ use anyhow::{Context as _, Result};
 /// Replaces the numbers of device-mapper's devices by their names; `info` has lines of name, major and minor number.
 /// The lines come back in the order of the names.
 ///
+/// A cache's policy `mq` is shown as `smq`, of which it is the kernel's other name: lvm2 2.03.31 says the former of a
+/// cache on one volume whatever its metadata say, later ones what they say.
+///
 /// # Errors
 /// Something that `dmsetup` does not print.
 pub fn by_name(tables: &str, info: &str) -> Result<String> {
@@ -23,10 +26,16 @@ pub fn by_name(tables: &str, info: &str) -> Result<String> {
         let (name, table) = line
             .split_once(": ")
             .with_context(|| format!("{line:?} is no table"))?;
-        let words = table
-            .split_ascii_whitespace()
-            .map(|word| names.get(word).copied().unwrap_or(word));
-        lines.push((name, words.collect::<Vec<_>>().join(" ")));
+        let words = table.split_ascii_whitespace();
+        let mut words: Vec<&str> = words
+            .map(|word| names.get(word).copied().unwrap_or(word))
+            .collect();
+        if words.get(2) == Some(&"cache") {
+            for word in words.iter_mut().filter(|word| **word == "mq") {
+                *word = "smq";
+            }
+        }
+        lines.push((name, words.join(" ")));
     }
     // The lines of one table stay in their order.
     lines.sort_by(|one, other| one.0.cmp(other.0));
@@ -61,6 +70,8 @@ mod tests {
             "k-a: 0 4 linear 254:0 2048\nk-a: 4 4 linear 254:16 9\nk-v: 0 8 linear k-a 0\n"
         );
         assert!(by_name("No devices found", "").is_err());
+        let cache = by_name("k-v: 0 8 cache 1:1 1:2 1:3 128 1 metadata2 mq 0", "").unwrap();
+        assert_eq!(cache, "k-v: 0 8 cache 1:1 1:2 1:3 128 1 metadata2 smq 0\n");
     }
 
     #[test]
