@@ -3,6 +3,7 @@
 //!
 //!     volumes tables GROUP       the tables that would be loaded, by name, disks by their numbers
 //!     volumes activate GROUP     name, node and length in bytes of each volume, a line each
+//!     volumes degraded GROUP     the same without the disks that are not here
 //!     volumes again GROUP        the same where all is active already: fails if anything had to be made
 //!     volumes deactivate GROUP
 
@@ -10,7 +11,7 @@ use std::error::Error;
 
 use orthrus_init::Step;
 use orthrus_init::disk;
-use orthrus_init::volume::{self, Active, Choice, Plan, VolumeGroup};
+use orthrus_init::volume::{self, Active, Choice, Plan, Refusal, VolumeGroup};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -21,6 +22,12 @@ fn main() -> Outcome<()> {
         return Err("see the head of the source".into());
     };
     let group = find(name)?;
+    match group.refusal("lab") {
+        // What an owner would have had to write down first.
+        Some(Refusal::MissingDisk { .. }) if what == "degraded" || what == "deactivate" => {}
+        Some(refusal) => return Err(format!("refused: {refusal}").into()),
+        None => {}
+    }
     match what {
         "tables" => {
             let plan = Plan::new(&group, &Choice::serving())?;
@@ -29,7 +36,7 @@ fn main() -> Outcome<()> {
                 plan.show(&|(major, minor)| format!("{major}:{minor}"))
             );
         }
-        "activate" => show(&volume::activate(&group)?),
+        "activate" | "degraded" => show(&volume::activate(&group)?),
         "again" => {
             let active = volume::activate(&group)?;
             if let Some(made) = active.iter().find(|volume| volume.step != Step::Already) {
@@ -48,11 +55,7 @@ fn find(name: &str) -> Outcome<VolumeGroup> {
     let disks: Vec<_> = disk::scan().into_iter().filter_map(Result::ok).collect();
     let found = volume::read_groups(&disks);
     let group = found.find(name).cloned();
-    let group = group.ok_or_else(|| format!("no group {name}: {:?}", found.problems))?;
-    match group.refusal("lab") {
-        Some(refusal) => Err(format!("refused: {refusal}").into()),
-        None => Ok(group),
-    }
+    Ok(group.ok_or_else(|| format!("no group {name}: {:?}", found.problems))?)
 }
 
 fn show(volumes: &[Active]) {

@@ -42,6 +42,23 @@ fn main() -> ExitCode {
         };
         Trial::test(format!("lvm2::{}", kind.name.replace(' ', "_")), run)
     };
-    let trials = KINDS.iter().map(trial).collect();
+    let mut trials: Vec<Trial> = KINDS.iter().map(trial).collect();
+    for (index, kind) in KINDS
+        .iter()
+        .enumerate()
+        .filter(|(_, kind)| kind.is_redundant)
+    {
+        for lost in 0..kind.disks {
+            let name = format!("lvm2::{}::without_disk_{lost}", kind.name.replace(' ', "_"));
+            let shared = shared.clone();
+            let run = move || {
+                let compared = shared.with(|bed| bed.compare_without(kind, lost));
+                compared.map_err(|error| Failed::from(format!("{error:#}")))
+            };
+            // One disk of each in every run, another one of each; all of them by `--include-ignored`.
+            let is_chosen = index % kind.disks == lost;
+            trials.push(Trial::test(name, run).with_ignored_flag(!is_chosen));
+        }
+    }
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -95,6 +95,54 @@ impl Bed {
         self.maker.script(&format!("{PRELUDE}\n{script}"), LIMIT)
     }
 
+    /// Makes a kind, takes one of its disks away, and holds both activations of what is left against each other; what is
+    /// read must be what was read before.
+    ///
+    /// # Errors
+    /// Where they differ, and how.
+    pub fn compare_without(&self, kind: &Kind, lost: usize) -> Result<()> {
+        self.make(kind).context("lvm2 makes it")?;
+        let outcome = self.hold_against_without(kind, lost);
+        self.clear(kind).context("taking it down")?;
+        outcome
+    }
+
+    fn hold_against_without(&self, kind: &Kind, lost: usize) -> Result<()> {
+        let whole = self.script("sums; run vgchange -an k")?;
+        // A disk without its label is as good as none.
+        self.script(&format!(
+            "dd if=/dev/zero of=$(disk {lost}) bs=1M count=1 oflag=direct conv=notrunc status=none"
+        ))?;
+        let lvm = self.script(
+            "run vgchange -ay --activationmode degraded k; sums; echo ===; dump; run vgchange -an k",
+        )?;
+        let (sums, lvm) = parse(&lvm)?;
+        let refused = self.script("/run/volumes activate k && exit 9; true")?;
+        ensure!(refused.is_empty(), "activated without a word: {refused}");
+        let said = self.script(
+            "/run/volumes degraded k >/run/active; sums; echo ===; dump; cat /run/active",
+        )?;
+        let (said, active) = said.rsplit_once("\nv ").context("no volume v")?;
+        ensure!(
+            active.contains("degraded"),
+            "v is not called degraded: {active}"
+        );
+        let (our_sums, ours) = parse(said)?;
+        let difference = tables::difference(&lvm, &ours);
+        ensure!(difference.is_empty(), "the tables differ:\n{difference}");
+        ensure!(
+            sums == whole && our_sums == whole,
+            "before: {whole}\nlvm2: {sums}\nours: {our_sums}"
+        );
+        let left = self.script("/run/volumes deactivate k; dmsetup ls")?;
+        ensure!(
+            left.trim() == "No devices found",
+            "{}: left behind: {left}",
+            kind.name
+        );
+        Ok(())
+    }
+
     /// Makes a kind, activates it by lvm2 and by the firmware in turn, and holds one against the other.
     ///
     /// # Errors
