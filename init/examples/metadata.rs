@@ -2,13 +2,16 @@
 //! virtual machine or on loop devices. Nothing is fenced here.
 //!
 //!     metadata stamp EPOCH DISK...
-
+//!     metadata pool NAME DISK...                      a new group on bare disks, with the ledger's volumes
+//!     metadata edit DISK... -- WORDS                  WORDS as in `edit` below
 use std::error::Error;
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt as _;
 
 use orthrus_hb::Epoch;
 use orthrus_init::volume::Uuid;
+use orthrus_init::volume::bare::BareDisk;
+use orthrus_init::volume::edit::{self, Edit, EditError, Layout, PoolSize, Raid, apply};
 use orthrus_init::volume::label;
 use orthrus_init::volume::write::stamp::Stamp;
 use orthrus_init::volume::write::{Author, BlockDevice, Medium as _, Metadata};
@@ -32,8 +35,98 @@ fn main() -> Outcome<()> {
             }
             Ok(())
         }
+        ["pool", name, disks @ ..] => pool(name, disks),
+        ["edit", rest @ ..] => {
+            let end = rest.iter().position(|word| *word == "--");
+            let (disks, words) = rest.split_at(end.ok_or("no -- before the words")?);
+            let group = group(disks)?;
+            let (_, written) = apply::apply(open(disks)?, &group, &author(), |work| {
+                edit(work, &words[1..])
+            })?;
+            println!("{written:?}");
+            Ok(())
+        }
         _ => Err("see the head of the source".into()),
     }
+}
+
+fn pool(name: &str, disks: &[&str]) -> Outcome<()> {
+    let mut members = Vec::new();
+    for disk in disks {
+        let (_, device) = open(&[disk])?.remove(0);
+        let bytes = std::io::Seek::seek(&mut fs::File::open(disk)?, std::io::SeekFrom::End(0))?;
+        let mut bare = BareDisk {
+            name: disk,
+            device: disk,
+            bytes,
+            medium: &mut device?,
+        };
+        members.push(bare.make(Uuid::random()?)?);
+    }
+    let group = edit::new_group(name, Uuid::random()?, 8192)?;
+    let (_, written) = apply::create(open(disks)?, group, &author(), |work| {
+        members
+            .iter()
+            .try_for_each(|member| work.add_member(member))?;
+        work.create_reserved(Layout::Raid(Raid::Raid1, 2))
+    })?;
+    println!("{written:?}");
+    Ok(())
+}
+
+fn edit(work: &mut Edit<'_>, words: &[&str]) -> Result<(), EditError> {
+    let bad = |_| EditError::Size("no number".to_owned());
+    match words {
+        ["create", name, extents, layout] => {
+            work.create(name, extents.parse().map_err(bad)?, layout_of(layout))
+        }
+        ["thin-pool", name, extents, data, metadata] => {
+            let size = PoolSize {
+                extents: extents.parse().map_err(bad)?,
+                data: layout_of(data),
+                metadata: layout_of(metadata),
+            };
+            work.create_pool(name, size)
+        }
+        ["thin", pool, name, extents] => {
+            work.create_thin(pool, name, extents.parse().map_err(bad)?)
+        }
+        ["thin-snapshot", origin, name] => work.snapshot_thin(origin, name),
+        ["snapshot", origin, name, extents] => {
+            work.create_snapshot(origin, name, extents.parse().map_err(bad)?)
+        }
+        ["grow", name, extents] => work.grow(name, extents.parse().map_err(bad)?),
+        ["rename", old, new] => work.rename(old, new),
+        ["remove", name] => work.remove(name),
+        ["settle", pool] => work.settle_thin(pool),
+        ["rebuilt", name] => work.rebuilt(name),
+        ["missing", id] => work.set_missing(uuid(id)?, true),
+        ["replace", old, new] => work.replace_member(uuid(old)?, uuid(new)?),
+        ["reduce", id] => work.remove_member(uuid(id)?),
+        _ => Err(EditError::Malformed("these words are unknown")),
+    }
+}
+
+fn uuid(text: &str) -> Result<Uuid, EditError> {
+    Uuid::from_text(text).ok_or_else(|| EditError::NoMember(text.to_owned()))
+}
+
+/// `linear`, `striped2`, `raid1x2`, ...
+fn layout_of(word: &str) -> Layout {
+    let split = |prefix: &str| word.strip_prefix(prefix)?.parse().ok();
+    let raids = [
+        ("raid0x", Raid::Raid0),
+        ("raid1x", Raid::Raid1),
+        ("raid5x", Raid::Raid5),
+        ("raid6x", Raid::Raid6),
+        ("raid10x", Raid::Raid10),
+    ];
+    if let Some(stripes) = split("striped") {
+        return Layout::Striped(stripes);
+    }
+    let mut raids = raids.into_iter();
+    let found = raids.find_map(|(prefix, level)| Some(Layout::Raid(level, split(prefix)?)));
+    found.unwrap_or(Layout::Linear)
 }
 
 fn author() -> Author {

@@ -100,6 +100,35 @@ fn parse(sector: usize, block: &[u8]) -> Result<Label, LabelError> {
     })
 }
 
+/// The label of a physical volume with one metadata area, in this sector of the disk; `data_start` in bytes. It says
+/// that a group uses it (`PV_EXT_USED` of the header's extension, version 2), so that lvm2 warns when it finds
+/// none.
+pub fn sector(
+    number: u64,
+    uuid: &Uuid,
+    device_bytes: u64,
+    data_start: u64,
+    area: Area,
+) -> [u8; SECTOR] {
+    let mut sector = [0; SECTOR];
+    let mut put = |at: usize, bytes: &[u8]| sector[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0, b"LABELONE");
+    put(8, &number.to_le_bytes());
+    put(20, &32u32.to_le_bytes());
+    put(24, b"LVM2 001");
+    put(32, uuid.compact().as_bytes());
+    put(64, &device_bytes.to_le_bytes());
+    // Data go from there to the end: no length. An empty entry ends each list.
+    put(72, &data_start.to_le_bytes());
+    put(104, &area.start.to_le_bytes());
+    put(112, &area.size.to_le_bytes());
+    put(136, &2u32.to_le_bytes());
+    put(140, &1u32.to_le_bytes());
+    let checksum = crc::crc(crc::START, &sector[20..]);
+    sector[16..20].copy_from_slice(&checksum.to_le_bytes());
+    sector
+}
+
 fn areas(block: &[u8], at: &mut usize) -> Option<Vec<Area>> {
     let mut areas = Vec::new();
     while areas.len() <= MOST_AREAS {

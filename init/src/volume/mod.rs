@@ -14,7 +14,9 @@ use crate::disk::{Disk, direct, parallel};
 
 pub mod active;
 pub mod area;
+pub mod bare;
 mod crc;
+pub mod edit;
 pub mod group;
 pub mod health;
 pub mod label;

@@ -1,6 +1,7 @@
 //! LVM2's identifiers: 32 characters, written in groups of 6-4-4-4-4-4-6.
 
 use std::fmt;
+use std::io;
 
 /// The identifier of a physical volume, a volume group or a logical volume.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -9,7 +10,35 @@ pub struct Uuid([u8; 32]);
 /// Where the hyphens go: after that many characters.
 const GROUPS: [usize; 7] = [6, 4, 4, 4, 4, 4, 6];
 
+const ALPHABET: &[u8; 62] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+
 impl Uuid {
+    /// No identifier: what stands in for one that could not be made, and must not be written.
+    pub(super) const NONE: Uuid = Uuid([b'0'; 32]);
+
+    /// A new one, as lvm2 makes them: letters and digits, without `!` and `#`.
+    ///
+    /// # Errors
+    /// The kernel has no random numbers yet.
+    pub fn random() -> io::Result<Uuid> {
+        let mut uuid = [0; 32];
+        let mut filled = 0;
+        let mut bytes = [0; 64];
+        while filled < uuid.len() {
+            let flags = rustix::rand::GetRandomFlags::empty();
+            let read = rustix::rand::getrandom(&mut bytes, flags)?;
+            for byte in &bytes[..read] {
+                // Only as many as come out even, so that every character is as likely.
+                let even = usize::from(*byte) < 256 / ALPHABET.len() * ALPHABET.len();
+                if even && filled < uuid.len() {
+                    uuid[filled] = ALPHABET[usize::from(*byte) % ALPHABET.len()];
+                    filled += 1;
+                }
+            }
+        }
+        Ok(Uuid(uuid))
+    }
+
     /// From the 32 characters without hyphens, as in labels and device-mapper uuids.
     pub fn from_compact(bytes: &[u8]) -> Option<Uuid> {
         let uuid: [u8; 32] = bytes.try_into().ok()?;
@@ -55,6 +84,13 @@ impl fmt::Debug for Uuid {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn new_ones_differ_and_are_read_back() {
+        let (one, other) = (Uuid::random().unwrap(), Uuid::random().unwrap());
+        assert_ne!(one, other);
+        assert_eq!(Uuid::from_text(&one.to_string()), Some(one));
+    }
 
     #[test]
     fn both_forms_are_one() {

@@ -13,6 +13,8 @@ pub enum Phase {
     Open,
     /// Reading the label, the headers and the texts.
     Read,
+    /// Filling new volumes with zeroes.
+    Zero,
     /// Putting the new text behind the current one.
     WriteText,
     /// Waiting until it is on the medium.
@@ -32,6 +34,7 @@ impl fmt::Display for Phase {
         f.write_str(match self {
             Phase::Open => "opening for writing",
             Phase::Read => "reading the metadata",
+            Phase::Zero => "zeroing",
             Phase::WriteText => "writing the text",
             Phase::FlushText => "flushing the text",
             Phase::ReadText => "reading the text back",
@@ -78,6 +81,21 @@ pub enum WriteError {
         /// The other one.
         other: Uuid,
     },
+    /// A disk for a new group holds metadata.
+    #[error("{disk}: has metadata already")]
+    Occupied {
+        /// The kernel's name of the disk.
+        disk: String,
+    },
+    /// A member is not among the disks.
+    #[error("physical volume {pv} is not here")]
+    Absent {
+        /// Its identity.
+        pv: Uuid,
+    },
+    /// A stretch of a new volume could not be zeroed; the group has not changed.
+    #[error("{0}")]
+    NotZeroed(Failure),
     /// Areas hold different metadata of the same age.
     #[error("disks carry different metadata of the same age (seqno {seqno})")]
     Disagreement {

@@ -41,7 +41,11 @@ pub(super) fn read(medium: &mut impl Medium, offset: u64, length: usize) -> io::
 }
 
 /// Writes bytes of any alignment. What else is in the first and last block stays as it is.
-pub(super) fn write(medium: &mut impl Medium, offset: u64, bytes: &[u8]) -> io::Result<()> {
+pub(in crate::volume) fn write_bytes(
+    medium: &mut impl Medium,
+    offset: u64,
+    bytes: &[u8],
+) -> io::Result<()> {
     let (start, span, skip) = blocks(medium, offset, bytes.len())?;
     let mut whole = match span == bytes.len() {
         true => vec![0; span],

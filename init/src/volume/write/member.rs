@@ -7,12 +7,16 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use super::super::area::{self, Header, Location};
+use super::super::edit::Stretch;
 use super::super::label::{self, Area};
 use super::super::uuid::Uuid;
 use super::error::{Failure, Phase};
 use super::medium::{self, Medium};
 use super::ring::Ring;
 use crate::sync::lock;
+
+/// Bytes that are zeroed by one write.
+const ZEROES: usize = 1 << 20;
 
 /// Texts that were read: of the same text on a hundred disks one is kept.
 pub(super) type Texts = Mutex<HashSet<Arc<str>>>;
@@ -117,7 +121,7 @@ impl<M: Medium> Member<M> {
                 let end = self.areas[index].area.start + self.areas[index].area.size;
                 let room = (end - stretch.start) as usize;
                 bytes.truncate(room.max(part.len()));
-                let wrote = medium::write(&mut self.medium, stretch.start, &bytes);
+                let wrote = medium::write_bytes(&mut self.medium, stretch.start, &bytes);
                 self.failed(Phase::WriteText, wrote)?;
             }
         }
@@ -150,7 +154,7 @@ impl<M: Medium> Member<M> {
                 current: Some(next),
             };
             let start = header.area.start;
-            let wrote = medium::write(&mut self.medium, start, &header.sector());
+            let wrote = medium::write_bytes(&mut self.medium, start, &header.sector());
             self.failed(Phase::WriteHeader, wrote)?;
             // One after the other, so that of two areas on a disk one is whole at any time.
             let flushed = self.medium.flush();
@@ -164,6 +168,25 @@ impl<M: Medium> Member<M> {
             self.areas[index].current = Some(next);
         }
         Ok(())
+    }
+
+    /// Fills stretches with zeroes and flushes.
+    pub fn zero(&mut self, stretches: &[Stretch]) -> Result<(), Failure> {
+        for stretch in stretches {
+            let mut done = 0;
+            while done < stretch.bytes {
+                let part = (stretch.bytes - done).min(ZEROES as u64);
+                let zeroes = vec![0; part as usize];
+                let wrote = medium::write_bytes(&mut self.medium, stretch.start + done, &zeroes);
+                self.failed(Phase::Zero, wrote)?;
+                done += part;
+            }
+        }
+        if stretches.is_empty() {
+            return Ok(());
+        }
+        let flushed = self.medium.flush();
+        self.failed(Phase::Zero, flushed)
     }
 
     /// Whether the header of every area in use names the new text, as far as can be read.

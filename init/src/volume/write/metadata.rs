@@ -119,7 +119,7 @@ impl Metadata {
 }
 
 /// The identity that a section of a group, a member or a volume has.
-pub(in super::super) fn id_of(section: &Section) -> Option<Uuid> {
+pub(in crate::volume) fn id_of(section: &Section) -> Option<Uuid> {
     match section.get("id") {
         Some(Value::Text(text)) => Uuid::from_text(text),
         _ => None,

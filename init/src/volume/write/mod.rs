@@ -32,7 +32,8 @@
 //!   disk got into its group.
 //! - A reservation conflict ends everything: this head is fenced.
 
-use std::sync::Mutex;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 mod error;
@@ -45,10 +46,12 @@ pub mod stamp;
 mod tests;
 
 pub use error::{Failure, Phase, WriteError};
+pub(in crate::volume) use medium::write_bytes;
 pub use medium::{BlockDevice, Medium};
-pub(super) use metadata::id_of;
+pub(in crate::volume) use metadata::id_of;
 pub use metadata::{Author, Metadata};
 
+use super::edit::Stretch;
 use super::label;
 use super::text::{Section, Value};
 use super::uuid::Uuid;
@@ -88,25 +91,9 @@ impl<M: Medium> Store<M> {
         disks: Vec<(String, std::io::Result<M>)>,
         group: &Uuid,
     ) -> Result<Store<M>, WriteError> {
-        let texts = Texts::default();
-        let outcomes = at_once(disks, |(disk, medium)| match medium {
-            Ok(medium) => Member::read(disk, medium, &texts),
-            Err(source) => Err(Failure {
-                disk,
-                phase: Phase::Open,
-                source,
-            }),
-        });
-        let (mut members, mut failures) = (Vec::new(), Vec::new());
-        for outcome in outcomes {
-            match outcome {
-                Ok(member) => members.push(member),
-                Err(failure) => failures.push(failure),
-            }
-        }
+        let (members, failures, texts) = read_all(disks);
         let mut found: Option<(u64, Metadata, &str)> = None;
         // Of the same text on a hundred disks one is parsed.
-        let texts = texts.into_inner().unwrap_or_else(|p| p.into_inner());
         let parsed: Vec<_> = texts
             .iter()
             .map(|text| (text, Metadata::parse(text)))
@@ -152,6 +139,64 @@ impl<M: Medium> Store<M> {
             members,
             failures,
         })
+    }
+
+    /// The members of a group that is only now made: their areas are empty.
+    ///
+    /// # Errors
+    /// One is not, or cannot be read.
+    pub fn fresh(
+        disks: Vec<(String, std::io::Result<M>)>,
+        group: Metadata,
+    ) -> Result<Store<M>, WriteError> {
+        let (members, failures, _) = read_all(disks);
+        if !failures.is_empty() {
+            return Err(WriteError::NoMetadata { failures });
+        }
+        for member in &members {
+            let is_empty = |content: &Content| matches!(content, Content::Empty);
+            let mut areas = member.areas.iter();
+            if !areas.all(|area| is_empty(&area.content)) {
+                let disk = member.disk.clone();
+                return Err(WriteError::Occupied { disk });
+            }
+        }
+        Ok(Store {
+            newest: group,
+            seqno: 0,
+            is_even: false,
+            members,
+            failures,
+        })
+    }
+
+    /// Fills stretches of members with zeroes, all members at once, and flushes them.
+    ///
+    /// # Errors
+    /// One that fails, or that is not among the disks.
+    pub fn zero(&mut self, stretches: &[Stretch]) -> Result<(), WriteError> {
+        let known = |stretch: &Stretch| {
+            let mut members = self.members.iter();
+            members.any(|member| member.pv == Some(stretch.pv))
+        };
+        if let Some(stretch) = stretches.iter().find(|stretch| !known(stretch)) {
+            return Err(WriteError::Absent { pv: stretch.pv });
+        }
+        let members = self.members.iter_mut().collect();
+        let outcomes = at_once(members, |member: &mut Member<M>| {
+            let own: Vec<Stretch> = stretches
+                .iter()
+                .filter(|stretch| member.pv == Some(stretch.pv))
+                .copied()
+                .collect();
+            member.zero(&own)
+        });
+        for outcome in outcomes {
+            if let Err(failure) = outcome {
+                return Err(WriteError::NotZeroed(fenced(failure)?));
+            }
+        }
+        Ok(())
     }
 
     /// The group as the newest text has it.
@@ -263,6 +308,30 @@ impl<M: Medium> Store<M> {
             }),
         }
     }
+}
+
+/// Reads all disks at once: what they hold, those that cannot be read, and each text once.
+fn read_all<M: Medium>(
+    disks: Vec<(String, std::io::Result<M>)>,
+) -> (Vec<Member<M>>, Vec<Failure>, HashSet<Arc<str>>) {
+    let texts = Texts::default();
+    let outcomes = at_once(disks, |(disk, medium)| match medium {
+        Ok(medium) => Member::read(disk, medium, &texts),
+        Err(source) => Err(Failure {
+            disk,
+            phase: Phase::Open,
+            source,
+        }),
+    });
+    let (mut members, mut failures) = (Vec::new(), Vec::new());
+    for outcome in outcomes {
+        match outcome {
+            Ok(member) => members.push(member),
+            Err(failure) => failures.push(failure),
+        }
+    }
+    let texts = texts.into_inner().unwrap_or_else(PoisonError::into_inner);
+    (members, failures, texts)
 }
 
 /// More than half.

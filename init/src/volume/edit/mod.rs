@@ -1,0 +1,117 @@
+//! Changes of a volume group as functions from its metadata to other metadata, like lvm2 makes them for the same command.
+//!
+//! An [`Edit`] takes the metadata that were just read, is told what to do, and gives out a [`Change`]: the metadata to be written, and
+//! the stretches of disks that must be zero before anything of it is activated. Nothing here reads or writes a
+//! disk, looks at a clock or makes up a number: times and identifiers come from the caller, so that an edit can be
+//! tested against the bytes that lvm2 accepts. An edit that fails is thrown away.
+//!
+//! What an edit does not know it leaves as it is: tags, profiles, kinds of volumes that are only ever read. It refuses to
+//! change a volume whose kind it does not know, or that is in the middle of something (`pvmove`, a merge).
+//!
+//! Read in this order: [`tree`] words for the text, `space` which extents are free, `layout` from a kind to segments, then
+//! a file for each noun: `create`, `thin`, `snapshot`, `resize`, `remove`, `member`.
+//!
+//! Decisions:
+//! - Space is found first fit, in the order of the members. Images of one RAID are on different members; each
+//!   is in one piece where one is free, with its metadata in front, as lvm2 lays them.
+//! - RAID 5 and 6 are made as `raid5_ls` and `raid6_zr`: what lvm2 and the kernel take the short names for.
+//! - New metadata of RAID and thin pools must be zero, or the kernel takes an earlier array for this one. lvm2 activates them to
+//!   wipe them; here their extents are zeroed on the disks before any text names them.
+
+pub mod apply;
+mod create;
+mod error;
+mod layout;
+mod member;
+mod names;
+mod remove;
+mod resize;
+mod snapshot;
+mod space;
+#[cfg(test)]
+mod tests;
+mod thin;
+pub mod tree;
+
+pub use error::EditError;
+pub use layout::{Layout, Raid};
+pub use member::{NewMember, new_group};
+pub use thin::PoolSize;
+
+use super::text::Section;
+use super::uuid::Uuid;
+use super::write::Metadata;
+
+/// Where new identifiers come from.
+pub type Uuids<'a> = &'a mut dyn FnMut() -> Uuid;
+
+/// Metadata that are being changed.
+pub struct Edit<'a> {
+    metadata: Metadata,
+    host: &'a str,
+    time: u64,
+    uuids: Uuids<'a>,
+    zeroes: Vec<Stretch>,
+}
+
+/// What comes of an edit.
+#[derive(Debug)]
+pub struct Change {
+    /// To be written.
+    pub metadata: Metadata,
+    /// To be zeroed before: they belong to nobody until the metadata are written.
+    pub zeroes: Vec<Stretch>,
+}
+
+/// Bytes of a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    /// The member.
+    pub pv: Uuid,
+    /// From the start of its disk.
+    pub start: u64,
+    /// How many.
+    pub bytes: u64,
+}
+
+impl<'a> Edit<'a> {
+    /// Begins to change a group. New volumes carry the host's name and the time, in seconds since 1970.
+    pub fn new(metadata: Metadata, host: &'a str, time: u64, uuids: Uuids<'a>) -> Edit<'a> {
+        Edit {
+            metadata,
+            host,
+            time,
+            uuids,
+            zeroes: Vec::new(),
+        }
+    }
+
+    /// What is to be written.
+    pub fn finish(self) -> Change {
+        Change {
+            metadata: self.metadata,
+            zeroes: self.zeroes,
+        }
+    }
+
+    /// Sectors of an extent.
+    fn extent_sectors(&self) -> Result<u64, EditError> {
+        let size = tree::number(&self.metadata.body, "extent_size");
+        size.filter(|size| *size > 0)
+            .ok_or(EditError::Malformed("the group has no size of extents"))
+    }
+
+    fn volume(&self, name: &str) -> Result<&Section, EditError> {
+        let mut volumes = self.metadata.volumes();
+        let found = volumes.find(|(known, _)| *known == name);
+        found
+            .map(|(_, section)| section)
+            .ok_or_else(|| EditError::NoVolume(name.to_owned()))
+    }
+
+    fn volume_mut(&mut self, name: &str) -> Result<&mut Section, EditError> {
+        let volumes = tree::section_mut(&mut self.metadata.body, "logical_volumes");
+        let found = volumes.and_then(|volumes| tree::section_mut(volumes, name));
+        found.ok_or_else(|| EditError::NoVolume(name.to_owned()))
+    }
+}

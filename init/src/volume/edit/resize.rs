@@ -1,0 +1,204 @@
+//! Volumes that grow. None shrinks: that is the way in which data are lost by a slip of the hand.
+
+use super::super::text::{Section, Value};
+use super::layout::{self, Raid, linears, striped};
+use super::space::{Piece, Space};
+use super::tree::{self, value};
+use super::{Edit, EditError};
+
+impl Edit<'_> {
+    /// Makes a volume at least so many extents long.
+    ///
+    /// # Errors
+    /// It is as long already, there is no room, or its kind cannot grow here.
+    pub fn grow(&mut self, name: &str, extents: u64) -> Result<(), EditError> {
+        let has = tree::extents(self.volume(name)?);
+        if !self.is_usable(name) {
+            let why = "is a part of another one".to_owned();
+            return Err(EditError::InUse {
+                lv: name.to_owned(),
+                why,
+            });
+        }
+        if extents <= has {
+            return Err(EditError::Size(format!(
+                "{name} has {has} extents, and {extents} are not more"
+            )));
+        }
+        if extents > u64::from(u32::MAX) {
+            return Err(EditError::Size(format!("{extents} extents are no size")));
+        }
+        let is_origin = |user: &String| {
+            let user = self.volume(user);
+            user.is_ok_and(|user| {
+                tree::segments(user).any(|segment| {
+                    tree::word(segment, "origin") == Some(name)
+                        && tree::word(segment, "type") == Some("snapshot")
+                })
+            })
+        };
+        if self.users(name).iter().any(is_origin) {
+            let why = "has snapshots: remove them first".to_owned();
+            return Err(EditError::InUse {
+                lv: name.to_owned(),
+                why,
+            });
+        }
+        let mut space = Space::of(&self.metadata, &[])?;
+        self.append(&mut space, name, extents - has)
+    }
+
+    /// Adds extents to a volume, whoever stands on it.
+    pub(super) fn append(
+        &mut self,
+        space: &mut Space,
+        name: &str,
+        more: u64,
+    ) -> Result<(), EditError> {
+        let volume = self.volume(name)?;
+        let kind = tree::kind(volume).unwrap_or_default().to_owned();
+        let has = tree::extents(volume);
+        let last = tree::segments(volume).last().cloned().unwrap_or_default();
+        match kind.as_str() {
+            "striped" => {
+                let stripes = tree::number(&last, "stripe_count").unwrap_or(1).max(1);
+                let new = match stripes {
+                    1 => linears(has, &space.anywhere(more)?),
+                    _ => {
+                        let each = more.div_ceil(stripes);
+                        let legs = space.apart(stripes as usize, &[each])?;
+                        let legs: Vec<Vec<Piece>> = legs.into_iter().flatten().collect();
+                        let chunk = tree::number(&last, "stripe_size").unwrap_or(0);
+                        striped(has, legs, chunk)
+                    }
+                };
+                self.add_segments(name, new)
+            }
+            "thin" => self.lengthen(name, has + more),
+            "thin-pool" => {
+                let Some(data) = tree::word(&last, "pool").map(str::to_owned) else {
+                    return Err(EditError::Malformed("a thin pool has no data"));
+                };
+                self.append(space, &data, more)?;
+                let length = tree::extents(self.volume(&data)?);
+                self.lengthen(name, length)
+            }
+            _ => match Raid::of_kind(&kind) {
+                Some(level) => self.append_raid(space, name, &last, level, more),
+                None => Err(self.wrong_kind(name)),
+            },
+        }
+    }
+
+    fn append_raid(
+        &mut self,
+        space: &mut Space,
+        name: &str,
+        segment: &Section,
+        level: Raid,
+        more: u64,
+    ) -> Result<(), EditError> {
+        let references = tree::references(segment).into_iter();
+        let images: Vec<String> = references
+            .filter(|part| part.contains("_rimage_"))
+            .map(str::to_owned)
+            .collect();
+        let data = level.data(images.len() as u64).max(1);
+        let each = more.div_ceil(data);
+        let extent = self.extent_sectors()?;
+        if let Some(region) = tree::number(segment, "region_size") {
+            let first = images.first().map(|image| self.volume(image)).transpose()?;
+            let length = first.map_or(0, tree::extents) + each;
+            let meta = tree::references(segment)
+                .into_iter()
+                .find(|part| part.contains("_rmeta_"));
+            let meta = meta.map(|meta| self.volume(meta)).transpose()?;
+            if meta.is_some_and(|meta| {
+                tree::extents(meta) < layout::meta_extents(length, region, extent)
+            }) {
+                return Err(EditError::Size(format!(
+                    "the metadata of {name}'s images have no room for a map of that length"
+                )));
+            }
+        }
+        // All members that an image is on: no other image may get there.
+        let mut homes: Vec<Vec<String>> = Vec::new();
+        for image in &images {
+            let segments = tree::segments(self.volume(image)?);
+            let members = segments.flat_map(tree::references).map(str::to_owned);
+            homes.push(members.collect());
+        }
+        for index in 0..images.len() {
+            // Where the image is already, the last one first, or else where no other image of this volume is.
+            let mut candidates: Vec<String> = homes[index].iter().rev().cloned().collect();
+            let free = space.with_room(each).into_iter();
+            candidates
+                .extend(free.filter(|member| !homes.iter().flatten().any(|home| home == member)));
+            let mut found = candidates.into_iter().filter_map(|member| {
+                let pieces = space.on(&member, each)?;
+                Some((member, pieces))
+            });
+            let Some((member, pieces)) = found.next() else {
+                return Err(EditError::NoSpace {
+                    wanted: each,
+                    how: "for each image, on members of their own",
+                    free: 0,
+                });
+            };
+            homes[index].push(member);
+            let start = tree::extents(self.volume(&images[index])?);
+            self.add_segments(&images[index], linears(start, &pieces))?;
+        }
+        let length = tree::extents(self.volume(name)?) + each * data;
+        self.lengthen(name, length)
+    }
+
+    /// Sets the length of a volume of one segment.
+    fn lengthen(&mut self, name: &str, extents: u64) -> Result<(), EditError> {
+        if extents > u64::from(u32::MAX) {
+            return Err(EditError::Size(format!("{extents} extents are no size")));
+        }
+        let volume = self.volume_mut(name)?;
+        let segment = tree::section_mut(volume, "segment1");
+        let segment = segment.ok_or(EditError::Malformed("a volume has no segment"))?;
+        segment.insert("extent_count".to_owned(), value(extents));
+        Ok(())
+    }
+
+    fn add_segments(&mut self, name: &str, new: Vec<Section>) -> Result<(), EditError> {
+        let volume = self.volume_mut(name)?;
+        for segment in new {
+            let count = tree::number(volume, "segment_count").unwrap_or(0);
+            let last = tree::section_mut(volume, &format!("segment{count}"));
+            if let Some(last) = last
+                && follows(last, &segment)
+            {
+                let length = |segment| tree::number(segment, "extent_count").unwrap_or(0);
+                let both = length(last) + length(&segment);
+                last.insert("extent_count".to_owned(), value(both));
+                continue;
+            }
+            volume.insert("segment_count".to_owned(), value(count + 1));
+            volume.insert(format!("segment{}", count + 1), Value::Section(segment));
+        }
+        Ok(())
+    }
+}
+
+/// Whether a segment goes on where another one ends, on the disks too: then they are one.
+fn follows(last: &Section, next: &Section) -> bool {
+    let same = ["type", "stripe_count", "stripe_size"];
+    if same.iter().any(|key| last.get(*key) != next.get(*key)) {
+        return false;
+    }
+    let stripes = tree::number(last, "stripe_count").unwrap_or(1).max(1);
+    let each = tree::number(last, "extent_count").unwrap_or(0) / stripes;
+    let (before, after) = (tree::list(last, "stripes"), tree::list(next, "stripes"));
+    before.len() == after.len()
+        && before.iter().zip(after).all(|pair| match pair {
+            (Value::Number(before), Value::Number(after)) => {
+                i64::try_from(each).is_ok_and(|each| before.checked_add(each) == Some(*after))
+            }
+            (before, after) => before == after,
+        })
+}

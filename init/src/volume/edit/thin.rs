@@ -1,0 +1,207 @@
+//! Thin pools and the volumes in them (`lib/thin/thin.c`, `lib/metadata/thin_manip.c` of lvm2).
+//!
+//! What is to be made in the pool itself is a message in its segment, with the transaction number one up: whoever activates the pool
+//! sends it to the kernel when the pool's own number is one behind, and then takes it out of the text
+//! ([`Edit::settle_thin`]). So a crash between the two is made good by the next activation.
+
+use super::super::text::{Section, Value};
+use super::space::Space;
+use super::tree::{self, text, value};
+use super::{Edit, EditError, Layout};
+
+/// The smallest chunk and lvm2's default: 64 KiB, in sectors.
+const CHUNK: u64 = 128;
+/// Bytes of metadata for each chunk of data, as lvm2 reckons.
+const META_EACH: u64 = 64;
+/// lvm2 makes chunks larger before metadata get larger than this.
+const META_WANTED: u64 = 128 << 20;
+const META_LEAST: u64 = 2 << 20;
+/// Zeroed at the start of the metadata: the kernel formats what has no superblock.
+const META_FRESH: u64 = 64 << 10;
+/// Device numbers of a pool have 24 bits.
+const MOST_DEVICE: u64 = (1 << 24) - 1;
+
+/// How large a pool becomes, and how it lies on the members.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolSize {
+    /// Extents for data.
+    pub extents: u64,
+    /// Of the data.
+    pub data: Layout,
+    /// Of the metadata.
+    pub metadata: Layout,
+}
+
+impl Edit<'_> {
+    /// Adds a thin pool, and the spare for the repair of its metadata where there is none as large.
+    ///
+    /// # Errors
+    /// The name, the size or the space.
+    pub fn create_pool(&mut self, name: &str, size: PoolSize) -> Result<(), EditError> {
+        self.check_name(name)?;
+        let extent = self.extent_sectors()?;
+        let sectors = size.extents.saturating_mul(extent);
+        let mut chunk = CHUNK;
+        while (sectors / chunk).saturating_mul(META_EACH) > META_WANTED && chunk < 2 << 20 {
+            chunk *= 2;
+        }
+        let bytes = (sectors / chunk).saturating_mul(META_EACH).max(META_LEAST);
+        let meta = bytes.div_ceil(extent.saturating_mul(512));
+        let mut space = Space::of(&self.metadata, &[])?;
+        let (data_part, meta_part) = (format!("{name}_tdata"), format!("{name}_tmeta"));
+        self.spare(&mut space, meta)?;
+        let before = self.zeroes.len();
+        self.build(&mut space, &meta_part, false, meta, size.metadata)?;
+        for zero in &mut self.zeroes[before..] {
+            zero.bytes = zero.bytes.max(META_FRESH);
+        }
+        let extents = self.build(&mut space, &data_part, false, size.extents, size.data)?;
+        let segment = tree::section([
+            ("start_extent", value(0)),
+            ("extent_count", value(extents)),
+            ("type", text("thin-pool")),
+            ("metadata", text(meta_part)),
+            ("pool", text(data_part)),
+            ("transaction_id", value(0)),
+            ("chunk_size", value(chunk)),
+            ("discards", text("passdown")),
+            ("zero_new_blocks", value(1)),
+        ]);
+        self.add_volume(name, true, vec![segment]);
+        Ok(())
+    }
+
+    fn spare(&mut self, space: &mut Space, extents: u64) -> Result<(), EditError> {
+        let mut spares = self
+            .metadata
+            .volumes()
+            .filter(|(name, _)| name.ends_with("_pmspare"));
+        match spares.next() {
+            Some((name, volume)) => {
+                let (name, has) = (name.to_owned(), tree::extents(volume));
+                drop(spares);
+                if has < extents {
+                    self.append(space, &name, extents - has)?;
+                }
+            }
+            None => {
+                drop(spares);
+                self.build(space, "lvol0_pmspare", false, extents, Layout::Linear)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a volume of so many extents to a pool; none of them is taken yet.
+    ///
+    /// # Errors
+    /// The name, the size, or no such pool.
+    pub fn create_thin(&mut self, pool: &str, name: &str, extents: u64) -> Result<(), EditError> {
+        self.thin(pool, name, extents, None)
+    }
+
+    /// Adds a snapshot of a thin volume to the volume's own pool.
+    ///
+    /// # Errors
+    /// The name, or no such thin volume.
+    pub fn snapshot_thin(&mut self, origin: &str, name: &str) -> Result<(), EditError> {
+        let volume = self.volume(origin)?;
+        let extents = tree::extents(volume);
+        let pool = tree::segments(volume).find_map(|segment| tree::word(segment, "thin_pool"));
+        let Some(pool) = pool.map(str::to_owned) else {
+            return Err(self.wrong_kind(origin));
+        };
+        self.thin(&pool, name, extents, Some(origin))
+    }
+
+    fn thin(
+        &mut self,
+        pool: &str,
+        name: &str,
+        extents: u64,
+        origin: Option<&str>,
+    ) -> Result<(), EditError> {
+        self.check_name(name)?;
+        if extents == 0 || extents > u64::from(u32::MAX) {
+            return Err(EditError::Size(format!("{extents} extents are no size")));
+        }
+        let taken = self
+            .metadata
+            .volumes()
+            .flat_map(|(_, volume)| tree::segments(volume));
+        let taken = taken.filter(|segment| tree::word(segment, "thin_pool") == Some(pool));
+        let taken = taken.filter_map(|segment| tree::number(segment, "device_id"));
+        let device = taken.max().unwrap_or(0) + 1;
+        if device > MOST_DEVICE {
+            return Err(EditError::Size(
+                "the pool has used up its device numbers".to_owned(),
+            ));
+        }
+        let transaction = self.pool_transaction(pool)?;
+        let mut segment = tree::section([
+            ("start_extent", value(0)),
+            ("extent_count", value(extents)),
+            ("type", text("thin")),
+            ("thin_pool", text(pool)),
+            ("transaction_id", value(transaction)),
+            ("device_id", value(device)),
+        ]);
+        if let Some(origin) = origin {
+            segment.insert("origin".to_owned(), text(origin));
+        }
+        self.message(pool, "create", text(name))?;
+        self.add_volume(name, true, vec![segment]);
+        Ok(())
+    }
+
+    /// Puts a message into a pool's segment; the first one begins a transaction.
+    pub(super) fn message(&mut self, pool: &str, key: &str, what: Value) -> Result<(), EditError> {
+        let transaction = self.pool_transaction(pool)?;
+        let segment = self.pool_segment(pool)?;
+        let messages = segment
+            .keys()
+            .filter(|key| key.starts_with("message"))
+            .count();
+        if messages == 0 {
+            segment.insert("transaction_id".to_owned(), value(transaction + 1));
+        }
+        let message = tree::section([(key, what)]);
+        segment.insert(format!("message{}", messages + 1), Value::Section(message));
+        Ok(())
+    }
+
+    /// The kernel has done what a pool's messages say.
+    ///
+    /// # Errors
+    /// No such pool.
+    pub fn settle_thin(&mut self, pool: &str) -> Result<(), EditError> {
+        let segment = self.pool_segment(pool)?;
+        segment.retain(|key, _| !key.starts_with("message"));
+        Ok(())
+    }
+
+    fn pool_transaction(&mut self, pool: &str) -> Result<u64, EditError> {
+        let segment = self.pool_segment(pool)?;
+        tree::number(segment, "transaction_id").ok_or(EditError::Malformed(
+            "a thin pool has no transaction number",
+        ))
+    }
+
+    fn pool_segment(&mut self, pool: &str) -> Result<&mut Section, EditError> {
+        if tree::kind(self.volume(pool)?) != Some("thin-pool") {
+            return Err(self.wrong_kind(pool));
+        }
+        let volume = self.volume_mut(pool)?;
+        tree::section_mut(volume, "segment1")
+            .ok_or(EditError::Malformed("a thin pool has no segment"))
+    }
+
+    /// A volume is not of the kind that is wanted.
+    pub(super) fn wrong_kind(&self, lv: &str) -> EditError {
+        let volume = self.volume(lv).ok();
+        EditError::Kind {
+            lv: lv.to_owned(),
+            kind: volume.and_then(tree::kind).unwrap_or("several").to_owned(),
+        }
+    }
+}
