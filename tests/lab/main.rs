@@ -13,6 +13,7 @@ mod mutant;
 mod pause;
 mod state;
 mod uefi;
+mod volumes;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -87,6 +88,11 @@ const TESTS: &[(&str, ShelfKind, Test)] = &[
         state::moves,
     ),
     ("torture_by_the_seed", ShelfKind::Lio, matrix::torture),
+    (
+        "volumes_of_every_kind_move_with_the_pool",
+        ShelfKind::Lio,
+        volumes::every_kind_moves,
+    ),
     (
         "crash_of_the_owner_loses_nothing",
         ShelfKind::Plain,

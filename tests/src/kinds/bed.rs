@@ -20,7 +20,7 @@ const DISK_BYTES: u64 = 6 << 30;
 const LIMIT: Duration = Duration::from_secs(240);
 
 /// What every script begins with.
-const PRELUDE: &str = r#"
+pub(super) const PRELUDE: &str = r#"
 set -e
 export DM_DISABLE_UDEV=1
 run() { lvm "$@" --config 'devices{use_devicesfile=0 obtain_device_list_from_udev=0} global{event_activation=0 use_lvmpolld=0 thin_check_executable="" cache_check_executable=""} activation{monitoring=0 udev_sync=0 udev_rules=0 thin_pool_autoextend_threshold=100} allocation{raid_stripe_all_devices=0}' >/run/said 2>&1 || { echo "lvm $*"; cat /run/said; exit 5; } }

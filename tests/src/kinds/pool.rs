@@ -1,0 +1,105 @@
+//! A pool with volumes of many kinds in one group, on disks for a lab.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use orthrus_image::Workspace;
+use orthrus_qemu::artifacts;
+use orthrus_qemu::maker::Drive;
+
+/// Size of a disk.
+const DISK_BYTES: u64 = 1 << 30;
+const DISKS: usize = 5;
+const LIMIT: Duration = Duration::from_secs(400);
+
+/// The volumes that clients are to have, each with something in it; what each holds is printed as the sum of its first
+/// 8 MiB. A cache and a cache of writes are dirty when the machine ends.
+const SCRIPT: &str = r#"
+run lvcreate -y -L 16M -n linear tank
+run lvcreate -y -i 3 -I 64k -L 24M -n striped tank
+run lvcreate -y --type raid1 -m 1 -L 16M -n raid1 tank
+run lvcreate -y --type raid5 -i 3 -I 64k -L 24M -n raid5 tank
+run lvcreate -y --type raid6 -i 3 -I 64k -L 24M -n raid6 tank
+run lvcreate -y --type raid10 -m 1 -i 2 -I 64k -L 16M -n raid10 tank
+run lvcreate -y --type raid1 -m 1 -L 32M -n pool tank
+run lvcreate -y --type raid1 -m 1 -L 8M -n meta tank
+run lvconvert -y --type thin-pool -c 64k --poolmetadata tank/meta tank/pool
+run lvcreate -y -V 64M --thinpool tank/pool -n thin
+fill thin
+run lvcreate -y -s -n thinsnap tank/thin
+run lvchange -y -kn tank/thinsnap
+run lvcreate -y -L 16M -n origin tank
+fill origin
+run lvcreate -y -s -L 16M -n snapshot tank/origin
+run lvcreate -y -L 16M -n cached tank
+run lvcreate -y -L 12M -n fast tank
+run lvconvert -y --type cache --cachevol tank/fast --cachemode writeback tank/cached
+copy=0
+for i in 0 1 2; do run lvcreate -an -Zn -Wn -l 1 -n orthrus_ledger$i tank $(disk $i); done
+run lvcreate -an -Zn -Wn -l 2 -n orthrus_state tank
+insync
+for n in linear striped raid1 raid5 raid6 raid10 thin origin cached; do fill $n; done
+for n in linear striped raid1 raid5 raid6 raid10 thin thinsnap origin snapshot cached; do
+  echo $n $(dd if=$(node $n) bs=1M count=8 iflag=direct status=none | sha256sum | cut -d' ' -f1)
+done
+sync
+"#;
+
+/// Its disks, and for each volume the sum of its first 8 MiB.
+pub struct Pool {
+    /// The images, which are removed with this.
+    pub disks: Vec<PathBuf>,
+    /// Volumes and sums, by name.
+    pub sums: Vec<(String, String)>,
+    dir: PathBuf,
+}
+
+impl Pool {
+    /// Makes it.
+    ///
+    /// # Errors
+    /// lvm2's.
+    pub fn make() -> Result<Pool> {
+        let lab = Workspace::here()?.target().join("lab");
+        let dir = lab.join(format!("pool-of-kinds-{}", std::process::id()));
+        fs::create_dir_all(&dir)?;
+        let (mut disks, mut drives) = (Vec::new(), Vec::new());
+        for index in 0..DISKS {
+            let name = format!("disk{index}.raw");
+            File::create(dir.join(&name))?.set_len(DISK_BYTES)?;
+            disks.push(dir.join(&name));
+            drives.push(Drive::new(format!("disk-{index}"), name));
+        }
+        let maker = artifacts::maker(&dir, &drives)?;
+        let prelude = super::bed::PRELUDE
+            .replace(" k-$1", " tank-$1")
+            .replace("-a k ", "-a tank ");
+        let script = format!(
+            "{prelude}
+             for m in dm_raid dm_cache_smq dm_thin_pool dm_snapshot raid1 raid10 raid456; do modprobe $m; done
+             for i in $(seq 0 {last}); do disks=\"$disks $(disk $i)\"; done
+             run pvcreate -y -ff $disks
+             run vgcreate --setautoactivation n tank $disks
+             {SCRIPT}",
+            last = DISKS - 1
+        );
+        let said = maker
+            .script(&script, LIMIT)
+            .context("lvm2 makes the pool")?;
+        let sums = said.lines().filter_map(|line| line.split_once(' '));
+        let sums = sums.map(|(name, sum)| (name.to_owned(), sum.to_owned()));
+        Ok(Pool {
+            disks,
+            sums: sums.collect(),
+            dir,
+        })
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
