@@ -19,20 +19,21 @@ const DISK_BYTES: u64 = 6 << 30;
 /// Limit of one script. Emulation on a busy machine takes a tenth of it.
 const LIMIT: Duration = Duration::from_secs(240);
 
-/// What every script begins with.
+/// What every script begins with. The group is `k` unless `vg` says otherwise.
 pub(super) const PRELUDE: &str = r#"
 set -e
+vg=${vg:-k}
 export DM_DISABLE_UDEV=1
 run() { lvm "$@" --config 'devices{use_devicesfile=0 obtain_device_list_from_udev=0} global{event_activation=0 use_lvmpolld=0 thin_check_executable="" cache_check_executable=""} activation{monitoring=0 udev_sync=0 udev_rules=0 thin_pool_autoextend_threshold=100} allocation{raid_stripe_all_devices=0}' >/run/said 2>&1 || { echo "lvm $*"; cat /run/said; exit 5; } }
 said() { run "$@"; grep -v WARNING /run/said || true; }
 disk() { for d in /sys/block/vd*; do case $(cat $d/serial) in disk-$1) echo /dev/${d##*/};; esac; done; }
-node() { echo /dev/dm-$(dmsetup info -c --noheadings -o minor k-$1); }
+node() { echo /dev/dm-$(dmsetup info -c --noheadings -o minor $vg-$1); }
 fill() { dd if=/dev/urandom of=$(node $1) bs=1M count=4 oflag=direct conv=notrunc status=none; }
-names() { said lvs --noheadings -o lv_name --select 'lv_layout!="pool"' k | tr -d ' '; }
-sums() { for n in $(names); do [ -e /dev/mapper/k-$n ] || dmsetup info k-$n >/dev/null 2>&1 || continue
+names() { said lvs --noheadings -o lv_name --select 'lv_layout!="pool"' $vg | tr -d ' '; }
+sums() { for n in $(names); do [ -e /dev/mapper/$vg-$n ] || dmsetup info $vg-$n >/dev/null 2>&1 || continue
   echo $n $(dd if=$(node $n) bs=1M count=16 iflag=direct status=none | sha256sum | cut -d' ' -f1); done; }
 insync() { for i in $(seq 600); do
-  case "$(said lvs --noheadings -o sync_percent -a k | tr -d ' ' | grep -v '^$' | grep -v '^100.00$')" in '') return;; esac; sleep 0.2; done; }
+  case "$(said lvs --noheadings -o sync_percent -a $vg | tr -d ' ' | grep -v '^$' | grep -v '^100.00$')" in '') return;; esac; sleep 0.2; done; }
 dump() { dmsetup table --showkeys; echo ---; dmsetup info -c --noheadings --separator : -o name,major,minor; }
 "#;
 

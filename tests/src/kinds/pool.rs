@@ -9,6 +9,8 @@ use orthrus_image::Workspace;
 use orthrus_qemu::artifacts;
 use orthrus_qemu::maker::Drive;
 
+use super::bed::PRELUDE;
+
 /// Size of a disk.
 const DISK_BYTES: u64 = 1 << 30;
 const DISKS: usize = 5;
@@ -30,9 +32,10 @@ run lvcreate -y -V 64M --thinpool tank/pool -n thin
 fill thin
 run lvcreate -y -s -n thinsnap tank/thin
 run lvchange -y -kn tank/thinsnap
+run lvchange -ay tank/thinsnap
 run lvcreate -y -L 16M -n origin tank
 fill origin
-run lvcreate -y -s -L 16M -n snapshot tank/origin
+run lvcreate -y -s -L 16M -n copy tank/origin
 run lvcreate -y -L 16M -n cached tank
 run lvcreate -y -L 12M -n fast tank
 run lvconvert -y --type cache --cachevol tank/fast --cachemode writeback tank/cached
@@ -41,7 +44,8 @@ for i in 0 1 2; do run lvcreate -an -Zn -Wn -l 1 -n orthrus_ledger$i tank $(disk
 run lvcreate -an -Zn -Wn -l 2 -n orthrus_state tank
 insync
 for n in linear striped raid1 raid5 raid6 raid10 thin origin cached; do fill $n; done
-for n in linear striped raid1 raid5 raid6 raid10 thin thinsnap origin snapshot cached; do
+for n in linear striped raid1 raid5 raid6 raid10 thin thinsnap origin copy cached; do
+  [ -b $(node $n) ]
   echo $n $(dd if=$(node $n) bs=1M count=8 iflag=direct status=none | sha256sum | cut -d' ' -f1)
 done
 sync
@@ -73,11 +77,9 @@ impl Pool {
             drives.push(Drive::new(format!("disk-{index}"), name));
         }
         let maker = artifacts::maker(&dir, &drives)?;
-        let prelude = super::bed::PRELUDE
-            .replace(" k-$1", " tank-$1")
-            .replace("-a k ", "-a tank ");
         let script = format!(
-            "{prelude}
+            "vg=tank
+             {PRELUDE}
              for m in dm_raid dm_cache_smq dm_thin_pool dm_snapshot raid1 raid10 raid456; do modprobe $m; done
              for i in $(seq 0 {last}); do disks=\"$disks $(disk $i)\"; done
              run pvcreate -y -ff $disks
