@@ -1,5 +1,6 @@
 //! Disks made by the real lvm2 (`init/tests/fixtures/lvm2`), whole and damaged.
 
+mod damage;
 mod lost;
 mod made;
 mod museum;
@@ -333,65 +334,6 @@ fn one_whole_copy_is_enough() {
             .starts_with("sd1: metadata area at 4096")
     );
     assert_eq!(found.groups[0].refusal("lab"), None);
-}
-
-/// Every byte that is read, damaged one after the other: either it does not matter, or it is said.
-#[test]
-fn damaged_bytes_are_an_error_and_never_a_panic() {
-    let whole = image!("tank-0");
-    let group = whole.contents().groups.remove(0);
-    for sector in whole.0.keys() {
-        for byte in 0..512 {
-            let mut damaged = image!("tank-0");
-            damaged.0.get_mut(sector).unwrap()[byte] ^= 1 << (byte % 8);
-            let contents = damaged.contents();
-            let unharmed = contents.groups == [group.clone()] && contents.troubles.is_empty();
-            let no_label = contents.pv.is_none() && contents.groups.is_empty();
-            let said = contents.groups.is_empty() && !contents.troubles.is_empty();
-            assert!(
-                unharmed || no_label || said,
-                "sector {sector} byte {byte}: {contents:?}"
-            );
-        }
-    }
-}
-
-/// The same below the checksums: text that lies.
-#[test]
-fn damaged_text_is_an_error_or_another_group_and_never_a_panic() {
-    let image = image!("tank-0");
-    let area = label::Area {
-        start: 4096,
-        size: 1 << 20,
-    };
-    let header = image.read(4096, area::HEADER).unwrap();
-    let location = area::parse_header(area, &header).unwrap().unwrap();
-    let stretch = location.stretches()[0];
-    let bytes = image.read(stretch.start, stretch.size as usize).unwrap();
-    let text = location.text(bytes).unwrap();
-    for at in 0..text.len() {
-        for other in [
-            "9",
-            "-",
-            "\"",
-            "}",
-            "{",
-            "[",
-            "\\",
-            "#",
-            "",
-            "99999999999999999",
-        ] {
-            let mut damaged = text.clone();
-            damaged.replace_range(at..at + 1, other);
-            if let Ok(group) = VolumeGroup::parse(&damaged) {
-                assert!(group.lvs.iter().all(|lv| group::is_name(&lv.name)));
-                let _ = Plan::new(&group, &Choice::default());
-                let _ = group.refusal("lab");
-            }
-        }
-        assert!(VolumeGroup::parse(&text[..at]).is_err() || at > text.len() / 2);
-    }
 }
 
 #[test]
