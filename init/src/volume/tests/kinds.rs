@@ -2,7 +2,8 @@
 //!
 //! `kinds.vg` is what lvm2 2.03.31 wrote (comments and dates left out), `kinds.devices` what the kernel (6.12) had after
 //! `vgchange -ay -K`: name, uuid, whether it is read-only, and the table, with names for device numbers. Both come from
-//! one machine and one run; what was typed there is told by the names of the volumes.
+//! one machine and one run; what was typed there is told by the names of the volumes. `lost.*` is the same after the
+//! second of six disks went away, with `--activationmode degraded`.
 
 use std::collections::BTreeMap;
 
@@ -14,9 +15,11 @@ use crate::volume::plan::{Backing, Choice, Plan, is_same};
 /// What lvm2 wrote.
 pub const TEXT: &str = include_str!("../../../tests/fixtures/lvm2/kinds.vg");
 const DEVICES: &str = include_str!("../../../tests/fixtures/lvm2/kinds.devices");
+const LOST_TEXT: &str = include_str!("../../../tests/fixtures/lvm2/lost.vg");
+const LOST_DEVICES: &str = include_str!("../../../tests/fixtures/lvm2/lost.devices");
 
-fn group() -> VolumeGroup {
-    let mut group = VolumeGroup::parse(TEXT).unwrap();
+fn group(text: &str) -> VolumeGroup {
+    let mut group = VolumeGroup::parse(text).unwrap();
     for (index, pv) in group.pvs.iter_mut().enumerate() {
         pv.disk = Some(disk(index as u32, 2 << 30));
     }
@@ -26,9 +29,9 @@ fn group() -> VolumeGroup {
 /// Uuid, `ro` or `rw`, and table of a device.
 type Made = (String, String, Vec<TableLine>);
 
-fn theirs() -> BTreeMap<String, Made> {
+fn theirs(text: &str) -> BTreeMap<String, Made> {
     let mut devices: BTreeMap<String, Made> = BTreeMap::new();
-    for line in DEVICES.lines() {
+    for line in text.lines() {
         let words: Vec<&str> = line.split('|').collect();
         let [name, uuid, mode, table] = words[..] else {
             panic!("{line}")
@@ -61,7 +64,7 @@ fn ours(plan: &Plan) -> BTreeMap<String, Made> {
 
 #[test]
 fn devices_are_those_that_lvm2_makes_of_every_kind() {
-    let group = group();
+    let group = group(TEXT);
     assert_eq!(group.refusal("lab"), None);
     let skipped = true;
     let plan = Plan::new(
@@ -72,7 +75,7 @@ fn devices_are_those_that_lvm2_makes_of_every_kind() {
         },
     )
     .unwrap();
-    let (ours, theirs) = (ours(&plan), theirs());
+    let (ours, theirs) = (ours(&plan), theirs(DEVICES));
     assert!(ours.keys().eq(theirs.keys()), "{:?}", ours.keys());
     assert!(ours.len() > 250);
     let mut reworded = Vec::new();
@@ -103,7 +106,7 @@ fn devices_are_those_that_lvm2_makes_of_every_kind() {
 
 #[test]
 fn a_table_of_another_device_is_never_taken_for_the_right_one() {
-    let theirs = theirs();
+    let theirs = theirs(DEVICES);
     let tables: Vec<_> = theirs
         .iter()
         .map(|(name, (_, _, table))| (name, table))
@@ -126,10 +129,32 @@ fn skipped_volumes_are_left_out_and_nothing_else() {
             skipped,
             ..Choice::serving()
         };
-        let plan = Plan::new(&group(), &choice).unwrap();
+        let plan = Plan::new(&group(TEXT), &choice).unwrap();
         ours(&plan).into_keys().collect::<Vec<_>>()
     };
     let (all, some) = (plan(true), plan(false));
     let left_out: Vec<_> = all.iter().filter(|name| !some.contains(name)).collect();
     assert_eq!(left_out, ["tank-thinsnap"]);
+}
+
+#[test]
+fn devices_without_a_disk_are_those_that_lvm2_makes_then() {
+    let group = group(LOST_TEXT);
+    // lvm2 marked the disk when it wrote without it. It is here again, and not used.
+    assert!(group.pvs[1].is_missing && group.pvs[1].disk.is_some());
+    assert_eq!(group.refusal("lab"), None);
+    assert_eq!(group.disks().len(), 5);
+    let plan = Plan::new(&group, &Choice::serving()).unwrap();
+    let (ours, theirs) = (ours(&plan), theirs(LOST_DEVICES));
+    assert_eq!(theirs.len(), 60);
+    for (name, made) in &theirs {
+        assert_eq!(ours.get(name), Some(made), "{name}");
+    }
+    // Beyond lvm2: what stands on a RAID volume that is enough.
+    let more = ours.keys().filter(|name| !theirs.contains_key(*name));
+    assert!(
+        more.clone()
+            .all(|name| name.contains("rpool") || name == "tank-thinraid")
+    );
+    assert_eq!(more.count(), 17);
 }
