@@ -20,7 +20,8 @@ pub fn is_same(wanted: &[TableLine], found: &[TableLine]) -> bool {
 fn parameters_are_same(kind: &str, wanted: &str, found: &str) -> bool {
     let (wanted, found) = (words(wanted), words(found));
     match kind {
-        "raid" => raid(&wanted) == found,
+        "raid" => raid(wanted) == raid(found),
+        "cache" => cache(wanted) == cache(found),
         "writecache" => options(&wanted, 4) == options(&found, 4),
         "integrity" => integrity_is_same(&wanted, &found),
         // With the blank that the kernel leaves at the end, words are all there is to compare.
@@ -32,15 +33,30 @@ fn words(text: &str) -> Vec<String> {
     text.split_ascii_whitespace().map(str::to_owned).collect()
 }
 
-/// MD keeps the limit for write-mostly images in KiB and reports it so, having been told in sectors.
-fn raid(wanted: &[String]) -> Vec<String> {
-    let mut words = wanted.to_vec();
+/// The limit for write-mostly images is what MD's bitmap was made with, whatever is said later, and that is reported:
+/// only whether one was given can be compared.
+fn raid(mut words: Vec<String>) -> Vec<String> {
     for at in 1..words.len() {
-        if words[at - 1] == "max_write_behind"
-            && let Ok(sectors) = words[at].parse::<u64>()
-        {
-            words[at] = (sectors / 2).to_string();
+        if words[at - 1] == "max_write_behind" {
+            words[at] = "any".to_owned();
         }
+    }
+    words
+}
+
+/// `mq` is the kernel's other name for `smq`. lvm2 up to 2.03.31 at least gives a cache on one volume the former,
+/// whatever the metadata say, later ones what they say: either finds the same policy at work.
+fn cache(mut words: Vec<String>) -> Vec<String> {
+    /// Three devices and the size of a block, then how many features, and those.
+    const FEATURES: usize = 4;
+    let count = words
+        .get(FEATURES)
+        .and_then(|count| count.parse::<usize>().ok());
+    let policy = count.and_then(|count| count.checked_add(FEATURES + 1));
+    if let Some(policy) = policy.and_then(|at| words.get_mut(at))
+        && policy == "mq"
+    {
+        *policy = "smq".to_owned();
     }
     words
 }
@@ -82,8 +98,11 @@ fn integrity_is_same(wanted: &[String], found: &[String]) -> bool {
         let mut options: Vec<String> = options
             .filter(|word| {
                 let key = word.split(':').next().unwrap_or(word);
-                // Once it has done so, it no longer says that it was to recalculate; and 512 goes without saying.
-                !CHOSEN.contains(&key) && *key != *"recalculate" && *word != "block_size:512"
+                // It recalculates until it is done, told or not, and says how the padding is, not what it was told of
+                // it; and 512 goes without saying.
+                !CHOSEN.contains(&key)
+                    && !matches!(key, "recalculate" | "fix_padding")
+                    && *word != "block_size:512"
             })
             .cloned()
             .collect();
@@ -117,7 +136,12 @@ mod tests {
         assert!(same(
             "raid",
             "raid1 5 0 max_write_behind 256 region_size 4096 2 254:0 254:1 254:2 254:3",
-            "raid1 5 0 max_write_behind 128 region_size 4096 2 254:0 254:1 254:2 254:3"
+            "raid1 5 0 max_write_behind 0 region_size 4096 2 254:0 254:1 254:2 254:3"
+        ));
+        assert!(same(
+            "cache",
+            "254:1 254:2 254:3 128 2 metadata2 writethrough smq 0",
+            "254:1 254:2 254:3 128 2 metadata2 writethrough mq 0"
         ));
         assert!(same(
             "writecache",
@@ -135,6 +159,21 @@ mod tests {
     #[test]
     fn what_differs_in_anything_that_was_said_is_not_the_same() {
         for (kind, wanted, found) in [
+            (
+                "cache",
+                "254:1 254:2 254:3 128 1 writethrough smq 0",
+                "254:1 254:2 254:3 128 1 writeback smq 0",
+            ),
+            (
+                "cache",
+                "254:1 254:2 254:3 128 1 writethrough smq 0",
+                "254:1 254:2 254:3 128 1 writethrough cleaner 0",
+            ),
+            (
+                "raid",
+                "raid1 5 0 max_write_behind 8 region_size 4096 1 - 254:1",
+                "raid1 3 0 region_size 4096 1 - 254:1",
+            ),
             ("linear", "8:0 2048", "8:16 2048"),
             (
                 "thin-pool",

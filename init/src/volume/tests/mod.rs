@@ -1,6 +1,7 @@
 //! Disks made by the real lvm2 (`init/tests/fixtures/lvm2`), whole and damaged.
 
 mod damage;
+mod kinds;
 mod lost;
 mod made;
 mod museum;
