@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use orthrus_image::{Tools, Workspace, client, firmware};
@@ -10,6 +11,7 @@ use orthrus_image::{Tools, Workspace, client, firmware};
 use crate::accel::Accel;
 use crate::cpio::{self, Entry};
 use crate::disks;
+use crate::disks::machine::{Drive, Machine};
 use crate::spec::{Boot, Disks, GuestImage, Options, Spec};
 use crate::state::StateDir;
 use crate::{config, esp, namespace};
@@ -89,6 +91,28 @@ pub fn made_disks(ledger: bool) -> anyhow::Result<Vec<PathBuf>> {
     let guest = guest_image(&workspace, &tools)?;
     let accel = Accel::probe(&workspace, &tools, &guest.kernel, &guest.initrd)?;
     disks::make::ensure(&workspace, &tools, accel, &guest, ledger)
+}
+
+/// Runs a script in a small machine with these disks: see [`Machine::run`].
+///
+/// # Errors
+/// What cannot be built or run, or the script's.
+pub fn run_script(
+    dir: &Path,
+    drives: &[Drive],
+    script: &str,
+    limit: Duration,
+) -> anyhow::Result<String> {
+    let workspace = Workspace::here()?;
+    let tools = Tools::ensure(&workspace)?;
+    let guest = guest_image(&workspace, &tools)?;
+    let accel = Accel::probe(&workspace, &tools, &guest.kernel, &guest.initrd)?;
+    let machine = Machine {
+        tools: &tools,
+        accel,
+        guest: &guest,
+    };
+    machine.run(dir, drives, script, limit)
 }
 
 /// A new lab empties its state directory: disks that lie in there must not be among what it is given.

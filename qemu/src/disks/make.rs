@@ -1,23 +1,18 @@
 //! Makes the default disks: a volume group by the real lvm2, in a small machine, because lvm2 refuses
 //! plain files and an ordinary user has no loop devices. Done once and kept.
-//!
-//! The maker is a guest with the agent; it needs no namespace: its sockets are files.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use orthrus_image::{Tools, Workspace};
 
+use super::machine::{Drive, Machine};
 use super::{DISK_BYTES, DISK_COUNT};
 use crate::accel::Accel;
-use crate::agent_link::AgentLink;
-use crate::guest::PORT;
 use crate::spec::GuestImage;
 
-const BOOT_LIMIT: Duration = Duration::from_secs(180);
 const LVM_LIMIT: Duration = Duration::from_secs(120);
 
 /// What is made: a group over all disks, with a linear volume and one striped over two disks; with a
@@ -77,12 +72,17 @@ pub fn ensure(
     for file in files(&making) {
         File::create(file)?.set_len(DISK_BYTES)?;
     }
-    make(tools, accel, guest, &making, &script).with_context(|| {
-        format!(
-            "making disks; the maker's console:\n{}",
-            crate::state::last_lines(&making.join("console.log"), 20)
-        )
-    })?;
+    let drives: Vec<Drive> = (0..)
+        .zip(files(&making))
+        .map(|(index, file)| Drive::new(&format!("disk-{index}"), &file))
+        .collect();
+    Machine {
+        tools,
+        accel,
+        guest,
+    }
+    .run(&making, &drives, &script, LVM_LIMIT)
+    .context("making disks")?;
     match fs::rename(&making, &place) {
         Ok(()) => {}
         // Another process was faster: its disks are as good.
@@ -90,95 +90,4 @@ pub fn ensure(
         Err(e) => return Err(e).context("keeping the made disks"),
     }
     Ok(files(&place))
-}
-
-fn make(
-    tools: &Tools,
-    accel: Accel,
-    guest: &GuestImage,
-    dir: &Path,
-    script: &str,
-) -> anyhow::Result<()> {
-    let mut command = tools.command("qemu-system-x86_64")?;
-    command.current_dir(dir).args([
-        "-nodefaults",
-        "-no-user-config",
-        "-display",
-        "none",
-        "-machine",
-        "q35",
-        "-m",
-        "512",
-    ]);
-    command.args(accel.arguments());
-    command
-        .arg("-kernel")
-        .arg(&guest.kernel)
-        .arg("-initrd")
-        .arg(&guest.initrd);
-    command.args([
-        "-append",
-        "console=ttyS0 quiet panic=-1 lab.role=maker",
-        "-serial",
-        "file:console.log",
-    ]);
-    drive(&mut command, "root", &guest.root, true);
-    for index in 0..DISK_COUNT {
-        drive(
-            &mut command,
-            &format!("disk-{index}"),
-            Path::new(&format!("disk{index}.raw")),
-            false,
-        );
-    }
-    command.args([
-        "-device",
-        "virtio-serial-pci",
-        "-chardev",
-        "socket,id=agent,path=agent,server=on,wait=off",
-    ]);
-    command.args([
-        "-device",
-        &format!("virtserialport,chardev=agent,name={PORT}"),
-    ]);
-    let log = File::create(dir.join("qemu.log"))?;
-    let child = command
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log)
-        .spawn()
-        .context("starting QEMU")?;
-    let _guard = Guard(child);
-    let link = AgentLink::start(dir.join("agent"));
-    let outcome = link
-        .wait_up(BOOT_LIMIT)
-        .and_then(|()| link.script(script, LVM_LIMIT));
-    link.close();
-    outcome.map(drop).context("the disk maker")
-}
-
-fn drive(command: &mut Command, serial: &str, file: &Path, read_only: bool) {
-    let read_only = if read_only {
-        "read-only=on,file.read-only=on,file.locking=off,"
-    } else {
-        ""
-    };
-    command
-        .arg("-blockdev")
-        .arg(format!(
-            "driver=raw,node-name={serial},{read_only}file.driver=file,file.filename={}",
-            file.display()
-        ))
-        .arg("-device")
-        .arg(format!("virtio-blk-pci,drive={serial},serial={serial}"));
-}
-
-/// Ends the maker's machine with the making, whatever came of it.
-struct Guard(Child);
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }

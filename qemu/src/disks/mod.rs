@@ -1,5 +1,6 @@
 //! The shared disks: raw images, made once, copied for each lab.
 
+pub mod machine;
 pub mod make;
 pub mod scan;
 pub mod sparse;

@@ -38,8 +38,20 @@ const SHELF_MODULES: &[&str] = &[
     "target_core_iblock",
     "iscsi_target_mod",
 ];
-/// Loaded in the disk maker.
-const MAKER_MODULES: &[&str] = &["dm_mod", "sd_mod", "virtio_scsi"];
+/// Loaded in the machine that runs a script: every kind of volume, since `modprobe` finds nothing there later.
+const MAKER_MODULES: &[&str] = &[
+    "dm_mod",
+    "sd_mod",
+    "virtio_scsi",
+    "raid0",
+    "raid1",
+    "raid10",
+    "raid456",
+    "dm_raid",
+    "dm_mirror",
+    "dm_snapshot",
+    "dm_thin_pool",
+];
 
 /// Runs as PID 1; never returns.
 pub fn run() -> ! {
