@@ -16,7 +16,7 @@ impl Shared {
         let mut place = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let bed = match place.take() {
             Some(bed) => bed,
-            None => Bed::up()?,
+            None => Bed::up(env!("CARGO_BIN_EXE_volumes").as_ref())?,
         };
         let outcome = run(&bed);
         // One that a kind could not be taken down on is of no use to the next.

@@ -1,11 +1,10 @@
 //! The machine in which the kinds are made, one after the other, on the same disks.
 
 use std::fs::{self, File};
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use orthrus_image::Workspace;
 use orthrus_qemu::artifacts;
 use orthrus_qemu::maker::{Drive, Maker};
@@ -53,13 +52,12 @@ pub struct Seen {
 }
 
 impl Bed {
-    /// Boots it.
+    /// Boots it, with this build of `src/bin/volumes.rs`.
     ///
     /// # Errors
     /// What is missing, or does not build.
-    pub fn up() -> Result<Bed> {
+    pub fn up(program: &Path) -> Result<Bed> {
         let workspace = Workspace::here()?;
-        let program = program(&workspace)?;
         let dir = workspace
             .target()
             .join("lab")
@@ -74,7 +72,7 @@ impl Bed {
         }
         // As a disk, of which the length must be a multiple of its sectors'.
         let copy = dir.join("program.raw");
-        fs::copy(&program, &copy)?;
+        fs::copy(program, &copy)?;
         let length = fs::metadata(&copy)?.len().next_multiple_of(4096);
         File::options().write(true).open(&copy)?.set_len(length)?;
         drives.push(Drive {
@@ -228,32 +226,4 @@ fn parse(said: &str) -> Result<(String, String)> {
     let (sums, dump) = said.split_once("===\n").context("no tables")?;
     let (table, info) = dump.split_once("---\n").context("no names")?;
     Ok((sums.to_owned(), tables::by_name(table, info)?))
-}
-
-/// The firmware's code in a program, static as everything here is.
-fn program(workspace: &Workspace) -> Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
-        .args([
-            "build",
-            "--quiet",
-            "--release",
-            "--package",
-            "orthrus-init",
-            "--example",
-            "volumes",
-        ])
-        .current_dir(workspace.root())
-        // Flags from the environment would replace those of .cargo/config.toml, which make it static.
-        .env_remove("RUSTFLAGS")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
-        .env_remove("CARGO_BUILD_TARGET")
-        .status()
-        .context("running cargo")?;
-    if !status.success() {
-        bail!("the example `volumes` of init does not build");
-    }
-    Ok(workspace
-        .target()
-        .join("x86_64-unknown-linux-gnu/release/examples/volumes"))
 }

@@ -1,0 +1,97 @@
+# The firmware makes a group and everything in it; lvm2 looks, activates, and changes something itself.
+
+# A pool is told what its messages say, and they go: the part of the firmware's own activation. lvm2 does it only
+# within the command that made them.
+tell() {
+  pool=$1 words=$2 before=$3
+  said=$(run lvchange -ay tank/$pool 2>&1) || fail "lvchange: $said"
+  dmsetup message tank-$pool-tpool 0 "$words"
+  dmsetup message tank-$pool-tpool 0 "set_transaction_id $before $((before + 1))"
+  off
+  edit settle $pool
+}
+$tool pool tank $disks >/dev/null
+check
+edit create lin 3 linear
+edit create str 6 striped3
+edit create r0 2 raid0x2
+edit create r1 2 raid1x2
+edit create r5 2 raid5x3
+edit create r6 3 raid6x5
+edit create r10 2 raid10x4
+edit thin-pool tp 2 raid1x2 linear
+edit thin tp tv 50
+tell tp "create_thin 1" 0
+edit create org 2 linear
+edit snapshot org sn 2
+all="lin str r0 r1 r5 r6 r10 org tv"
+on
+for lv in $all; do [ -b $(node $lv) ] || fail "$lv is not active"; done
+fill $all
+verify $all
+synced r1 r5 r6 r10
+off
+edit thin-snapshot tv ts
+tell tp "create_snap 2 1" 1
+edit grow lin 5
+edit grow str 9
+edit grow r1 4
+edit grow r5 4
+edit grow r6 6
+edit grow r10 4
+edit grow tp 4
+edit grow tv 60
+edit grow sn 3
+edit rename r5 five
+edit rename tp pool
+on
+verify lin str r0 r1 r6 r10 org tv
+yes "r5 r5 r5" | head -c 1048576 > /run/block
+dd if=$(node five) bs=1M iflag=direct status=none count=1 | cmp - /run/block || fail "five has other bytes"
+yes "tv tv tv" | head -c 1048576 > /run/block
+dd if=$(node ts) bs=1M iflag=direct status=none count=1 | cmp - /run/block || fail "the thin snapshot has other bytes"
+synced r1 five r6 r10
+[ $(blockdev --getsize64 $(node five)) = $((4 * 4194304)) ] || fail "five has not grown"
+# A change of lvm2's own in between.
+run lvcreate -y -l 1 -n theirs tank >/dev/null
+run lvrename tank/theirs tank/lvm2s >/dev/null
+off
+edit remove ts
+tell pool "delete 2" 2
+edit remove sn
+edit remove lvm2s
+edit remove r0
+edit remove org
+edit remove str
+edit remove lin
+# A disk goes for another one. All that is on it is redundant.
+on
+verify r1 r6 r10 tv
+off
+edit remove tv
+tell pool "delete 1" 3
+edit remove pool
+first=$(nth 1)
+gone=$(run pvs --noheadings -o pv_uuid $first | tr -d ' ')
+fresh=$(run pvs --noheadings -o pv_uuid $(nth 7) | tr -d ' ')
+edit remove r6
+edit missing $gone
+edit replace $gone $fresh
+edit reduce $gone
+disks=$(echo $disks | cut -d' ' -f2-)
+dd if=/dev/zero of=$first bs=1M count=90 oflag=direct status=none
+check
+on
+synced r1 five r10
+verify r1 r10
+yes "r5 r5 r5" | head -c 1048576 > /run/block
+dd if=$(node five) bs=1M iflag=direct status=none count=1 | cmp - /run/block || fail "five has other bytes after the replacement"
+off
+edit rebuilt r1
+edit rebuilt five
+edit rebuilt r10
+on
+synced r1 five r10
+off
+run lvs -a -o lv_name,lv_attr,segtype,seg_size_pe,devices tank
+echo all is well
