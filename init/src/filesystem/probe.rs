@@ -5,9 +5,9 @@ use std::io;
 use std::path::Path;
 
 use crate::disk::direct;
+use crate::volume::bare::recognise;
 
-/// How much of the beginning is looked at: every file system that we name has its magic number there, and so do
-/// most others.
+/// How much of the beginning must be zero for the whole to be nothing: most of what can be on a volume begins there.
 const HEAD: usize = 64 * 1024;
 
 /// The end of a volume that no file system of ours reaches: see [`super::ext4::make`].
@@ -20,16 +20,6 @@ pub const BEING_MADE: &[u8] = b"orthrus: a file system is being made here\n";
 const EXT4: (usize, &[u8]) = (1024 + 56, &[0x53, 0xef]);
 /// `XFS_SB_MAGIC`, `fs/xfs/libxfs/xfs_format.h`.
 const XFS: (usize, &[u8]) = (0, b"XFSB");
-
-/// Others that are worth a name in a message: where, what, and whose.
-const OTHERS: &[(usize, &[u8], &str)] = &[
-    (512, b"LABELONE", "an LVM physical volume"),
-    (4096, &[0xfc, 0x4e, 0x2b, 0xa9], "an MD array"),
-    (0, &[0xfc, 0x4e, 0x2b, 0xa9], "an MD array"),
-    (0, b"LUKS\xba\xbe", "LUKS"),
-    (510, &[0x55, 0xaa], "a partition table"),
-    (4086, b"SWAPSPACE2", "swap space"),
-];
 
 /// `EXT4_ERROR_FS` in `s_state` at byte 58: the kernel met an inconsistency.
 const EXT4_STATE: usize = 1024 + 58;
@@ -78,7 +68,16 @@ pub fn probe(node: &Path, bytes: u64) -> io::Result<Found> {
         Some(start) => direct::read(&file, start, TAIL)?,
         None => Vec::new(),
     };
-    Ok(judge(&head, &tail))
+    Ok(match judge(&head, &tail) {
+        Found::Unknown => {
+            let mut read = |offset, length| direct::read(&file, offset, length);
+            let others = recognise(bytes, direct::ALIGNMENT, &mut read)?;
+            others
+                .first()
+                .map_or(Found::Unknown, |other| Found::Other(other.what))
+        }
+        found => found,
+    })
 }
 
 fn judge(head: &[u8], tail: &[u8]) -> Found {
@@ -93,11 +92,6 @@ fn judge(head: &[u8], tail: &[u8]) -> Found {
     }
     if is(XFS) {
         return Found::Xfs;
-    }
-    for &(at, magic, name) in OTHERS {
-        if is((at, magic)) {
-            return Found::Other(name);
-        }
     }
     match head.iter().all(|byte| *byte == 0) {
         true => Found::Nothing,
@@ -122,7 +116,6 @@ mod tests {
             (vec![0; HEAD], Found::Nothing),
             (with(EXT4.0, EXT4.1), Found::Ext4 { is_damaged }),
             (with(XFS.0, XFS.1), Found::Xfs),
-            (with(510, &[0x55, 0xaa]), Found::Other("a partition table")),
             (with(60_000, &[1]), Found::Unknown),
         ] {
             assert_eq!(judge(&head, &[0; TAIL]), found);

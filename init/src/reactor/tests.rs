@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use embassy_time::Duration;
@@ -43,7 +44,10 @@ impl Cable for Witness {
 }
 
 fn reset() -> Reset {
-    let trigger = std::env::temp_dir().join(format!("orthrus-reactor-{}", std::process::id()));
+    // Each test its own: they run at the same time.
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let (id, count) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    let trigger = std::env::temp_dir().join(format!("orthrus-reactor-{id}-{count}"));
     std::fs::write(&trigger, "").unwrap();
     let reset = Reset::open_at(&trigger, std::path::Path::new("/dev/null")).unwrap();
     std::fs::remove_file(&trigger).unwrap();
