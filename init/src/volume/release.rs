@@ -5,6 +5,8 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::panic::resume_unwind;
+use std::thread;
 use std::time::Duration;
 
 use super::active::VolumeError;
@@ -12,6 +14,9 @@ use super::plan::uuid_prefix;
 use super::uuid::Uuid;
 use crate::Step;
 use crate::sys::dm::{Control, Dependencies};
+
+/// Devices that are removed at once.
+const MOST_AT_ONCE: usize = 16;
 
 /// How often, and how long each time, a device that is still open is tried again: a closed one is given
 /// back by the kernel a moment later. Longer waits are the caller's, who knows the limit of the release.
@@ -42,15 +47,49 @@ pub fn deactivate(group: &Uuid) -> Result<Step, VolumeError> {
         numbers.push(found.number);
         below.push(found.below);
     }
-    for index in from_the_top(&numbers, &below) {
-        remove(&control, &devices[index].name, &devices[index].uuid)?;
+    for wave in from_the_top(&numbers, &below) {
+        remove_all(
+            &control,
+            wave.iter().map(|index| &devices[*index]).collect(),
+        )?;
     }
     Ok(Step::Changed)
 }
 
-/// The order in which devices can be removed: each before those that it stands on. Device numbers, and what each
-/// stands on; what is not among the devices does not count.
-fn from_the_top(numbers: &[(u32, u32)], below: &[Vec<(u32, u32)>]) -> Vec<usize> {
+/// Removes devices of which none stands on another one, some at a time: each waits some milliseconds until no processor
+/// looks at it any more, and a release has no time to wait for a hundred one after the other.
+fn remove_all(control: &Control, devices: Vec<&ActiveDevice>) -> Result<(), VolumeError> {
+    let share = devices.len().div_ceil(MOST_AT_ONCE).max(1);
+    let remove_some = |some: &[&ActiveDevice]| {
+        some.iter()
+            .try_for_each(|device| remove(control, &device.name, &device.uuid))
+    };
+    thread::scope(|scope| {
+        let (own, others) = devices.split_at(share.min(devices.len()));
+        let others = others.chunks(share);
+        let workers: Vec<_> = others
+            .map(|some| {
+                let worker = thread::Builder::new().spawn_scoped(scope, move || remove_some(some));
+                // Without a thread it is done here.
+                worker.map_err(|_| some)
+            })
+            .collect();
+        let mut result = remove_some(own);
+        for worker in workers {
+            let removed = match worker {
+                Ok(worker) => worker.join().unwrap_or_else(|panic| resume_unwind(panic)),
+                Err(some) => remove_some(some),
+            };
+            result = result.and(removed);
+        }
+        result
+    })
+}
+
+/// Devices in the order in which they can be removed, in waves: nothing in a wave stands on anything in it, and what
+/// stands on it is in an earlier one. Device numbers, and what each stands on; what is not among the devices does not
+/// count.
+fn from_the_top(numbers: &[(u32, u32)], below: &[Vec<(u32, u32)>]) -> Vec<Vec<usize>> {
     let places: HashMap<(u32, u32), usize> = numbers
         .iter()
         .enumerate()
@@ -67,21 +106,21 @@ fn from_the_top(numbers: &[(u32, u32)], below: &[Vec<(u32, u32)>]) -> Vec<usize>
         .collect();
     let mut users = vec![0_usize; numbers.len()];
     below.iter().flatten().for_each(|place| users[*place] += 1);
-    // The newest first, among those that nothing stands on.
-    let mut free: Vec<usize> = (0..numbers.len())
+    let mut wave: Vec<usize> = (0..numbers.len())
         .filter(|place| users[*place] == 0)
         .collect();
-    let mut order = Vec::with_capacity(numbers.len());
-    while let Some(place) = free.pop() {
-        order.push(place);
-        for lower in &below[place] {
+    let mut waves = Vec::new();
+    while !wave.is_empty() {
+        let mut next = Vec::new();
+        for lower in wave.iter().flat_map(|place| &below[*place]) {
             users[*lower] -= 1;
             if users[*lower] == 0 {
-                free.push(*lower);
+                next.push(*lower);
             }
         }
+        waves.push(std::mem::replace(&mut wave, next));
     }
-    order
+    waves
 }
 
 pub(super) fn remove(control: &Control, name: &str, uuid: &str) -> Result<(), VolumeError> {
@@ -159,9 +198,14 @@ mod tests {
             vec![(254, 1), (254, 2)],
             vec![(8, 0)],
         ];
-        let order = from_the_top(&numbers, &below);
-        let place = |device| order.iter().position(|found| *found == device).unwrap();
-        assert_eq!(order.len(), 5);
+        let waves = from_the_top(&numbers, &below);
+        let place = |device| {
+            waves
+                .iter()
+                .position(|wave| wave.contains(&device))
+                .unwrap()
+        };
+        assert_eq!(waves.iter().map(Vec::len).sum::<usize>(), 5);
         assert!(place(0) < place(3) && place(3) < place(1) && place(3) < place(2));
     }
 }

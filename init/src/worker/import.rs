@@ -185,6 +185,10 @@ impl Worker {
             }
         });
         lock(&self.report).volumes = volumes.collect();
+        for volume in active.iter().filter(|volume| volume.is_degraded) {
+            let (pool, lv) = (&self.pool().name, &volume.lv);
+            warn!(pool, "volume {lv} is degraded: a disk of it is lost");
+        }
         info!(
             pool = self.pool().name,
             "{} volumes are active",

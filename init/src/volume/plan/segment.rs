@@ -13,9 +13,10 @@ use super::vdo::VdoTarget;
 use super::writecache::WritecacheTarget;
 use super::{Device, Purpose};
 use crate::volume::group::{
-    Area, Cache, CacheSettings, CacheVolume, Flag, Part, Raid, RaidLevel, Segment, SegmentKind,
-    ThinPool, Vdo, VdoPool,
+    Area, Cache, CacheSettings, CacheVolume, Flag, Integrity, Mirror, Part, Raid, RaidLevel,
+    Segment, SegmentKind, Thin, ThinPool, Vdo, VdoPool,
 };
+use crate::volume::health::Health;
 
 impl Builder<'_> {
     /// The line of segment `number` of a volume, and its length in sectors.
@@ -47,34 +48,9 @@ impl Builder<'_> {
                 let length = self.sectors(lv, segment.extents - raid.reshape_total())?;
                 return Ok((length, Target::Raid(self.raid(index, raid)?)));
             }
-            SegmentKind::Mirror(mirror) => {
-                let log = mirror.log.map(|log| self.whole(log)).transpose()?;
-                let images = self.places(index, number, &mirror.images)?;
-                match &images[..] {
-                    // One image is left of a conversion.
-                    [place] => Target::Linear(*place),
-                    _ => Target::Mirror(MirrorTarget {
-                        log,
-                        region: mirror.region_sectors,
-                        images,
-                    }),
-                }
-            }
+            SegmentKind::Mirror(mirror) => self.mirror(index, number, mirror)?,
             SegmentKind::ThinPool(pool) => Target::ThinPool(self.pool(index, pool)?),
-            SegmentKind::Thin(thin) => {
-                if self.thin_pool(thin.pool).is_none() {
-                    return Err(self.wrong_kind(index, thin.pool, "thin pool"));
-                }
-                let external = match thin.external {
-                    Some(external) => Some(self.layer(external)?),
-                    None => None,
-                };
-                Target::Thin {
-                    pool: self.layer(thin.pool)?,
-                    id: thin.device_id,
-                    external,
-                }
-            }
+            SegmentKind::Thin(thin) => self.thin(index, thin)?,
             SegmentKind::Cache(cache) => Target::Cache(self.cache(index, cache)?),
             SegmentKind::Writecache(cache) => Target::Writecache(WritecacheTarget {
                 origin: self.whole(cache.origin)?,
@@ -83,19 +59,7 @@ impl Builder<'_> {
                 settings: cache.settings.clone(),
             }),
             SegmentKind::Integrity(integrity) => {
-                let metadata = integrity.metadata.map(|lv| self.whole(lv)).transpose()?;
-                let target = IntegrityTarget {
-                    origin: self.whole(integrity.origin)?,
-                    metadata,
-                    tag_bytes: integrity.tag_bytes,
-                    mode: integrity.mode,
-                    block_bytes: integrity.block_bytes,
-                    hash: integrity.hash.clone(),
-                    recalculates: integrity.recalculates,
-                    settings: integrity.settings.clone(),
-                    allows_discards: integrity.allows_discards,
-                };
-                return Ok((integrity.data_sectors, Target::Integrity(target)));
+                return Ok((integrity.data_sectors, self.integrity(integrity)?));
             }
             SegmentKind::VdoPool(pool) => {
                 let length = self.sectors(lv, u64::from(pool.virtual_extents))?;
@@ -121,6 +85,50 @@ impl Builder<'_> {
             }
         };
         Ok((length, target))
+    }
+
+    fn mirror(
+        &mut self,
+        index: usize,
+        number: usize,
+        mirror: &Mirror,
+    ) -> Result<Target, PlanError> {
+        let log = mirror.log.map(|log| self.whole(log)).transpose()?;
+        let images = self.places(index, number, &mirror.images)?;
+        Ok(match &images[..] {
+            // One image is left of a conversion.
+            [place] => Target::Linear(*place),
+            _ => Target::Mirror(MirrorTarget {
+                log,
+                region: mirror.region_sectors,
+                images,
+            }),
+        })
+    }
+
+    fn thin(&mut self, index: usize, thin: &Thin) -> Result<Target, PlanError> {
+        if self.thin_pool(thin.pool).is_none() {
+            return Err(self.wrong_kind(index, thin.pool, "thin pool"));
+        }
+        Ok(Target::Thin {
+            external: thin.external.map(|lv| self.layer(lv)).transpose()?,
+            pool: self.layer(thin.pool)?,
+            id: thin.device_id,
+        })
+    }
+
+    fn integrity(&mut self, integrity: &Integrity) -> Result<Target, PlanError> {
+        Ok(Target::Integrity(IntegrityTarget {
+            metadata: integrity.metadata.map(|lv| self.whole(lv)).transpose()?,
+            origin: self.whole(integrity.origin)?,
+            tag_bytes: integrity.tag_bytes,
+            mode: integrity.mode,
+            block_bytes: integrity.block_bytes,
+            hash: integrity.hash.clone(),
+            recalculates: integrity.recalculates,
+            settings: integrity.settings.clone(),
+            allows_discards: integrity.allows_discards,
+        }))
     }
 
     /// A volume's own device.
@@ -267,7 +275,6 @@ impl Builder<'_> {
 
     /// A RAID volume that lost more than it can do without.
     fn check_redundancy(&self, index: usize) -> Result<(), PlanError> {
-        use crate::volume::health::Health;
         if self.health[index] != Health::Broken {
             return Ok(());
         }

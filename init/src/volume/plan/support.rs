@@ -109,11 +109,9 @@ pub(super) fn check(group: &VolumeGroup, links: &Links, index: usize) -> Result<
     if let Some(work) = work(lv) {
         return Err(PlanError::UnderWay { lv: name(), work });
     }
-    let merges = |(snapshot, _): &(_, _)| -> bool {
-        let snapshot: &crate::volume::group::Snapshot = snapshot;
-        snapshot.is_merging
-    };
-    if links.snapshot(index).is_some_and(merges) {
+    if let Some((snapshot, _)) = links.snapshot(index)
+        && snapshot.is_merging
+    {
         let work = Work::Merge;
         return Err(PlanError::UnderWay { lv: name(), work });
     }
