@@ -17,10 +17,10 @@ const LIMIT: Duration = Duration::from_secs(540);
 const DISKS: usize = 7;
 const DISK_BYTES: u64 = 96 << 20;
 
-/// The disks of a script, by size of block, and what the firmware does on them.
-fn machine(script: &str, block: u32) -> Result<String> {
+/// Runs a script on disks with blocks of this size, in a machine of its own.
+fn machine(name: &str, script: &str, block: u32) -> Result<String> {
     let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
-        .join(format!("lvm2-{}-{block}", std::process::id()));
+        .join(format!("lvm2-{name}-{}-{block}", std::process::id()));
     fs::create_dir_all(&dir)?;
     let mut drives = vec![tool(&dir)?];
     for index in 0..DISKS {
@@ -54,13 +54,13 @@ fn tool(dir: &Path) -> Result<Drive> {
 #[test]
 fn what_the_firmware_makes_and_changes_lvm2_accepts_and_activates() {
     for block in [512, 4096] {
-        let said = machine(include_str!("firmware.sh"), block).unwrap();
+        let said = machine("firmware", include_str!("firmware.sh"), block).unwrap();
         assert!(said.ends_with("all is well\n"), "{said}");
     }
 }
 
 #[test]
 fn what_lvm2_made_the_firmware_stamps_and_lvm2_takes_back() {
-    let said = machine(include_str!("stamp.sh"), 512).unwrap();
+    let said = machine("stamp", include_str!("stamp.sh"), 512).unwrap();
     assert!(said.ends_with("all is well\n"), "{said}");
 }
