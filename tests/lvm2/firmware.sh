@@ -7,8 +7,10 @@ tell() {
   said=$(run lvchange -ay tank/$pool 2>&1) || fail "lvchange: $said"
   dmsetup message tank-$pool-tpool 0 "$words"
   dmsetup message tank-$pool-tpool 0 "set_transaction_id $before $((before + 1))"
-  off
   edit settle $pool
+  # Not by lvm2, which looks for the pool below volumes of it that are active, and none is.
+  dmsetup remove_all
+  [ "$(dmsetup ls)" = "No devices found" ] || fail "devices are left: $(dmsetup ls)"
 }
 $tool pool tank $disks >/dev/null
 check
