@@ -77,8 +77,10 @@ first=$(nth 1)
 gone=$(run pvs --noheadings -o pv_uuid $first | tr -d ' ')
 fresh=$(run pvs --noheadings -o pv_uuid $(nth 7) | tr -d ' ')
 edit remove r6
+lost=1
 edit missing $gone
 edit replace $gone $fresh
+lost=
 edit reduce $gone
 disks=$(echo $disks | cut -d' ' -f2-)
 dd if=/dev/zero of=$first bs=1M count=90 oflag=direct status=none
