@@ -38,7 +38,7 @@ pub use layout::{Layout, Raid};
 pub use member::{NewMember, new_group};
 pub use thin::PoolSize;
 
-use super::text::Section;
+use super::text::{Section, Value};
 use super::uuid::Uuid;
 use super::write::Metadata;
 
@@ -87,7 +87,19 @@ impl<'a> Edit<'a> {
     }
 
     /// What is to be written.
-    pub fn finish(self) -> Change {
+    ///
+    /// Visible volumes come first, as lvm2 writes them: it goes through them in the text's order, and complains of parts that it
+    /// meets before what they are parts of.
+    pub fn finish(mut self) -> Change {
+        let volumes = tree::section_mut(&mut self.metadata.body, "logical_volumes");
+        if let Some(volumes) = volumes {
+            let is_visible = |value: &Value| match value {
+                Value::Section(volume) => tree::has(volume, "status", "VISIBLE"),
+                _ => false,
+            };
+            // A stable sort: the order is kept within both.
+            volumes.sort_by_key(|_, value| !is_visible(value));
+        }
         Change {
             metadata: self.metadata,
             zeroes: self.zeroes,
