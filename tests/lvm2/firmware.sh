@@ -80,10 +80,10 @@ edit remove r6
 lost=1
 edit missing $gone
 edit replace $gone $fresh
-lost=
 edit reduce $gone
 disks=$(echo $disks | cut -d' ' -f2-)
 dd if=/dev/zero of=$first bs=1M count=90 oflag=direct status=none
+lost=
 check
 on
 synced r1 five r10
