@@ -65,4 +65,6 @@ pub struct Volume {
     pub lun: Option<u32>,
     /// The unit serial number that clients see.
     pub serial: Option<String>,
+    /// A disk of it is lost, and what is left is enough.
+    pub degraded: bool,
 }

@@ -86,8 +86,10 @@ impl Status {
                 let mib = volume.bytes >> 20;
                 let _ = writeln!(
                     text,
-                    "  volume {}: {mib} MiB, {lun}, {}",
-                    volume.name, volume.device
+                    "  volume {}: {mib} MiB, {lun}, {}{}",
+                    volume.name,
+                    volume.device,
+                    if volume.degraded { ", DEGRADED" } else { "" }
                 );
             }
             if let Some(problem) = &pool.report.problem {

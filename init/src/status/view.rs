@@ -244,6 +244,17 @@ impl Status {
             for alarm in &pool.report.alarms {
                 say(format!("pool {name}: {}", alarm.what), &alarm.todo);
             }
+            let degraded = pool.report.volumes.iter().filter(|volume| volume.degraded);
+            let degraded: Vec<&str> = degraded.map(|volume| volume.name.as_str()).collect();
+            if !degraded.is_empty() {
+                say(
+                    format!(
+                        "pool {name}: served without a disk: {}",
+                        degraded.join(", ")
+                    ),
+                    "replace the disk that is marked as missing, on a host with lvm2; the next one that fails may be one too many",
+                );
+            }
             let state = pool.report.state_volume.as_ref();
             if let Some(problem) = state.and_then(|state| state.problem.as_ref()) {
                 say(
@@ -470,6 +481,27 @@ mod tests {
         let status = standby(report, watchdog(false));
         assert!(!status.redundant);
         assert!(status.problems[0].what.contains("a disk is missing"));
+    }
+
+    #[test]
+    fn a_volume_that_lacks_a_disk_is_no_redundancy() {
+        let volume = |name: &str, degraded| super::super::Volume {
+            name: name.into(),
+            device: "/dev/dm-0".into(),
+            bytes: 1 << 30,
+            lun: None,
+            serial: None,
+            degraded,
+        };
+        let report = Report {
+            volumes: vec![volume("vol0", false), volume("vol1", true)],
+            ..Report::default()
+        };
+        let status = standby(report, watchdog(false));
+        assert!(!status.redundant);
+        let said = &status.problems[0].what;
+        assert!(said.ends_with("served without a disk: vol1"), "{said}");
+        assert!(status.pools_text().contains("/dev/dm-0, DEGRADED"));
     }
 
     #[test]

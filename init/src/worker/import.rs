@@ -182,6 +182,7 @@ impl Worker {
                 bytes: active.sectors * 512,
                 lun: lun.map(|lun| lun.lun),
                 serial: lun.map(|lun| lun.serial.clone()),
+                degraded: active.is_degraded,
             }
         });
         lock(&self.report).volumes = volumes.collect();
