@@ -162,7 +162,8 @@ fn a_beat_of_the_owner_is_seen_by_the_standby_on_every_copy() {
     for sequence in 1..4 {
         let beat = record(HeadId::First, 7, sequence);
         beat_until(&owner, beat, || {
-            wakes.recv_timeout(LIMIT).expect("a read");
+            // Not for long: a beat that was not written wakes nobody, and the next one is due.
+            let _ = wakes.recv_timeout(Duration::from_millis(20));
             matches!(standby.news(), Some(News::Sight(sight)) if sight.peer == Some(beat))
         });
     }
