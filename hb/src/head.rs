@@ -628,6 +628,7 @@ impl Head {
             timing: self.config.timing,
             retiring: self.retiring,
             liveness,
+            is_heard: LinkId::ALL.into_iter().any(|link| self.link_works(link).1),
             ledger,
             record: own.and_then(Ledger::newest),
             barred: self.fences.is_barred(self.config.me, now)

@@ -83,7 +83,12 @@ impl Link {
 
     /// Whether the peer hears us here: it acknowledged one of the last `window` frames.
     pub fn is_heard(&self, window: u32) -> bool {
-        self.sent.wrapping_sub(self.acknowledged) <= window
+        self.unheard() <= window
+    }
+
+    /// Frames since the last one that it acknowledged.
+    pub(crate) fn unheard(&self) -> u32 {
+        self.sent.wrapping_sub(self.acknowledged)
     }
 
     /// Frames accepted and rejected since boot.

@@ -4,7 +4,7 @@ use core::hash::Hasher;
 
 use embassy_time::Instant;
 
-use super::Head;
+use super::{Head, UNHEARD_WINDOW};
 use crate::config::PoolId;
 use crate::fingerprint::Print;
 use crate::ledger::Record;
@@ -57,6 +57,11 @@ impl Head {
         for (pool, ledger) in pools.iter().zip(ledgers) {
             pool.fingerprint(&timing, &mut print);
             ledger.fingerprint(&timing, &mut print);
+        }
+        // Whether the peer hears us is asked only by an owner that could be worse off.
+        if pools.iter().any(|pool| pool.health().burden() > 0) {
+            let unheard = |link| peer.link(link).unheard().min(UNHEARD_WINDOW + 1);
+            print.put(LinkId::ALL.map(unheard));
         }
         print.put([config.me, config.me.peer()].map(|head| fences.is_barred(head, now)));
         for (index, (pool, told)) in pools.iter().zip(told_pools).enumerate() {

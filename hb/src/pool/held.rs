@@ -83,7 +83,9 @@ impl Pool {
             .listening_peer()
             .filter(|beat| beat.state == PoolState::Standby);
         let asked = standby.is_some_and(|beat| beat.wish == Wish::Request);
-        let worse = standby.is_some_and(|beat| beat.health.burden() < self.health.burden());
+        // A peer that does not hear us takes nothing that we let go: it would come back, again and again.
+        let better = standby.filter(|beat| beat.health.burden() < self.health.burden());
+        let worse = better.is_some() && view.is_heard;
         self.worse_since = match worse {
             true => self.worse_since.or(Some(view.now)),
             false => None,

@@ -19,6 +19,8 @@ pub(crate) struct View {
     /// This head is about to halt: it lets go of everything and claims nothing.
     pub(crate) retiring: bool,
     pub(crate) liveness: Liveness,
+    /// The peer acknowledges what this head sends, on a cable at least.
+    pub(crate) is_heard: bool,
     /// What the pool's ledger says of the peer.
     pub(crate) ledger: LedgerState,
     /// The peer's newest record there.

@@ -25,7 +25,7 @@
 //! by less than a beat, frames that are lost, late or repeated other than by a cut or a pause (the simulator has
 //! all of these), the fence-loop breaker (no root has faults enough for three fences), replayed and forged
 //! frames (`fuzz` and the core's own tests).
-//! An owner that is worse off than its peer together with cuts: see [`roots`].
+//! An owner that is worse off than its peer together with cuts: see [`roots`]; `pair` has it.
 
 #![allow(clippy::unwrap_used)] // a panic is how a test fails
 #![allow(clippy::disallowed_methods)] // this file alone reads the clock, to say how fast it was

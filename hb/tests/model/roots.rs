@@ -116,7 +116,7 @@ pub fn roots(deep: bool) -> Vec<Root> {
         crashes: n,
         ..none
     };
-    // Not together with cuts: an owner that its peer does not hear lets go again and again.
+    // Not together with cuts: how long ago the peer heard this head tells states apart then, and they become too many.
     let ail = Budget {
         ails,
         crashes,

@@ -32,6 +32,22 @@ fn an_owner_without_a_client_network_lets_go_in_order() {
 }
 
 #[test]
+fn an_owner_that_the_better_head_does_not_hear_holds_on() {
+    let mut world = World::serving_with_ledger();
+    world.cut[A] = [true; 2];
+    world.run(Duration::from_secs(5));
+    world.health(A, NETWORK);
+    for _ in 0..600 {
+        world.run(Duration::from_millis(100));
+        assert_eq!(world.state(A), PoolState::Serving);
+    }
+    // Once it does the pool moves.
+    world.cut[A] = [false; 2];
+    world.until("b serves", |w| w.state(B) == PoolState::Serving);
+    assert_eq!(world.preempted, []);
+}
+
+#[test]
 fn a_link_that_is_down_for_a_moment_moves_nothing() {
     let mut world = World::serving();
     for _ in 0..10 {
