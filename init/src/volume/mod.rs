@@ -20,6 +20,7 @@ pub mod edit;
 pub mod group;
 pub mod health;
 pub mod label;
+mod md;
 mod modules;
 pub mod plan;
 pub mod refusal;
@@ -80,6 +81,15 @@ pub enum ReadTrouble {
         /// The label, the header of an area or its text.
         what: &'static str,
     },
+    /// What it holds is an array's.
+    #[error(
+        "is a member of an MD array (superblock {version}), which is not assembled here: its label is not looked at. \
+         mdadm --zero-superblock on another host, if it is no member any more"
+    )]
+    ArrayMember {
+        /// Version of its superblock.
+        version: &'static str,
+    },
     /// The disk does not answer.
     #[error("no answer within {} s", READ_LIMIT.as_secs())]
     TimedOut,
@@ -116,7 +126,9 @@ struct Contents {
 /// Reads the labels and metadata of all disks, in parallel.
 pub fn read_groups(disks: &[Disk]) -> Groups {
     let contents = parallel::each(disks, READ_LIMIT, |disk| match direct::open(&disk.path) {
-        Ok(file) => read_disk(&mut |offset, length| direct::read(&file, offset, length)),
+        Ok(file) => read_disk(disk.bytes, &mut |offset, length| {
+            direct::read(&file, offset, length)
+        }),
         Err(source) => Contents {
             troubles: vec![ReadTrouble::Io {
                 what: "the disk",
@@ -138,8 +150,20 @@ pub fn read_groups(disks: &[Disk]) -> Groups {
 type Read<'a> = dyn FnMut(u64, usize) -> io::Result<Vec<u8>> + 'a;
 
 /// One disk: label, then every copy of the metadata on it.
-fn read_disk(read: &mut Read<'_>) -> Contents {
+fn read_disk(bytes: u64, read: &mut Read<'_>) -> Contents {
     let mut contents = Contents::default();
+    let member =
+        md::version(bytes, read).map_err(ReadTrouble::io("the places of MD's superblocks"));
+    let trouble = match member {
+        Ok(None) => None,
+        Ok(Some(version)) => Some(ReadTrouble::ArrayMember { version }),
+        // Whether its label is its own cannot be told.
+        Err(trouble) => Some(trouble),
+    };
+    if let Some(trouble) = trouble {
+        contents.troubles.push(trouble);
+        return contents;
+    }
     let found = read(0, label::SCANNED)
         .map_err(ReadTrouble::io("the label"))
         .and_then(|bytes| Ok(label::find(&bytes)?));

@@ -52,7 +52,7 @@ impl Image {
     }
 
     fn contents(&self) -> Contents {
-        read_disk(&mut |offset, length| self.read(offset, length))
+        read_disk(64 << 20, &mut |offset, length| self.read(offset, length))
     }
 }
 
@@ -361,4 +361,30 @@ fn names_that_could_leave_their_directory_are_no_names() {
         assert!(group::is_name(good), "{good:?}");
     }
     assert!(!group::is_name(&"x".repeat(128)));
+}
+
+#[test]
+fn a_leg_of_an_array_is_no_physical_volume_alone_or_with_the_other() {
+    // As mdadm 1.0 leaves it: the label at the beginning, the superblock eight kilobytes before the end.
+    let leg = |image: Image| {
+        let end = (64 << 20) / 512 - 16;
+        let mut sectors = image.0;
+        for (index, sector) in md::tests::superblock(end).chunks(512).enumerate() {
+            sectors.insert(end + index as u64, sector.try_into().unwrap());
+        }
+        Image(sectors)
+    };
+    let alone = groups(&[leg(image!("wrapped"))]);
+    assert!(
+        alone.groups.is_empty() && alone.unused.is_empty(),
+        "{alone:?}"
+    );
+    let said = alone.problems[0].to_string();
+    assert!(
+        said.starts_with("sd0: is a member of an MD array (superblock 1.0)"),
+        "{said}"
+    );
+    let both = groups(&[leg(image!("wrapped")), leg(image!("wrapped"))]);
+    assert!(both.groups.is_empty(), "{both:?}");
+    assert!(!groups(&[image!("wrapped")]).groups.is_empty());
 }

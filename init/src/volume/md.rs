@@ -1,0 +1,179 @@
+//! Whether a disk is a member of an MD array, which this firmware does not assemble yet.
+//!
+//! With the superblock at the end of the disk (0.90, 1.0) the data begins at its first sector, and the label of a
+//! physical volume on an array of mirrors is seen on every leg. A leg that was taken for that physical volume would be
+//! written behind the array's back. So what is in an array is no physical volume, whatever it looks like. Layouts are
+//! those of `include/uapi/linux/raid/md_p.h`.
+
+use std::io;
+
+/// `MD_SB_MAGIC`.
+const MAGIC: [u8; 4] = 0xa92b_4efc_u32.to_le_bytes();
+/// A superblock of version 1 with the roles of as many devices as it may have.
+const SUPERBLOCK: usize = 4096;
+/// Places in `struct mdp_superblock_1`.
+const AT_MAJOR: usize = 4;
+const AT_SUPER_OFFSET: usize = 144;
+const AT_CHECKSUM: usize = 216;
+const AT_MAX_DEV: usize = 220;
+const AT_ROLES: usize = 256;
+/// `MD_RESERVED_BYTES` of version 0.90: in the last whole piece of this size.
+const RESERVED_090: u64 = 64 * 1024;
+
+/// The version of the array that a disk of this many bytes is a member of.
+pub(super) fn version(
+    bytes: u64,
+    read: &mut dyn FnMut(u64, usize) -> io::Result<Vec<u8>>,
+) -> io::Result<Option<&'static str>> {
+    // Eight kilobytes before the end, on a whole block of four.
+    let end = (bytes / 512)
+        .checked_sub(16)
+        .map(|sector| (sector & !7) * 512);
+    let places = [(end, "1.0"), (Some(0), "1.1"), (Some(4096), "1.2")];
+    for (place, version) in places {
+        let Some(place) = place.filter(|place| place + SUPERBLOCK as u64 <= bytes) else {
+            continue;
+        };
+        if is_superblock(&read(place, SUPERBLOCK)?, place / 512) {
+            return Ok(Some(version));
+        }
+    }
+    let old = (bytes / RESERVED_090 * RESERVED_090).checked_sub(RESERVED_090);
+    if let Some(place) = old {
+        // In the byte order of the machine that made it.
+        let head = read(place, 12)?;
+        let magic = head[..4] == MAGIC || head[..4] == 0xa92b_4efc_u32.to_be_bytes();
+        let version = [&head[4..8], &head[8..12]].map(|word| word.iter().copied().max());
+        if magic && version == [Some(0), Some(90)] {
+            return Ok(Some("0.90"));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether these are the bytes of a superblock that belongs to this sector: one that was moved along with a copy of
+/// something, or is left of something else, does not.
+fn is_superblock(bytes: &[u8], sector: u64) -> bool {
+    let word = |at: usize| {
+        let bytes = bytes.get(at..at + 4)?;
+        Some(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+    };
+    let (Some(low), Some(high)) = (word(AT_SUPER_OFFSET), word(AT_SUPER_OFFSET + 4)) else {
+        return false;
+    };
+    let here = u64::from(high) << 32 | u64::from(low);
+    bytes.starts_with(&MAGIC)
+        && word(AT_MAJOR) == Some(1)
+        && here == sector
+        && checksum(bytes).is_some_and(|sum| word(AT_CHECKSUM) == Some(sum))
+}
+
+/// `calc_sb_1_csum` of `drivers/md/md.c`.
+fn checksum(bytes: &[u8]) -> Option<u32> {
+    let most = bytes.get(AT_MAX_DEV..AT_MAX_DEV + 4)?;
+    let most = u32::from_le_bytes([most[0], most[1], most[2], most[3]]);
+    let length = AT_ROLES.checked_add(usize::try_from(most).ok()?.checked_mul(2)?)?;
+    let bytes = bytes.get(..length)?;
+    let mut sum = 0_u64;
+    for (index, word) in bytes.chunks(4).enumerate() {
+        sum += match *word {
+            _ if index * 4 == AT_CHECKSUM => 0,
+            [a, b, c, d] => u64::from(u32::from_le_bytes([a, b, c, d])),
+            // An odd number of roles.
+            [a, b] => u64::from(u16::from_le_bytes([a, b])),
+            _ => return None,
+        };
+    }
+    // Carries come back in at the bottom, once.
+    Some(((sum & 0xffff_ffff) + (sum >> 32)) as u32)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A superblock for the member at this sector.
+    pub(in super::super) fn superblock(sector: u64) -> Vec<u8> {
+        let mut bytes = vec![0; SUPERBLOCK];
+        bytes[..4].copy_from_slice(&MAGIC);
+        bytes[AT_MAJOR] = 1;
+        bytes[AT_SUPER_OFFSET..AT_SUPER_OFFSET + 8].copy_from_slice(&sector.to_le_bytes());
+        bytes[AT_MAX_DEV] = 3;
+        bytes[AT_ROLES..AT_ROLES + 6].copy_from_slice(&[0, 0, 1, 0, 0xff, 0xff]);
+        let sum = checksum(&bytes).unwrap();
+        bytes[AT_CHECKSUM..AT_CHECKSUM + 4].copy_from_slice(&sum.to_le_bytes());
+        bytes
+    }
+
+    fn on_disk(length: usize, place: usize, superblock: &[u8]) -> Option<&'static str> {
+        let mut disk = vec![0; length];
+        let end = (place + superblock.len()).min(length);
+        disk[place..end].copy_from_slice(&superblock[..end - place]);
+        let mut read = |offset: u64, count: usize| {
+            let offset = offset as usize;
+            Ok(disk[offset..offset + count].to_vec())
+        };
+        version(length as u64, &mut read).unwrap()
+    }
+
+    #[test]
+    fn layout_is_that_of_the_kernel_header() {
+        let Some(kernel) = crate::sys::headers::evaluate(
+            &["linux/types.h", "linux/raid/md_p.h"],
+            &[
+                "MD_SB_MAGIC",
+                "offsetof(struct mdp_superblock_1, major_version)",
+                "offsetof(struct mdp_superblock_1, super_offset)",
+                "offsetof(struct mdp_superblock_1, sb_csum)",
+                "offsetof(struct mdp_superblock_1, max_dev)",
+                "offsetof(struct mdp_superblock_1, dev_roles)",
+                "MD_RESERVED_BYTES",
+            ],
+        ) else {
+            return;
+        };
+        let places = [AT_MAJOR, AT_SUPER_OFFSET, AT_CHECKSUM, AT_MAX_DEV, AT_ROLES];
+        let mut ours = vec![u64::from(u32::from_le_bytes(MAGIC))];
+        ours.extend(places.map(|place| place as u64));
+        ours.push(RESERVED_090);
+        assert_eq!(kernel, ours);
+    }
+
+    #[test]
+    fn a_member_is_known_by_the_superblock_in_its_place() {
+        const LENGTH: usize = (1 << 20) + 3 * 512;
+        // (2051 - 16) rounded down to whole blocks of four kilobytes.
+        let end = 2032;
+        assert_eq!(on_disk(LENGTH, 512 * 2032, &superblock(end)), Some("1.0"));
+        assert_eq!(on_disk(LENGTH, 0, &superblock(0)), Some("1.1"));
+        assert_eq!(on_disk(LENGTH, 4096, &superblock(8)), Some("1.2"));
+        let mut old = vec![0; 12];
+        old[..4].copy_from_slice(&MAGIC);
+        old[8] = 90;
+        assert_eq!(on_disk(LENGTH, (1 << 20) - 65536, &old), Some("0.90"));
+    }
+
+    #[test]
+    fn what_is_not_in_its_place_or_not_whole_is_none() {
+        const LENGTH: usize = 1 << 20;
+        assert_eq!(on_disk(LENGTH, 4096, &superblock(0)), None);
+        for at in [
+            0,
+            AT_MAJOR,
+            AT_SUPER_OFFSET,
+            AT_CHECKSUM,
+            AT_MAX_DEV,
+            AT_ROLES,
+        ] {
+            let mut damaged = superblock(8);
+            damaged[at] ^= 0x10;
+            assert_eq!(on_disk(LENGTH, 4096, &damaged), None, "byte {at}");
+        }
+        let mut endless = superblock(8);
+        endless[AT_MAX_DEV..AT_MAX_DEV + 4].fill(0xff);
+        assert_eq!(on_disk(LENGTH, 4096, &endless), None);
+        for length in [0, 512, 4096, 8192] {
+            assert_eq!(on_disk(length, 0, &[]), None);
+        }
+    }
+}
