@@ -8,7 +8,7 @@
 //! does not help, or the volume holds something else, it is left as it is, `status` says so, and the pool is served without.
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,8 @@ const LABEL: &str = "orthrus_state";
 const OWNERS: &str = "owners.jsonl";
 /// Owners that are remembered: some years of ordinary life, and a few kilobytes.
 const OWNERS_MAX: usize = 64;
+/// Bytes that are read of a file: a line of ours has some hundred.
+const READ_MAX: u64 = 64 * 1024;
 
 /// A taking of the pool.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,7 +87,8 @@ pub fn open(volume: &Active, place: &Path) -> Result<(), StateError> {
         node: node.display().to_string(),
         source,
     });
-    match probed? {
+    let found = probed?;
+    match found {
         Found::Nothing | Found::Unfinished => {
             tracing::info!(volume = volume.lv, "its file system is made");
             filesystem::make(node, bytes, LABEL)?;
@@ -98,7 +101,8 @@ pub fn open(volume: &Active, place: &Path) -> Result<(), StateError> {
     }
     match filesystem::mount(node, "ext4", place) {
         Ok(_) => Ok(()),
-        Err(error) if error.is_damage() => {
+        // Once: an import must not wait for a second check.
+        Err(error) if error.is_damage() && found == (Found::Ext4 { is_damaged: false }) => {
             tracing::warn!(volume = volume.lv, "{error}");
             mend(volume)?;
             filesystem::mount(node, "ext4", place)?;
@@ -124,8 +128,8 @@ pub fn close(place: &Path) -> Result<Step, MountError> {
 /// Adds an owner to those that are remembered; returns all, the newest last.
 pub fn note_owner(place: &Path, owner: Owner) -> Result<Vec<Owner>, StateError> {
     let file = place.join(OWNERS);
-    let text = match fs::read_to_string(&file) {
-        Ok(text) => text,
+    let text = match read_some(&file) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
         Err(error) => return Err(failed(&file, "read")(error)),
     };
@@ -144,6 +148,13 @@ pub fn note_owner(place: &Path, owner: Owner) -> Result<Vec<Owner>, StateError> 
     }
     keep(place, OWNERS, text.as_bytes())?;
     Ok(owners)
+}
+
+/// The beginning of a file, more than any of ours has.
+fn read_some(file: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(file)?.take(READ_MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Replaces a file, durably: when this returns the new one is on the medium, and until then the old one is.
@@ -184,7 +195,9 @@ mod tests {
         fs::create_dir_all(&place).unwrap();
         assert_eq!(note_owner(&place, owner(1)).unwrap(), [owner(1)]);
         let text = fs::read_to_string(place.join(OWNERS)).unwrap();
-        fs::write(place.join(OWNERS), format!("{{\"epo\n{text}")).unwrap();
+        let mut bytes = b"{\"epo\xff\n".to_vec();
+        bytes.extend_from_slice(text.as_bytes());
+        fs::write(place.join(OWNERS), bytes).unwrap();
         assert_eq!(note_owner(&place, owner(2)).unwrap(), [owner(1), owner(2)]);
         for epoch in 3..=80 {
             note_owner(&place, owner(epoch)).unwrap();

@@ -56,7 +56,13 @@ pub fn mount(node: &Path, kind: &'static str, place: &Path) -> Result<Step, Moun
         return Ok(Step::Already);
     }
     let flags = MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC | MountFlags::NOATIME;
-    rustix::mount::mount(node, place, kind, flags, c"").map_err(MountError::new(node, "mount"))?;
+    // What is found to be damaged is not written any more.
+    let options = match kind {
+        "ext4" => c"errors=remount-ro",
+        _ => c"",
+    };
+    let mounted = rustix::mount::mount(node, place, kind, flags, options);
+    mounted.map_err(MountError::new(node, "mount"))?;
     Ok(Step::Changed)
 }
 

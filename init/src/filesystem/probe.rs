@@ -68,16 +68,23 @@ pub fn probe(node: &Path, bytes: u64) -> io::Result<Found> {
         Some(start) => direct::read(&file, start, TAIL)?,
         None => Vec::new(),
     };
-    Ok(match judge(&head, &tail) {
-        Found::Unknown => {
-            let mut read = |offset, length| direct::read(&file, offset, length);
-            let others = recognise(bytes, direct::ALIGNMENT, &mut read)?;
-            others
-                .first()
-                .map_or(Found::Unknown, |other| Found::Other(other.what))
-        }
-        found => found,
-    })
+    let mut read = |offset, length| direct::read(&file, offset, length);
+    named(judge(&head, &tail), bytes, &mut read)
+}
+
+/// Gives what is not one of ours a name, if it has one. Zeroes at the beginning may be those of something whose
+/// signature comes later.
+fn named(
+    found: Found,
+    bytes: u64,
+    read: &mut dyn FnMut(u64, usize) -> io::Result<Vec<u8>>,
+) -> io::Result<Found> {
+    if !matches!(found, Found::Nothing | Found::Unknown) {
+        return Ok(found);
+    }
+    let others = recognise(bytes, direct::ALIGNMENT, read)?;
+    let other = others.first();
+    Ok(other.map_or(found, |other| Found::Other(other.what)))
 }
 
 fn judge(head: &[u8], tail: &[u8]) -> Found {
@@ -124,6 +131,22 @@ mod tests {
         damaged[EXT4_STATE] = 1 | EXT4_ERROR;
         let is_damaged = true;
         assert_eq!(judge(&damaged, &[]), Found::Ext4 { is_damaged });
+    }
+
+    #[test]
+    fn a_signature_behind_zeroes_is_seen() {
+        let mut disk = vec![0; 1 << 20];
+        let look = |disk: &[u8]| {
+            let mut read = |offset: u64, length: usize| {
+                let offset = offset as usize;
+                Ok(disk[offset..offset + length].to_vec())
+            };
+            let found = judge(&disk[..HEAD], &disk[disk.len() - TAIL..]);
+            named(found, disk.len() as u64, &mut read).unwrap()
+        };
+        assert_eq!(look(&disk), Found::Nothing);
+        disk[HEAD + 64..HEAD + 72].copy_from_slice(b"_BHRfS_M");
+        assert!(matches!(look(&disk), Found::Other(_)), "btrfs");
     }
 
     #[test]
