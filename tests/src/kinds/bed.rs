@@ -32,7 +32,7 @@ names() { said lvs --noheadings -o lv_name --select 'lv_layout!="pool"' $vg | tr
 sums() { for n in $(names); do [ -e /dev/mapper/$vg-$n ] || dmsetup info $vg-$n >/dev/null 2>&1 || continue
   echo $n $(dd if=$(node $n) bs=1M count=16 iflag=direct status=none | sha256sum | cut -d' ' -f1); done; }
 insync() { for i in $(seq 600); do
-  case "$(said lvs --noheadings -o sync_percent -a $vg | tr -d ' ' | grep -v '^$' | grep -v '^100.00$')" in '') return;; esac; sleep 0.2; done; }
+  case "$(said lvs --noheadings -o sync_percent --select 'segtype=~raid || segtype=mirror' -a $vg | tr -d ' ' | grep -v '^$' | grep -v '^100.00$')" in '') return;; esac; sleep 0.2; done; }
 dump() { dmsetup table --showkeys; echo ---; dmsetup info -c --noheadings --separator : -o name,major,minor; }
 "#;
 

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 
+/// Where the number of a device stands behind a word.
+const META_DEVICE: &str = "meta_device:";
+
 /// Replaces the numbers of device-mapper's devices by their names; `info` has lines of name, major and minor number.
 /// The lines come back in the order of the names.
 ///
@@ -21,18 +24,27 @@ pub fn by_name(tables: &str, info: &str) -> Result<String> {
         };
         names.insert(format!("{major}:{minor}"), name);
     }
+    let name_of = |number: &'_ str| {
+        names
+            .get(number)
+            .copied()
+            .map_or(number.to_owned(), str::to_owned)
+    };
     let mut lines = Vec::new();
     for line in tables.lines().filter(|line| !line.trim().is_empty()) {
         let (name, table) = line
             .split_once(": ")
             .with_context(|| format!("{line:?} is no table"))?;
         let words = table.split_ascii_whitespace();
-        let mut words: Vec<&str> = words
-            .map(|word| names.get(word).copied().unwrap_or(word))
+        let mut words: Vec<String> = words
+            .map(|word| match word.strip_prefix(META_DEVICE) {
+                Some(number) => format!("{META_DEVICE}{}", name_of(number)),
+                None => name_of(word),
+            })
             .collect();
-        if words.get(2) == Some(&"cache") {
-            for word in words.iter_mut().filter(|word| **word == "mq") {
-                *word = "smq";
+        if words.get(2).is_some_and(|target| target == "cache") {
+            for word in words.iter_mut().filter(|word| *word == "mq") {
+                *word = "smq".to_owned();
             }
         }
         lines.push((name, words.join(" ")));
@@ -70,6 +82,8 @@ mod tests {
             "k-a: 0 4 linear 254:0 2048\nk-a: 4 4 linear 254:16 9\nk-v: 0 8 linear k-a 0\n"
         );
         assert!(by_name("No devices found", "").is_err());
+        let checked = by_name("k-v: 0 8 integrity 253:0 0 4 J 1 meta_device:253:1", info).unwrap();
+        assert_eq!(checked, "k-v: 0 8 integrity k-v 0 4 J 1 meta_device:k-a\n");
         let cache = by_name("k-v: 0 8 cache 1:1 1:2 1:3 128 1 metadata2 mq 0", "").unwrap();
         assert_eq!(cache, "k-v: 0 8 cache 1:1 1:2 1:3 128 1 metadata2 smq 0\n");
     }
