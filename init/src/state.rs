@@ -147,6 +147,9 @@ pub fn note_owner(place: &Path, owner: Owner) -> Result<Vec<Owner>, StateError> 
         text.push('\n');
     }
     keep(place, OWNERS, text.as_bytes())?;
+    // The file is safe; what the kernel would still write behind it is written now, and not at some later moment.
+    let synced = File::open(place).and_then(|directory| Ok(rustix::fs::syncfs(&directory)?));
+    synced.map_err(failed(place, "flush"))?;
     Ok(owners)
 }
 
