@@ -1,7 +1,6 @@
 //! `cargo lab bench`: the budgets of DESIGN section 9, as measured here.
 
 use std::fs;
-use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -16,7 +15,8 @@ use crate::spec::Options;
 use crate::{Lab, headview, report};
 
 const LIMIT: Duration = Duration::from_secs(240);
-const STEADY: Duration = Duration::from_secs(5);
+/// Writes in which a client is at its ease: some seconds of them.
+const STEADY_WRITES: u64 = 300;
 
 /// Measures and prints the table.
 pub fn run(name: &str, shelf: ShelfKind) -> anyhow::Result<()> {
@@ -43,7 +43,7 @@ fn measure(lab: &Lab, uki_bytes: u64) -> anyhow::Result<String> {
         ..IoOptions::default()
     })?;
     lab.wait_for("client io", LIMIT)?;
-    thread::sleep(STEADY);
+    lab.wait_for_writes(STEADY_WRITES, LIMIT)?;
     let quiet = lab.io_report()?;
 
     let pool = lab
@@ -57,17 +57,17 @@ fn measure(lab: &Lab, uki_bytes: u64) -> anyhow::Result<String> {
     let began = unix_ms();
     lab.tell_ok(owner, &format!("handover {pool}"))?;
     lab.wait_for(&format!("{} serves {pool}", owner.peer()), LIMIT)?;
-    thread::sleep(STEADY);
+    lab.wait_for_writes(STEADY_WRITES, LIMIT)?;
     let handover = lab.io_report()?.longest_since(began);
     lab.wait_for(&format!("{owner} standby"), LIMIT)?;
-    thread::sleep(STEADY);
+    lab.wait_for_writes(STEADY_WRITES, LIMIT)?;
 
     let victim = owner.peer();
     let began = unix_ms();
     lab.crash(victim)?;
     lab.wait_for(&format!("{owner} serves {pool}"), LIMIT)?;
     wait_writes_after(lab, began)?;
-    thread::sleep(STEADY);
+    lab.wait_for_writes(STEADY_WRITES, LIMIT)?;
     let crash = lab.io_report()?.longest_since(began);
     let io = lab.io_stop()?;
 

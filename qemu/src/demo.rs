@@ -12,7 +12,7 @@ use crate::spec::Options;
 use crate::{Lab, report};
 
 /// Writing before and after the crash.
-const STEADY: Duration = Duration::from_secs(5);
+const STEADY_WRITES: u64 = 300;
 const TAKEOVER_LIMIT: Duration = Duration::from_secs(120);
 const REJOIN_LIMIT: Duration = Duration::from_secs(240);
 
@@ -37,14 +37,14 @@ fn tell(lab: &Lab) -> anyhow::Result<String> {
     let first = lab.owner(None)?;
     lab.io_start(&IoOptions::default())?;
     lab.wait_for("client io", TAKEOVER_LIMIT)?;
-    thread::sleep(STEADY);
+    lab.wait_for_writes(STEADY_WRITES, TAKEOVER_LIMIT)?;
     eprintln!("lab: the client writes; killing head {first}, which serves it");
     let crash_unix_ms = unix_ms();
     lab.crash(first)?;
     let second = first.peer();
     lab.wait_for(&format!("{second} serves"), TAKEOVER_LIMIT)?;
     wait_writes_after(lab, crash_unix_ms)?;
-    thread::sleep(STEADY);
+    lab.wait_for_writes(STEADY_WRITES, TAKEOVER_LIMIT)?;
     eprintln!("lab: head {second} serves; booting head {first} again, which must stay standby");
     lab.boot(first)?;
     lab.wait_for(&format!("{first} standby"), REJOIN_LIMIT)?;

@@ -343,6 +343,22 @@ impl Lab {
         }
     }
 
+    /// Waits until so many more writes of the client's writer were acknowledged.
+    ///
+    /// # Errors
+    /// They were not within the limit.
+    pub fn wait_for_writes(&self, more: u64, limit: Duration) -> anyhow::Result<()> {
+        let goal = self.io_report()?.writes + more;
+        let began = Instant::now();
+        while self.io_report()?.writes < goal {
+            if began.elapsed() > limit {
+                bail!("the client's writes are not acknowledged any more");
+            }
+            thread::sleep(POLL);
+        }
+        Ok(())
+    }
+
     /// The head that serves a pool (the first pool if none is named), once there is exactly one.
     pub fn owner(&self, pool: Option<&str>) -> anyhow::Result<Head> {
         let status = self.status()?;

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ impl Drive {
     }
 }
 
-/// The machine, running. It ends with this.
+/// The machine, running. It ends with this, and with the thread that booted it, however that ends.
 pub struct Maker {
     link: Arc<AgentLink>,
     child: Child,
@@ -60,7 +60,7 @@ impl Maker {
         dir: &Path,
         drives: &[Drive],
     ) -> anyhow::Result<Maker> {
-        let mut command = tools.command("qemu-system-x86_64")?;
+        let mut command = with_starter(&tools.command("qemu-system-x86_64")?);
         command.current_dir(dir).args([
             "-nodefaults",
             "-no-user-config",
@@ -140,7 +140,22 @@ impl Drop for Maker {
     }
 }
 
-fn attach(command: &mut std::process::Command, drive: &Drive) {
+/// The same command, which the kernel ends with the thread that starts it: a destructor does not run in a test that is
+/// killed. `prctl` would want a hook in the child that is not safe to write; this is the program for it.
+fn with_starter(command: &Command) -> Command {
+    let mut with = Command::new("setpriv");
+    with.args(["--pdeathsig", "KILL", "--"]);
+    with.arg(command.get_program()).args(command.get_args());
+    for (key, value) in command.get_envs() {
+        match value {
+            Some(value) => with.env(key, value),
+            None => with.env_remove(key),
+        };
+    }
+    with
+}
+
+fn attach(command: &mut Command, drive: &Drive) {
     let (serial, block) = (&drive.serial, drive.block);
     let read_only = if drive.is_read_only {
         "read-only=on,file.read-only=on,file.locking=off,"

@@ -36,9 +36,7 @@ fn main() -> ExitCode {
         let shared = shared.clone();
         let run = move || {
             let compared = shared.with(|bed| bed.compare(kind));
-            compared
-                .map(drop)
-                .map_err(|error| Failed::from(format!("{error:#}")))
+            compared.map_err(|error| Failed::from(format!("{error:#}")))
         };
         Trial::test(format!("lvm2::{}", kind.name.replace(' ', "_")), run)
     };

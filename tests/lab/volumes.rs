@@ -7,7 +7,7 @@ use orthrus_qemu::Lab;
 use orthrus_qemu::names::{Head, Machine, ShelfKind};
 use orthrus_qemu::spec::{Disks, Options};
 use orthrus_tests::kinds::Pool;
-use orthrus_tests::steps::{LIMIT, pool_field};
+use orthrus_tests::steps::{LIMIT, pool_field, wait_console};
 use orthrus_tests::{Bench, lab_options};
 
 pub fn every_kind_moves(bench: &Bench, shelf: ShelfKind) -> Result<()> {
@@ -25,6 +25,12 @@ pub fn every_kind_moves(bench: &Bench, shelf: ShelfKind) -> Result<()> {
 
 fn moves(lab: &Lab, pool: &Pool) -> Result<()> {
     let first = lab.owner(None)?;
+    let state = pool_field(lab, first, "state_volume")?;
+    ensure!(
+        state["problem"].is_null() && state["owners"][0]["epoch"] == 1,
+        "a state volume that was marked as damaged is not mended: {state}"
+    );
+    wait_console(lab, first, 0, "its file system is damaged: it is checked")?;
     holds(lab, pool, first).context("as lvm2 made it")?;
     lab.tell_ok(first, "handover tank")?;
     lab.wait_for(&format!("{} serves", first.peer()), LIMIT)?;

@@ -38,10 +38,9 @@ edit() {
   check
 }
 on() { said=$(run vgchange -ay "$@" tank 2>&1) || fail "vgchange -ay: $said"; }
-# lvm2 may complain of parts that it comes to before what stands on them, and has removed all of them in the end.
 off() {
-  said=$(run vgchange -an tank 2>&1) || true
-  [ "$(dmsetup ls)" = "No devices found" ] || fail "vgchange -an: $said"
+  said=$(run vgchange -an tank 2>&1) || fail "vgchange -an: $said"
+  [ "$(dmsetup ls)" = "No devices found" ] || fail "left behind: $(dmsetup ls)"
 }
 node() { echo /dev/mapper/tank-$1; }
 # A megabyte that tells its volume, at its start and at its end.

@@ -32,15 +32,7 @@ pub fn start_writing(lab: &Lab) -> Result<()> {
 /// # Errors
 /// None came for too long.
 pub fn wait_for_writes(lab: &Lab, more: u64) -> Result<()> {
-    let goal = lab.io_report()?.writes + more;
-    let begun = Instant::now();
-    while lab.io_report()?.writes < goal {
-        if begun.elapsed() > LIMIT {
-            bail!("the client's writes are not acknowledged any more");
-        }
-        thread::sleep(Duration::from_millis(100));
-    }
-    Ok(())
+    lab.wait_for_writes(more, LIMIT)
 }
 
 /// Waits until the client writes again after `unix_ms`, and for a while longer; then stops it and

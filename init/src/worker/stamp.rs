@@ -10,13 +10,12 @@
 //!   epoch, and a full metadata area or a bad sector is no reason to stop clients. Only a reservation conflict ends the
 //!   import: it means that this head is fenced.
 
-use std::time::SystemTime;
-
 use orthrus_hb::Epoch;
 use tracing::{info, warn};
 
 use super::Worker;
 use super::error::JobError;
+use crate::clock;
 use crate::fence::reservations::WriteRefused;
 use crate::fence::{Lost, watch::Why};
 use crate::sync::lock;
@@ -69,11 +68,10 @@ impl Worker {
 
     /// Who writes metadata here, and what for.
     pub(super) fn author(&self, description: String) -> Author {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         Author {
             host: self.config.head(self.me).name.clone(),
-            // A clock that was never set says something near zero.
-            time: since.map_or(0, |since| since.as_secs()),
+            // Zero where the clock was never set.
+            time: clock::unix_ms().map_or(0, |ms| ms / 1000),
             description,
         }
     }

@@ -121,7 +121,7 @@ pub fn play(lab: &Lab, plan: &Plan, dead: Duration) -> anyhow::Result<Outcome> {
         .context("the box is not whole to begin with")?;
     readmit(lab, &mut watch)?;
     lab.io_start(&IoOptions::default())?;
-    wait_for_writes(lab)?;
+    lab.wait_for_writes(WRITES, LIMIT)?;
     let struck = unix_ms();
     let mut outcome = Outcome::default();
     match plan {
@@ -145,7 +145,8 @@ pub fn play(lab: &Lab, plan: &Plan, dead: Duration) -> anyhow::Result<Outcome> {
         }
     }
     recover(lab, &mut watch)?;
-    wait_for_writes(lab).context("after all was mended")?;
+    lab.wait_for_writes(WRITES, LIMIT)
+        .context("after all was mended")?;
     let report = lab.io_stop()?;
     outcome.stall_ms = report.longest_since(struck).ms;
     outcome.errors = report.errors;
@@ -289,18 +290,6 @@ fn settle(
                 report.first_errors.join("; ")
             ));
         }
-    }
-    Ok(())
-}
-
-fn wait_for_writes(lab: &Lab) -> anyhow::Result<()> {
-    let goal = lab.io_report()?.writes + WRITES;
-    let until = Instant::now() + LIMIT;
-    while lab.io_report()?.writes < goal {
-        if Instant::now() > until {
-            anyhow::bail!("the client's writes are not acknowledged");
-        }
-        thread::sleep(Duration::from_millis(100));
     }
     Ok(())
 }

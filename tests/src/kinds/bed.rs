@@ -27,28 +27,23 @@ run() { lvm "$@" --config 'devices{use_devicesfile=0 obtain_device_list_from_ude
 said() { run "$@"; grep -v WARNING /run/said || true; }
 disk() { for d in /sys/block/vd*; do case $(cat $d/serial) in disk-$1) echo /dev/${d##*/};; esac; done; }
 node() { echo /dev/dm-$(dmsetup info -c --noheadings -o minor $vg-$1); }
-fill() { dd if=/dev/urandom of=$(node $1) bs=1M count=4 oflag=direct conv=notrunc status=none; }
+last() { echo $(($(blockdev --getsize64 $1) / 1048576 - 1)); }
+fill() { n=$(node $1)
+  dd if=/dev/urandom of=$n bs=1M count=4 oflag=direct conv=notrunc status=none
+  dd if=/dev/urandom of=$n bs=1M count=1 seek=$(last $n) oflag=direct conv=notrunc status=none; }
 names() { said lvs --noheadings -o lv_name --select 'lv_layout!="pool"' $vg | tr -d ' '; }
 sums() { for n in $(names); do [ -e /dev/mapper/$vg-$n ] || dmsetup info $vg-$n >/dev/null 2>&1 || continue
-  echo $n $(dd if=$(node $n) bs=1M count=16 iflag=direct status=none | sha256sum | cut -d' ' -f1); done; }
+  d=$(node $n)
+  echo $n $({ dd if=$d bs=1M count=16 iflag=direct status=none; dd if=$d bs=1M skip=$(last $d) iflag=direct status=none; } | sha256sum | cut -d' ' -f1); done; }
 insync() { for i in $(seq 600); do
   case "$(said lvs --noheadings -o sync_percent --select 'segtype=~raid || segtype=mirror' -a $vg | tr -d ' ' | grep -v '^$' | grep -v '^100.00$')" in '') return;; esac; sleep 0.2; done; }
-dump() { dmsetup table --showkeys; echo ---; dmsetup info -c --noheadings --separator : -o name,major,minor; }
+dump() { dmsetup table --showkeys; echo ---; dmsetup info -c --noheadings --separator : -o name,major,minor,uuid,readonly; }
 "#;
 
 /// The machine, its disks, and the firmware's program in it.
 pub struct Bed {
     maker: Maker,
     dir: PathBuf,
-}
-
-/// What was seen of one kind.
-#[derive(Debug, Default)]
-pub struct Seen {
-    /// The group's metadata as text.
-    pub metadata: String,
-    /// lvm2's tables, by name.
-    pub tables: String,
 }
 
 impl Bed {
@@ -94,19 +89,31 @@ impl Bed {
         self.maker.script(&format!("{PRELUDE}\n{script}"), LIMIT)
     }
 
-    /// Makes a kind, takes one of its disks away, and holds both activations of what is left against each other; what is
-    /// read must be what was read before.
+    /// Makes a kind, activates it by lvm2 and by the firmware in turn, and holds one against the other.
+    ///
+    /// # Errors
+    /// Where they differ, and how.
+    pub fn compare(&self, kind: &Kind) -> Result<()> {
+        self.with(kind, || self.hold_against())
+    }
+
+    /// The same without one of its disks; what is read must be what was read before.
     ///
     /// # Errors
     /// Where they differ, and how.
     pub fn compare_without(&self, kind: &Kind, lost: usize) -> Result<()> {
+        self.with(kind, || self.hold_against_without(lost))
+    }
+
+    /// A kind for a while. The next one needs the disks, whatever becomes of this one.
+    fn with(&self, kind: &Kind, run: impl FnOnce() -> Result<()>) -> Result<()> {
         self.make(kind).context("lvm2 makes it")?;
-        let outcome = self.hold_against_without(kind, lost);
+        let outcome = run();
         self.clear(kind).context("taking it down")?;
         outcome
     }
 
-    fn hold_against_without(&self, kind: &Kind, lost: usize) -> Result<()> {
+    fn hold_against_without(&self, lost: usize) -> Result<()> {
         let whole = self.script("sums; run vgchange -an k")?;
         // A disk without its label is as good as none.
         self.script(&format!(
@@ -116,8 +123,11 @@ impl Bed {
             "run vgchange -ay --activationmode degraded k; sums; echo ===; dump; run vgchange -an k",
         )?;
         let (sums, lvm) = parse(&lvm)?;
-        let refused = self.script("/run/volumes activate k && exit 9; true")?;
-        ensure!(refused.is_empty(), "activated without a word: {refused}");
+        let said = self.script("/run/volumes activate k 2>&1 && exit 9; dmsetup ls")?;
+        ensure!(
+            said.contains("refused: a disk is missing") && said.contains("No devices found"),
+            "not refused as it must be: {said}"
+        );
         let said = self.script(
             "/run/volumes degraded k >/run/active; sums; echo ===; dump; cat /run/active",
         )?;
@@ -133,25 +143,8 @@ impl Bed {
             sums == whole && our_sums == whole,
             "before: {whole}\nlvm2: {sums}\nours: {our_sums}"
         );
-        let left = self.script("/run/volumes deactivate k; dmsetup ls")?;
-        ensure!(
-            left.trim() == "No devices found",
-            "{}: left behind: {left}",
-            kind.name
-        );
+        self.deactivate()?;
         Ok(())
-    }
-
-    /// Makes a kind, activates it by lvm2 and by the firmware in turn, and holds one against the other.
-    ///
-    /// # Errors
-    /// Where they differ, and how.
-    pub fn compare(&self, kind: &Kind) -> Result<Seen> {
-        self.make(kind).context("lvm2 makes it")?;
-        let outcome = self.hold_against(kind);
-        // The next kind needs the disks, whatever became of this one.
-        self.clear(kind).context("taking it down")?;
-        outcome
     }
 
     fn make(&self, kind: &Kind) -> Result<()> {
@@ -170,11 +163,10 @@ impl Bed {
         .map(drop)
     }
 
-    fn hold_against(&self, kind: &Kind) -> Result<Seen> {
+    fn hold_against(&self) -> Result<()> {
         // A snapshot that was made a moment ago is as it will be only when it was activated anew.
         let lvm = self.script("run vgchange -an k; run vgchange -ay k; sums; echo ===; dump; run vgchange -an k; dmsetup ls >&2")?;
         let (sums, lvm) = parse(&lvm)?;
-        let metadata = self.script("run vgcfgbackup -f /run/metadata k; cat /run/metadata")?;
         let said = self.script("/run/volumes activate k >/run/active; cat /run/active >&2; sums; echo ===; dump; /run/volumes again k")?;
         let (our_sums, ours) = parse(&said)?;
         let difference = tables::difference(&lvm, &ours);
@@ -184,27 +176,26 @@ impl Bed {
             "the contents differ:\nlvm2: {sums}\nours: {our_sums}"
         );
         ensure!(sums.lines().count() >= 1, "nothing was read");
-        let left = self.script("/run/volumes deactivate k; dmsetup ls")?;
-        ensure!(
-            left.trim() == "No devices found",
-            "{}: left behind: {left}",
-            kind.name
-        );
+        self.deactivate()?;
         let after = self.script("run vgchange -ay k; sums; run vgchange -an k")?;
         ensure!(
             after == sums,
             "lvm2 reads something else afterwards:\nbefore: {sums}\nafter: {after}"
         );
-        Ok(Seen {
-            metadata,
-            tables: lvm,
-        })
+        Ok(())
+    }
+
+    /// Ours, after which nothing may be left.
+    fn deactivate(&self) -> Result<()> {
+        let left = self.script("/run/volumes deactivate k; dmsetup ls")?;
+        ensure!(left.trim() == "No devices found", "left behind: {left}");
+        Ok(())
     }
 
     fn clear(&self, kind: &Kind) -> Result<()> {
         self.script(&format!(
             "/run/volumes deactivate k >/dev/null 2>&1 || true
-             run vgchange -an k || dmsetup remove_all --force || true
+             (run vgchange -an k) || dmsetup remove_all --force || true
              for i in $(seq 0 {last}); do
                dd if=/dev/zero of=$(disk $i) bs=1M count=2 oflag=direct conv=notrunc status=none
              done",

@@ -17,7 +17,7 @@ const DISKS: usize = 5;
 const LIMIT: Duration = Duration::from_secs(400);
 
 /// The volumes that clients are to have, each with something in it; what each holds is printed as the sum of its first
-/// 8 MiB. A cache and a cache of writes are dirty when the machine ends.
+/// 8 MiB. The cache is dirty when the machine ends, and the file system of the state is marked as damaged.
 const SCRIPT: &str = r#"
 run lvcreate -y -L 16M -n linear tank
 run lvcreate -y -i 3 -I 64k -L 24M -n striped tank
@@ -41,7 +41,10 @@ run lvcreate -y -L 12M -n fast tank
 run lvconvert -y --type cache --cachevol tank/fast --cachemode writeback tank/cached
 copy=0
 for i in 0 1 2; do run lvcreate -an -Zn -Wn -l 1 -n orthrus_ledger$i tank $(disk $i); done
-run lvcreate -an -Zn -Wn -l 2 -n orthrus_state tank
+run lvcreate -y -Wn -l 2 -n orthrus_state tank
+mkfs.ext4 -q $(node orthrus_state)
+debugfs -w -R 'set_super_value state 2' $(node orthrus_state) 2>/dev/null
+run lvchange -an tank/orthrus_state
 insync
 for n in linear striped raid1 raid5 raid6 raid10 thin origin cached; do fill $n; done
 for n in linear striped raid1 raid5 raid6 raid10 thin thinsnap origin copy cached; do

@@ -7,8 +7,8 @@ use anyhow::{Context as _, Result};
 /// Where the number of a device stands behind a word.
 const META_DEVICE: &str = "meta_device:";
 
-/// Replaces the numbers of device-mapper's devices by their names; `info` has lines of name, major and minor number.
-/// The lines come back in the order of the names.
+/// Replaces the numbers of device-mapper's devices by their names; `info` has lines of name, major and minor number, uuid
+/// and whether it takes writes. The lines come back in the order of the names, after a line of uuid and writability each.
 ///
 /// A cache's policy `mq` is shown as `smq`, of which it is the kernel's other name: lvm2 2.03.31 says the former of a
 /// cache on one volume whatever its metadata say, later ones what they say.
@@ -17,11 +17,13 @@ const META_DEVICE: &str = "meta_device:";
 /// Something that `dmsetup` does not print.
 pub fn by_name(tables: &str, info: &str) -> Result<String> {
     let mut names = BTreeMap::new();
+    let mut lines = Vec::new();
     for line in info.lines().filter(|line| !line.trim().is_empty()) {
         let words: Vec<&str> = line.split(':').collect();
-        let [name, major, minor] = words[..] else {
-            anyhow::bail!("{line:?} is no name with two numbers");
+        let [name, major, minor, uuid, writable] = words[..] else {
+            anyhow::bail!("{line:?} is no name with numbers, uuid and writability");
         };
+        lines.push((name, format!("{uuid} {writable}")));
         names.insert(format!("{major}:{minor}"), name);
     }
     let name_of = |number: &'_ str| {
@@ -30,7 +32,6 @@ pub fn by_name(tables: &str, info: &str) -> Result<String> {
             .copied()
             .map_or(number.to_owned(), str::to_owned)
     };
-    let mut lines = Vec::new();
     for line in tables.lines().filter(|line| !line.trim().is_empty()) {
         let (name, table) = line
             .split_once(": ")
@@ -76,14 +77,15 @@ mod tests {
     fn numbers_become_names_and_disks_keep_theirs() {
         let tables =
             "k-v: 0 8 linear 253:1 0\nk-a: 0 4 linear 254:0 2048\nk-a: 4 4 linear 254:16 9 \n";
-        let info = "k-v:253:0\nk-a:253:1\n";
+        let info = "k-v:253:0:LVM-1:Writeable\nk-a:253:1:LVM-2:Read-only\n";
         assert_eq!(
             by_name(tables, info).unwrap(),
-            "k-a: 0 4 linear 254:0 2048\nk-a: 4 4 linear 254:16 9\nk-v: 0 8 linear k-a 0\n"
+            "k-a: LVM-2 Read-only\nk-a: 0 4 linear 254:0 2048\nk-a: 4 4 linear 254:16 9\n\
+             k-v: LVM-1 Writeable\nk-v: 0 8 linear k-a 0\n"
         );
         assert!(by_name("No devices found", "").is_err());
         let checked = by_name("k-v: 0 8 integrity 253:0 0 4 J 1 meta_device:253:1", info).unwrap();
-        assert_eq!(checked, "k-v: 0 8 integrity k-v 0 4 J 1 meta_device:k-a\n");
+        assert!(checked.ends_with("k-v: 0 8 integrity k-v 0 4 J 1 meta_device:k-a\n"));
         let cache = by_name("k-v: 0 8 cache 1:1 1:2 1:3 128 1 metadata2 mq 0", "").unwrap();
         assert_eq!(cache, "k-v: 0 8 cache 1:1 1:2 1:3 128 1 metadata2 smq 0\n");
     }

@@ -28,8 +28,8 @@ pub struct Integrity {
     pub allows_discards: bool,
 }
 
-/// In lvm2's order.
-const SETTINGS: [&str; 7] = [
+/// What can be set, in lvm2's order; the kernel reports them whether they were or not.
+pub const SETTINGS: [&str; 7] = [
     "journal_sectors",
     "interleave_sectors",
     "buffer_sectors",

@@ -26,7 +26,7 @@ use crate::disk::Disk;
 pub use cache::{Cache, CacheMode, CachePool, CacheSettings, CacheVolume};
 pub use error::GroupError;
 pub use flags::{Flag, Flags};
-pub use integrity::Integrity;
+pub use integrity::{Integrity, SETTINGS as INTEGRITY_SETTINGS};
 pub use links::{Links, Part, needs_of};
 pub use mirror::Mirror;
 pub use raid::{Image, Raid, RaidLevel};

@@ -5,6 +5,7 @@
 //! dm-integrity chose itself) is the only thing that is passed over, by name.
 
 use crate::sys::dm::TableLine;
+use crate::volume::group::INTEGRITY_SETTINGS;
 
 /// Whether two tables are the same: `wanted` as it would be loaded, `found` as the kernel reports it.
 pub fn is_same(wanted: &[TableLine], found: &[TableLine]) -> bool {
@@ -79,20 +80,10 @@ fn options(words: &[String], before: usize) -> (Vec<String>, Vec<String>) {
     (fixed.to_vec(), named)
 }
 
-/// dm-integrity reports these whether it was told or not, rounded to what it can do.
-const CHOSEN: [&str; 7] = [
-    "journal_sectors",
-    "interleave_sectors",
-    "buffer_sectors",
-    "journal_watermark",
-    "commit_time",
-    "bitmap_flush_interval",
-    "sectors_per_bit",
-];
-
 fn integrity_is_same(wanted: &[String], found: &[String]) -> bool {
     /// `DEVICE START TAG MODE COUNT`, then options.
     const BEFORE: usize = 4;
+    // It reports its settings whether it was told or not, rounded to what it can do.
     let told = |words: &[String]| -> Vec<String> {
         let options = words.get(BEFORE + 1..).unwrap_or_default().iter();
         let mut options: Vec<String> = options
@@ -100,7 +91,7 @@ fn integrity_is_same(wanted: &[String], found: &[String]) -> bool {
                 let key = word.split(':').next().unwrap_or(word);
                 // It recalculates until it is done, told or not, and says how the padding is, not what it was told of
                 // it; and 512 goes without saying.
-                !CHOSEN.contains(&key)
+                !INTEGRITY_SETTINGS.contains(&key)
                     && !matches!(key, "recalculate" | "fix_padding")
                     && *word != "block_size:512"
             })
