@@ -201,6 +201,7 @@ fn start(
         .filter(|dog| dog.kind() != watchdog::Kind::Software);
     let hardware = trusted.map(Watchdog::timeout_seconds);
     let (mut jobs, mut reports, mut watches) = (Vec::new(), Vec::new(), Vec::new());
+    let mut orders = Vec::new();
     for (index, ledger) in ledgers.iter().enumerate() {
         let (sender, receiver) = sync_channel(2);
         let on_loss = reset_on_loss(&config.pools[index].name, &reset);
@@ -217,6 +218,7 @@ fn start(
         .with_modules(modules.clone());
         reports.push(worker.report());
         watches.push(worker.watch());
+        orders.push(worker.orders());
         spawn(format!("pool {}", config.pools[index].name), move || {
             worker.run(&receiver)
         })?;
@@ -237,6 +239,7 @@ fn start(
         handle: handle.clone(),
         snapshot: snapshot.clone(),
         reports,
+        orders,
         ledgers: ledgers.clone(),
         watchdog: watchdog.as_ref().map(|dog| WatchdogStatus {
             identity: dog.identity().to_owned(),

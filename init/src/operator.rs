@@ -14,11 +14,16 @@ use crate::inbox::{Handle, Input};
 use crate::ledger::Ledger;
 use crate::status::{Report, Snapshot, Sources, Status, Usage, WatchdogStatus};
 use crate::sync::lock;
+use crate::volume::edit::VolumeOrder;
+use crate::worker::Orders;
 use crate::{clock, disk, halt, volume};
 
 /// How long an orderly halt waits until every pool was let go. Longer than a release may take: past
 /// its own limit a release resets the head anyway.
 const HALT_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long an operator waits for a change of a volume: some writes of metadata, on slow disks.
+const ORDER_LIMIT: Duration = Duration::from_secs(60);
 
 /// What exists once there is a valid configuration.
 pub struct Running {
@@ -32,6 +37,8 @@ pub struct Running {
     pub snapshot: Arc<Mutex<Snapshot>>,
     /// The workers' views, in the order of the configuration.
     pub reports: Vec<Arc<Mutex<Report>>>,
+    /// The ways to the workers, in the order of the configuration.
+    pub orders: Vec<Orders>,
     /// The pools' ledgers, in the order of the configuration.
     pub ledgers: Vec<Arc<Ledger>>,
     /// The hardware watchdog.
@@ -108,6 +115,25 @@ impl Desk {
                 error!(%error, "cannot halt");
                 Reply::refused(error)
             }
+        }
+    }
+
+    /// A change of a volume, by the worker of its pool.
+    fn volume(&self, pool: &str, order: &VolumeOrder) -> Reply {
+        let Some(running) = self.running.get() else {
+            return self.not_running();
+        };
+        let pools = running.config.pools.iter().zip(&running.orders);
+        let mut named = pools.filter(|(one, _)| one.name == pool);
+        let Some((_, orders)) = named.next() else {
+            return no_pool(pool, &running.config);
+        };
+        match orders.give(order, ORDER_LIMIT) {
+            Ok(said) => Reply::done(
+                format!("{pool}: {said}"),
+                json!({ "pool": pool, "volume": order.name(), "done": said }),
+            ),
+            Err(why) => Reply::refused(format!("{pool}: {why}")),
         }
     }
 
@@ -220,6 +246,7 @@ impl Operator for Desk {
             Command::Handover { pool } => self.command(pool, HeadCommand::Handover),
             Command::Takeover { pool } => self.command(pool, HeadCommand::Takeover),
             Command::Giveback { pool } => self.command(pool, HeadCommand::Giveback),
+            Command::Volume { pool, order } => self.volume(pool, order),
             Command::Readmit => self.readmit(),
             Command::Rehearse(Rehearsal::Hang) => match self.running.get() {
                 Some(running) => {

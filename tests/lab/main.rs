@@ -4,6 +4,7 @@
 mod bad_input;
 mod boot;
 mod cables;
+mod change;
 mod crash;
 mod flight;
 mod handover;
@@ -86,6 +87,11 @@ const TESTS: &[(&str, ShelfKind, Test)] = &[
         "state_volume_moves_with_the_pool",
         ShelfKind::Lio,
         state::moves,
+    ),
+    (
+        "volumes_are_made_grown_and_removed_while_served",
+        ShelfKind::Lio,
+        change::volumes,
     ),
     ("torture_by_the_seed", ShelfKind::Lio, matrix::torture),
     (

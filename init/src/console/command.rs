@@ -4,6 +4,9 @@ use std::fmt::Write as _;
 
 use thiserror::Error;
 
+use super::volume::{self, Wrong};
+use crate::volume::edit::VolumeOrder;
+
 /// Lines that `log` shows when no number is given: a screen and a bit.
 pub const LOG_LINES: usize = 30;
 /// Lines that `log` shows at most; the ring holds no more.
@@ -54,6 +57,13 @@ pub enum Command {
     Giveback {
         /// Its name.
         pool: String,
+    },
+    /// Change a volume of a pool that is served here.
+    Volume {
+        /// The pool's name.
+        pool: String,
+        /// What is to be done.
+        order: VolumeOrder,
     },
     /// Trust a peer again that was fenced again and again.
     Readmit,
@@ -127,6 +137,7 @@ pub(super) enum Takes {
     Nothing,
     Lines,
     Pool,
+    Volume,
     Rehearsal,
 }
 
@@ -145,6 +156,7 @@ pub(super) struct Verb {
 #[derive(Default)]
 struct Argument {
     pool: String,
+    order: Option<VolumeOrder>,
     lines: usize,
     /// `--ledger`.
     ledger: bool,
@@ -223,6 +235,22 @@ pub(super) const VERBS: &[Verb] = &[
         },
     },
     Verb {
+        name: "volume",
+        takes: Takes::Volume,
+        question: Some(
+            "What is on the volume is lost, and its clients lose it at once. Remove it?",
+        ),
+        help: "make, grow or remove a volume of a pool that this head serves",
+        build: |argument| match argument.order {
+            Some(order) => Command::Volume {
+                pool: argument.pool,
+                order,
+            },
+            // Its check gives one, or an error.
+            None => Command::Help,
+        },
+    },
+    Verb {
         name: "readmit",
         takes: Takes::Nothing,
         question: None,
@@ -265,6 +293,10 @@ impl Verb {
             Takes::Nothing => "",
             Takes::Lines => " [LINES] | log --ledger [POOL]",
             Takes::Pool => " POOL",
+            Takes::Volume => {
+                " create POOL/NAME SIZE [--raid LEVEL [--images N] | --stripes N] | volume grow POOL/NAME SIZE | \
+                 volume remove POOL/NAME"
+            }
             Takes::Rehearsal => " hang",
         };
         format!("{}{argument}", self.name)
@@ -272,6 +304,7 @@ impl Verb {
 
     pub(super) fn options(&self) -> &'static [&'static str] {
         match (self.question, self.takes) {
+            (_, Takes::Volume) => &["--json", "--yes", "--raid", "--images", "--stripes"],
             (Some(_), _) => &["--json", "--yes"],
             (None, Takes::Lines) => &["--json", LEDGER],
             (None, _) => &["--json"],
@@ -312,8 +345,18 @@ pub fn parse(line: &str) -> Result<Option<Request>, ParseError> {
             word: shorten(first),
         })?;
     let (mut json, mut yes, mut ledger, mut arguments) = (false, false, false, Vec::new());
-    for word in words {
+    let mut valued = Vec::new();
+    while let Some(word) = words.next() {
+        let option = volume::VALUED.iter().find(|option| **option == word);
         match word {
+            _ if verb.takes == Takes::Volume && option.is_some() => {
+                let value = words.next().ok_or_else(|| ParseError::Missing {
+                    command: verb.name,
+                    what: "a value behind each option",
+                    usage: verb.usage(),
+                })?;
+                valued.extend(option.map(|option| (*option, value)));
+            }
             "--json" => json = true,
             "--yes" if verb.question.is_some() => yes = true,
             LEDGER if verb.takes == Takes::Lines => ledger = true,
@@ -327,11 +370,16 @@ pub fn parse(line: &str) -> Result<Option<Request>, ParseError> {
             _ => arguments.push(word),
         }
     }
-    let command = (verb.build)(check(verb, &arguments, ledger)?);
+    let command = (verb.build)(check(verb, &arguments, &valued, ledger)?);
     Ok(Some(Request { command, json, yes }))
 }
 
-fn check(verb: &Verb, words: &[&str], ledger: bool) -> Result<Argument, ParseError> {
+fn check(
+    verb: &Verb,
+    words: &[&str],
+    valued: &[(&'static str, &str)],
+    ledger: bool,
+) -> Result<Argument, ParseError> {
     let wrong = |word: &str, allowed: &str| ParseError::Argument {
         command: verb.name,
         word: shorten(word),
@@ -370,6 +418,14 @@ fn check(verb: &Verb, words: &[&str], ledger: bool) -> Result<Argument, ParseErr
             argument.pool = (*word).to_owned();
             1
         }
+        (Takes::Volume, _) => {
+            let (pool, order) = volume::parse(words, valued).map_err(|why| match why {
+                Wrong::Missing(what) => missing(what),
+                Wrong::Word(word, allowed) => wrong(&word, &allowed),
+            })?;
+            (argument.pool, argument.order) = (pool, Some(order));
+            words.len()
+        }
         (Takes::Rehearsal, None) => return Err(missing("what to rehearse: hang")),
         (Takes::Rehearsal, Some(word)) if *word == "hang" => 1,
         (Takes::Rehearsal, Some(word)) => return Err(wrong(word, "hang")),
@@ -394,6 +450,10 @@ impl Command {
     pub fn question(&self) -> Option<&'static str> {
         let name = match self {
             Command::Takeover { .. } => "takeover",
+            Command::Volume {
+                order: VolumeOrder::Remove { .. },
+                ..
+            } => "volume",
             Command::Rehearse(_) => "rehearse",
             Command::Reboot => "reboot",
             Command::Poweroff => "poweroff",
@@ -422,6 +482,7 @@ mod tests {
             let line = match verb.takes {
                 Takes::Pool => format!("{} tank", verb.name),
                 Takes::Rehearsal => format!("{} hang", verb.name),
+                Takes::Volume => format!("{} remove tank/vol", verb.name),
                 _ => verb.name.to_owned(),
             };
             let request = parsed(&line);
@@ -449,6 +510,10 @@ mod tests {
         assert_eq!(parsed("log --ledger --json").command, flight(None));
         assert_eq!(parsed("log tank --ledger").command, flight(Some("tank")));
         assert_eq!(parse("   ").unwrap(), None);
+        let request = parsed("volume create tank/vol 2G --raid raid1 --json");
+        assert!(request.json && request.command.question().is_none());
+        assert!(matches!(request.command, Command::Volume { pool, .. } if pool == "tank"));
+        assert!(parsed("volume remove tank/vol --yes").yes);
     }
 
     #[test]
@@ -469,6 +534,9 @@ mod tests {
         assert!(refused("log --ledger tank 7").contains("\"7\""));
         assert!(refused("status --ledger").contains("\"--ledger\""));
         assert!(refused("rehearse panic").contains("is not hang"));
+        assert!(refused("volume create tank/vol 2G --raid").contains("usage: volume create"));
+        assert!(refused("volume create tank 2G").contains("POOL/NAME"));
+        assert!(refused("handover tank --raid raid1").contains("\"--raid\""));
         assert!(refused("status now").contains("\"now\""));
         assert!(refused("handover tank tank2").contains("\"tank2\""));
         assert!(refused(&"x".repeat(5000)).len() < 300);

@@ -1,6 +1,7 @@
 //! What Tab adds to a line.
 
 use super::command::{LEDGER, Takes, VERBS};
+use super::volume::ACTIONS;
 
 /// What the word before the cursor can become.
 #[derive(Debug, PartialEq, Eq)]
@@ -37,6 +38,7 @@ pub(super) fn complete(before: &str, pools: &[String]) -> Completion {
     match verb.takes {
         Takes::Lines if earlier.contains(&LEDGER) => choose(word, pools.iter().map(String::as_str)),
         Takes::Pool => choose(word, pools.iter().map(String::as_str)),
+        Takes::Volume => choose(word, ACTIONS.into_iter()),
         Takes::Rehearsal => choose(word, ["hang"].into_iter()),
         Takes::Nothing | Takes::Lines => Completion::Nothing,
     }
@@ -86,6 +88,7 @@ mod tests {
         assert_eq!(insert("handover v"), "ault ");
         assert_eq!(insert("handover t"), "a");
         assert_eq!(insert("rehearse "), "hang ");
+        assert_eq!(insert("volume g"), "row ");
         assert_eq!(insert("reboot --y"), "es ");
         assert_eq!(insert("log --l"), "edger ");
         assert_eq!(insert("log --ledger v"), "ault ");

@@ -1,6 +1,7 @@
 //! The serial console and the control port: one set of commands, two ways to reach it.
 //!
 //! - [`command`]: the commands, their parser, `help`.
+//! - `volume`: the arguments of the command that has many.
 //! - [`terminal`]: the operator's console on ttyS0: prompt, line editing, history, completion, log lines.
 //! - [`control`]: the control port for programs: one request line, one framed answer.
 //!
@@ -13,6 +14,7 @@ mod complete;
 pub mod control;
 mod editor;
 pub mod terminal;
+mod volume;
 
 use serde_json::{Value, json};
 

@@ -127,6 +127,24 @@ impl<T: Tree> Lio<T> {
         sequence::run(&self.tree, actions, Way::Back, self.limit)
     }
 
+    /// Takes one LUN out of a plan that is open, from whatever state there is: clients find it gone.
+    pub fn withdraw(&self, plan: &ExportPlan, lun: &LunPlan) -> Result<Step, ExportError> {
+        let number = format!("lun_{}", lun.lun);
+        let backstore = backstore_path(
+            &self.root.join(format!("core/iblock_{}", plan.place)),
+            plan,
+            lun,
+        );
+        let mut actions = self.actions(plan);
+        // Its mappings and the LUN are directories of its number, and all else is below its backstore.
+        actions.retain(|action| {
+            let path = action.path();
+            path.starts_with(&backstore) || path.iter().any(|part| part == number.as_str())
+        });
+        actions.reverse();
+        sequence::run(&self.tree, actions, Way::Back, self.limit)
+    }
+
     #[cfg(test)]
     pub(super) fn fake(&self) -> &T {
         &self.tree

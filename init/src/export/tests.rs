@@ -119,6 +119,30 @@ fn missing_volume_is_named_with_those_that_are_there() {
 }
 
 #[test]
+fn one_lun_is_withdrawn_with_its_mappings_and_the_rest_stays_open() {
+    let (lio, _) = lio(STEP_LIMIT);
+    let plan = plan();
+    lio.open(&plan).unwrap();
+    lio.fake().forget();
+    assert_eq!(lio.withdraw(&plan, &plan.luns[1]), Ok(Step::Changed));
+    let changes = lio.fake().changes();
+    let gone = [
+        "acls/iqn.1993-08.org.debian:01:client/lun_1",
+        "tpgt_1/lun/lun_1",
+        "iblock_1/tank.vol1",
+    ];
+    let positions: Vec<usize> = gone.iter().map(|part| position(&changes, part)).collect();
+    assert!(positions.is_sorted(), "{positions:?} {changes:#?}");
+    let is_its = |change: &String| change.contains("lun_1") || change.contains("tank.vol1");
+    assert!(changes.iter().all(is_its), "{changes:#?}");
+    assert_eq!(lio.withdraw(&plan, &plan.luns[1]), Ok(Step::Already));
+    // It can come back, and all can go.
+    assert_eq!(lio.open(&plan), Ok(Step::Changed));
+    assert_eq!(lio.open(&plan), Ok(Step::Already));
+    lio.close(&plan).unwrap();
+}
+
+#[test]
 fn export_is_built_in_the_order_that_lio_needs() {
     let (lio, state) = lio(STEP_LIMIT);
     assert_eq!(lio.open(&plan()), Ok(Step::Changed));

@@ -3,6 +3,7 @@
 //! Only the owner may activate, after the claim and on metadata read after it. Contents are never looked at:
 //! no partition scan, no probing. What is to be made is a [`Plan`]; here it is made, device by device.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 
@@ -84,10 +85,40 @@ pub enum VolumeError {
 /// Activates all volumes that are to be served, each after what it stands on, and gives those that can be used. What
 /// was made here is removed again when one fails.
 pub fn activate(group: &VolumeGroup) -> Result<Vec<Active>, VolumeError> {
+    bring_about(group, &Plan::default())
+}
+
+/// The same for a group of which an earlier state is active already: devices whose tables are still those of `before` get their new
+/// ones, while they are used.
+pub fn reactivate(before: &VolumeGroup, group: &VolumeGroup) -> Result<Vec<Active>, VolumeError> {
+    bring_about(group, &Plan::new(before, &Choice::serving())?)
+}
+
+/// Removes the devices of one volume that nothing else stands on. Idempotent. Fails while they are in use.
+pub fn deactivate_volume(group: &VolumeGroup, lv: &str) -> Result<Step, VolumeError> {
+    let plan = Plan::new(group, &Choice::serving())?;
+    let Some(index) = group.lvs.iter().position(|volume| volume.name == lv) else {
+        return Ok(Step::Already);
+    };
+    let control = Control::open().map_err(VolumeError::Control)?;
+    let mut step = Step::Already;
+    for device in plan.only_for(index) {
+        let known = control.status(&device.uuid);
+        if known.map_err(failed(device, "status"))?.is_some() {
+            remove(&control, &device.name, &device.uuid)?;
+            step = Step::Changed;
+        }
+    }
+    Ok(step)
+}
+
+fn bring_about(group: &VolumeGroup, before: &Plan) -> Result<Vec<Active>, VolumeError> {
     let plan = Plan::new(group, &Choice::serving())?;
     let control = Control::open().map_err(VolumeError::Control)?;
     let mut made = Made {
         control: &control,
+        before,
+        by_uuid: HashMap::new(),
         numbers: Vec::with_capacity(plan.devices.len()),
         names: Vec::new(),
     };
@@ -119,6 +150,10 @@ pub fn activate(group: &VolumeGroup) -> Result<Vec<Active>, VolumeError> {
 /// What of a plan is there.
 struct Made<'a> {
     control: &'a Control,
+    /// What was there when the group was activated last.
+    before: &'a Plan,
+    /// The numbers of those that were brought in line, for what stands on them in the plan of before.
+    by_uuid: HashMap<String, (u32, u32)>,
     /// Of each device of the plan, in its order.
     numbers: Vec<(u32, u32)>,
     /// Name and uuid of those that were made now.
@@ -139,15 +174,17 @@ impl Made<'_> {
         };
         let wanted = device.table(&show);
         let known = self.control.status(&device.uuid);
-        let (info, step) = match known.map_err(failed(device, "status"))? {
+        let known = known.map_err(failed(device, "status"))?;
+        let is_new = known.is_none();
+        let (info, step) = match known {
             Some(info) if info.is_live && !info.is_suspended => {
-                self.compare(device, &info, &wanted)?;
-                (info, Step::Already)
+                self.align(device, info, &wanted)?
             }
             known => (self.make(device, known.is_some(), &wanted)?, Step::Changed),
         };
         self.numbers.push(info.number);
-        if step == Step::Changed {
+        self.by_uuid.insert(device.uuid.clone(), info.number);
+        if step == Step::Changed && is_new {
             let names = (device.name.clone(), device.uuid.clone());
             self.names.push(names);
         }
@@ -157,21 +194,54 @@ impl Made<'_> {
         Ok((info, step))
     }
 
-    fn compare(
+    /// A device that is in use: it has the table that it should have, or gets it in the place of the one of before.
+    fn align(
         &self,
         device: &Device,
-        info: &Info,
+        info: Info,
         wanted: &[TableLine],
-    ) -> Result<(), VolumeError> {
+    ) -> Result<(Info, Step), VolumeError> {
         let found = self.control.table(&device.uuid);
         let found = found.map_err(failed(device, "table"))?;
         if is_same(wanted, &found) && info.is_read_only == device.is_read_only {
-            return Ok(());
+            return Ok((info, Step::Already));
         }
-        let found: Vec<String> = found.iter().map(TableLine::to_string).collect();
-        Err(VolumeError::Different {
-            device: device.name.clone(),
-            found: found.join("; "),
+        let before = self.before.devices.iter();
+        let mut before = before.filter(|before| before.uuid == device.uuid);
+        if !before.any(|before| is_same(&self.table_before(before), &found)) {
+            let found: Vec<String> = found.iter().map(TableLine::to_string).collect();
+            return Err(VolumeError::Different {
+                device: device.name.clone(),
+                found: found.join("; "),
+            });
+        }
+        let (control, uuid) = (self.control, device.uuid.as_str());
+        let swapped = control.load(uuid, device.is_read_only, wanted);
+        let swapped = swapped.map_err(failed(device, "load"));
+        // With a table that waits this is one step: suspend, swap, resume.
+        let swapped = swapped.and_then(|()| control.resume(uuid).map_err(failed(device, "resume")));
+        match swapped {
+            Ok(info) => Ok((info, Step::Changed)),
+            Err(error) => {
+                if let Err(undo) = control.clear(uuid) {
+                    tracing::error!(device = %device.name, %undo, "a table that was not taken stays loaded");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// The table that a device was given before.
+    fn table_before(&self, device: &Device) -> Vec<TableLine> {
+        device.table(&|backing| {
+            let number = match backing {
+                Backing::Disk(number) => Some(number),
+                Backing::Device(index) => {
+                    self.by_uuid.get(&self.before.devices[index].uuid).copied()
+                }
+            };
+            // One that is not there any more has no number, and is like nothing.
+            number.map_or_else(String::new, |(major, minor)| format!("{major}:{minor}"))
         })
     }
 

@@ -32,7 +32,7 @@ pub mod text;
 pub mod uuid;
 pub mod write;
 
-pub use active::{Active, VolumeError, activate};
+pub use active::{Active, VolumeError, activate, deactivate_volume, reactivate};
 pub use group::{Conflict, LogicalVolume, PhysicalVolume, VolumeGroup};
 pub use plan::{Choice, Plan};
 pub use refusal::{Refusal, system_id};

@@ -153,7 +153,7 @@ impl Worker {
     }
 
     /// The pool's volume group, complete and ours to use.
-    fn read_group(&self) -> Result<VolumeGroup, JobError> {
+    pub(super) fn read_group(&self) -> Result<VolumeGroup, JobError> {
         let mut disks: Vec<Disk> = Vec::new();
         let mut unreadable: Vec<String> = Vec::new();
         for disk in disk::scan() {

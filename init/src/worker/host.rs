@@ -3,6 +3,7 @@
 //! Each of these steps has its tests where it is made. In which order they stand, and what is still held while each
 //! of them runs, is what keeps clients' bytes whole: that is tested on a host that notes what it is asked for.
 
+use std::io;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,13 +14,15 @@ use tracing::warn;
 
 use crate::Step;
 use crate::config::ServiceAddress;
-use crate::export::{ExportError, ExportPlan, Lio, STEP_LIMIT};
+use crate::export::{ExportError, ExportPlan, Lio, LunPlan, STEP_LIMIT};
 use crate::filesystem::MountError;
 use crate::modules::{ModuleError, Modules};
 use crate::net::{self, Connection, Interface, Mac, NetError};
 use crate::state::{self, Owner, StateError};
+use crate::volume::edit::VolumeOrder;
+use crate::volume::edit::apply::{ApplyError, apply, check};
 use crate::volume::write::stamp::{Stamp, Stamped};
-use crate::volume::write::{BlockDevice, WriteError};
+use crate::volume::write::{Author, BlockDevice, WriteError, Written};
 use crate::volume::{self, Active, Uuid, VolumeError, VolumeGroup};
 
 /// When announcements and tickles are repeated, after the first: they are single packets, and a switch
@@ -41,6 +44,28 @@ pub(super) trait Host: Send {
     fn prepare(&self, group: &VolumeGroup) -> Result<(), ModuleError>;
     /// Makes the volumes of a group ready for use.
     fn activate(&self, group: &VolumeGroup) -> Result<Vec<Active>, VolumeError>;
+    /// Changes the metadata of a group.
+    fn edit(
+        &self,
+        group: &VolumeGroup,
+        author: &Author,
+        order: &VolumeOrder,
+    ) -> Result<Written, ApplyError>;
+    /// Whether that could be done; writes nothing.
+    fn try_edit(
+        &self,
+        group: &VolumeGroup,
+        author: &Author,
+        order: &VolumeOrder,
+    ) -> Result<(), ApplyError>;
+    /// Brings volumes that are active in line with a group that was changed since.
+    fn reactivate(
+        &self,
+        before: &VolumeGroup,
+        group: &VolumeGroup,
+    ) -> Result<Vec<Active>, VolumeError>;
+    /// Takes one volume away.
+    fn deactivate_volume(&self, group: &VolumeGroup, lv: &str) -> Result<Step, VolumeError>;
     /// Takes them away.
     fn deactivate(&self, group: &Uuid) -> Result<Step, VolumeError>;
     /// Mounts the state volume and notes its owner; returns all owners, the newest last.
@@ -54,6 +79,8 @@ pub(super) trait Host: Send {
     fn close_state(&self, place: &Path) -> Result<Step, MountError>;
     /// Makes an export.
     fn open(&self, plan: &ExportPlan) -> Result<(), ExportError>;
+    /// Takes one LUN of it back.
+    fn withdraw(&self, plan: &ExportPlan, lun: &LunPlan) -> Result<(), ExportError>;
     /// Takes it back, from whatever state there is.
     fn close(&self, plan: &ExportPlan) -> Result<(), ExportError>;
     /// Puts a service address onto a port.
@@ -87,11 +114,7 @@ impl Host for Kernel {
     }
 
     fn stamp(&self, group: &VolumeGroup, stamp: &Stamp) -> Result<Option<Stamped>, WriteError> {
-        let disks = group.disks();
-        let opened = disks
-            .iter()
-            .map(|disk| (disk.name.clone(), BlockDevice::open(disk)));
-        stamp.put(opened.collect(), &group.uuid)
+        stamp.put(open_all(group), &group.uuid)
     }
 
     fn prepare(&self, group: &VolumeGroup) -> Result<(), ModuleError> {
@@ -106,6 +129,38 @@ impl Host for Kernel {
 
     fn activate(&self, group: &VolumeGroup) -> Result<Vec<Active>, VolumeError> {
         volume::activate(group)
+    }
+
+    fn edit(
+        &self,
+        group: &VolumeGroup,
+        author: &Author,
+        order: &VolumeOrder,
+    ) -> Result<Written, ApplyError> {
+        let disks = open_all(group);
+        apply(disks, &group.uuid, author, |edit| order.apply(edit)).map(|(_, written)| written)
+    }
+
+    fn try_edit(
+        &self,
+        group: &VolumeGroup,
+        author: &Author,
+        order: &VolumeOrder,
+    ) -> Result<(), ApplyError> {
+        let disks = open_all(group);
+        check(disks, &group.uuid, author, |edit| order.apply(edit))
+    }
+
+    fn reactivate(
+        &self,
+        before: &VolumeGroup,
+        group: &VolumeGroup,
+    ) -> Result<Vec<Active>, VolumeError> {
+        volume::reactivate(before, group)
+    }
+
+    fn deactivate_volume(&self, group: &VolumeGroup, lv: &str) -> Result<Step, VolumeError> {
+        volume::deactivate_volume(group, lv)
     }
 
     fn deactivate(&self, group: &Uuid) -> Result<Step, VolumeError> {
@@ -130,6 +185,10 @@ impl Host for Kernel {
         let lio = Lio::new(STEP_LIMIT);
         lio.prepare()?;
         lio.open(plan).map(drop)
+    }
+
+    fn withdraw(&self, plan: &ExportPlan, lun: &LunPlan) -> Result<(), ExportError> {
+        Lio::new(STEP_LIMIT).withdraw(plan, lun).map(drop)
     }
 
     fn close(&self, plan: &ExportPlan) -> Result<(), ExportError> {
@@ -175,6 +234,15 @@ impl Host for Kernel {
             warn!(%error, "announcements are not repeated");
         }
     }
+}
+
+/// The members of a group, for writing.
+fn open_all(group: &VolumeGroup) -> Vec<(String, io::Result<BlockDevice>)> {
+    let disks = group.disks();
+    let opened = disks
+        .iter()
+        .map(|disk| (disk.name.clone(), BlockDevice::open(disk)));
+    opened.collect()
 }
 
 fn greet_once(port: &Interface, addresses: &[Ipv4Addr], old: &[Connection]) {

@@ -17,7 +17,7 @@ use super::Worker;
 use super::error::JobError;
 use crate::clients;
 use crate::clock;
-use crate::export::{ExportPlan, Volume};
+use crate::export::{ExportPlan, PlanError, Volume};
 use crate::net::{self, Connection, Interface};
 use crate::state::{self, Owner};
 use crate::status;
@@ -27,7 +27,7 @@ use crate::volume::{Active, reserved};
 /// What an import made, for its release.
 #[derive(Default)]
 pub struct Served {
-    plan: Option<ExportPlan>,
+    pub(super) plan: Option<ExportPlan>,
     /// The port that has the addresses, from before the first one was added.
     port: Option<Interface>,
 }
@@ -46,16 +46,8 @@ impl Worker {
         // From here on there may be something to undo.
         self.served = Some(Served::default());
         let active = self.host.activate(&claim.group)?;
-        let volumes: Vec<Volume> = active
-            .iter()
-            .map(|active| Volume {
-                name: active.lv.clone(),
-                uuid: active.uuid.to_string(),
-                node: active.node.clone(),
-            })
-            .collect();
         self.open_state(&active, epoch);
-        let plan = ExportPlan::new(&self.config, self.pool(), &volumes)?;
+        let plan = self.plan_export(&active)?;
         if let Some(plan) = &plan {
             // Kept before the first step, so that a failure half-way is undone.
             self.served = Some(Served {
@@ -73,6 +65,19 @@ impl Worker {
         }
         self.greet(&port);
         Ok(Done::Imported)
+    }
+
+    /// What is to be offered of these volumes.
+    pub(super) fn plan_export(&self, active: &[Active]) -> Result<Option<ExportPlan>, PlanError> {
+        let volumes: Vec<Volume> = active
+            .iter()
+            .map(|active| Volume {
+                name: active.lv.clone(),
+                uuid: active.uuid.to_string(),
+                node: active.node.clone(),
+            })
+            .collect();
+        ExportPlan::new(&self.config, self.pool(), &volumes)
     }
 
     /// Mounts the state volume and notes there who owns the pool. Without it the pool is served all the same: the operator
@@ -173,7 +178,7 @@ impl Worker {
         self.host.greet(port, addresses, old);
     }
 
-    fn report_volumes(&self, active: &[Active], plan: Option<&ExportPlan>) {
+    pub(super) fn report_volumes(&self, active: &[Active], plan: Option<&ExportPlan>) {
         let volumes = active.iter().map(|active| {
             let lun = plan.and_then(|plan| plan.luns.iter().find(|lun| lun.volume == active.lv));
             status::Volume {

@@ -9,14 +9,18 @@
 //! - *release*: whatever stands of it, in exact reverse. Everything here is idempotent, so a release
 //!   undoes a half-done import as well.
 //!
+//! Between two jobs it does what the operator of a served pool wants changed: [`change`], by way of [`orders`].
+//!
 //! An outcome repeats its job's ticket and epoch; words for the operator go into the [`Report`].
 
+mod change;
 mod claim;
 mod clients;
 mod error;
 mod host;
 mod import;
 mod lease;
+mod orders;
 mod stamp;
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -42,11 +46,16 @@ pub use clients::tell_clients;
 use error::JobError;
 use host::{Host, Kernel};
 use import::Served;
+pub use orders::Orders;
 
 /// How often a head that does not hold the pool looks whether it could: long enough that a look costs
 /// nothing that matters, short enough that the peer knows whether this head is the better one by the time
 /// that it has made up its mind to let go.
-const LOOK_INTERVAL: Duration = Duration::from_secs(3);
+const LOOK_INTERVAL: embassy_time::Duration = embassy_time::Duration::from_secs(3);
+
+/// How often a worker without a job looks for an order of an operator, who does not notice so little. Orders have no way
+/// through the channel of the core's jobs, in which there is always room for the next one.
+const ORDERS_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Calls to disks that may be under way before a look is left out: some for each disk of the largest pool.
 const MOST_CALLS: usize = 4 * MAX_MEMBERS;
@@ -73,6 +82,7 @@ pub struct Worker {
     looked: Option<Instant>,
     claim: Option<Claim>,
     served: Option<Served>,
+    orders: Orders,
     /// The report's problem is that of an attempt to take or serve the pool: it stands until an
     /// attempt succeeds, whatever a look says meanwhile.
     attempt_failed: bool,
@@ -104,6 +114,7 @@ impl Worker {
             looked: None,
             claim: None,
             served: None,
+            orders: Orders::default(),
             attempt_failed: false,
         }
     }
@@ -125,6 +136,11 @@ impl Worker {
         self.report.clone()
     }
 
+    /// Where operators put their orders.
+    pub fn orders(&self) -> Orders {
+        self.orders.clone()
+    }
+
     /// Where the heartbeat thread looks for a lost reservation.
     pub fn watch(&self) -> WatchSlot {
         self.watch.clone()
@@ -132,11 +148,18 @@ impl Worker {
 
     /// Does jobs until there is nobody to give any.
     pub fn run(mut self, jobs: &Receiver<Job>) {
+        let mut next_look = clock::now() + LOOK_INTERVAL;
         loop {
-            let job = match jobs.recv_timeout(LOOK_INTERVAL) {
+            let job = match jobs.recv_timeout(ORDERS_INTERVAL) {
                 Ok(job) => job,
                 Err(RecvTimeoutError::Timeout) => {
-                    self.look();
+                    if let Some(order) = self.orders.take() {
+                        let done = self.change(order.what());
+                        order.answer(done.map_err(|error| error.to_string()));
+                    } else if clock::now() >= next_look {
+                        self.look();
+                        next_look = clock::now() + LOOK_INTERVAL;
+                    }
                     continue;
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -168,7 +191,7 @@ impl Worker {
         let before = self.looked.replace(now);
         // Not after a gap in our own running: somebody else may have the addresses by now.
         let gap = before.map_or(0, |at| now.saturating_duration_since(at).as_millis());
-        if u128::from(gap) < 2 * LOOK_INTERVAL.as_millis() {
+        if gap < 2 * LOOK_INTERVAL.as_millis() {
             self.announce_again();
         }
         self.report_alarms();

@@ -14,7 +14,7 @@ use super::{Worker, lock};
 use crate::Step;
 use crate::clock;
 use crate::config::ServiceAddress;
-use crate::export::{ExportError, ExportPlan};
+use crate::export::{ExportError, ExportPlan, LunPlan};
 use crate::fence::WatchSlot;
 use crate::fence::shelf::{Command, Shelf};
 use crate::filesystem::MountError;
@@ -22,12 +22,14 @@ use crate::ledger::Ledger;
 use crate::modules::ModuleError;
 use crate::net::{Connection, Interface, Mac, NetError};
 use crate::state::{Owner, StateError};
+use crate::volume::edit::VolumeOrder;
+use crate::volume::edit::apply::ApplyError;
 use crate::volume::write::stamp::{Stamp, Stamped};
-use crate::volume::write::{Failure, Phase, WriteError};
+use crate::volume::write::{Author, Failure, Phase, WriteError, Written};
 use crate::volume::{Active, Uuid, VolumeError, VolumeGroup};
 
 /// What is done, in order.
-type Log = Arc<Mutex<Vec<String>>>;
+pub(super) type Log = Arc<Mutex<Vec<String>>>;
 
 /// A host that notes what it is asked for, and what of the claim stands at that moment.
 struct Witness {
@@ -108,6 +110,49 @@ impl Host for Witness {
         Ok(vec![active("orthrus_state"), active("vol0")])
     }
 
+    fn edit(
+        &self,
+        _group: &VolumeGroup,
+        _author: &Author,
+        _order: &VolumeOrder,
+    ) -> Result<Written, ApplyError> {
+        let noted = self.note("metadata");
+        noted.map_err(|errno| ApplyError::Random(errno.into()))?;
+        Ok(Written {
+            seqno: 2,
+            disks: 1,
+            failures: Vec::new(),
+        })
+    }
+
+    fn try_edit(
+        &self,
+        _group: &VolumeGroup,
+        _author: &Author,
+        _order: &VolumeOrder,
+    ) -> Result<(), ApplyError> {
+        Ok(())
+    }
+
+    fn reactivate(
+        &self,
+        _before: &VolumeGroup,
+        group: &VolumeGroup,
+    ) -> Result<Vec<Active>, VolumeError> {
+        self.activate(group)
+    }
+
+    fn deactivate_volume(&self, _group: &VolumeGroup, _lv: &str) -> Result<Step, VolumeError> {
+        let noted = self.note("volume off");
+        noted.map_err(|errno| VolumeError::Control(errno.into()))?;
+        Ok(Step::Changed)
+    }
+
+    fn withdraw(&self, _plan: &ExportPlan, _lun: &LunPlan) -> Result<(), ExportError> {
+        let noted = self.note("LUN off");
+        noted.map_err(|errno| ExportError::kernel("/t", "withdraw", errno))
+    }
+
     fn deactivate(&self, _group: &Uuid) -> Result<Step, VolumeError> {
         let noted = self.note("volumes off");
         noted.map_err(|errno| VolumeError::Control(errno.into()))?;
@@ -166,7 +211,7 @@ impl Host for Witness {
 }
 
 /// A worker that holds the pool as after a claim, on a host that fails at one step.
-fn owner(shelf: &Shelf, fails: &'static str) -> (Worker, Log) {
+pub(super) fn owner(shelf: &Shelf, fails: &'static str) -> (Worker, Log) {
     let mut worker = claimant(shelf);
     let log = Log::default();
     let claim = worker.claim.as_ref().unwrap();
@@ -183,7 +228,7 @@ fn owner(shelf: &Shelf, fails: &'static str) -> (Worker, Log) {
     (worker, log)
 }
 
-fn taken(log: &Log) -> Vec<String> {
+pub(super) fn taken(log: &Log) -> Vec<String> {
     std::mem::take(&mut *log.lock().unwrap())
 }
 

@@ -54,11 +54,7 @@ impl Worker {
                 }
             }
             Err(WriteError::Fenced(failure)) => {
-                // As the watch does: nothing more of ours may reach a disk.
-                (self.on_loss)(&Lost {
-                    disk: failure.disk.clone(),
-                    why: Why::Write(WriteRefused::Conflict),
-                });
+                self.fenced(&failure.disk);
                 return Err(WriteError::Fenced(failure).into());
             }
             Err(error) => self.note_metadata(format!("epoch {epoch} is not stamped: {error}")),
@@ -76,7 +72,15 @@ impl Worker {
         }
     }
 
-    fn note_metadata(&self, what: String) {
+    /// A write of metadata met a reservation conflict. As the watch does: nothing more of ours may reach a disk.
+    pub(super) fn fenced(&self, disk: &str) {
+        (self.on_loss)(&Lost {
+            disk: disk.to_owned(),
+            why: Why::Write(WriteRefused::Conflict),
+        });
+    }
+
+    pub(super) fn note_metadata(&self, what: String) {
         warn!(pool = self.pool().name, "{what}");
         let mut report = lock(&self.report);
         if !report.notes.contains(&what) {

@@ -44,11 +44,35 @@ pub fn create<M: Medium>(
     write(Store::fresh(disks, group)?, author, edit)
 }
 
+/// Whether [`apply`] could begin; nothing is written.
+///
+/// # Errors
+/// Why not.
+pub fn check<M: Medium>(
+    disks: Vec<(String, std::io::Result<M>)>,
+    group: &Uuid,
+    author: &Author,
+    edit: impl FnOnce(&mut Edit<'_>) -> Result<(), EditError>,
+) -> Result<(), ApplyError> {
+    changed(&Store::open(disks, group)?, author, edit).map(drop)
+}
+
 fn write<M: Medium>(
     mut store: Store<M>,
     author: &Author,
     edit: impl FnOnce(&mut Edit<'_>) -> Result<(), EditError>,
 ) -> Result<(Metadata, Written), ApplyError> {
+    let Change { metadata, zeroes } = changed(&store, author, edit)?;
+    store.zero(&zeroes)?;
+    let written = store.write(&metadata, author)?;
+    Ok((metadata, written))
+}
+
+fn changed<M: Medium>(
+    store: &Store<M>,
+    author: &Author,
+    edit: impl FnOnce(&mut Edit<'_>) -> Result<(), EditError>,
+) -> Result<Change, ApplyError> {
     let mut broken = None;
     let mut uuids = || match Uuid::random() {
         Ok(uuid) => uuid,
@@ -64,11 +88,9 @@ fn write<M: Medium>(
         &mut uuids,
     );
     edit(&mut work)?;
-    let Change { metadata, zeroes } = work.finish();
-    if let Some(error) = broken {
-        return Err(ApplyError::Random(error));
+    let change = work.finish();
+    match broken {
+        Some(error) => Err(ApplyError::Random(error)),
+        None => Ok(change),
     }
-    store.zero(&zeroes)?;
-    let written = store.write(&metadata, author)?;
-    Ok((metadata, written))
 }

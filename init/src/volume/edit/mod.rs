@@ -9,7 +9,8 @@
 //! change a volume whose kind it does not know, or that is in the middle of something (`pvmove`, a merge).
 //!
 //! Read in this order: [`tree`] words for the text, `space` which extents are free, `layout` from a kind to segments, then
-//! a file for each noun: `create`, `thin`, `snapshot`, `resize`, `remove`, `member`.
+//! a file for each noun: `create`, `thin`, `snapshot`, `resize`, `remove`, `member`; `order` is
+//! what an operator can ask for while the pool is served.
 //!
 //! Decisions:
 //! - Space is found first fit, in the order of the members. Images of one RAID are on different members; each
@@ -24,6 +25,7 @@ mod error;
 mod layout;
 mod member;
 mod names;
+mod order;
 mod remove;
 mod resize;
 mod snapshot;
@@ -36,6 +38,7 @@ pub mod tree;
 pub use error::EditError;
 pub use layout::{Layout, Raid};
 pub use member::{NewMember, new_group};
+pub use order::VolumeOrder;
 pub use thin::PoolSize;
 
 use super::text::{Section, Value};

@@ -40,6 +40,8 @@ pub use thin::{PoolCheck, ThinPoolTarget};
 pub use vdo::VdoTarget;
 pub use writecache::WritecacheTarget;
 
+use std::cell::Cell;
+
 use crate::sys::dm::TableLine;
 
 /// The devices of a volume group, each after all that it stands on.
@@ -87,6 +89,18 @@ impl Device {
         self.lines.iter().map(|line| line.length).sum()
     }
 
+    fn stands_on(&self, other: usize) -> bool {
+        let found = Cell::new(false);
+        let note = |backing| {
+            if backing == Backing::Device(other) {
+                found.set(true);
+            }
+            String::new()
+        };
+        self.table(&note);
+        found.get()
+    }
+
     /// Its table as the kernel is given it.
     pub fn table(&self, show: &Show<'_>) -> Vec<TableLine> {
         self.lines
@@ -97,6 +111,25 @@ impl Device {
 }
 
 impl Plan {
+    /// The devices that are there for one logical volume alone, each before all that it stands on: its own, and below
+    /// them those that nothing else stands on and nobody uses.
+    pub fn only_for(&self, lv: usize) -> Vec<&Device> {
+        let mut is_in = vec![false; self.devices.len()];
+        // Whatever stands on a device comes after it.
+        for index in (0..self.devices.len()).rev() {
+            let device = &self.devices[index];
+            let mut users = (index + 1..self.devices.len())
+                .filter(|user| self.devices[*user].stands_on(index))
+                .peekable();
+            let is_part = device.purpose == Purpose::Internal && users.peek().is_some();
+            is_in[index] = device.lv == lv || is_part && users.all(|user| is_in[user]);
+        }
+        let devices = self.devices.iter().zip(is_in).rev();
+        devices
+            .filter_map(|(device, is_in)| is_in.then_some(device))
+            .collect()
+    }
+
     /// All tables, as `dmsetup table` prints them, by name; a device stands there by its name, and a disk as `disk`
     /// calls it.
     pub fn show(&self, disk: &dyn Fn((u32, u32)) -> String) -> String {

@@ -5,6 +5,7 @@ mod kinds;
 mod lost;
 mod made;
 mod museum;
+mod only;
 
 use std::io;
 

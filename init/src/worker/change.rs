@@ -1,0 +1,305 @@
+//! Changes of a pool's volumes while it is served: what an operator asked for, between two jobs of the core.
+//!
+//! ```text
+//! create:  metadata ─► read again ─► device ─► LUN
+//! grow:    metadata ─► read again ─► device, under its LUN
+//! remove:  LUN ─► device ─► metadata ─► read again
+//! ```
+//!
+//! Nobody gets at a volume whose extents are not written down as its own, and extents are free only when nothing writes to
+//! them any more.
+//!
+//! Decisions:
+//! - The core knows nothing of it: a job that comes meanwhile waits, and its own limit ends in a reset if that
+//!   takes too long. All of it is done under the claim, by the thread that has it.
+//! - A change may not give another number to a LUN that clients know (invariant I6): with `luns = "all"` they are numbered by
+//!   name, so that only the last one can come or go.
+//! - What fails after the metadata were written is undone there, too: the next import would fail at the same place.
+
+use tracing::{info, warn};
+
+use super::Worker;
+use super::error::JobError;
+use crate::config::Luns;
+use crate::export::{ExportError, ExportPlan, LunPlan, PlanError};
+use crate::volume::edit::VolumeOrder;
+use crate::volume::edit::apply::ApplyError;
+use crate::volume::write::WriteError;
+use crate::volume::{VolumeError, VolumeGroup};
+
+/// Why a volume was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// Only the owner writes.
+    #[error("this head does not serve the pool: say it on the one that does")]
+    NotServed,
+    /// The change would give another number to a LUN.
+    #[error(
+        "luns = \"all\" numbers LUNs by name, and {volume} would get another number: choose a name that sorts behind \
+         it, or list the LUNs one by one in the configuration"
+    )]
+    Renumbers {
+        /// The volume behind it.
+        volume: String,
+    },
+    /// The configuration names the volume.
+    #[error("the configuration has it as LUN {lun}: take it out there first, on both heads")]
+    Listed {
+        /// The LUN.
+        lun: u32,
+    },
+    /// A target needs a LUN.
+    #[error("it is the only LUN of the pool's target, which cannot be without one")]
+    LastLun,
+    /// The metadata.
+    #[error("{0}")]
+    Apply(#[from] ApplyError),
+    /// The configuration does not fit any more.
+    #[error("{0}")]
+    Plan(#[from] PlanError),
+    /// The kernel's device.
+    #[error("{0}")]
+    Volume(#[from] VolumeError),
+    /// The target.
+    #[error("{0}")]
+    Export(#[from] ExportError),
+    /// The group cannot be read again.
+    #[error("{0}")]
+    Read(#[from] Box<JobError>),
+}
+
+impl Worker {
+    /// Does what was asked for; what to say of it.
+    pub(super) fn change(&mut self, order: &VolumeOrder) -> Result<String, ChangeError> {
+        if self.served.is_none() || self.claim.is_none() {
+            return Err(ChangeError::NotServed);
+        }
+        // What cannot be is said before anything is taken away.
+        let author = self.author(order.to_string());
+        self.host.try_edit(self.group()?, &author, order)?;
+        let name = order.name();
+        let said = match order {
+            VolumeOrder::Create { .. } => {
+                self.keeps_numbers(name)?;
+                self.edit(order)?;
+                if let Err(error) = self.follow() {
+                    self.take_back(name);
+                    return Err(error);
+                }
+                match self.lun(name) {
+                    Some(lun) => format!("{name} is made, and LUN {}", lun.lun),
+                    None => format!("{name} is made; the configuration offers it to nobody"),
+                }
+            }
+            VolumeOrder::Grow { .. } => {
+                self.edit(order)?;
+                // Not undone: what was added may be in use at once.
+                self.follow()?;
+                format!("{name} has its new size: clients see it when they look again")
+            }
+            VolumeOrder::Remove { .. } => {
+                self.may_go(name)?;
+                if let Err(error) = self.remove(name, order) {
+                    // As it was, as far as that goes.
+                    if let Err(also) = self.follow() {
+                        warn!(pool = self.pool().name, "volume {name} is not back: {also}");
+                    }
+                    return Err(error);
+                }
+                format!("{name} is removed")
+            }
+        };
+        info!(pool = self.pool().name, "{said}");
+        Ok(said)
+    }
+
+    fn remove(&mut self, name: &str, order: &VolumeOrder) -> Result<(), ChangeError> {
+        if let (Some(plan), Some(lun)) = (self.plan(), self.lun(name)) {
+            self.host.withdraw(plan, lun)?;
+        }
+        self.host.deactivate_volume(self.group()?, name)?;
+        self.edit(order)?;
+        self.follow()
+    }
+
+    /// A volume that was written down and cannot be used goes again.
+    fn take_back(&mut self, name: &str) {
+        let order = VolumeOrder::Remove {
+            name: name.to_owned(),
+        };
+        if let Err(error) = self.remove(name, &order) {
+            warn!(
+                pool = self.pool().name,
+                "undo of making volume {name}: {error}"
+            );
+        }
+    }
+
+    /// Writes it into the metadata.
+    fn edit(&self, order: &VolumeOrder) -> Result<(), ChangeError> {
+        let author = self.author(order.to_string());
+        match self.host.edit(self.group()?, &author, order) {
+            Ok(written) => {
+                for failure in &written.failures {
+                    self.note_metadata(format!("{failure}: its copy of the metadata is behind"));
+                }
+                Ok(())
+            }
+            Err(ApplyError::Write(WriteError::Fenced(failure))) => {
+                self.fenced(&failure.disk);
+                Err(ApplyError::Write(WriteError::Fenced(failure)).into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Brings what is active and offered in line with what the disks say now.
+    fn follow(&mut self) -> Result<(), ChangeError> {
+        let group = self.read_group().map_err(Box::new)?;
+        let active = self.host.reactivate(self.group()?, &group)?;
+        if let Some(claim) = &mut self.claim {
+            claim.group = group;
+        }
+        let plan = self.plan_export(&active)?;
+        if let Some(served) = &mut self.served {
+            // Before the first step, so that a failure half-way is undone.
+            served.plan.clone_from(&plan);
+        }
+        if let Some(plan) = &plan {
+            self.host.open(plan)?;
+        }
+        self.report_volumes(&active, plan.as_ref());
+        Ok(())
+    }
+
+    /// That a new volume changes the number of no LUN.
+    fn keeps_numbers(&self, name: &str) -> Result<(), ChangeError> {
+        let behind = self
+            .offered_by_name()
+            .filter(|volume| volume.as_str() > name);
+        match behind.min() {
+            Some(volume) => Err(ChangeError::Renumbers { volume }),
+            None => Ok(()),
+        }
+    }
+
+    /// That the pool can be imported without a volume, with all other LUNs as they are.
+    fn may_go(&self, name: &str) -> Result<(), ChangeError> {
+        let Some(lun) = self.lun(name) else {
+            return Ok(());
+        };
+        if self.offered_by_name().next().is_none() {
+            return Err(ChangeError::Listed { lun: lun.lun });
+        }
+        self.keeps_numbers(name)?;
+        match self.plan() {
+            Some(plan) if plan.luns.len() == 1 => Err(ChangeError::LastLun),
+            _ => Ok(()),
+        }
+    }
+
+    /// The volumes whose LUNs are numbered by name; none where the configuration lists them.
+    fn offered_by_name(&self) -> impl Iterator<Item = String> {
+        let by_name = self
+            .pool()
+            .iscsi
+            .as_ref()
+            .is_some_and(|iscsi| matches!(iscsi.luns, Luns::All));
+        let luns = self.plan().filter(|_| by_name).into_iter();
+        luns.flat_map(|plan| plan.luns.iter().map(|lun| lun.volume.clone()))
+    }
+
+    fn lun(&self, volume: &str) -> Option<&LunPlan> {
+        self.plan()?.luns.iter().find(|lun| lun.volume == volume)
+    }
+
+    fn plan(&self) -> Option<&ExportPlan> {
+        self.served.as_ref()?.plan.as_ref()
+    }
+
+    fn group(&self) -> Result<&VolumeGroup, ChangeError> {
+        let claim = self.claim.as_ref();
+        claim
+            .map(|claim| &claim.group)
+            .ok_or(ChangeError::NotServed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use orthrus_hb::Epoch;
+
+    use super::super::order::{owner, taken};
+    use super::*;
+    use crate::fence::shelf::Shelf;
+
+    fn remove(name: &str) -> VolumeOrder {
+        VolumeOrder::Remove {
+            name: name.to_owned(),
+        }
+    }
+
+    fn create(name: &str) -> VolumeOrder {
+        VolumeOrder::Create {
+            name: name.to_owned(),
+            bytes: 1,
+            layout: crate::volume::edit::Layout::Linear,
+        }
+    }
+
+    #[test]
+    fn a_pool_that_is_not_served_here_is_not_changed() {
+        let shelf = Shelf::new(2);
+        let (mut worker, log) = owner(&shelf, "");
+        let refused = worker.change(&create("vol1"));
+        assert!(
+            matches!(refused, Err(ChangeError::NotServed)),
+            "{refused:?}"
+        );
+        assert!(taken(&log).is_empty());
+    }
+
+    #[test]
+    fn no_lun_gets_another_number_and_the_last_one_stays() {
+        let shelf = Shelf::new(2);
+        let (mut worker, log) = owner(&shelf, "");
+        worker.import(Epoch(1)).unwrap();
+        taken(&log);
+        let refused = worker.change(&create("also"));
+        assert!(
+            matches!(&refused, Err(ChangeError::Renumbers { volume }) if volume == "vol0"),
+            "{refused:?}"
+        );
+        let refused = worker.change(&remove("vol0"));
+        assert!(matches!(refused, Err(ChangeError::LastLun)), "{refused:?}");
+        assert!(taken(&log).is_empty());
+    }
+
+    #[test]
+    fn a_volume_that_is_written_down_and_cannot_be_used_goes_again() {
+        let shelf = Shelf::new(2);
+        let (mut worker, log) = owner(&shelf, "");
+        worker.import(Epoch(1)).unwrap();
+        taken(&log);
+        // No disk of this machine has the group, so that it cannot be read again.
+        let failed = worker.change(&create("vol1"));
+        assert!(matches!(failed, Err(ChangeError::Read(_))), "{failed:?}");
+        assert_eq!(taken(&log), ["metadata", "volume off", "metadata"]);
+    }
+
+    #[test]
+    fn extents_are_free_only_when_nothing_writes_to_them_any_more() {
+        for (fails, done) in [
+            ("", &["LUN off", "volume off", "metadata"][..]),
+            ("LUN off", &["LUN off"]),
+            ("volume off", &["LUN off", "volume off"]),
+        ] {
+            let shelf = Shelf::new(2);
+            let (mut worker, log) = owner(&shelf, fails);
+            worker.import(Epoch(1)).unwrap();
+            taken(&log);
+            let _ = worker.remove("vol0", &remove("vol0"));
+            assert_eq!(taken(&log), done, "{fails}");
+        }
+    }
+}

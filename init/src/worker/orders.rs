@@ -1,0 +1,112 @@
+//! The way of an operator's orders to the worker of a pool: one at a time.
+
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::sync::lock;
+use crate::volume::edit::VolumeOrder;
+
+/// What came of an order, in words.
+type Answer = Result<String, String>;
+
+/// The place for an order that waits; shared by the consoles and the worker.
+#[derive(Clone, Default)]
+pub struct Orders(Arc<Mutex<Option<Order>>>);
+
+/// An order, and who waits for it.
+pub(super) struct Order {
+    what: VolumeOrder,
+    waiting: SyncSender<Answer>,
+    /// Tells it from others.
+    mark: Arc<()>,
+}
+
+impl Orders {
+    /// Gives an order and waits until it is done.
+    ///
+    /// # Errors
+    /// Why it was not, in words; or that this is not known.
+    pub fn give(&self, what: &VolumeOrder, limit: Duration) -> Answer {
+        let (waiting, answer) = sync_channel(1);
+        let mark = Arc::new(());
+        {
+            let mut place = lock(&self.0);
+            if place.is_some() {
+                return Err("another order waits: try again".to_owned());
+            }
+            *place = Some(Order {
+                what: what.clone(),
+                waiting,
+                mark: mark.clone(),
+            });
+        }
+        match answer.recv_timeout(limit) {
+            Ok(answer) => answer,
+            Err(RecvTimeoutError::Disconnected) => Err("the pool's worker is gone".to_owned()),
+            // By now the place may have an order of somebody else.
+            Err(RecvTimeoutError::Timeout) => match lock(&self.0)
+                .take_if(|order| Arc::ptr_eq(&order.mark, &mark))
+            {
+                Some(_) => Err("the pool is busy with other work: nothing was changed".to_owned()),
+                None => Err(format!(
+                    "not done within {} s, and still under way: see `pools`",
+                    limit.as_secs()
+                )),
+            },
+        }
+    }
+
+    /// The order that waits.
+    pub(super) fn take(&self) -> Option<Order> {
+        lock(&self.0).take()
+    }
+}
+
+impl Order {
+    pub fn what(&self) -> &VolumeOrder {
+        &self.what
+    }
+
+    pub fn answer(self, answer: Answer) {
+        // Who waited may have given up.
+        let _ = self.waiting.try_send(answer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    fn order() -> VolumeOrder {
+        VolumeOrder::Remove {
+            name: "vol0".to_owned(),
+        }
+    }
+
+    #[test]
+    fn an_order_is_answered_and_a_second_one_is_told_to_wait() {
+        let orders = Orders::default();
+        let place = orders.clone();
+        let operator = thread::spawn(move || place.give(&order(), Duration::from_secs(60)));
+        while lock(&orders.0).is_none() {
+            thread::yield_now();
+        }
+        let second = orders.give(&order(), Duration::from_secs(60));
+        assert!(second.is_err_and(|why| why.contains("another")));
+        let taken = orders.take().unwrap();
+        assert_eq!(*taken.what(), order());
+        taken.answer(Ok("gone".to_owned()));
+        assert_eq!(operator.join().unwrap(), Ok("gone".to_owned()));
+    }
+
+    #[test]
+    fn an_order_that_nobody_took_is_withdrawn() {
+        let orders = Orders::default();
+        let refused = orders.give(&order(), Duration::from_millis(1)).unwrap_err();
+        assert!(refused.contains("nothing was changed"), "{refused}");
+        assert!(orders.take().is_none());
+    }
+}
