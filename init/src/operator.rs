@@ -14,15 +14,14 @@ use crate::inbox::{Handle, Input};
 use crate::ledger::Ledger;
 use crate::status::{Report, Snapshot, Sources, Status, Usage, WatchdogStatus};
 use crate::sync::lock;
-use crate::volume::edit::VolumeOrder;
-use crate::worker::Orders;
+use crate::worker::{Orders, PoolOrder};
 use crate::{clock, disk, halt, volume};
 
 /// How long an orderly halt waits until every pool was let go. Longer than a release may take: past
 /// its own limit a release resets the head anyway.
 const HALT_LIMIT: Duration = Duration::from_secs(30);
 
-/// How long an operator waits for a change of a volume: some writes of metadata, on slow disks.
+/// How long an operator waits for what a worker does: some writes of metadata, on slow disks.
 const ORDER_LIMIT: Duration = Duration::from_secs(60);
 
 /// What exists once there is a valid configuration.
@@ -118,8 +117,8 @@ impl Desk {
         }
     }
 
-    /// A change of a volume, by the worker of its pool.
-    fn volume(&self, pool: &str, order: &VolumeOrder) -> Reply {
+    /// Something that the worker of a pool does.
+    fn order(&self, pool: &str, order: &PoolOrder) -> Reply {
         let Some(running) = self.running.get() else {
             return self.not_running();
         };
@@ -131,7 +130,7 @@ impl Desk {
         match orders.give(order, ORDER_LIMIT) {
             Ok(said) => Reply::done(
                 format!("{pool}: {said}"),
-                json!({ "pool": pool, "volume": order.name(), "done": said }),
+                json!({ "pool": pool, "done": said }),
             ),
             Err(why) => Reply::refused(format!("{pool}: {why}")),
         }
@@ -246,7 +245,7 @@ impl Operator for Desk {
             Command::Handover { pool } => self.command(pool, HeadCommand::Handover),
             Command::Takeover { pool } => self.command(pool, HeadCommand::Takeover),
             Command::Giveback { pool } => self.command(pool, HeadCommand::Giveback),
-            Command::Volume { pool, order } => self.volume(pool, order),
+            Command::Order { pool, order } => self.order(pool, order),
             Command::Readmit => self.readmit(),
             Command::Rehearse(Rehearsal::Hang) => match self.running.get() {
                 Some(running) => {

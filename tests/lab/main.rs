@@ -6,6 +6,7 @@ mod boot;
 mod cables;
 mod change;
 mod crash;
+mod create;
 mod flight;
 mod handover;
 mod lease;
@@ -98,6 +99,11 @@ const TESTS: &[(&str, ShelfKind, Test)] = &[
         "volumes_of_every_kind_move_with_the_pool",
         ShelfKind::Lio,
         volumes::every_kind_moves,
+    ),
+    (
+        "a_pool_is_made_of_bare_disks_and_served",
+        ShelfKind::Lio,
+        create::from_bare_disks,
     ),
     (
         "crash_of_the_owner_loses_nothing",

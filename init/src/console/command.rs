@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use super::volume::{self, Wrong};
 use crate::volume::edit::VolumeOrder;
+use crate::worker::PoolOrder;
 
 /// Lines that `log` shows when no number is given: a screen and a bit.
 pub const LOG_LINES: usize = 30;
@@ -14,6 +15,9 @@ pub const LOG_LINES_MAX: usize = crate::log::RING_LINES;
 
 /// The option of `log` that asks the disks.
 pub(super) const LEDGER: &str = "--ledger";
+
+/// The option of `pool create` that loses what is on the disks.
+const WIPE: &str = "--wipe";
 
 /// What can be rehearsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,12 +62,12 @@ pub enum Command {
         /// Its name.
         pool: String,
     },
-    /// Change a volume of a pool that is served here.
-    Volume {
+    /// Make a pool, or change a volume of one that is served here.
+    Order {
         /// The pool's name.
         pool: String,
         /// What is to be done.
-        order: VolumeOrder,
+        order: PoolOrder,
     },
     /// Trust a peer again that was fenced again and again.
     Readmit,
@@ -137,6 +141,7 @@ pub(super) enum Takes {
     Nothing,
     Lines,
     Pool,
+    Disks,
     Volume,
     Rehearsal,
 }
@@ -156,7 +161,7 @@ pub(super) struct Verb {
 #[derive(Default)]
 struct Argument {
     pool: String,
-    order: Option<VolumeOrder>,
+    order: Option<PoolOrder>,
     lines: usize,
     /// `--ledger`.
     ledger: bool,
@@ -241,14 +246,16 @@ pub(super) const VERBS: &[Verb] = &[
             "What is on the volume is lost, and its clients lose it at once. Remove it?",
         ),
         help: "make, grow or remove a volume of a pool that this head serves",
-        build: |argument| match argument.order {
-            Some(order) => Command::Volume {
-                pool: argument.pool,
-                order,
-            },
-            // Its check gives one, or an error.
-            None => Command::Help,
-        },
+        build: order,
+    },
+    Verb {
+        name: "pool",
+        takes: Takes::Disks,
+        question: Some(
+            "The disks become a new pool; with --wipe all that is on them is lost. Make it?",
+        ),
+        help: "make the volume group of a configured pool of bare disks, with ledger and state",
+        build: order,
     },
     Verb {
         name: "readmit",
@@ -287,12 +294,24 @@ pub(super) const VERBS: &[Verb] = &[
     },
 ];
 
+fn order(argument: Argument) -> Command {
+    match argument.order {
+        Some(order) => Command::Order {
+            pool: argument.pool,
+            order,
+        },
+        // The check gives one, or an error.
+        None => Command::Help,
+    }
+}
+
 impl Verb {
     pub(super) fn usage(&self) -> String {
         let argument = match self.takes {
             Takes::Nothing => "",
             Takes::Lines => " [LINES] | log --ledger [POOL]",
             Takes::Pool => " POOL",
+            Takes::Disks => " create POOL DISK... [--wipe]",
             Takes::Volume => {
                 " create POOL/NAME SIZE [--raid LEVEL [--images N] | --stripes N] | volume grow POOL/NAME SIZE | \
                  volume remove POOL/NAME"
@@ -304,6 +323,7 @@ impl Verb {
 
     pub(super) fn options(&self) -> &'static [&'static str] {
         match (self.question, self.takes) {
+            (_, Takes::Disks) => &["--json", "--yes", WIPE],
             (_, Takes::Volume) => &["--json", "--yes", "--raid", "--images", "--stripes"],
             (Some(_), _) => &["--json", "--yes"],
             (None, Takes::Lines) => &["--json", LEDGER],
@@ -344,7 +364,8 @@ pub fn parse(line: &str) -> Result<Option<Request>, ParseError> {
         .ok_or_else(|| ParseError::Unknown {
             word: shorten(first),
         })?;
-    let (mut json, mut yes, mut ledger, mut arguments) = (false, false, false, Vec::new());
+    let (mut json, mut yes, mut arguments) = (false, false, Vec::new());
+    let (mut ledger, mut wipe) = (false, false);
     let mut valued = Vec::new();
     while let Some(word) = words.next() {
         let option = volume::VALUED.iter().find(|option| **option == word);
@@ -359,6 +380,7 @@ pub fn parse(line: &str) -> Result<Option<Request>, ParseError> {
             }
             "--json" => json = true,
             "--yes" if verb.question.is_some() => yes = true,
+            WIPE if verb.takes == Takes::Disks => wipe = true,
             LEDGER if verb.takes == Takes::Lines => ledger = true,
             _ if word.starts_with('-') => {
                 return Err(ParseError::Option {
@@ -370,7 +392,7 @@ pub fn parse(line: &str) -> Result<Option<Request>, ParseError> {
             _ => arguments.push(word),
         }
     }
-    let command = (verb.build)(check(verb, &arguments, &valued, ledger)?);
+    let command = (verb.build)(check(verb, &arguments, &valued, ledger || wipe)?);
     Ok(Some(Request { command, json, yes }))
 }
 
@@ -378,7 +400,7 @@ fn check(
     verb: &Verb,
     words: &[&str],
     valued: &[(&'static str, &str)],
-    ledger: bool,
+    flag: bool,
 ) -> Result<Argument, ParseError> {
     let wrong = |word: &str, allowed: &str| ParseError::Argument {
         command: verb.name,
@@ -392,12 +414,12 @@ fn check(
         usage: verb.usage(),
     };
     let mut argument = Argument {
-        ledger,
+        ledger: flag,
         ..Argument::default()
     };
     let taken = match (verb.takes, words.first()) {
         (Takes::Nothing, _) => 0,
-        (Takes::Lines, word) if ledger => {
+        (Takes::Lines, word) if flag => {
             argument.pool = word.copied().unwrap_or_default().to_owned();
             usize::from(word.is_some())
         }
@@ -423,7 +445,21 @@ fn check(
                 Wrong::Missing(what) => missing(what),
                 Wrong::Word(word, allowed) => wrong(&word, &allowed),
             })?;
-            (argument.pool, argument.order) = (pool, Some(order));
+            (argument.pool, argument.order) = (pool, Some(PoolOrder::Volume(order)));
+            words.len()
+        }
+        (Takes::Disks, None) => return Err(missing("create")),
+        (Takes::Disks, Some(word)) if *word != "create" => return Err(wrong(word, "create")),
+        (Takes::Disks, Some(_)) => {
+            let [pool, disks @ ..] = &words[1..] else {
+                return Err(missing("the name of a pool"));
+            };
+            if disks.is_empty() {
+                return Err(missing("the names of its disks: see `disks`"));
+            }
+            let disks = disks.iter().map(|disk| (*disk).to_owned()).collect();
+            argument.pool = (*pool).to_owned();
+            argument.order = Some(PoolOrder::Create { disks, wipe: flag });
             words.len()
         }
         (Takes::Rehearsal, None) => return Err(missing("what to rehearse: hang")),
@@ -450,10 +486,11 @@ impl Command {
     pub fn question(&self) -> Option<&'static str> {
         let name = match self {
             Command::Takeover { .. } => "takeover",
-            Command::Volume {
-                order: VolumeOrder::Remove { .. },
-                ..
-            } => "volume",
+            Command::Order { order, .. } => match order {
+                PoolOrder::Create { .. } => "pool",
+                PoolOrder::Volume(VolumeOrder::Remove { .. }) => "volume",
+                PoolOrder::Volume(_) => return None,
+            },
             Command::Rehearse(_) => "rehearse",
             Command::Reboot => "reboot",
             Command::Poweroff => "poweroff",
@@ -483,6 +520,7 @@ mod tests {
                 Takes::Pool => format!("{} tank", verb.name),
                 Takes::Rehearsal => format!("{} hang", verb.name),
                 Takes::Volume => format!("{} remove tank/vol", verb.name),
+                Takes::Disks => format!("{} create tank sda", verb.name),
                 _ => verb.name.to_owned(),
             };
             let request = parsed(&line);
@@ -512,8 +550,23 @@ mod tests {
         assert_eq!(parse("   ").unwrap(), None);
         let request = parsed("volume create tank/vol 2G --raid raid1 --json");
         assert!(request.json && request.command.question().is_none());
-        assert!(matches!(request.command, Command::Volume { pool, .. } if pool == "tank"));
+        assert!(matches!(request.command, Command::Order { pool, .. } if pool == "tank"));
         assert!(parsed("volume remove tank/vol --yes").yes);
+        let made = |disks: &[&str], wipe| Command::Order {
+            pool: "tank".into(),
+            order: PoolOrder::Create {
+                disks: disks.iter().map(|disk| (*disk).to_owned()).collect(),
+                wipe,
+            },
+        };
+        assert_eq!(
+            parsed("pool create tank sda sdb").command,
+            made(&["sda", "sdb"], false)
+        );
+        assert_eq!(
+            parsed("pool --wipe create tank sda --yes").command,
+            made(&["sda"], true)
+        );
     }
 
     #[test]
@@ -537,6 +590,9 @@ mod tests {
         assert!(refused("volume create tank/vol 2G --raid").contains("usage: volume create"));
         assert!(refused("volume create tank 2G").contains("POOL/NAME"));
         assert!(refused("handover tank --raid raid1").contains("\"--raid\""));
+        assert!(refused("pool create tank").contains("see `disks`"));
+        assert!(refused("pool destroy tank").contains("\"destroy\""));
+        assert!(refused("status --wipe").contains("\"--wipe\""));
         assert!(refused("status now").contains("\"now\""));
         assert!(refused("handover tank tank2").contains("\"tank2\""));
         assert!(refused(&"x".repeat(5000)).len() < 300);

@@ -75,12 +75,6 @@ pub enum PlanError {
         /// How many volumes there are.
         found: usize,
     },
-    /// A target with nothing behind it.
-    #[error("pool {pool}: luns = \"all\", and the volume group has no volume")]
-    Nothing {
-        /// The pool.
-        pool: String,
-    },
 }
 
 impl ExportPlan {
@@ -155,11 +149,6 @@ fn luns(
             })
             .collect::<Result<Vec<LunPlan>, PlanError>>()?,
     };
-    if luns.is_empty() {
-        return Err(PlanError::Nothing {
-            pool: pool.name.clone(),
-        });
-    }
     luns.sort_by_key(|lun| lun.lun);
     Ok(luns)
 }

@@ -48,9 +48,6 @@ pub enum ChangeError {
         /// The LUN.
         lun: u32,
     },
-    /// A target needs a LUN.
-    #[error("it is the only LUN of the pool's target, which cannot be without one")]
-    LastLun,
     /// The metadata.
     #[error("{0}")]
     Apply(#[from] ApplyError),
@@ -191,11 +188,7 @@ impl Worker {
         if self.offered_by_name().next().is_none() {
             return Err(ChangeError::Listed { lun: lun.lun });
         }
-        self.keeps_numbers(name)?;
-        match self.plan() {
-            Some(plan) if plan.luns.len() == 1 => Err(ChangeError::LastLun),
-            _ => Ok(()),
-        }
+        self.keeps_numbers(name)
     }
 
     /// The volumes whose LUNs are numbered by name; none where the configuration lists them.
@@ -260,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn no_lun_gets_another_number_and_the_last_one_stays() {
+    fn no_lun_gets_another_number() {
         let shelf = Shelf::new(2);
         let (mut worker, log) = owner(&shelf, "");
         worker.import(Epoch(1)).unwrap();
@@ -270,8 +263,6 @@ mod tests {
             matches!(&refused, Err(ChangeError::Renumbers { volume }) if volume == "vol0"),
             "{refused:?}"
         );
-        let refused = worker.change(&remove("vol0"));
-        assert!(matches!(refused, Err(ChangeError::LastLun)), "{refused:?}");
         assert!(taken(&log).is_empty());
     }
 

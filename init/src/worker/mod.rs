@@ -9,13 +9,15 @@
 //! - *release*: whatever stands of it, in exact reverse. Everything here is idempotent, so a release
 //!   undoes a half-done import as well.
 //!
-//! Between two jobs it does what the operator of a served pool wants changed: [`change`], by way of [`orders`].
+//! Between two jobs it does what an operator wants, by way of [`orders`]: volumes of a served pool are changed ([`change`]), a
+//! pool that is not there yet is made ([`create`]).
 //!
 //! An outcome repeats its job's ticket and epoch; words for the operator go into the [`Report`].
 
 mod change;
 mod claim;
 mod clients;
+mod create;
 mod error;
 mod host;
 mod import;
@@ -46,7 +48,7 @@ pub use clients::tell_clients;
 use error::JobError;
 use host::{Host, Kernel};
 use import::Served;
-pub use orders::Orders;
+pub use orders::{Orders, PoolOrder};
 
 /// How often a head that does not hold the pool looks whether it could: long enough that a look costs
 /// nothing that matters, short enough that the peer knows whether this head is the better one by the time
@@ -154,8 +156,8 @@ impl Worker {
                 Ok(job) => job,
                 Err(RecvTimeoutError::Timeout) => {
                     if let Some(order) = self.orders.take() {
-                        let done = self.change(order.what());
-                        order.answer(done.map_err(|error| error.to_string()));
+                        let done = self.follow_order(order.what());
+                        order.answer(done);
                     } else if clock::now() >= next_look {
                         self.look();
                         next_look = clock::now() + LOOK_INTERVAL;
@@ -249,6 +251,18 @@ impl Worker {
 
     fn pool(&self) -> &PoolConfig {
         &self.config.pools[self.index]
+    }
+
+    fn follow_order(&mut self, order: &PoolOrder) -> Result<String, String> {
+        match order {
+            PoolOrder::Volume(order) => self.change(order).map_err(|error| error.to_string()),
+            PoolOrder::Create { disks, wipe } => {
+                let done = self.create_pool(disks, *wipe);
+                // The core is told at once that there is something to serve.
+                self.look();
+                done.map_err(|error| error.to_string())
+            }
+        }
     }
 
     fn perform(&mut self, job: &Job) -> Result<Done, JobError> {

@@ -7,6 +7,20 @@ use std::time::Duration;
 use crate::sync::lock;
 use crate::volume::edit::VolumeOrder;
 
+/// What an operator wants of a pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PoolOrder {
+    /// Make it, of bare disks.
+    Create {
+        /// The disks, by the kernel's name or by identity.
+        disks: Vec<String>,
+        /// Whatever is on them is lost.
+        wipe: bool,
+    },
+    /// Change a volume of it.
+    Volume(VolumeOrder),
+}
+
 /// What came of an order, in words.
 type Answer = Result<String, String>;
 
@@ -16,7 +30,7 @@ pub struct Orders(Arc<Mutex<Option<Order>>>);
 
 /// An order, and who waits for it.
 pub(super) struct Order {
-    what: VolumeOrder,
+    what: PoolOrder,
     waiting: SyncSender<Answer>,
     /// Tells it from others.
     mark: Arc<()>,
@@ -27,7 +41,7 @@ impl Orders {
     ///
     /// # Errors
     /// Why it was not, in words; or that this is not known.
-    pub fn give(&self, what: &VolumeOrder, limit: Duration) -> Answer {
+    pub fn give(&self, what: &PoolOrder, limit: Duration) -> Answer {
         let (waiting, answer) = sync_channel(1);
         let mark = Arc::new(());
         {
@@ -64,7 +78,7 @@ impl Orders {
 }
 
 impl Order {
-    pub fn what(&self) -> &VolumeOrder {
+    pub fn what(&self) -> &PoolOrder {
         &self.what
     }
 
@@ -80,10 +94,10 @@ mod tests {
 
     use super::*;
 
-    fn order() -> VolumeOrder {
-        VolumeOrder::Remove {
+    fn order() -> PoolOrder {
+        PoolOrder::Volume(VolumeOrder::Remove {
             name: "vol0".to_owned(),
-        }
+        })
     }
 
     #[test]

@@ -1,0 +1,122 @@
+//! From bare disks to a LUN, by the console alone.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use orthrus_qemu::names::{Head, Machine, ShelfKind};
+use orthrus_qemu::spec::{Disks, Options, Ready};
+use orthrus_qemu::{Lab, config};
+use orthrus_tests::steps::{LIMIT, pool_field, wait_console};
+use orthrus_tests::{Bench, DEAD_MS, lab_options};
+
+const DISKS: usize = 4;
+const POOL: &str = "
+[[pool]]
+name = \"tank\"
+home = \"a\"
+address = \"10.77.0.10/24\"
+[pool.iscsi]
+iqn = \"iqn.2026-01.org.orthrus:tank\"
+clients = [\"iqn.1993-08.org.debian:01:client\"]
+luns = \"all\"
+";
+
+pub fn from_bare_disks(bench: &Bench, shelf: ShelfKind) -> Result<()> {
+    bench.clear()?;
+    let lab = Lab::up(&Options {
+        shelf,
+        disks: Disks::Copies(bare()?),
+        config: Some(config::generate(&[], &config::secret()?, DEAD_MS) + POOL),
+        ready: Ready::Answering,
+        ..lab_options()
+    })?;
+    let outcome = make(&lab).map_err(|error| error.context(lab.trouble()));
+    lab.down()?;
+    outcome
+}
+
+/// New disks, the last of which has something on it.
+fn bare() -> Result<Vec<PathBuf>> {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bare");
+    fs::create_dir_all(&dir)?;
+    let files: Vec<PathBuf> = (0..DISKS)
+        .map(|index| dir.join(format!("bare{index}.raw")))
+        .collect();
+    for file in &files {
+        File::create(file)?.set_len(256 << 20)?;
+    }
+    // The magic number of ext4's superblock.
+    let last = File::options().write(true).open(&files[DISKS - 1])?;
+    last.write_all_at(&[0x53, 0xef], 1024 + 0x38)?;
+    Ok(files)
+}
+
+fn make(lab: &Lab) -> Result<()> {
+    lab.wait_for("a faulted tank", LIMIT)?;
+    let disks = lab.tell_json(Head::A, "disks")?;
+    let disks = disks["disks"].as_array().context("no disks")?;
+    let ids: Vec<&str> = disks
+        .iter()
+        .filter_map(|disk| disk["id"].as_str())
+        .collect();
+    ensure!(ids.len() == DISKS, "{disks:?}");
+    let before = lab.digest(None)?;
+    for (command, why) in [
+        (
+            format!("pool create tank {} --yes", ids.join(" ")),
+            "wipe it if that is to be lost",
+        ),
+        (
+            format!("pool create tank {} {} --yes", ids[0], ids[0]),
+            "named twice",
+        ),
+        ("pool create tank sdz --yes".to_owned(), "no disk \"sdz\""),
+        (format!("pool create pond {} --yes", ids[0]), "no pool"),
+    ] {
+        let answer = lab.tell(Head::A, &command)?;
+        ensure!(
+            answer.code == 1 && answer.text.contains(why),
+            "{command:?} was answered with {}: {}",
+            answer.code,
+            answer.text
+        );
+    }
+    ensure!(lab.digest(None)? == before, "something was written");
+
+    let create = format!("pool create tank {} --wipe --yes", ids.join(" "));
+    lab.tell_ok(Head::A, &create)?;
+    lab.wait_for("a serves tank", LIMIT)?;
+    let ledgers = pool_field(lab, Head::A, "state_volume")?;
+    ensure!(ledgers["problem"].is_null(), "{ledgers}");
+    let again = lab.tell(Head::A, &create)?;
+    ensure!(
+        again.text.contains("on the disks already"),
+        "{}",
+        again.text
+    );
+    lab.tell_ok(Head::A, "volume create tank/data 100M --raid raid5")?;
+    let volumes = offered(lab, Head::A)?;
+    ensure!(volumes == [("data".to_owned(), 0)], "{volumes:?}");
+
+    lab.wait_for("b standby", LIMIT)?;
+    wait_console(lab, Head::B, 0, "the peer's ledger: ticking")?;
+    lab.crash(Head::A)?;
+    lab.wait_for("b serves tank", LIMIT)?;
+    ensure!(
+        offered(lab, Head::B)? == volumes,
+        "after a crash of its maker"
+    );
+    lab.boot_all(&[Machine::from(Head::A)])?;
+    lab.wait_for("a standby", LIMIT)?;
+    Ok(())
+}
+
+fn offered(lab: &Lab, owner: Head) -> Result<Vec<(String, u64)>> {
+    let volumes = pool_field(lab, owner, "volumes")?;
+    let volumes = volumes.as_array().context("no volumes")?.iter();
+    Ok(volumes
+        .filter_map(|volume| Some((volume["name"].as_str()?.to_owned(), volume["lun"].as_u64()?)))
+        .collect())
+}
