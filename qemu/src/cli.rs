@@ -106,6 +106,13 @@ enum Verb {
         /// a or b.
         head: Head,
     },
+    /// Take a disk of the shelf away from a head, until that is started again.
+    Unplug {
+        /// a or b.
+        head: Head,
+        /// Its place, from 0.
+        disk: usize,
+    },
     /// Cut a cable: serial, ether, shelf-a, shelf-b, data-a, data-b.
     Cut {
         /// Which.
@@ -339,6 +346,7 @@ fn run(cli: Cli) -> anyhow::Result<i32> {
         } => lab.pause(machine)?,
         Verb::Resume { machine } => lab.resume(machine)?,
         Verb::Hang { head } => lab.hang(head)?,
+        Verb::Unplug { head, disk } => lab.unplug(head, disk)?,
         Verb::Cut {
             cable, carrier, to, ..
         } => {

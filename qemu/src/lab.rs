@@ -232,6 +232,11 @@ impl Lab {
         self.request(&Request::Hang(head))
     }
 
+    /// Takes a disk of the shelf, by its place from 0, away from a head, until that is started again.
+    pub fn unplug(&self, head: Head, disk: usize) -> anyhow::Result<()> {
+        self.request(&Request::Unplug { head, disk })
+    }
+
     /// Cuts a cable.
     pub fn cut(&self, cut: Cut) -> anyhow::Result<()> {
         self.request(&Request::Cut(cut))

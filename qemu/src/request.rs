@@ -49,6 +49,13 @@ pub enum Request {
     Resume(Machine),
     /// Stop a head's heartbeat thread for ever.
     Hang(Head),
+    /// Take a disk of the shelf away from a head, until that is started again.
+    Unplug {
+        /// Which head.
+        head: Head,
+        /// The disk's place, from 0.
+        disk: usize,
+    },
     /// Cut a cable.
     Cut(Cut),
     /// Join a cable again.

@@ -10,6 +10,7 @@ mod create;
 mod flight;
 mod handover;
 mod lease;
+mod lost;
 mod matrix;
 mod mutant;
 mod pause;
@@ -59,6 +60,11 @@ const TESTS: &[(&str, ShelfKind, Test)] = &[
         pause::frozen,
     ),
     ("torture_by_the_seed", ShelfKind::Tgt, matrix::torture),
+    (
+        "a_disk_dies_and_then_its_owner",
+        ShelfKind::Tgt,
+        lost::disk_and_owner,
+    ),
     (
         "handover_there_and_back_under_io",
         ShelfKind::Lio,

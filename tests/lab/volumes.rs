@@ -12,7 +12,7 @@ use orthrus_tests::{Bench, lab_options};
 
 pub fn every_kind_moves(bench: &Bench, shelf: ShelfKind) -> Result<()> {
     bench.clear()?;
-    let pool = Pool::make()?;
+    let pool = Pool::of_kinds()?;
     let lab = Lab::up(&Options {
         shelf,
         disks: Disks::Copies(pool.disks.clone()),
@@ -45,7 +45,7 @@ fn moves(lab: &Lab, pool: &Pool) -> Result<()> {
 }
 
 /// Whether the client reads of every volume what was in it.
-fn holds(lab: &Lab, pool: &Pool, owner: Head) -> Result<()> {
+pub(super) fn holds(lab: &Lab, pool: &Pool, owner: Head) -> Result<()> {
     lab.login()?;
     let iqn = lab.status()?.pools[0]
         .pool

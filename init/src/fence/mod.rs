@@ -231,6 +231,20 @@ impl Fence {
         &self.members
     }
 
+    /// The same without these disks; `None` when nothing is left.
+    pub fn without(&self, disks: &[String]) -> Option<Fence> {
+        let left = self
+            .members
+            .iter()
+            .filter(|member| !disks.contains(&member.name));
+        let members: Vec<Member> = left.cloned().collect();
+        (!members.is_empty()).then(|| Fence {
+            members,
+            pause: self.pause.clone(),
+            limit: self.limit,
+        })
+    }
+
     /// Starts to watch a claim; see [`Watch`].
     pub fn watch(&self, key: Key, on_loss: OnLoss) -> Watch {
         Watch::start(&self.members, key, on_loss)

@@ -227,6 +227,16 @@ impl Watch {
             .collect()
     }
 
+    /// The disks that were not read back for so long.
+    pub fn silent(&self, limit: Duration) -> Vec<String> {
+        let now = self.shared.started.elapsed();
+        let disks = self.shared.disks.iter().filter(|disk| {
+            let read = Duration::from_millis(disk.read_ms.load(Ordering::SeqCst));
+            now.saturating_sub(read) > limit
+        });
+        disks.map(|disk| disk.name.clone()).collect()
+    }
+
     /// The disk whose last read-back is the oldest, and how old it is.
     pub fn oldest(&self) -> Option<(&str, Duration)> {
         let now = self.shared.started.elapsed();

@@ -11,7 +11,9 @@
 use std::collections::BTreeSet;
 
 use super::group::{Area, Links, Raid, SegmentKind, VolumeGroup};
+use super::plan::{Choice, Plan, Purpose};
 use super::reserved;
+use super::uuid::Uuid;
 use crate::disk::Disk;
 
 /// What is left of a volume.
@@ -195,5 +197,30 @@ impl VolumeGroup {
             Some(first) if !self.could_not_serve_alone(&left_out) => Err(*first),
             _ => Ok(left_out),
         }
+    }
+
+    /// The group as if the members on these disks had been marked as missing, and who they are; `None` if there are none.
+    pub fn without_disks(&self, names: &[String]) -> Option<(VolumeGroup, Vec<Uuid>)> {
+        let mut group = self.clone();
+        let mut lost = Vec::new();
+        for pv in group.pvs.iter_mut().filter(|pv| !pv.is_missing) {
+            let disk = pv.disk.as_ref();
+            if disk.is_some_and(|disk| names.contains(&disk.name)) {
+                pv.is_missing = true;
+                lost.push(pv.uuid);
+            }
+        }
+        (!lost.is_empty()).then_some((group, lost))
+    }
+
+    /// The volumes, by name, that are to be served and lack a disk.
+    pub fn degraded(&self) -> BTreeSet<String> {
+        let plan = Plan::new(self, &Choice::serving()).unwrap_or_default();
+        let devices = plan.devices.iter();
+        let devices =
+            devices.filter(|device| device.is_degraded && device.purpose == Purpose::Volume);
+        devices
+            .map(|device| self.lvs[device.lv].name.clone())
+            .collect()
     }
 }

@@ -33,6 +33,11 @@ pub enum ChangeError {
     /// Only the owner writes.
     #[error("this head does not serve the pool: say it on the one that does")]
     NotServed,
+    /// What is active is not what the metadata say.
+    #[error(
+        "a disk was lost since the pool was imported: `handover` first, after which it is active without the disk"
+    )]
+    Marked,
     /// The change would give another number to a LUN.
     #[error(
         "luns = \"all\" numbers LUNs by name, and {volume} would get another number: choose a name that sorts behind \
@@ -71,9 +76,13 @@ impl Worker {
         if self.served.is_none() || self.claim.is_none() {
             return Err(ChangeError::NotServed);
         }
+        if self.claim.as_ref().is_some_and(|claim| claim.marked) {
+            return Err(ChangeError::Marked);
+        }
         // What cannot be is said before anything is taken away.
         let author = self.author(order.to_string());
-        self.host.try_edit(self.group()?, &author, order)?;
+        self.host
+            .try_edit(self.group()?, &author, &|edit| order.apply(edit))?;
         let name = order.name();
         let said = match order {
             VolumeOrder::Create { .. } => {
@@ -135,7 +144,8 @@ impl Worker {
     /// Writes it into the metadata.
     fn edit(&self, order: &VolumeOrder) -> Result<(), ChangeError> {
         let author = self.author(order.to_string());
-        match self.host.edit(self.group()?, &author, order) {
+        let group = self.group()?;
+        match self.host.edit(group, &author, &|edit| order.apply(edit)) {
             Ok(written) => {
                 for failure in &written.failures {
                     self.note_metadata(format!("{failure}: its copy of the metadata is behind"));

@@ -26,6 +26,8 @@ pub struct Claim {
     pub key: Key,
     /// Read after the claim.
     pub group: VolumeGroup,
+    /// A member was marked as missing since: it is still part of what is active.
+    pub marked: bool,
 }
 
 impl Worker {
@@ -96,6 +98,7 @@ impl Worker {
             lease: None,
             key,
             group: group.clone(),
+            marked: false,
         });
         self.settle_claim(&group, Done::Claimed)
     }

@@ -19,8 +19,8 @@ use crate::filesystem::MountError;
 use crate::modules::{ModuleError, Modules};
 use crate::net::{self, Connection, Interface, Mac, NetError};
 use crate::state::{self, Owner, StateError};
-use crate::volume::edit::VolumeOrder;
 use crate::volume::edit::apply::{ApplyError, apply, check};
+use crate::volume::edit::{Edit, EditError};
 use crate::volume::write::stamp::{Stamp, Stamped};
 use crate::volume::write::{Author, BlockDevice, WriteError, Written};
 use crate::volume::{self, Active, Uuid, VolumeError, VolumeGroup};
@@ -33,6 +33,9 @@ const REPEATS: [Duration; 4] = [
     Duration::from_millis(500),
     Duration::from_millis(2000),
 ];
+
+/// What is done to metadata.
+pub(super) type ChangeOf<'a> = dyn Fn(&mut Edit<'_>) -> Result<(), EditError> + 'a;
 
 /// A kernel, as the worker of a pool sees it. Every step is idempotent.
 pub(super) trait Host: Send {
@@ -49,14 +52,14 @@ pub(super) trait Host: Send {
         &self,
         group: &VolumeGroup,
         author: &Author,
-        order: &VolumeOrder,
+        change: &ChangeOf<'_>,
     ) -> Result<Written, ApplyError>;
     /// Whether that could be done; writes nothing.
     fn try_edit(
         &self,
         group: &VolumeGroup,
         author: &Author,
-        order: &VolumeOrder,
+        change: &ChangeOf<'_>,
     ) -> Result<(), ApplyError>;
     /// Brings volumes that are active in line with a group that was changed since.
     fn reactivate(
@@ -135,20 +138,20 @@ impl Host for Kernel {
         &self,
         group: &VolumeGroup,
         author: &Author,
-        order: &VolumeOrder,
+        change: &ChangeOf<'_>,
     ) -> Result<Written, ApplyError> {
         let disks = open_all(group);
-        apply(disks, &group.uuid, author, |edit| order.apply(edit)).map(|(_, written)| written)
+        apply(disks, &group.uuid, author, change).map(|(_, written)| written)
     }
 
     fn try_edit(
         &self,
         group: &VolumeGroup,
         author: &Author,
-        order: &VolumeOrder,
+        change: &ChangeOf<'_>,
     ) -> Result<(), ApplyError> {
         let disks = open_all(group);
-        check(disks, &group.uuid, author, |edit| order.apply(edit))
+        check(disks, &group.uuid, author, change)
     }
 
     fn reactivate(

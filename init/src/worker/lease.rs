@@ -71,6 +71,7 @@ impl Worker {
             lease: Some(Lease { slots, claimant }),
             key,
             group: group.clone(),
+            marked: false,
         });
         self.settle_claim(&group, Done::Leased { lease, submitted })
     }

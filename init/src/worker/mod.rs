@@ -12,6 +12,8 @@
 //! Between two jobs it does what an operator wants, by way of [`orders`]: volumes of a served pool are changed ([`change`]), a
 //! pool that is not there yet is made ([`create`]).
 //!
+//! An owner that loses a disk for good notes that, so that the pool can be taken over without it: [`lost`].
+//!
 //! An outcome repeats its job's ticket and epoch; words for the operator go into the [`Report`].
 
 mod change;
@@ -22,6 +24,7 @@ mod error;
 mod host;
 mod import;
 mod lease;
+mod lost;
 mod orders;
 mod stamp;
 
@@ -198,6 +201,7 @@ impl Worker {
         }
         self.report_alarms();
         lock(&self.report).looking_since = Some(clock::now());
+        self.mark_lost();
         self.ledger.look(clock::now());
         let unready = match &self.claim {
             Some(claim) => self.unread().or_else(|| cached(claim)),

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use orthrus_hb::{Done, Epoch};
 use rustix::io::Errno;
 
-use super::host::Host;
+use super::host::{ChangeOf, Host};
 use super::tests::claimant;
 use super::{Worker, lock};
 use crate::Step;
@@ -22,7 +22,6 @@ use crate::ledger::Ledger;
 use crate::modules::ModuleError;
 use crate::net::{Connection, Interface, Mac, NetError};
 use crate::state::{Owner, StateError};
-use crate::volume::edit::VolumeOrder;
 use crate::volume::edit::apply::ApplyError;
 use crate::volume::write::stamp::{Stamp, Stamped};
 use crate::volume::write::{Author, Failure, Phase, WriteError, Written};
@@ -114,7 +113,7 @@ impl Host for Witness {
         &self,
         _group: &VolumeGroup,
         _author: &Author,
-        _order: &VolumeOrder,
+        _change: &ChangeOf<'_>,
     ) -> Result<Written, ApplyError> {
         let noted = self.note("metadata");
         noted.map_err(|errno| ApplyError::Random(errno.into()))?;
@@ -129,7 +128,7 @@ impl Host for Witness {
         &self,
         _group: &VolumeGroup,
         _author: &Author,
-        _order: &VolumeOrder,
+        _change: &ChangeOf<'_>,
     ) -> Result<(), ApplyError> {
         Ok(())
     }

@@ -81,9 +81,9 @@ impl Worker {
     }
 
     pub(super) fn note_metadata(&self, what: String) {
-        warn!(pool = self.pool().name, "{what}");
         let mut report = lock(&self.report);
         if !report.notes.contains(&what) {
+            warn!(pool = self.pool().name, "{what}");
             report.notes.push(what);
         }
     }

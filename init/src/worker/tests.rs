@@ -69,6 +69,7 @@ pub(super) fn claimant(shelf: &Shelf) -> Worker {
     }
     worker.claim = Some(Claim {
         lease: None,
+        marked: false,
         fence: shelf.fence(PATH),
         key,
         group: VolumeGroup {

@@ -55,6 +55,7 @@ impl Supervisor {
             Request::Pause { machine, frozen } => done(self.vm(machine).pause(frozen)),
             Request::Resume(machine) => done(self.vm(machine).resume()),
             Request::Hang(head) => done(self.hang(head)),
+            Request::Unplug { head, disk } => done(self.vm(head.into()).unplug(disk)),
             Request::Cut(cut) => done(self.cut(cut)),
             Request::Join { cable, to } => done(self.join(cable, to)),
             Request::Shelf { on } => done(self.set_shelf(on)),

@@ -147,6 +147,12 @@ impl Vm {
             .map(drop)
     }
 
+    /// Pulls a disk of the shelf out of the machine.
+    pub fn unplug(&mut self, disk: usize) -> anyhow::Result<()> {
+        self.qmp("device_del", json!({ "id": format!("disk{disk}") }))
+            .map(drop)
+    }
+
     /// One QMP command.
     pub fn qmp(&mut self, command: &str, arguments: Value) -> anyhow::Result<Value> {
         match self.power() {

@@ -127,7 +127,7 @@ fn shared_disks(line: &mut Line, spec: &Spec, head: Head) {
         );
         line.add(
             "-device",
-            format!("scsi-block,drive=d{index},bus=scsi.0,scsi-id={index}"),
+            format!("scsi-block,drive=d{index},bus=scsi.0,scsi-id={index},id=disk{index}"),
         );
     }
 }

@@ -18,7 +18,7 @@ const LIMIT: Duration = Duration::from_secs(400);
 
 /// The volumes that clients are to have, each with something in it; what each holds is printed as the sum of its first
 /// 8 MiB. The cache is dirty when the machine ends, and the file system of the state is marked as damaged.
-const SCRIPT: &str = r#"
+const OF_KINDS: &str = r#"
 run lvcreate -y -L 16M -n linear tank
 run lvcreate -y -i 3 -I 64k -L 24M -n striped tank
 run lvcreate -y --type raid1 -m 1 -L 16M -n raid1 tank
@@ -54,6 +54,23 @@ done
 sync
 "#;
 
+/// Volumes that can do without one disk, and the first of them for a writer.
+const REDUNDANT: &str = r#"
+run lvcreate -y --type raid1 -m 1 -L 200M -n a tank $(disk 0) $(disk 1)
+run lvcreate -y --type raid5 -i 2 -I 64k -L 32M -n raid5 tank $(disk 0) $(disk 1) $(disk 2)
+run lvcreate -y --type raid6 -i 3 -I 64k -L 24M -n raid6 tank
+run lvcreate -y --type raid10 -m 1 -i 2 -I 64k -L 16M -n raid10 tank $(disk 0) $(disk 1) $(disk 2) $(disk 3)
+for i in 0 1 2; do run lvcreate -an -Zn -Wn -l 1 -n orthrus_ledger$i tank $(disk $i); done
+run lvcreate -y --type raid1 -m 1 -L 8M -Wn -n orthrus_state tank $(disk 1) $(disk 2)
+insync
+run lvchange -an tank/orthrus_state
+for n in raid5 raid6 raid10; do fill $n; done
+for n in raid5 raid6 raid10; do
+  echo $n $(dd if=$(node $n) bs=1M count=8 iflag=direct status=none | sha256sum | cut -d' ' -f1)
+done
+sync
+"#;
+
 /// Its disks, and for each volume the sum of its first 8 MiB.
 pub struct Pool {
     /// The images, which are removed with this.
@@ -64,13 +81,25 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// Makes it.
+    /// Makes one of every kind.
     ///
     /// # Errors
     /// lvm2's.
-    pub fn make() -> Result<Pool> {
+    pub fn of_kinds() -> Result<Pool> {
+        Pool::make("kinds", OF_KINDS)
+    }
+
+    /// Makes one that can do without any one disk.
+    ///
+    /// # Errors
+    /// lvm2's.
+    pub fn redundant() -> Result<Pool> {
+        Pool::make("redundant", REDUNDANT)
+    }
+
+    fn make(name: &str, volumes: &str) -> Result<Pool> {
         let lab = Workspace::here()?.target().join("lab");
-        let dir = lab.join(format!("pool-of-kinds-{}", std::process::id()));
+        let dir = lab.join(format!("pool-{name}-{}", std::process::id()));
         fs::create_dir_all(&dir)?;
         let (mut disks, mut drives) = (Vec::new(), Vec::new());
         for index in 0..DISKS {
@@ -87,7 +116,7 @@ impl Pool {
              for i in $(seq 0 {last}); do disks=\"$disks $(disk $i)\"; done
              run pvcreate -y -ff $disks
              run vgcreate --setautoactivation n tank $disks
-             {SCRIPT}",
+             {volumes}",
             last = DISKS - 1
         );
         let said = maker

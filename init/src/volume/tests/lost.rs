@@ -248,3 +248,27 @@ fn disks_that_are_nothing_by_themselves_may_be_left_out_and_half_a_mirror_may_no
     let marked = mirror.missing(1);
     assert_eq!(marked.group_with(&[0]).may_leave_out(), Ok([1].into()));
 }
+
+#[test]
+fn a_disk_can_be_marked_when_all_can_be_served_without_it_and_not_otherwise() {
+    let redundant = Made::on(3)
+        .raid("r", "raid1", &[0, 1])
+        .simple("v", 2)
+        .group();
+    let name = |pv: usize| redundant.pvs[pv].disk.as_ref().unwrap().name.clone();
+    let (without, lost) = redundant.without_disks(&[name(0)]).unwrap();
+    assert_eq!(lost, [redundant.pvs[0].uuid]);
+    assert_eq!(without.refusal("lab"), None);
+    assert_eq!(without.degraded(), ["r".to_owned()].into());
+    assert_eq!(without.disks().len(), 2);
+    // Both images, or the only place of a volume.
+    let (without, _) = redundant.without_disks(&[name(0), name(1)]).unwrap();
+    assert!(without.refusal("lab").is_some());
+    let (without, _) = redundant.without_disks(&[name(2)]).unwrap();
+    assert!(without.refusal("lab").is_some());
+    // What is marked is not marked again.
+    let (without, _) = redundant.without_disks(&[name(0)]).unwrap();
+    assert!(without.without_disks(&[name(0)]).is_none());
+    assert!(redundant.without_disks(&[]).is_none());
+    assert_eq!(redundant.degraded(), [].into());
+}

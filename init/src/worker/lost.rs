@@ -1,0 +1,101 @@
+//! A member that died under its owner: it is marked as missing in the metadata, so that a takeover does without it.
+//!
+//! A claim takes all members, or two heads that see a half each could both serve. Only an owner may say that one does not
+//! count any more, and only while it holds all others: after that no head serves with what is on the lost one, which
+//! falls behind with the next write. Were it not said, a dead disk and then a dead head would be the end of a pool that
+//! lost nothing.
+//!
+//! Decisions:
+//! - It is marked after [`MARK_AFTER`]: by then the better head has the pool, if there is one that sees the disk.
+//! - It is marked only when the pool can be served without it. A disk that volumes need is waited for.
+//! - What is active stays as it is: the kernel's RAID knows which of its images is dead. The next import leaves it out.
+//! - A disk that comes back is not taken back by itself: what is on it is old.
+
+use std::thread;
+use std::time::Duration;
+
+use tracing::warn;
+
+use super::Worker;
+use crate::sync::lock;
+use crate::volume::VolumeGroup;
+use crate::volume::edit::Edit;
+use crate::volume::edit::apply::ApplyError;
+use crate::volume::write::WriteError;
+
+/// How long a member may not answer. Longer than a disk's own error recovery, and than its owner takes to hand the pool to
+/// a head that sees more.
+const MARK_AFTER: Duration = Duration::from_secs(30);
+
+impl Worker {
+    /// Marks members that are lost, if the pool can do without them.
+    pub(super) fn mark_lost(&mut self) {
+        let held = self.claim.as_ref().filter(|_| self.served.is_some());
+        // A lease has no reservations to be read back, and its slots are on certain disks.
+        let Some(claim) = held.filter(|claim| claim.lease.is_none()) else {
+            return;
+        };
+        let silent: Vec<String> = {
+            let slot = lock(&self.watch);
+            let watch = slot.iter().map(|(_, watch)| watch);
+            watch.flat_map(|watch| watch.silent(MARK_AFTER)).collect()
+        };
+        let Some((group, lost)) = claim.group.without_disks(&silent) else {
+            return;
+        };
+        if let Some(refusal) = group.refusal(&self.config.cluster) {
+            let what = format!(
+                "{}: is lost, and the pool cannot be served without it: {refusal}",
+                silent.join(", ")
+            );
+            self.note_metadata(what);
+            return;
+        }
+        let author = self.author(format!("orthrus: lost {}", silent.join(", ")));
+        let mark = |edit: &mut Edit<'_>| lost.iter().try_for_each(|pv| edit.set_missing(*pv, true));
+        match self.host.edit(&group, &author, &mark) {
+            Ok(_) => self.go_on_without(group, &silent),
+            Err(ApplyError::Write(WriteError::Fenced(failure))) => self.fenced(&failure.disk),
+            Err(error) => {
+                let what = format!(
+                    "{}: is lost, and cannot be marked so: {error}",
+                    silent.join(", ")
+                );
+                self.note_metadata(what);
+            }
+        }
+    }
+
+    /// From here on the claim is of the others.
+    fn go_on_without(&mut self, group: VolumeGroup, lost: &[String]) {
+        let pool = self.pool().name.clone();
+        let Some(claim) = &mut self.claim else { return };
+        let Some(fence) = claim.fence.without(lost) else {
+            return;
+        };
+        let watch = fence.watch(claim.key, self.on_loss.clone());
+        let before = lock(&self.watch).replace((claim.key.epoch, watch));
+        // A probe of the lost disk may never return, and who drops the watch waits for it.
+        let dropped = thread::Builder::new()
+            .name("unwatch".to_owned())
+            .spawn(move || drop(before));
+        if let Err(error) = dropped {
+            warn!(pool, %error, "a lost disk is still watched");
+        }
+        claim.fence = fence;
+        claim.group = group;
+        claim.marked = true;
+        let degraded = claim.group.degraded();
+        let mut report = lock(&self.report);
+        for volume in &mut report.volumes {
+            volume.degraded |= degraded.contains(&volume.name);
+        }
+        report.disks.retain(|disk| !lost.contains(&disk.name));
+        drop(report);
+        let what = format!(
+            "{}: lost, and marked as missing: the pool is served without it, and so it is after a takeover; replace it",
+            lost.join(", ")
+        );
+        self.note_metadata(what);
+    }
+}
