@@ -1,11 +1,11 @@
 //! Volumes of every kind: what lvm2 makes and activates, the firmware activates alike. Run by `cargo test`; one alone with
-//! `cargo test -p orthrus-tests --test kinds -- NAME`.
+//! `cargo test -p orthrus-tests --test kinds -- NAME`. How fast: `cargo test --release -p orthrus-tests --test kinds -- --ignored speed`.
 
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use orthrus_tests::kinds::{Bed, KINDS};
+use orthrus_tests::kinds::{Bed, KINDS, speed};
 
 /// One machine for all, booted by the first that needs it.
 #[derive(Default)]
@@ -58,5 +58,14 @@ fn main() -> ExitCode {
             trials.push(Trial::test(name, run).with_ignored_flag(!is_chosen));
         }
     }
+    let measure = move || {
+        let table = shared.with(speed::table);
+        println!(
+            "{}",
+            table.map_err(|error| Failed::from(format!("{error:#}")))?
+        );
+        Ok(())
+    };
+    trials.push(Trial::test("speed", measure).with_ignored_flag(true));
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -6,8 +6,11 @@
 //!     volumes degraded GROUP     the same without the disks that are not here
 //!     volumes again GROUP        the same where all is active already: fails if anything had to be made
 //!     volumes deactivate GROUP
+//!     volumes time PROGRAM...    microseconds that another program takes, which must succeed
 
 use std::error::Error;
+use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use orthrus_init::Step;
 use orthrus_init::disk;
@@ -18,6 +21,9 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 fn main() -> Outcome<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    if let ["time", program, rest @ ..] = &words[..] {
+        return time(program, rest);
+    }
     let [what, name] = words[..] else {
         return Err("see the head of the source".into());
     };
@@ -48,6 +54,20 @@ fn main() -> Outcome<()> {
         }
         _ => return Err(format!("{what}: see the head of the source").into()),
     }
+    Ok(())
+}
+
+#[allow(clippy::disallowed_methods)] // it is what this is for
+fn time(program: &str, words: &[&str]) -> Outcome<()> {
+    let mut command = Command::new(program);
+    command.args(words).stdout(Stdio::null());
+    let begun = Instant::now();
+    let status = command.status()?;
+    let took = begun.elapsed();
+    if !status.success() {
+        return Err(format!("{program}: {status}").into());
+    }
+    println!("{}", took.as_micros());
     Ok(())
 }
 

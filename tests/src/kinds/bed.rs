@@ -85,7 +85,8 @@ impl Bed {
         Ok(bed)
     }
 
-    fn script(&self, script: &str) -> Result<String> {
+    /// Runs a script in it; what it says.
+    pub(super) fn script(&self, script: &str) -> Result<String> {
         self.maker.script(&format!("{PRELUDE}\n{script}"), LIMIT)
     }
 
