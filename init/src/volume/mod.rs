@@ -27,7 +27,7 @@ pub mod refusal;
 pub mod release;
 pub mod reserved;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod text;
 pub mod uuid;
 pub mod write;

@@ -30,17 +30,21 @@ const MARK_AFTER: Duration = Duration::from_secs(30);
 impl Worker {
     /// Marks members that are lost, if the pool can do without them.
     pub(super) fn mark_lost(&mut self) {
-        let held = self.claim.as_ref().filter(|_| self.served.is_some());
-        // A lease has no reservations to be read back, and its slots are on certain disks.
-        let Some(claim) = held.filter(|claim| claim.lease.is_none()) else {
-            return;
-        };
         let silent: Vec<String> = {
             let slot = lock(&self.watch);
             let watch = slot.iter().map(|(_, watch)| watch);
             watch.flat_map(|watch| watch.silent(MARK_AFTER)).collect()
         };
-        let Some((group, lost)) = claim.group.without_disks(&silent) else {
+        self.mark(&silent);
+    }
+
+    fn mark(&mut self, silent: &[String]) {
+        let held = self.claim.as_ref().filter(|_| self.served.is_some());
+        // A lease has no reservations to be read back, and its slots are on certain disks.
+        let Some(claim) = held.filter(|claim| claim.lease.is_none()) else {
+            return;
+        };
+        let Some((group, lost)) = claim.group.without_disks(silent) else {
             return;
         };
         if let Some(refusal) = group.refusal(&self.config.cluster) {
@@ -54,7 +58,7 @@ impl Worker {
         let author = self.author(format!("orthrus: lost {}", silent.join(", ")));
         let mark = |edit: &mut Edit<'_>| lost.iter().try_for_each(|pv| edit.set_missing(*pv, true));
         match self.host.edit(&group, &author, &mark) {
-            Ok(_) => self.go_on_without(group, &silent),
+            Ok(_) => self.go_on_without(group, silent),
             Err(ApplyError::Write(WriteError::Fenced(failure))) => self.fenced(&failure.disk),
             Err(error) => {
                 let what = format!(
@@ -97,5 +101,77 @@ impl Worker {
             lost.join(", ")
         );
         self.note_metadata(what);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use orthrus_hb::Epoch;
+
+    use super::super::order::{owner, taken};
+    use super::*;
+    use crate::fence::shelf::Shelf;
+    use crate::volume::tests::made::Made;
+
+    /// An owner of two disks that serves this group, loses the first, and what it wrote then.
+    fn lose(made: &Made) -> (Worker, Vec<String>) {
+        let shelf = Shelf::new(2);
+        let (mut worker, log) = owner(&shelf, "");
+        let mut group = made.group();
+        for (index, pv) in group.pvs.iter_mut().enumerate() {
+            let disk = pv.disk.as_mut().unwrap();
+            disk.name = format!("disk{index}");
+        }
+        worker.claim.as_mut().unwrap().group = group;
+        worker.import(Epoch(1)).unwrap();
+        taken(&log);
+        worker.mark(&["disk0".to_owned()]);
+        (worker, taken(&log))
+    }
+
+    #[test]
+    fn a_lost_disk_is_marked_once_and_not_watched_or_released_any_more() {
+        let made = Made::on(2).raid("vol0", "raid1", &[0, 1]);
+        let (mut worker, wrote) = lose(&made);
+        assert_eq!(wrote, ["metadata"]);
+        let claim = worker.claim.as_ref().unwrap();
+        assert!(claim.marked && claim.group.pvs[0].is_missing);
+        let names: Vec<&str> = claim
+            .fence
+            .members()
+            .iter()
+            .map(|m| m.name.as_str())
+            .collect();
+        assert_eq!(names, ["disk1"]);
+        let slot = lock(&worker.watch);
+        assert_eq!(slot.as_ref().unwrap().1.oldest().unwrap().0, "disk1");
+        drop(slot);
+        let report = lock(&worker.report);
+        assert!(report.volumes.iter().any(|volume| volume.degraded));
+        assert!(
+            report
+                .notes
+                .iter()
+                .any(|note| note.contains("marked as missing"))
+        );
+        drop(report);
+        // A second time there is nothing to be written.
+        worker.mark(&["disk0".to_owned()]);
+        assert_eq!(worker.claim.as_ref().unwrap().fence.members().len(), 1);
+    }
+
+    #[test]
+    fn a_disk_that_a_volume_cannot_do_without_is_waited_for() {
+        let (worker, wrote) = lose(&Made::on(2).simple("vol0", 0));
+        assert!(wrote.is_empty(), "{wrote:?}");
+        let claim = worker.claim.as_ref().unwrap();
+        assert!(!claim.marked && claim.fence.members().len() == 2);
+        let report = lock(&worker.report);
+        assert!(
+            report
+                .notes
+                .iter()
+                .any(|note| note.contains("cannot be served without it"))
+        );
     }
 }

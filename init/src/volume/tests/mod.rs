@@ -3,7 +3,7 @@
 mod damage;
 mod kinds;
 mod lost;
-mod made;
+pub(crate) mod made;
 mod museum;
 mod only;
 
