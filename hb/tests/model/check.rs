@@ -4,7 +4,7 @@
 //!   when every disk is the claimant's; a head that lost its fence, or has a gap of its own in which it may
 //!   have lost it, does not run on.
 //! - I4: nobody preempts a living owner without the right to, which is what was heard of it; each fault leads
-//!   to at most one takeover.
+//!   to at most one takeover; an owner ticks in the ledger as long as it holds its claim.
 //! - I5: a claim's epoch is greater than that of every claim before it; a head's own never goes back.
 
 use orthrus_hb::ledger::Record;
@@ -116,6 +116,14 @@ impl Checks {
         );
     }
 
+    /// Something forged was brought before a head.
+    pub fn forged(&mut self, counts: bool) {
+        self.require(
+            !counts,
+            "I5: a frame or a record counts that is old, forged or of another place",
+        );
+    }
+
     /// A job is handed to a worker.
     pub fn job(&mut self, who: usize, work: &Work, machines: &[Machine; 2], disks: &[Disk; DISKS]) {
         if let Work::Claim {
@@ -189,6 +197,23 @@ impl Checks {
                 }
             }
         }
+    }
+
+    /// A head has run whose pool has a ledger. What the standby may rely on is that whoever holds a claim ticks from
+    /// its completion on, however long the import takes.
+    pub fn must_tick(
+        &mut self,
+        who: usize,
+        machine: &Machine,
+        ticked: bool,
+        disks: &[Disk; DISKS],
+    ) {
+        let claim = machine.worker.claim;
+        let writes = claim.is_some() && disks[0].may_write(who);
+        self.require(
+            ticked || !writes,
+            "I4: an owner that holds its claim does not tick in the ledger",
+        );
     }
 
     /// A head has run.

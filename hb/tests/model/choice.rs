@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 
 use orthrus_hb::LinkId;
 
+use crate::forgery::Forgery;
 use crate::machine::Halt;
 use crate::worker::{Pace, Trouble};
 
@@ -39,6 +40,8 @@ pub enum Choice {
     Join,
     Trouble(usize, Trouble),
     Order(usize, Order),
+    /// Something is brought before it that must not count.
+    Forge(usize, Forgery),
 }
 
 /// What an operator says.
@@ -74,6 +77,7 @@ impl Choice {
                 all.extend([Halt::Paused, Halt::Frozen].map(|halt| Choice::Halt(who, halt)));
                 all.extend(Trouble::ALL.map(|trouble| Choice::Trouble(who, trouble)));
                 all.extend([Order::Handover, Order::Takeover].map(|o| Choice::Order(who, o)));
+                all.extend(Forgery::ALL.map(|forgery| Choice::Forge(who, forgery)));
             }
             all.extend((1..=CUTS).map(Choice::Cut));
             all.push(Choice::Join);
@@ -115,6 +119,7 @@ impl fmt::Display for Choice {
             Choice::Join => write!(f, "join"),
             Choice::Trouble(who, trouble) => write!(f, "{trouble:?}-{}", name(who)),
             Choice::Order(who, order) => write!(f, "{order:?}-{}", name(who)),
+            Choice::Forge(who, forgery) => write!(f, "{forgery:?}-{}", name(who)),
         }
     }
 }

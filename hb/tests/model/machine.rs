@@ -17,7 +17,8 @@ use crate::worker::{Pace, Worker};
 use crate::world::World;
 
 pub const IDS: [HeadId; 2] = [HeadId::First, HeadId::Second];
-const SECRET: [u8; 32] = [3; 32];
+pub const SECRET: [u8; 32] = [3; 32];
+pub const CLUSTER: &str = "model";
 
 /// How a machine stands still.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,7 +36,7 @@ pub fn incarnation(who: usize, boots: u8) -> Incarnation {
 
 /// A frame under way, and what of it matters.
 pub struct Frame {
-    bytes: Box<[u8]>,
+    pub bytes: Box<[u8]>,
     pub incarnation: Incarnation,
     pub echo: Option<Incarnation>,
     pub sequence: u32,
@@ -59,6 +60,8 @@ pub struct Machine {
     /// Its clock when it last ran.
     ran: u32,
     pub inbox: [VecDeque<Arc<Frame>>; LinkId::ALL.len()],
+    /// By link, while something may still be forged: the frame that counted last, in whatever boot.
+    pub counted: [Option<Arc<Frame>>; LinkId::ALL.len()],
     pub outcome: Option<Outcome>,
     /// Number of the last job.
     pub ticket: u32,
@@ -76,6 +79,7 @@ impl Machine {
             clock: 0,
             ran: 0,
             inbox: Default::default(),
+            counted: Default::default(),
             outcome: None,
             ticket: 0,
             worker: Worker::new(),
@@ -110,7 +114,7 @@ impl World {
             home: HeadId::First,
         });
         let config = Config {
-            cluster: ClusterId::from_name("model"),
+            cluster: ClusterId::from_name(CLUSTER),
             me: IDS[who],
             secret: SECRET,
             digest: 1,
@@ -121,6 +125,7 @@ impl World {
         *machine = Machine {
             boots: machine.boots + 1,
             ails: machine.ails,
+            counted: std::mem::take(&mut machine.counted),
             ..Machine::new()
         };
         let me = incarnation(who, machine.boots);
@@ -135,6 +140,7 @@ impl World {
             boots: machine.boots,
             boots_in,
             ails: machine.ails,
+            counted: std::mem::take(&mut machine.counted),
             ..Machine::new()
         };
         self.checks.ended(who);
@@ -161,6 +167,7 @@ impl World {
         let gap = machine.clock - machine.ran;
         machine.ran = machine.clock;
         let held = machine.worker.active;
+        let record = self.record(who);
         // Before the head, so that how far it gets is chosen for the job that it has.
         if pace != Pace::Late {
             self.work(who, pace);
@@ -174,6 +181,11 @@ impl World {
         }
         if held && gap >= DEAD {
             self.checks.ran_on_after_gap();
+        }
+        if self.ledger.is_some() {
+            let ticked = self.record(who) != record;
+            self.checks
+                .must_tick(who, &self.machines[who], ticked, &self.disks);
         }
         self.checks.ran(who, &self.machines[who], &self.disks);
     }
@@ -191,6 +203,9 @@ impl World {
                 if head.handle_frame(link, &frame.bytes, now).is_ok() {
                     let told = frame.beat.map_or(Epoch::NONE, |beat| beat.epoch);
                     heard = heard.max(Some(told));
+                    if self.budget.forgeries > 0 {
+                        machine.counted[link.index()] = Some(frame);
+                    }
                 }
             }
         }

@@ -9,9 +9,9 @@
 //! ```
 //!
 //! Reading order: [`roots`] for where it begins and what may strike, [`world`] and [`choice`] for what may happen
-//! next, [`check`] for what must hold in every state and [`ends`] for where it must lead, [`machine`] and
-//! [`worker`] for what of the firmware is copied around the core, [`shelf`] for the disks, [`timing`] for how
-//! coarse time is, [`search`] for the explorer, [`counterexample`] for what it prints.
+//! next, [`forgery`] for what must not count, [`check`] for what must hold in every state and [`ends`] for where it
+//! must lead, [`machine`] and [`worker`] for what of the firmware is copied around the core, [`shelf`] for the disks,
+//! [`timing`] for how coarse time is, [`search`] for the explorer, [`counterexample`] for what it prints.
 //!
 //! A state's identity is the core's own [`orthrus_hb::Head::fingerprint`]: what is left of each wait, and no
 //! absolute time. That such a fingerprint tells enough is itself checked by `--twice`: a state that is reached on a
@@ -22,9 +22,9 @@
 //! does not; it keeps whole states of 18 kB; and it brings an explorer in a browser on a server without a maintainer.
 //!
 //! Not modelled: several pools, disks without reservations, disks that cannot be reached, drift of the clocks
-//! by less than a beat, frames that are lost, late or repeated other than by a cut or a pause (the simulator has
-//! all of these), the fence-loop breaker (no root has faults enough for three fences), replayed and forged
-//! frames (`fuzz` and the core's own tests).
+//! by less than a beat, frames that are lost, late or repeated other than by a cut, a pause or a forger (the simulator
+//! has all of these), the fence-loop breaker (no root has faults enough for three fences), an outcome that comes twice.
+//! Of what can be forged there is one at a time, each the likeliest of its kind: see [`forgery`]; `fuzz` has the rest.
 //! An owner that is worse off than its peer together with cuts: see [`roots`]; `pair` has it.
 
 #![allow(clippy::unwrap_used)] // a panic is how a test fails
@@ -34,6 +34,7 @@ mod check;
 mod choice;
 mod counterexample;
 mod ends;
+mod forgery;
 mod machine;
 mod roots;
 mod search;

@@ -5,11 +5,12 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use orthrus_hb::ledger::Record;
-use orthrus_hb::{Command, Done, Epoch, LinkId, PoolId, PoolState, Rest};
+use orthrus_hb::{Command, Done, Epoch, Incarnation, LinkId, PoolId, PoolState, Rest};
 use sha2::{Digest, Sha256};
 
 use crate::check::Checks;
 use crate::choice::{CABLES, Choice, DEAF, Order, READS};
+use crate::forgery::Forgery;
 use crate::machine::{Halt, Machine, incarnation};
 use crate::shelf::{DISKS, Disk};
 use crate::worker::{Pace, Trouble};
@@ -24,6 +25,7 @@ pub struct Budget {
     pub troubles: u8,
     pub commands: u8,
     pub ails: u8,
+    pub forgeries: u8,
 }
 
 #[derive(Clone)]
@@ -64,6 +66,7 @@ impl World {
             troubles,
             commands,
             ails,
+            forgeries,
         } = self.budget;
         for who in [0, 1] {
             let machine = &self.machines[who];
@@ -92,6 +95,12 @@ impl World {
             }
             if machine.beats() && commands > 0 {
                 into.extend([Order::Handover, Order::Takeover].map(|o| Choice::Order(who, o)));
+            }
+            if machine.beats() && forgeries > 0 {
+                let ledger = self.ledger.is_some() && self.reads[who];
+                let possible = |forgery: &Forgery| forgery.is_possible(machine, ledger);
+                let forgeries = Forgery::ALL.into_iter().filter(possible);
+                into.extend(forgeries.map(|forgery| Choice::Forge(who, forgery)));
             }
         }
         if self.is_whole() && cuts > 0 {
@@ -189,23 +198,39 @@ impl World {
                 self.budget.commands -= 1;
                 self.order(who, order);
             }
+            Choice::Forge(who, forgery) => {
+                self.budget.forgeries -= 1;
+                self.forge(who, forgery);
+                if self.budget.forgeries == 0 {
+                    self.machines
+                        .iter_mut()
+                        .for_each(|m| m.counted = Default::default());
+                }
+            }
         }
         self.checks.state(&self.machines, &self.disks);
     }
 
-    /// The ledger has a record of the last claim, and there is no other under way: one that was announced and has
-    /// not written a record yet may be taken from when the cables are cut just then.
+    /// The ledger has a record of the last claim, or must have one since its owner holds it, and there is no other
+    /// claim under way: one that was announced and has not written a record yet may be taken from when the cables are
+    /// cut just then.
     fn is_ledger_current(&self) -> bool {
         let claims = |machine: &Machine| {
             let state = machine.pool().map(|pool| pool.state());
             state == Some(PoolState::Claiming)
         };
         let held = self.checks.held.filter(|held| !held.released);
-        let written = self.ledger.zip(held).and_then(|(records, held)| {
-            let record = records[held.who]?;
-            Some(record.epoch == held.epoch)
+        let current = self.ledger.zip(held).is_some_and(|(records, held)| {
+            let written = records[held.who].is_some_and(|record| record.epoch == held.epoch);
+            written || self.machines[held.who].worker.claim == Some(held.epoch)
         });
-        written == Some(true) && !self.machines.iter().any(claims)
+        current && !self.machines.iter().any(claims)
+    }
+
+    /// The newest record of a head, by what makes it another one.
+    pub fn record(&self, who: usize) -> Option<(Incarnation, u64)> {
+        let record = self.ledger?[who]?;
+        Some((record.incarnation, record.sequence))
     }
 
     fn order(&mut self, who: usize, order: Order) {
@@ -334,6 +359,10 @@ impl World {
             .and_then(|head| head.seen_record(PoolId(0)));
         let order = |record: Record| (record.epoch, record.sequence);
         record.map(order).cmp(&seen.map(order)).hash(sink);
+        for frame in &machine.counted {
+            let origin = frame.as_ref().map(|frame| (frame.incarnation, frame.echo));
+            origin.hash(sink);
+        }
         let Some(head) = &machine.head else { return };
         head.fingerprint(machine.now(), sink);
         let mut worker = machine.worker.clone();
@@ -367,6 +396,10 @@ impl World {
                 let known = head.peer().incarnation() == Some(frame.incarnation);
                 let fresh = frame.sequence > head.peer().link(link).received();
                 (frame.incarnation, frame.echo, frame.beat, known && fresh).hash(sink);
+            }
+            if let Some(frame) = &machine.counted[index] {
+                let fresh = frame.sequence > head.peer().link(link).received();
+                (frame.incarnation, frame.echo, frame.beat, fresh).hash(sink);
             }
             for marks in head.awaited_acknowledgements() {
                 for frame in inbox {
