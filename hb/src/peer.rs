@@ -1,7 +1,9 @@
 //! What this head knows of its peer: which boot of it speaks, when it was last heard, what it said.
 //!
-//! Replay: an incarnation counts only from the first frame on that echoes ours, and after that each
-//! link's sequence number only grows. A frame that was recorded in this boot of ours echoes us too, and
+//! Replay: an incarnation counts only from the first frame on that echoes ours, on each link, and after that the
+//! link's sequence number only grows. (On each: what was recorded in an earlier boot of ours on a cable that is cut
+//! in this one was newer than nothing, and counted.) Not every frame must echo us: while the peer is shown a
+//! recorded frame of an earlier boot of ours it may echo that, and is no less alive. A frame that was recorded in this boot of ours echoes us too, and
 //! may be of a boot of the peer that is over: so an incarnation takes the place of another only when that
 //! one is silent and it was not itself replaced before, or when it acknowledges a frame that we
 //! sent after it showed up, which nobody can have recorded.
@@ -132,8 +134,10 @@ impl Peer {
         now: Instant,
     ) -> Result<bool, FrameError> {
         if self.incarnation == Some(frame.incarnation) {
-            let newer = frame.sequence > self.links[link.index()].received;
-            return if newer {
+            let received = self.links[link.index()].received;
+            let begins = received > 0 || frame.echo == Some(me);
+            let newer = frame.sequence > received;
+            return if newer && begins {
                 Ok(false)
             } else {
                 Err(FrameError::Replayed)

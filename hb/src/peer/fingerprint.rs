@@ -62,6 +62,7 @@ impl Peer {
 impl Link {
     fn fingerprint<H: Hasher>(&self, timing: &Timing, print: &mut Print<'_, H>) {
         print.put(self.silence().is_some());
+        print.put(self.received > 0); // what echoes another boot of ours counts only then
         if let Some(silence) = self.silence() {
             print.span(silence, timing.dead + timing.duel_wait);
         }

@@ -1,6 +1,6 @@
 //! Where the exploration begins, and what may strike from there.
 
-use orthrus_hb::Epoch;
+use orthrus_hb::{Epoch, LinkId};
 
 use crate::check::{Checks, Held};
 use crate::choice::Choice;
@@ -59,6 +59,17 @@ fn settled(budget: Budget, owner: usize, ledger: bool) -> World {
         "two healthy heads settle: {world}"
     );
     world.budget = budget;
+    world
+}
+
+/// The same with one cable cut: nothing that the peer sends makes old what was recorded on it.
+fn settled_with_one_cable(budget: Budget, owner: usize) -> World {
+    let ether = 1 << LinkId::Ether.index() | 1 << (LinkId::ALL.len() + LinkId::Ether.index());
+    let cuts = 1;
+    let mut world = settled(Budget { cuts, ..budget }, owner, true);
+    // One more, so that a frame of each cable was taken down.
+    world.apply(Choice::BEAT);
+    world.apply(Choice::Cut(ether));
     world
 }
 
@@ -133,6 +144,7 @@ pub fn roots(deep: bool) -> Vec<Root> {
     let mut roots = vec![
         root("boot-no-fault", dark(none, None, true)),
         root("a-serves-forge", settled(forge, 0, true)),
+        root("a-serves-one-cable-forge", settled_with_one_cable(forge, 0)),
         root("a-serves-trouble", settled(trouble, 0, true)),
         root("a-serves-order-trouble", settled(order_trouble, 0, true)),
         root("a-serves-ail", settled(ail, 0, true)),

@@ -355,6 +355,26 @@ fn replayed_frames_keep_nobody_alive() {
 }
 
 #[test]
+fn frames_recorded_in_an_earlier_boot_of_ours_keep_nobody_alive_on_a_cut_link() {
+    let mut world = World::serving();
+    world.run(Duration::from_secs(10));
+    let is_old = |(who, link, _): &&(usize, LinkId, Vec<u8>)| *who == A && *link == LinkId::Ether;
+    let old: Vec<_> = world.recorded.iter().filter(is_old).cloned().collect();
+    world.cut = [LinkId::ALL.map(|link| link == LinkId::Ether); 2];
+    world.crash(B);
+    world.boot(B);
+    world.run(Duration::from_secs(5));
+    world.crash(A);
+    for (_, link, bytes) in old.iter().take(50) {
+        world.replay(B, *link, bytes);
+        world.run(Duration::from_millis(100));
+    }
+    assert_eq!(world.state(B), PoolState::Serving);
+    let (accepted, _) = world.head(B).peer().link(LinkId::Ether).counters();
+    assert_eq!(accepted, 0);
+}
+
+#[test]
 fn a_retired_boot_of_the_peer_does_not_come_back() {
     let mut world = World::serving();
     let old: Vec<_> = world
