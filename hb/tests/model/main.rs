@@ -23,7 +23,8 @@
 //!
 //! Not modelled: several pools, disks without reservations, disks that cannot be reached, drift of the clocks
 //! by less than a beat, frames that are lost, late or repeated other than by a cut, a pause or a forger (the simulator
-//! has all of these), the fence-loop breaker (no root has faults enough for three fences), an outcome that comes twice.
+//! has all of these), how a head comes to be barred (one root begins with both barred and cuts the cables; how often
+//! and when each was fenced is not in a state's identity), an outcome that comes twice.
 //! Of what can be forged there is one at a time, each the likeliest of its kind: see [`forgery`]; `fuzz` has the rest.
 //! An owner that is worse off than its peer together with cuts: see [`roots`]; `pair` has it.
 
