@@ -140,6 +140,14 @@ impl Checks {
         );
     }
 
+    /// An outcome came that had come before.
+    pub fn repeated(&mut self, counts: bool) {
+        self.require(
+            !counts,
+            "I5: an outcome that nobody waits for moves the pool",
+        );
+    }
+
     /// A job is handed to a worker.
     pub fn job(&mut self, who: usize, work: &Work, machines: &[Machine; 2], disks: &[Disk; DISKS]) {
         if let Work::Claim {

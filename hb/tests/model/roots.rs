@@ -160,6 +160,12 @@ pub fn roots(deep: bool) -> Vec<Root> {
         crashes,
         ..none
     };
+    let repeat = Budget {
+        repeats: 1,
+        commands,
+        crashes,
+        ..none
+    };
     let root = |name, world| Root { name, world };
     // The small ones first, so that what is wrong shows soon.
     let mut roots = vec![
@@ -167,6 +173,7 @@ pub fn roots(deep: bool) -> Vec<Root> {
         root("a-serves-forge", settled(forge, 0, true)),
         root("a-serves-one-cable-forge", settled_with_one_cable(forge, 0)),
         root("a-serves-barred-cut-cables", settled_and_barred(cut)),
+        root("a-serves-order-repeat", settled(repeat, 0, true)),
         root("a-serves-trouble", settled(trouble, 0, true)),
         root("a-serves-order-trouble", settled(order_trouble, 0, true)),
         root("a-serves-ail", settled(ail, 0, true)),
