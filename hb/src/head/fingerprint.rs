@@ -14,9 +14,9 @@ use crate::sight::Ledger;
 
 impl Head {
     /// Hashes what the head's future depends on. Equal hashes of two heads of one configuration mean that
-    /// they do the same from now on, given the same inputs at the same distance from `now`, for as long as nobody is
-    /// barred: of fences only that is told apart. They are remembered for ten minutes and decide nothing
-    /// before there are three, and with them no two states of any length would be equal.
+    /// they do the same from now on, given the same inputs at the same distance from `now`, for as long as nobody
+    /// else becomes barred: of fences only who is barred is told apart. They are remembered for ten minutes and
+    /// decide nothing before there are three, and with them no two states of any length would be equal.
     ///
     /// Everything polled must have been taken. The numbers of frames are left out: whoever compares
     /// pairs of heads must tell apart whether a frame under way is newer than what was received
@@ -53,7 +53,12 @@ impl Head {
         let mut print = Print { hasher, now };
         print.put(me);
         print.until(*booted + timing.peer_wait);
-        peer.fingerprint(&timing, &mut print);
+        // The longest silence that is waited for.
+        let mut longest = timing.dead + timing.duel_wait;
+        if fences.is_barred(config.me, now) {
+            longest = longest.max(timing.barred_dead);
+        }
+        peer.fingerprint(longest, &mut print);
         for (pool, ledger) in pools.iter().zip(ledgers) {
             pool.fingerprint(&timing, &mut print);
             ledger.fingerprint(&timing, &mut print);

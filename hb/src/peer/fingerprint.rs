@@ -2,13 +2,15 @@
 
 use core::hash::Hasher;
 
+use embassy_time::Duration;
+
 use super::{CANDIDATE_LIFETIME, Candidate, Peer};
-use crate::config::Timing;
 use crate::fingerprint::Print;
 use crate::link::{Link, LinkId};
 
 impl Peer {
-    pub(crate) fn fingerprint<H: Hasher>(&self, timing: &Timing, print: &mut Print<'_, H>) {
+    /// `longest`: the longest silence that anything waits for.
+    pub(crate) fn fingerprint<H: Hasher>(&self, longest: Duration, print: &mut Print<'_, H>) {
         let Peer {
             incarnation,
             candidate,
@@ -31,7 +33,7 @@ impl Peer {
         print.put(retired.len());
         retired.iter().for_each(|old| print.put(old));
         for link in links {
-            link.fingerprint(timing, print);
+            link.fingerprint(longest, print);
         }
         print.put(digest);
         for word in words {
@@ -60,11 +62,11 @@ impl Peer {
 }
 
 impl Link {
-    fn fingerprint<H: Hasher>(&self, timing: &Timing, print: &mut Print<'_, H>) {
+    fn fingerprint<H: Hasher>(&self, longest: Duration, print: &mut Print<'_, H>) {
         print.put(self.silence().is_some());
         print.put(self.received > 0); // what echoes another boot of ours counts only then
         if let Some(silence) = self.silence() {
-            print.span(silence, timing.dead + timing.duel_wait);
+            print.span(silence, longest);
         }
     }
 }

@@ -4,7 +4,8 @@
 //!   when every disk is the claimant's; a head that lost its fence, or has a gap of its own in which it may
 //!   have lost it, does not run on.
 //! - I4: nobody preempts a living owner without the right to, which is what was heard of it; each fault leads
-//!   to at most one takeover; an owner ticks in the ledger as long as it holds its claim.
+//!   to at most one takeover; a head that was fenced again and again waits longer before it takes from a living
+//!   owner; an owner ticks in the ledger as long as it holds its claim.
 //! - I5: a claim's epoch is greater than that of every claim before it; a head's own never goes back.
 
 use orthrus_hb::ledger::Record;
@@ -12,7 +13,7 @@ use orthrus_hb::{Authority, Epoch, PoolState, Rest, Work};
 
 use crate::machine::Machine;
 use crate::shelf::{DISKS, Disk};
-use crate::timing::{DEAD, LEDGER_DEAD, LOSS_LIMIT};
+use crate::timing::{BARRED_DEAD, DEAD, FENCES, LEDGER_DEAD, LOSS_LIMIT};
 use crate::worker::Deed;
 
 /// The last claim that completed.
@@ -35,7 +36,10 @@ pub struct Checks {
     /// By head: the greatest epoch in a beat that it took in, in this boot.
     pub told: [Epoch; 2],
     /// By head: beats of its running since it last took in a frame, up to `DEAD`.
+    /// `BARRED_DEAD` once it was fenced often.
     pub silent: [u8; 2],
+    /// By head: how often it was fenced, up to `FENCES`. Nothing here takes as long as a fence counts.
+    fenced: [u8; 2],
     /// By head: whether it saw a record of its peer in this boot, and how many reads since then have shown no
     /// newer one, up to `LEDGER_DEAD`.
     pub unchanged: [Option<u8>; 2],
@@ -55,6 +59,7 @@ impl Checks {
             faults,
             told: [Epoch::NONE; 2],
             silent: [DEAD as u8; 2],
+            fenced: [0; 2],
             unchanged: [None; 2],
             before: [None; 2],
             lost: [0; 2],
@@ -89,8 +94,19 @@ impl Checks {
                 self.silent[who] = 0;
                 self.told[who] = self.told[who].max(epoch);
             }
-            None => self.silent[who] = (self.silent[who] + 1).min(DEAD as u8),
+            None => {
+                let most = if self.is_barred(who) {
+                    BARRED_DEAD
+                } else {
+                    DEAD
+                };
+                self.silent[who] = (self.silent[who] + 1).min(most as u8);
+            }
         }
+    }
+
+    fn is_barred(&self, who: usize) -> bool {
+        self.fenced[who] == FENCES
     }
 
     /// A read of the ledger completed.
@@ -124,6 +140,14 @@ impl Checks {
         );
     }
 
+    /// An outcome came that had come before.
+    pub fn repeated(&mut self, counts: bool) {
+        self.require(
+            !counts,
+            "I5: an outcome that nobody waits for moves the pool",
+        );
+    }
+
     /// A job is handed to a worker.
     pub fn job(&mut self, who: usize, work: &Work, machines: &[Machine; 2], disks: &[Disk; DISKS]) {
         if let Work::Claim {
@@ -142,6 +166,12 @@ impl Checks {
             self.require(
                 !(owner && (speaks || ticks)),
                 "I4: a living owner that can be heard, or seen in the ledger, is claimed from as if it were dead",
+            );
+            let waits = self.is_barred(who) && self.unchanged[who].is_none();
+            let short = u32::from(self.silent[who]) < BARRED_DEAD - 1;
+            self.require(
+                !(owner && waits && short),
+                "I4: a head that was fenced again and again claims from a living owner as soon as any other",
             );
         }
     }
@@ -177,6 +207,8 @@ impl Checks {
                     self.require(epoch > held.epoch, "I5: an epoch is used again");
                     if held.who != who && !held.released {
                         self.faults -= 1;
+                        let fenced = &mut self.fenced[held.who];
+                        *fenced = (*fenced + 1).min(FENCES);
                         self.require(
                             self.faults >= 0,
                             "I4: one fault has led to a second takeover",

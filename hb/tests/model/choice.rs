@@ -7,7 +7,7 @@ use orthrus_hb::LinkId;
 
 use crate::forgery::Forgery;
 use crate::machine::Halt;
-use crate::worker::{Pace, Trouble};
+use crate::worker::{Kind, Pace, Trouble};
 
 /// The cables, each in both directions: a bit a sender and link.
 pub const CABLES: u8 = (1 << (2 * LinkId::ALL.len())) - 1;
@@ -42,6 +42,8 @@ pub enum Choice {
     Order(usize, Order),
     /// Something is brought before it that must not count.
     Forge(usize, Forgery),
+    /// The last outcome of such a job comes again.
+    Repeat(usize, Kind),
 }
 
 /// What an operator says.
@@ -78,6 +80,7 @@ impl Choice {
                 all.extend(Trouble::ALL.map(|trouble| Choice::Trouble(who, trouble)));
                 all.extend([Order::Handover, Order::Takeover].map(|o| Choice::Order(who, o)));
                 all.extend(Forgery::ALL.map(|forgery| Choice::Forge(who, forgery)));
+                all.extend(Kind::ALL.map(|kind| Choice::Repeat(who, kind)));
             }
             all.extend((1..=CUTS).map(Choice::Cut));
             all.push(Choice::Join);
@@ -120,6 +123,7 @@ impl fmt::Display for Choice {
             Choice::Trouble(who, trouble) => write!(f, "{trouble:?}-{}", name(who)),
             Choice::Order(who, order) => write!(f, "{order:?}-{}", name(who)),
             Choice::Forge(who, forgery) => write!(f, "{forgery:?}-{}", name(who)),
+            Choice::Repeat(who, kind) => write!(f, "{kind:?}-again-{}", name(who)),
         }
     }
 }

@@ -9,11 +9,11 @@ use embassy_time::Instant;
 use orthrus_hb::wire::{self, Body, PoolBeat};
 use orthrus_hb::{
     Action, ClusterId, Config, Epoch, FRAME_MAX_BYTES, Head, HeadId, Health, Incarnation,
-    LedgerState, LinkId, Outcome, Pool, PoolConfig, PoolId, Sight,
+    LedgerState, LinkId, Outcome, Pool, PoolConfig, PoolId, PoolState, Rest, Sight,
 };
 
 use crate::timing::{DEAD, QUEUE, RESET, at, timing};
-use crate::worker::{Pace, Worker};
+use crate::worker::{Kind, Pace, Worker};
 use crate::world::World;
 
 pub const IDS: [HeadId; 2] = [HeadId::First, HeadId::Second];
@@ -63,6 +63,8 @@ pub struct Machine {
     /// By link, while something may still be forged: the frame that counted last, in whatever boot.
     pub counted: [Option<Arc<Frame>>; LinkId::ALL.len()],
     pub outcome: Option<Outcome>,
+    /// By kind of job, while one may still come again: the last outcome of this boot.
+    pub told: [Option<Outcome>; Kind::ALL.len()],
     /// Number of the last job.
     pub ticket: u32,
     pub worker: Worker,
@@ -81,6 +83,7 @@ impl Machine {
             inbox: Default::default(),
             counted: Default::default(),
             outcome: None,
+            told: [None; Kind::ALL.len()],
             ticket: 0,
             worker: Worker::new(),
         }
@@ -97,6 +100,12 @@ impl Machine {
 
     pub fn pool(&self) -> Option<&Pool> {
         self.head.as_ref()?.pools().first()
+    }
+
+    /// What outcomes may change.
+    fn shown(&self) -> Option<(PoolState, Option<Rest>, Epoch)> {
+        let pool = self.pool()?;
+        Some((pool.state(), pool.rest(), pool.epoch()))
     }
 
     /// Its time goes on, though it may not run.
@@ -306,18 +315,34 @@ impl World {
         }));
     }
 
+    /// The last outcome of a kind comes once more.
+    pub fn repeat(&mut self, who: usize, kind: Kind) {
+        let machine = &mut self.machines[who];
+        let (now, before) = (machine.now(), machine.shown());
+        let told = machine.told[kind as usize];
+        if let Some((head, outcome)) = machine.head.as_mut().map(Arc::make_mut).zip(told) {
+            head.handle_outcome(&outcome, now);
+        }
+        self.checks.repeated(before != self.machines[who].shown());
+        self.perform(who);
+    }
+
     fn work(&mut self, who: usize, pace: Pace) {
         let records = self.ledger.iter().flatten().flatten();
         let written = records.map(|record| record.epoch).max();
         let written = written.unwrap_or(Epoch::NONE);
         let machine = &mut self.machines[who];
         let mut deeds = Vec::new();
+        let kind = machine.worker.job.map(|job| Kind::of(&job.work));
         // A key is removed or a claim completes at this very moment: what the other head is then counts.
         let outcome = machine
             .worker
             .run(who, &mut self.disks, written, pace, |deed, disks| {
                 deeds.push((deed, *disks));
             });
+        if let Some(kind) = kind.filter(|_| outcome.is_some() && self.budget.repeats > 0) {
+            machine.told[kind as usize] = outcome;
+        }
         machine.outcome = machine.outcome.take().or(outcome);
         machine.worker.watch(who, &mut self.disks);
         for (deed, disks) in deeds {

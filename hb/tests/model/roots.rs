@@ -5,6 +5,7 @@ use orthrus_hb::{Epoch, LinkId};
 use crate::check::{Checks, Held};
 use crate::choice::Choice;
 use crate::shelf::{DISKS, Disk};
+use crate::timing::FENCES;
 use crate::world::{Budget, End, World};
 
 /// A state to begin with.
@@ -70,6 +71,26 @@ fn settled_with_one_cable(budget: Budget, owner: usize) -> World {
     // One more, so that a frame of each cable was taken down.
     world.apply(Choice::BEAT);
     world.apply(Choice::Cut(ether));
+    world
+}
+
+/// The same without a ledger, after so many deaths in turn that each head is barred.
+fn settled_and_barred(budget: Budget) -> World {
+    let mut world = settled(Budget::default(), 0, false);
+    for _ in 0..FENCES {
+        for who in [0, 1] {
+            world.budget.crashes = 1;
+            world.apply(Choice::Crash(who));
+            for beat in 0..60 {
+                if beat == 20 {
+                    world.apply(Choice::Boot(who));
+                }
+                world.apply(Choice::BEAT);
+            }
+        }
+    }
+    assert!(world.end() == End::Redundant || world.checks.violation.is_some());
+    world.budget = budget;
     world
 }
 
@@ -139,12 +160,20 @@ pub fn roots(deep: bool) -> Vec<Root> {
         crashes,
         ..none
     };
+    let repeat = Budget {
+        repeats: 1,
+        commands,
+        crashes,
+        ..none
+    };
     let root = |name, world| Root { name, world };
     // The small ones first, so that what is wrong shows soon.
     let mut roots = vec![
         root("boot-no-fault", dark(none, None, true)),
         root("a-serves-forge", settled(forge, 0, true)),
         root("a-serves-one-cable-forge", settled_with_one_cable(forge, 0)),
+        root("a-serves-barred-cut-cables", settled_and_barred(cut)),
+        root("a-serves-order-repeat", settled(repeat, 0, true)),
         root("a-serves-trouble", settled(trouble, 0, true)),
         root("a-serves-order-trouble", settled(order_trouble, 0, true)),
         root("a-serves-ail", settled(ail, 0, true)),

@@ -12,6 +12,10 @@ const BEAT: Duration = Duration::from_millis(400);
 
 /// `dead` in beats.
 pub const DEAD: u32 = 3;
+/// `barred_dead` in beats.
+pub const BARRED_DEAD: u32 = 10;
+/// Fences that bar a head.
+pub const FENCES: u8 = 3;
 /// `ledger_dead` in beats; the ledger is written and read once a beat.
 pub const LEDGER_DEAD: u32 = 4;
 /// Beats that a head which lost its fence may still run: the watch looks, the heartbeat thread acts.
@@ -33,7 +37,7 @@ pub fn timing() -> Timing {
         ledger_beat: BEAT,
         ledger_dead: BEAT * LEDGER_DEAD,
         ledger_unread: BEAT * 6,
-        barred_dead: BEAT * 10,
+        barred_dead: BEAT * BARRED_DEAD,
         health_settle: BEAT * 3,
         duel_wait: BEAT * 2,
         peer_wait: BEAT * 5,

@@ -39,6 +39,28 @@ impl Trouble {
     ];
 }
 
+/// The kinds of jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Survey,
+    Claim,
+    Import,
+    Release,
+}
+
+impl Kind {
+    pub const ALL: [Kind; 4] = [Kind::Survey, Kind::Claim, Kind::Import, Kind::Release];
+
+    pub fn of(work: &Work) -> Kind {
+        match work {
+            Work::Survey => Kind::Survey,
+            Work::Claim { .. } => Kind::Claim,
+            Work::Import => Kind::Import,
+            Work::Release => Kind::Release,
+        }
+    }
+}
+
 /// How far a worker gets in one beat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {

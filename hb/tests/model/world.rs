@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use orthrus_hb::ledger::Record;
-use orthrus_hb::{Command, Done, Epoch, Incarnation, LinkId, PoolId, PoolState, Rest};
+use orthrus_hb::{Command, Done, Epoch, Incarnation, LinkId, Outcome, PoolId, PoolState, Rest};
 use sha2::{Digest, Sha256};
 
 use crate::check::Checks;
@@ -13,7 +13,7 @@ use crate::choice::{CABLES, Choice, DEAF, Order, READS};
 use crate::forgery::Forgery;
 use crate::machine::{Halt, Machine, incarnation};
 use crate::shelf::{DISKS, Disk};
-use crate::worker::{Pace, Trouble};
+use crate::worker::{Kind, Pace, Trouble};
 
 /// Faults that may still strike.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -26,6 +26,7 @@ pub struct Budget {
     pub commands: u8,
     pub ails: u8,
     pub forgeries: u8,
+    pub repeats: u8,
 }
 
 #[derive(Clone)]
@@ -67,6 +68,7 @@ impl World {
             commands,
             ails,
             forgeries,
+            repeats,
         } = self.budget;
         for who in [0, 1] {
             let machine = &self.machines[who];
@@ -101,6 +103,13 @@ impl World {
                 let possible = |forgery: &Forgery| forgery.is_possible(machine, ledger);
                 let forgeries = Forgery::ALL.into_iter().filter(possible);
                 into.extend(forgeries.map(|forgery| Choice::Forge(who, forgery)));
+            }
+        }
+        for (who, machine) in self.machines.iter().enumerate() {
+            if machine.beats() && repeats > 0 && machine.outcome.is_none() {
+                let told = |kind: &Kind| machine.told[*kind as usize].is_some();
+                let kinds = Kind::ALL.into_iter().filter(told);
+                into.extend(kinds.map(|kind| Choice::Repeat(who, kind)));
             }
         }
         if self.is_whole() && cuts > 0 {
@@ -145,7 +154,7 @@ impl World {
     pub fn apply(&mut self, choice: Choice) {
         let applied = std::panic::AssertUnwindSafe(|| self.apply_unguarded(choice));
         if std::panic::catch_unwind(applied).is_err() {
-            self.checks.violation = Some("panic");
+            self.checks.violation.get_or_insert("panic");
         }
     }
 
@@ -197,6 +206,15 @@ impl World {
             Choice::Order(who, order) => {
                 self.budget.commands -= 1;
                 self.order(who, order);
+            }
+            Choice::Repeat(who, kind) => {
+                self.budget.repeats -= 1;
+                self.repeat(who, kind);
+                for machine in &mut self.machines {
+                    if self.budget.repeats == 0 {
+                        machine.told = Default::default();
+                    }
+                }
             }
             Choice::Forge(who, forgery) => {
                 self.budget.forgeries -= 1;
@@ -371,12 +389,15 @@ impl World {
         }
         worker.hash(sink);
         if let Some(outcome) = machine.outcome {
-            (machine.ticket - outcome.ticket.0, outcome.epoch).hash(sink);
-            match outcome.result {
-                Ok(Done::Surveyed { greatest, holder }) => (greatest, holder).hash(sink),
-                Ok(done) => std::mem::discriminant(&done).hash(sink),
-                Err(failure) => failure.hash(sink),
-            }
+            (machine.ticket - outcome.ticket.0).hash(sink);
+            hash_outcome(&outcome, sink);
+        }
+        // Of these no ticket is waited for, whatever it is.
+        for outcome in &machine.told {
+            outcome.is_some().hash(sink);
+            outcome
+                .iter()
+                .for_each(|outcome| hash_outcome(outcome, sink));
         }
         machine
             .outcome
@@ -412,6 +433,15 @@ impl World {
                 }
             }
         }
+    }
+}
+
+fn hash_outcome(outcome: &Outcome, sink: &mut Sink) {
+    outcome.epoch.hash(sink);
+    match outcome.result {
+        Ok(Done::Surveyed { greatest, holder }) => (greatest, holder).hash(sink),
+        Ok(done) => std::mem::discriminant(&done).hash(sink),
+        Err(failure) => failure.hash(sink),
     }
 }
 
