@@ -1,4 +1,8 @@
-//! A disk dies, and some time later its owner: the pool is served without both.
+//! A disk dies, and some time later its owner: the pool is served without both, and a new disk is put in.
+
+use std::fs::File;
+use std::path::Path;
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use orthrus_qemu::Lab;
@@ -19,9 +23,13 @@ const DISK: usize = 1;
 pub fn disk_and_owner(bench: &Bench, shelf: ShelfKind) -> Result<()> {
     bench.clear()?;
     let pool = Pool::redundant()?;
+    let spare = Path::new(env!("CARGO_TARGET_TMPDIR")).join("spare.raw");
+    File::create(&spare)?.set_len(1 << 30)?;
+    let mut disks = pool.disks.clone();
+    disks.push(spare);
     let lab = Lab::up(&Options {
         shelf,
-        disks: Disks::Copies(pool.disks.clone()),
+        disks: Disks::Copies(disks),
         ..lab_options()
     })?;
     let outcome = dies(&lab, &pool).map_err(|error| error.context(lab.trouble()));
@@ -63,5 +71,46 @@ fn dies(lab: &Lab, pool: &Pool) -> Result<()> {
     lab.wait_for(&format!("{first} standby"), LIMIT)?;
     lab.tell_ok(second, "handover tank")?;
     lab.wait_for(&format!("{first} serves"), LIMIT)?;
-    holds(lab, pool, first).context("after the disk came back")
+    holds(lab, pool, first).context("after the disk came back")?;
+    replace(lab, first)?;
+    // What was on it is on the new one: another disk may go.
+    lab.unplug(first, 0)?;
+    holds(lab, pool, first).context("from the new disk")
+}
+
+/// A new disk takes the place of the lost one, and the kernel makes it equal.
+fn replace(lab: &Lab, owner: Head) -> Result<()> {
+    let names = |of: &serde_json::Value| -> Vec<String> {
+        let ids = of.as_array().into_iter().flatten();
+        let ids = ids.filter_map(|disk| disk["id"].as_str());
+        ids.map(str::to_owned).collect()
+    };
+    let members = names(&pool_field(lab, owner, "disks")?);
+    let mut others = names(&lab.tell_json(owner, "disks")?["disks"]);
+    others.retain(|id| !members.contains(id));
+    ensure!(others.len() == 2, "{others:?} beside {members:?}");
+    // The one that came back is not bare.
+    let said: Result<Vec<_>> = others
+        .iter()
+        .map(|id| lab.tell(owner, &format!("disk replace tank {id} --yes")))
+        .collect();
+    let said = said?;
+    let refused = said.iter().filter(|answer| answer.text.contains("LVM"));
+    ensure!(refused.count() == 1, "{said:?}");
+    let done = said.iter().filter(|answer| answer.code == 0);
+    ensure!(done.count() == 1, "{said:?}");
+    let begun = Instant::now();
+    loop {
+        let volumes = pool_field(lab, owner, "volumes")?;
+        let mut all = volumes.as_array().context("no volumes")?.iter();
+        if all.all(|volume| volume["degraded"] == false && volume["resync"].is_null()) {
+            break;
+        }
+        ensure!(begun.elapsed() < LIMIT, "not made equal: {volumes:#}");
+        std::thread::sleep(std::time::Duration::from_millis(500));
+    }
+    for name in ["a", "raid5", "raid6", "raid10", "orthrus_state"] {
+        wait_console(lab, owner, 0, &format!("volume {name} is rebuilt"))?;
+    }
+    Ok(())
 }

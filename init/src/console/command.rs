@@ -142,6 +142,7 @@ pub(super) enum Takes {
     Lines,
     Pool,
     Disks,
+    Replacement,
     Volume,
     Rehearsal,
 }
@@ -258,6 +259,15 @@ pub(super) const VERBS: &[Verb] = &[
         build: order,
     },
     Verb {
+        name: "disk",
+        takes: Takes::Replacement,
+        question: Some(
+            "The disk takes the place of a lost one; with --wipe all that is on it is lost. Go on?",
+        ),
+        help: "put a new DISK in the place of the one that POOL lost",
+        build: order,
+    },
+    Verb {
         name: "readmit",
         takes: Takes::Nothing,
         question: None,
@@ -312,6 +322,7 @@ impl Verb {
             Takes::Lines => " [LINES] | log --ledger [POOL]",
             Takes::Pool => " POOL",
             Takes::Disks => " create POOL DISK... [--wipe]",
+            Takes::Replacement => " replace POOL DISK [--wipe]",
             Takes::Volume => {
                 " create POOL/NAME SIZE [--raid LEVEL [--images N] | --stripes N] | volume grow POOL/NAME SIZE | \
                  volume remove POOL/NAME"
@@ -323,7 +334,7 @@ impl Verb {
 
     pub(super) fn options(&self) -> &'static [&'static str] {
         match (self.question, self.takes) {
-            (_, Takes::Disks) => &["--json", "--yes", WIPE],
+            (_, Takes::Disks | Takes::Replacement) => &["--json", "--yes", WIPE],
             (_, Takes::Volume) => &["--json", "--yes", "--raid", "--images", "--stripes"],
             (Some(_), _) => &["--json", "--yes"],
             (None, Takes::Lines) => &["--json", LEDGER],
@@ -380,7 +391,7 @@ pub fn parse(line: &str) -> Result<Option<Request>, ParseError> {
             }
             "--json" => json = true,
             "--yes" if verb.question.is_some() => yes = true,
-            WIPE if verb.takes == Takes::Disks => wipe = true,
+            WIPE if matches!(verb.takes, Takes::Disks | Takes::Replacement) => wipe = true,
             LEDGER if verb.takes == Takes::Lines => ledger = true,
             _ if word.starts_with('-') => {
                 return Err(ParseError::Option {
@@ -462,6 +473,19 @@ fn check(
             argument.order = Some(PoolOrder::Create { disks, wipe: flag });
             words.len()
         }
+        (Takes::Replacement, None) => return Err(missing("replace")),
+        (Takes::Replacement, Some(word)) if *word != "replace" => {
+            return Err(wrong(word, "replace"));
+        }
+        (Takes::Replacement, Some(_)) => match words[1..] {
+            [pool, disk, ..] => {
+                argument.pool = pool.to_owned();
+                let disk = disk.to_owned();
+                argument.order = Some(PoolOrder::Replace { disk, wipe: flag });
+                3
+            }
+            _ => return Err(missing("a pool and a disk: see `disks`")),
+        },
         (Takes::Rehearsal, None) => return Err(missing("what to rehearse: hang")),
         (Takes::Rehearsal, Some(word)) if *word == "hang" => 1,
         (Takes::Rehearsal, Some(word)) => return Err(wrong(word, "hang")),
@@ -488,6 +512,7 @@ impl Command {
             Command::Takeover { .. } => "takeover",
             Command::Order { order, .. } => match order {
                 PoolOrder::Create { .. } => "pool",
+                PoolOrder::Replace { .. } => "disk",
                 PoolOrder::Volume(VolumeOrder::Remove { .. }) => "volume",
                 PoolOrder::Volume(_) => return None,
             },
@@ -521,6 +546,7 @@ mod tests {
                 Takes::Rehearsal => format!("{} hang", verb.name),
                 Takes::Volume => format!("{} remove tank/vol", verb.name),
                 Takes::Disks => format!("{} create tank sda", verb.name),
+                Takes::Replacement => format!("{} replace tank sda", verb.name),
                 _ => verb.name.to_owned(),
             };
             let request = parsed(&line);
@@ -591,6 +617,9 @@ mod tests {
         assert!(refused("volume create tank 2G").contains("POOL/NAME"));
         assert!(refused("handover tank --raid raid1").contains("\"--raid\""));
         assert!(refused("pool create tank").contains("see `disks`"));
+        assert!(refused("disk replace tank").contains("a pool and a disk"));
+        assert!(refused("disk replace tank sda sdb").contains("\"sdb\""));
+        assert!(refused("disk locate tank sda").contains("\"locate\""));
         assert!(refused("pool destroy tank").contains("\"destroy\""));
         assert!(refused("status --wipe").contains("\"--wipe\""));
         assert!(refused("status now").contains("\"now\""));

@@ -39,6 +39,7 @@ pub(super) fn complete(before: &str, pools: &[String]) -> Completion {
         Takes::Lines if earlier.contains(&LEDGER) => choose(word, pools.iter().map(String::as_str)),
         Takes::Pool => choose(word, pools.iter().map(String::as_str)),
         Takes::Disks => choose(word, ["create"].into_iter()),
+        Takes::Replacement => choose(word, ["replace"].into_iter()),
         Takes::Volume => choose(word, ACTIONS.into_iter()),
         Takes::Rehearsal => choose(word, ["hang"].into_iter()),
         Takes::Nothing | Takes::Lines => Completion::Nothing,

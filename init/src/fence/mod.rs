@@ -245,6 +245,15 @@ impl Fence {
         })
     }
 
+    /// The members of both.
+    ///
+    /// # Errors
+    /// One is among both, or they are too many.
+    pub fn with(&self, other: Fence) -> Result<Fence, FenceError> {
+        let members = self.members.iter().cloned().chain(other.members);
+        Fence::new(members.collect(), self.pause.clone())
+    }
+
     /// Starts to watch a claim; see [`Watch`].
     pub fn watch(&self, key: Key, on_loss: OnLoss) -> Watch {
         Watch::start(&self.members, key, on_loss)

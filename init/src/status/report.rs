@@ -67,4 +67,7 @@ pub struct Volume {
     pub serial: Option<String>,
     /// A disk of it is lost, and what is left is enough.
     pub degraded: bool,
+    /// Its disks are made equal: how far that is, in percent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resync: Option<u8>,
 }

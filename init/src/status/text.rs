@@ -86,10 +86,13 @@ impl Status {
                 let mib = volume.bytes >> 20;
                 let _ = writeln!(
                     text,
-                    "  volume {}: {mib} MiB, {lun}, {}{}",
+                    "  volume {}: {mib} MiB, {lun}, {}{}{}",
                     volume.name,
                     volume.device,
-                    if volume.degraded { ", DEGRADED" } else { "" }
+                    if volume.degraded { ", DEGRADED" } else { "" },
+                    volume
+                        .resync
+                        .map_or_else(String::new, |percent| format!(", made equal: {percent} %"))
                 );
             }
             if let Some(problem) = &pool.report.problem {

@@ -252,7 +252,18 @@ impl Status {
                         "pool {name}: served without a disk: {}",
                         degraded.join(", ")
                     ),
-                    "replace the disk that is marked as missing, on a host with lvm2; the next one that fails may be one too many",
+                    "`disk replace POOL DISK` puts a new disk in; the next one that fails may be one too many",
+                );
+            }
+            let resyncs = pool.report.volumes.iter().filter_map(|volume| {
+                let percent = volume.resync?;
+                Some(format!("{} ({percent} %)", volume.name))
+            });
+            let resyncs: Vec<String> = resyncs.collect();
+            if !resyncs.is_empty() {
+                say(
+                    format!("pool {name}: disks are made equal: {}", resyncs.join(", ")),
+                    "wait: until then the loss of a disk may be one too many",
                 );
             }
             let state = pool.report.state_volume.as_ref();
@@ -492,6 +503,7 @@ mod tests {
             lun: None,
             serial: None,
             degraded,
+            resync: None,
         };
         let report = Report {
             volumes: vec![volume("vol0", false), volume("vol1", true)],

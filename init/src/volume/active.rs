@@ -143,6 +143,7 @@ fn bring_about(group: &VolumeGroup, before: &Plan) -> Result<Vec<Active>, Volume
             }
         }
     }
+    made.clear();
     active.sort_by(|one, other| one.lv.cmp(&other.lv));
     Ok(active)
 }
@@ -236,13 +237,38 @@ impl Made<'_> {
         device.table(&|backing| {
             let number = match backing {
                 Backing::Disk(number) => Some(number),
-                Backing::Device(index) => {
-                    self.by_uuid.get(&self.before.devices[index].uuid).copied()
-                }
+                Backing::Device(index) => self.number_before(&self.before.devices[index]),
             };
             // One that is not there any more has no number, and is like nothing.
             number.map_or_else(String::new, |(major, minor)| format!("{major}:{minor}"))
         })
+    }
+
+    fn number_before(&self, device: &Device) -> Option<(u32, u32)> {
+        let known = self.by_uuid.get(&device.uuid).copied();
+        known.or_else(|| {
+            let there = self.control.status(&device.uuid).ok()?;
+            there.map(|info| info.number)
+        })
+    }
+
+    /// Removes what was there before and nothing stands on any more.
+    fn clear(&self) {
+        for device in self.before.devices.iter().rev() {
+            if self.by_uuid.contains_key(&device.uuid) {
+                continue;
+            }
+            let there = self.control.status(&device.uuid);
+            let removed = match there.map_err(failed(device, "status")) {
+                Ok(None) => Ok(()),
+                Ok(Some(_)) => remove(self.control, &device.name, &device.uuid),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = removed {
+                // It goes with the release.
+                tracing::warn!(%error, "a device that is of no use any more stays");
+            }
+        }
     }
 
     fn make(

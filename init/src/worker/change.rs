@@ -24,7 +24,7 @@ use crate::config::Luns;
 use crate::export::{ExportError, ExportPlan, LunPlan, PlanError};
 use crate::volume::edit::VolumeOrder;
 use crate::volume::edit::apply::ApplyError;
-use crate::volume::write::WriteError;
+use crate::volume::write::{WriteError, Written};
 use crate::volume::{VolumeError, VolumeGroup};
 
 /// Why a volume was not changed.
@@ -71,14 +71,18 @@ pub enum ChangeError {
 }
 
 impl Worker {
+    /// That the pool is served here, from what the metadata say.
+    pub(super) fn may_change(&self) -> Result<(), ChangeError> {
+        match &self.claim {
+            Some(claim) if self.served.is_some() && claim.marked => Err(ChangeError::Marked),
+            Some(_) if self.served.is_some() => Ok(()),
+            _ => Err(ChangeError::NotServed),
+        }
+    }
+
     /// Does what was asked for; what to say of it.
     pub(super) fn change(&mut self, order: &VolumeOrder) -> Result<String, ChangeError> {
-        if self.served.is_none() || self.claim.is_none() {
-            return Err(ChangeError::NotServed);
-        }
-        if self.claim.as_ref().is_some_and(|claim| claim.marked) {
-            return Err(ChangeError::Marked);
-        }
+        self.may_change()?;
         // What cannot be is said before anything is taken away.
         let author = self.author(order.to_string());
         self.host
@@ -144,8 +148,15 @@ impl Worker {
     /// Writes it into the metadata.
     fn edit(&self, order: &VolumeOrder) -> Result<(), ChangeError> {
         let author = self.author(order.to_string());
-        let group = self.group()?;
-        match self.host.edit(group, &author, &|edit| order.apply(edit)) {
+        let written = self
+            .host
+            .edit(self.group()?, &author, &|edit| order.apply(edit));
+        self.written(written)
+    }
+
+    /// What became of a write of metadata.
+    pub(super) fn written(&self, outcome: Result<Written, ApplyError>) -> Result<(), ChangeError> {
+        match outcome {
             Ok(written) => {
                 for failure in &written.failures {
                     self.note_metadata(format!("{failure}: its copy of the metadata is behind"));
@@ -161,7 +172,7 @@ impl Worker {
     }
 
     /// Brings what is active and offered in line with what the disks say now.
-    fn follow(&mut self) -> Result<(), ChangeError> {
+    pub(super) fn follow(&mut self) -> Result<(), ChangeError> {
         let group = self.read_group().map_err(Box::new)?;
         let active = self.host.reactivate(self.group()?, &group)?;
         if let Some(claim) = &mut self.claim {
@@ -220,7 +231,7 @@ impl Worker {
         self.served.as_ref()?.plan.as_ref()
     }
 
-    fn group(&self) -> Result<&VolumeGroup, ChangeError> {
+    pub(super) fn group(&self) -> Result<&VolumeGroup, ChangeError> {
         let claim = self.claim.as_ref();
         claim
             .map(|claim| &claim.group)

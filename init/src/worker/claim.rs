@@ -1,5 +1,6 @@
 //! Survey and claim: which disks are the pool's, whose they are, and making them ours.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use orthrus_hb::{Authority, Done, Epoch, Holder, Key};
@@ -28,6 +29,8 @@ pub struct Claim {
     pub group: VolumeGroup,
     /// A member was marked as missing since: it is still part of what is active.
     pub marked: bool,
+    /// Volumes that were rebuilt since, and are noted so.
+    pub rebuilt: BTreeSet<String>,
 }
 
 impl Worker {
@@ -99,6 +102,7 @@ impl Worker {
             key,
             group: group.clone(),
             marked: false,
+            rebuilt: BTreeSet::new(),
         });
         self.settle_claim(&group, Done::Claimed)
     }

@@ -168,7 +168,7 @@ impl Worker {
     }
 
     /// That no disk is in a group that is a pool of ours, whatever may be wiped.
-    fn spare_pools(&self, groups: &Groups, disks: &[Disk]) -> Result<(), CreateError> {
+    pub(super) fn spare_pools(&self, groups: &Groups, disks: &[Disk]) -> Result<(), CreateError> {
         let is_pool = |name: &str| self.config.pools.iter().any(|pool| pool.vg == name);
         for group in groups.groups.iter().filter(|group| is_pool(&group.name)) {
             let members = group.disks();
@@ -187,7 +187,7 @@ impl Worker {
 }
 
 /// The disks that are meant, by the kernel's name or by identity.
-fn chosen(seen: &[Disk], names: &[String]) -> Result<Vec<Disk>, CreateError> {
+pub(super) fn chosen(seen: &[Disk], names: &[String]) -> Result<Vec<Disk>, CreateError> {
     let mut disks: Vec<Disk> = Vec::new();
     for wanted in names {
         let is_meant = |disk: &&Disk| disk.name == *wanted || disk.id.to_string() == *wanted;
@@ -207,7 +207,11 @@ fn chosen(seen: &[Disk], names: &[String]) -> Result<Vec<Disk>, CreateError> {
 }
 
 /// The epoch for a claim of disks that nobody holds.
-fn unclaimed(survey: &Survey, cluster: ClusterId, me: HeadId) -> Result<Epoch, CreateError> {
+pub(super) fn unclaimed(
+    survey: &Survey,
+    cluster: ClusterId,
+    me: HeadId,
+) -> Result<Epoch, CreateError> {
     let in_use = |disk: &str, what: String| CreateError::InUse {
         disk: disk.to_owned(),
         what,

@@ -23,7 +23,7 @@ use crate::volume::edit::apply::{ApplyError, apply, check};
 use crate::volume::edit::{Edit, EditError};
 use crate::volume::write::stamp::{Stamp, Stamped};
 use crate::volume::write::{Author, BlockDevice, WriteError, Written};
-use crate::volume::{self, Active, Uuid, VolumeError, VolumeGroup};
+use crate::volume::{self, Active, Progress, Uuid, VolumeError, VolumeGroup};
 
 /// When announcements and tickles are repeated, after the first: they are single packets, and a switch
 /// that just learned of a link may drop them.
@@ -67,6 +67,8 @@ pub(super) trait Host: Send {
         before: &VolumeGroup,
         group: &VolumeGroup,
     ) -> Result<Vec<Active>, VolumeError>;
+    /// How far the volumes are that are made equal.
+    fn progress(&self, group: &VolumeGroup) -> Result<Vec<Progress>, VolumeError>;
     /// Takes one volume away.
     fn deactivate_volume(&self, group: &VolumeGroup, lv: &str) -> Result<Step, VolumeError>;
     /// Takes them away.
@@ -160,6 +162,10 @@ impl Host for Kernel {
         group: &VolumeGroup,
     ) -> Result<Vec<Active>, VolumeError> {
         volume::reactivate(before, group)
+    }
+
+    fn progress(&self, group: &VolumeGroup) -> Result<Vec<Progress>, VolumeError> {
+        volume::progress(group)
     }
 
     fn deactivate_volume(&self, group: &VolumeGroup, lv: &str) -> Result<Step, VolumeError> {

@@ -188,6 +188,7 @@ impl Worker {
                 lun: lun.map(|lun| lun.lun),
                 serial: lun.map(|lun| lun.serial.clone()),
                 degraded: active.is_degraded,
+                resync: None,
             }
         });
         lock(&self.report).volumes = volumes.collect();

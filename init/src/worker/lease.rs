@@ -1,5 +1,7 @@
 //! Survey, claim and release of a pool whose disks have no reservations: by a lease in its ledger.
 
+use std::collections::BTreeSet;
+
 use orthrus_hb::{Authority, Done, Epoch, Holder, Key};
 
 use super::Worker;
@@ -72,6 +74,7 @@ impl Worker {
             key,
             group: group.clone(),
             marked: false,
+            rebuilt: BTreeSet::new(),
         });
         self.settle_claim(&group, Done::Leased { lease, submitted })
     }

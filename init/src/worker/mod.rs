@@ -12,7 +12,8 @@
 //! Between two jobs it does what an operator wants, by way of [`orders`]: volumes of a served pool are changed ([`change`]), a
 //! pool that is not there yet is made ([`create`]).
 //!
-//! An owner that loses a disk for good notes that, so that the pool can be taken over without it: [`lost`].
+//! An owner that loses a disk for good notes that, so that the pool can be taken over without it: [`lost`]; [`replace`]
+//! puts a new one in.
 //!
 //! An outcome repeats its job's ticket and epoch; words for the operator go into the [`Report`].
 
@@ -26,6 +27,7 @@ mod import;
 mod lease;
 mod lost;
 mod orders;
+mod replace;
 mod stamp;
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -202,6 +204,7 @@ impl Worker {
         self.report_alarms();
         lock(&self.report).looking_since = Some(clock::now());
         self.mark_lost();
+        self.look_at_rebuilds();
         self.ledger.look(clock::now());
         let unready = match &self.claim {
             Some(claim) => self.unread().or_else(|| cached(claim)),
@@ -260,6 +263,9 @@ impl Worker {
     fn follow_order(&mut self, order: &PoolOrder) -> Result<String, String> {
         match order {
             PoolOrder::Volume(order) => self.change(order).map_err(|error| error.to_string()),
+            PoolOrder::Replace { disk, wipe } => self
+                .replace_disk(disk, *wipe)
+                .map_err(|error| error.to_string()),
             PoolOrder::Create { disks, wipe } => {
                 let done = self.create_pool(disks, *wipe);
                 // The core is told at once that there is something to serve.

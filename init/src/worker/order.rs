@@ -25,7 +25,7 @@ use crate::state::{Owner, StateError};
 use crate::volume::edit::apply::ApplyError;
 use crate::volume::write::stamp::{Stamp, Stamped};
 use crate::volume::write::{Author, Failure, Phase, WriteError, Written};
-use crate::volume::{Active, Uuid, VolumeError, VolumeGroup};
+use crate::volume::{Active, Progress, Uuid, VolumeError, VolumeGroup};
 
 /// What is done, in order.
 pub(super) type Log = Arc<Mutex<Vec<String>>>;
@@ -139,6 +139,10 @@ impl Host for Witness {
         group: &VolumeGroup,
     ) -> Result<Vec<Active>, VolumeError> {
         self.activate(group)
+    }
+
+    fn progress(&self, _group: &VolumeGroup) -> Result<Vec<Progress>, VolumeError> {
+        Ok(Vec::new())
     }
 
     fn deactivate_volume(&self, _group: &VolumeGroup, _lv: &str) -> Result<Step, VolumeError> {

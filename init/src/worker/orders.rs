@@ -17,6 +17,13 @@ pub enum PoolOrder {
         /// Whatever is on them is lost.
         wipe: bool,
     },
+    /// Put a new disk in the place of one that was lost.
+    Replace {
+        /// By the kernel's name or by identity.
+        disk: String,
+        /// Whatever is on it is lost.
+        wipe: bool,
+    },
     /// Change a volume of it.
     Volume(VolumeOrder),
 }

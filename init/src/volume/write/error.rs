@@ -163,3 +163,10 @@ fn list(failures: &[Failure]) -> String {
         }
     }
 }
+
+impl WriteError {
+    /// Whether what was changed may be so or not.
+    pub fn is_unsettled(&self) -> bool {
+        matches!(self, WriteError::Unsettled { .. })
+    }
+}
