@@ -47,8 +47,8 @@ pub enum Liveness {
 pub struct Word {
     /// What it said.
     pub beat: PoolBeat,
-    /// For each link, the greatest of our sequence numbers acknowledged by a frame that carried
-    /// this pool: the peer said `beat` after it had heard that frame of ours.
+    /// On the link by which `beat` came, the greatest of our sequence numbers that the peer had heard when it
+    /// said so; zero on the other.
     pub(crate) acknowledged: [u32; LinkId::ALL.len()],
 }
 
@@ -181,7 +181,9 @@ impl Peer {
         let Some(word) = self.words.get_mut(usize::from(beat.pool)) else {
             return;
         };
-        let mut acknowledged = word.map_or([0; LinkId::ALL.len()], |w| w.acknowledged);
+        // Of this link alone. Frames of one link come in the order of sending, those of two do not: what the other
+        // link's frame had heard says nothing of this one, which may have been under way for longer.
+        let mut acknowledged = [0; LinkId::ALL.len()];
         acknowledged[link.index()] = self.links[link.index()].acknowledged;
         *word = Some(Word { beat, acknowledged });
     }
@@ -250,5 +252,58 @@ impl Peer {
     /// Its boot, as confirmed.
     pub fn incarnation(&self) -> Option<Incarnation> {
         self.incarnation
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::epoch::Epoch;
+    use crate::key::HeadId;
+    use crate::wire::{PoolState, VERSION, Wish};
+
+    const ME: Incarnation = Incarnation([1; 8]);
+    const DEAD: Duration = Duration::from_secs(1);
+
+    /// Hands a beat of the peer to `peer` that tells of pool 0 and acknowledges our frame `heard`.
+    fn hear(peer: &mut Peer, link: LinkId, sequence: u32, heard: u32, state: PoolState) {
+        let beat = PoolBeat {
+            pool: 0,
+            state,
+            epoch: Epoch(4),
+            wish: Wish::None,
+            health: Default::default(),
+        };
+        let frame = Frame {
+            version: VERSION,
+            cluster: [0; 3],
+            sender: HeadId::Second,
+            incarnation: Incarnation([2; 8]),
+            echo: Some(ME),
+            sequence,
+            acknowledged: heard,
+            body: Body::Beat {
+                digest: [0; 4],
+                pools: heapless::Vec::from_slice(&[beat]).expect("one pool fits"),
+            },
+            fences: None,
+        };
+        let now = Instant::from_secs(1);
+        peer.accept(&frame, link, ME, DEAD, now).expect("it counts");
+    }
+
+    #[test]
+    fn a_late_word_does_not_inherit_what_a_newer_frame_of_the_other_link_had_heard() {
+        let mut peer = Peer::new();
+        peer.links.iter_mut().for_each(|link| link.sent = 20);
+        hear(&mut peer, LinkId::Serial, 1, 3, PoolState::Serving);
+        hear(&mut peer, LinkId::Ether, 1, 20, PoolState::Serving);
+        let word = peer.word(0).expect("the peer told of it");
+        assert_eq!(word.acknowledged, [0, 20]);
+        // Sent before the one above, and slower.
+        hear(&mut peer, LinkId::Serial, 2, 4, PoolState::Standby);
+        let word = peer.word(0).expect("the peer told of it");
+        assert_eq!(word.beat.state, PoolState::Standby);
+        assert_eq!(word.acknowledged, [4, 0]);
     }
 }
