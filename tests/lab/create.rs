@@ -87,7 +87,13 @@ fn make(lab: &Lab) -> Result<()> {
 
     let create = format!("pool create tank {} --wipe --yes", ids.join(" "));
     lab.tell_ok(Head::A, &create)?;
-    lab.wait_for("a serves tank", LIMIT)?;
+    // Both heads see the new pool as soon as it is whole, and the arbiter decides which of them serves it.
+    lab.wait_for("any serves tank", LIMIT)?;
+    if lab.owner(Some("tank"))? == Head::B {
+        lab.wait_for("a standby tank", LIMIT)?;
+        lab.tell_ok(Head::B, "handover tank")?;
+        lab.wait_for("a serves tank", LIMIT)?;
+    }
     let ledgers = pool_field(lab, Head::A, "state_volume")?;
     ensure!(ledgers["problem"].is_null(), "{ledgers}");
     let again = lab.tell(Head::A, &create)?;

@@ -13,6 +13,7 @@
 pub mod ether;
 pub mod path;
 pub mod pdu;
+pub mod port;
 pub mod serial;
 pub mod witness;
 

@@ -13,14 +13,18 @@ use anyhow::Context as _;
 
 use super::Mode;
 use super::pdu::Reader;
+use super::port::Port;
 use super::witness::{Nexus, Witness};
-use crate::names::Head;
+use crate::names::{Head, ShelfKind};
+use crate::shelf;
 
 /// One head's path.
 pub struct ShelfPath {
     head: Head,
     witness: Arc<Witness>,
     target: SocketAddr,
+    /// See [`Port`].
+    keeps_name: bool,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -34,16 +38,22 @@ struct State {
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 
 impl ShelfPath {
-    /// Listens on `listen` and relays to `target`.
+    /// Listens on `listen` and relays to the target of a shelf of this `kind`.
     pub fn start(
         head: Head,
         witness: &Arc<Witness>,
         listen: SocketAddr,
-        target: SocketAddr,
+        kind: ShelfKind,
     ) -> anyhow::Result<Arc<Self>> {
         let listener =
             TcpListener::bind(listen).with_context(|| format!("listening on {listen}"))?;
-        Ok(Self::serve(head, witness, listener, target))
+        Ok(Self::serve(
+            head,
+            witness,
+            listener,
+            shelf::target_address(kind),
+            kind == ShelfKind::Lio,
+        ))
     }
 
     fn serve(
@@ -51,11 +61,13 @@ impl ShelfPath {
         witness: &Arc<Witness>,
         listener: TcpListener,
         target: SocketAddr,
+        keeps_name: bool,
     ) -> Arc<Self> {
         let path = Arc::new(Self {
             head,
             witness: Arc::clone(witness),
             target,
+            keeps_name,
             state: Mutex::default(),
             changed: Condvar::new(),
         });
@@ -123,9 +135,14 @@ impl ShelfPath {
         let nexus = Nexus::new(self.head, &self.witness);
         let (this, sender) = (Arc::clone(&self), Arc::clone(&nexus));
         thread::spawn(move || {
-            let mut units = Reader::default();
+            let (mut units, mut port) = (Reader::default(), Port::default());
             // What is sent counts from when it leaves the cable, what is answered from when it enters.
-            let sees = |bytes: &[u8]| sender.to_target(&mut units, bytes);
+            let sees = |bytes: &mut [u8]| {
+                if this.keeps_name {
+                    port.keep_name(bytes);
+                }
+                sender.to_target(&mut units, bytes);
+            };
             this.copy(head2, shelf2, |_| {}, sees);
         });
         let mut units = Reader::default();
@@ -138,7 +155,7 @@ impl ShelfPath {
         mut from: TcpStream,
         mut to: TcpStream,
         mut enters: impl FnMut(&[u8]),
-        mut leaves: impl FnMut(&[u8]),
+        mut leaves: impl FnMut(&mut [u8]),
     ) {
         let mut buffer = vec![0; 65536];
         while let Ok(count) = from.read(&mut buffer) {
@@ -146,7 +163,7 @@ impl ShelfPath {
             if count == 0 || !self.pass() {
                 break;
             }
-            leaves(&buffer[..count]);
+            leaves(&mut buffer[..count]);
             if to.write_all(&buffer[..count]).is_err() {
                 break;
             }
@@ -169,6 +186,7 @@ mod tests {
             &Arc::default(),
             listener,
             shelf.local_addr().unwrap(),
+            false,
         );
         let head = TcpStream::connect(address).unwrap();
         let (served, _) = shelf.accept().unwrap();

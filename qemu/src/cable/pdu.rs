@@ -1,5 +1,5 @@
 //! iSCSI as it passes on a cable (RFC 7143, section 11): where each unit begins, its header, and the first
-//! bytes of its data. Only what the [`super::witness`] needs; nothing is changed and nothing refused.
+//! bytes of its data. Only what the [`super::witness`] needs; nothing is changed here and nothing refused.
 //!
 //! Digests would move the boundaries: the heads' initiators are told to use none.
 

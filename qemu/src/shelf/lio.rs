@@ -18,9 +18,6 @@ pub fn script(disks: usize) -> String {
          echo 0 > $tpg/attrib/authentication\n\
          mkdir -p $tpg/np/0.0.0.0:3260\n"
     );
-    for head in Head::BOTH {
-        script.push_str(&format!("mkdir -p $tpg/acls/{}\n", initiator(head)));
-    }
     for index in 0..disks {
         let lun = index + 1;
         script.push_str(&format!(
@@ -34,7 +31,7 @@ pub fn script(disks: usize) -> String {
             serial(index)
         ));
         for head in Head::BOTH {
-            let acl = format!("$tpg/acls/{}/lun_{lun}", initiator(head));
+            let acl = format!("$tpg/acls/{}/lun_{lun}", initiator(head, lun));
             script.push_str(&format!(
                 "mkdir -p {acl}\nln -s $PWD/$tpg/lun/lun_{lun} {acl}/lun\n"
             ));
@@ -59,7 +56,7 @@ mod tests {
         let script = script(4);
         for head in Head::BOTH {
             for lun in 1..=4 {
-                assert!(script.contains(&format!("acls/{}/lun_{lun}/lun", initiator(head))));
+                assert!(script.contains(&format!("acls/{}/lun_{lun}/lun", initiator(head, lun))));
             }
         }
     }

@@ -13,9 +13,10 @@ use crate::names::{Head, ShelfKind};
 /// The shelf's target.
 pub const IQN: &str = "iqn.2026-01.org.orthrus.lab:shelf";
 
-/// The name of a head as an initiator at the shelf.
-pub fn initiator(head: Head) -> String {
-    format!("iqn.2026-01.org.orthrus.lab:head-{head}")
+/// The name of a head as an initiator at the shelf. One for each disk, since each has a session of its own and
+/// all of them the same ISID: see [`crate::cable::port`].
+pub fn initiator(head: Head, lun: usize) -> String {
+    format!("iqn.2026-01.org.orthrus.lab:head-{head}-lun-{lun}")
 }
 
 /// Where a head's relay listens.

@@ -127,7 +127,7 @@ impl Supervisor {
                     head,
                     &witness,
                     shelf::portal_of(head),
-                    shelf::target_address(spec.shelf),
+                    spec.shelf,
                 )?);
             }
         }

@@ -117,7 +117,8 @@ fn shared_disks(line: &mut Line, spec: &Spec, head: Head) {
     line.add("-device", "virtio-scsi-pci,id=scsi");
     let (target, portal) = (shelf::IQN, shelf::portal_of(head));
     for index in 0..spec.disks.len() {
-        let (lun, initiator) = (index + 1, shelf::initiator(head));
+        let lun = index + 1;
+        let initiator = shelf::initiator(head, lun);
         line.add(
             "-blockdev",
             format!(
