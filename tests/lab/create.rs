@@ -87,7 +87,8 @@ fn make(lab: &Lab) -> Result<()> {
 
     let create = format!("pool create tank {} --wipe --yes", ids.join(" "));
     lab.tell_ok(Head::A, &create)?;
-    // Both heads see the new pool as soon as it is whole, and the arbiter decides which of them serves it.
+    // That its maker serves it is not promised: both heads were faulted for want of a pool and look again by their own
+    // clocks, without regard to home (`Pool::decide_faulted`), and who is done looking while the other looks stands down.
     lab.wait_for("any serves tank", LIMIT)?;
     if lab.owner(Some("tank"))? == Head::B {
         lab.wait_for("a standby tank", LIMIT)?;

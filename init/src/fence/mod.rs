@@ -36,8 +36,8 @@
 //!   group (`volume::write::stamp`): two heads that were both off go on from there.
 //! - The kernel's target takes a session of the reservation's own initiator port with another ISID for one that is not
 //!   registered, whatever it registered (`core_scsi3_pr_seq_non_holder`, `isid_mismatch`). An initiator that makes up a new
-//!   ISID for each session (libiscsi in QEMU, but for the lab's relay; open-iscsi does not) can therefore not remove the key of its own earlier boot there:
-//!   the claim fails with *PREEMPT has no effect*, and the peer, which can, takes the pool. SAS has no ISIDs.
+//!   ISID for each session (libiscsi in QEMU; open-iscsi does not) can therefore not remove the key of its own earlier
+//!   boot there: the claim fails with *PREEMPT has no effect*, and the peer, which can, takes the pool. SAS has no ISIDs.
 //! - Rejected: to leave a key registered after a release, as a stamp. Whoever is registered may write.
 
 use std::sync::Arc;

@@ -17,6 +17,12 @@ pub struct Pdu {
     pub data: Vec<u8>,
 }
 
+/// Bytes of additional header, and of data with its padding, from the fifth to the eighth byte of a header.
+pub fn lengths([additional, a, b, c]: [u8; 4]) -> (usize, usize) {
+    let data = u32::from_be_bytes([0, a, b, c]) as usize;
+    (usize::from(additional) * 4, data.next_multiple_of(4))
+}
+
 /// What a unit means, as far as it is of interest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -94,10 +100,10 @@ impl Reader {
                 if self.header.len() < HEADER_BYTES {
                     return;
                 }
-                let length = [0, self.header[5], self.header[6], self.header[7]];
-                let length = u32::from_be_bytes(length) as usize;
-                self.additional = usize::from(self.header[4]) * 4;
-                self.rest = self.additional + length.next_multiple_of(4);
+                let header = &self.header;
+                let (additional, data) = lengths([header[4], header[5], header[6], header[7]]);
+                self.additional = additional;
+                self.rest = additional + data;
             }
             let additional = bytes.len().min(self.additional);
             let count = bytes.len().min(self.rest);

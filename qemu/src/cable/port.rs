@@ -8,7 +8,7 @@
 //!
 //! The tgt shelf is left as it is: that it loses registrations with a session is what it is there for.
 
-use super::pdu::HEADER_BYTES;
+use super::pdu::{HEADER_BYTES, lengths};
 
 /// Of the type that is made up (RFC 7143, section 11.12.5), and a number.
 const ISID: [u8; 6] = [0x80, 0x4f, 0x52, 0x54, 0, 1];
@@ -47,9 +47,8 @@ impl Port {
     }
 
     fn unit_bytes(&self) -> usize {
-        let [additional, a, b, c] = self.lengths;
-        let data = u32::from_be_bytes([0, a, b, c]) as usize;
-        HEADER_BYTES + usize::from(additional) * 4 + data.next_multiple_of(4)
+        let (additional, data) = lengths(self.lengths);
+        HEADER_BYTES + additional + data
     }
 }
 
