@@ -185,6 +185,9 @@ fn start(
             &["target_core_mod", "target_core_iblock", "iscsi_target_mod"],
         );
     }
+    if config.pools.iter().any(|pool| pool.nfs.is_some()) {
+        load(&modules, &["nfsd"]);
+    }
     if let Err(error) = mounts::CONFIGFS.apply() {
         warn!("{error}");
     }

@@ -7,7 +7,7 @@
 //!
 //! A bad file stops nothing but the pools: the caller reports the error and boots on to the console.
 //!
-//! Reading order: this file (the shape), `parse` (the fields), `unique` (what may be there once),
+//! Reading order: this file (the shape), `parse` and `share` (the fields), `unique` (what may be there once),
 //! `names` (what a name looks like), `section` (TOML tables with places), `whoami`.
 
 mod error;
@@ -15,6 +15,7 @@ mod names;
 mod parse;
 mod secret;
 mod section;
+mod share;
 mod unique;
 mod whoami;
 
@@ -25,6 +26,7 @@ use orthrus_hb::{ClusterId, HeadId};
 
 pub use error::ConfigError;
 pub use secret::Secret;
+pub use share::{Access, Network, NfsConfig, ShareConfig, Squash};
 pub use whoami::WhoamiError;
 
 use crate::net::Mac;
@@ -37,7 +39,9 @@ pub const CONTROL_DEFAULT: &str = "ttyS2";
 pub const MAX_POOLS: usize = 8;
 /// LUNs of a pool.
 pub const MAX_LUNS: usize = 64;
-/// Initiator names in the ACL of a pool.
+/// Shares of a pool.
+pub const MAX_SHARES: usize = 64;
+/// Initiator names in the ACL of a pool; addresses and networks of a share.
 pub const MAX_CLIENTS: usize = 64;
 /// Service addresses of a pool.
 pub const MAX_ADDRESSES: usize = 8;
@@ -112,6 +116,8 @@ pub struct PoolConfig {
     pub addresses: Vec<ServiceAddress>,
     /// What it exports by iSCSI; a pool may have nothing to export yet.
     pub iscsi: Option<IscsiConfig>,
+    /// What it shares by NFS.
+    pub nfs: Option<NfsConfig>,
 }
 
 /// A service address with the length of its network's prefix.
@@ -143,7 +149,7 @@ pub struct IscsiConfig {
 /// The LUNs of a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Luns {
-    /// Every visible volume, numbered from 0 by sorted name.
+    /// Every visible volume that is not shared, numbered from 0 by sorted name.
     All,
     /// These.
     Listed(Vec<LunConfig>),

@@ -16,6 +16,11 @@ pub(super) const SMBIOS: &str = "the system's UUID or serial number, 1 to 64 pri
 pub(super) const SECRET: &str = "64 hex digits, not all the same (32 random bytes)";
 pub(super) const ADDRESS: &str = "an IPv4 address of one host with its prefix length, such as 10.77.0.10/24, or a list of 1 to 8 of them";
 pub(super) const ISCSI: &str = "an iSCSI name in lower case, at most 223 characters: iqn.YYYY-MM.DOMAIN[:ANYTHING], eui. and 16 hex digits, or naa. and 16 or 32";
+pub(super) const NETWORK: &str =
+    "an IPv4 address or network, such as 10.77.0.0/24, or a list of them";
+// No dot at the start: it is a directory's name.
+pub(super) const SHARE: &str =
+    "1 to 64 characters of a-z, A-Z, 0-9, _, +, . and hyphen, not starting with a hyphen or dot";
 // The kernel makes the NAA identifier (WWN) of the digits, so anything else would be lost from it.
 pub(super) const SERIAL: &str = "8 to 32 lower-case hex digits";
 
@@ -43,6 +48,10 @@ pub(super) fn is_pool(text: &str) -> bool {
 
 pub(super) fn is_lvm(text: &str) -> bool {
     of(text, 127, "_+.-", true) && !text.starts_with('-') && text != "." && text != ".."
+}
+
+pub(super) fn is_share(text: &str) -> bool {
+    of(text, 64, "_+.-", true) && !text.starts_with(['-', '.'])
 }
 
 pub(super) fn is_tty(text: &str) -> bool {
@@ -178,6 +187,7 @@ mod tests {
         for bad in ["", ".", "..", "-a", "a/b", "a b", "a\n"] {
             assert!(!is_lvm(bad), "{bad:?}");
             assert!(!is_pool(bad), "{bad:?}");
+            assert!(!is_share(bad), "{bad:?}");
         }
         assert!(is_lvm("a.b-c+d_E") && !is_pool("a.b"));
         assert!(is_tty("ttyS1") && !is_tty("../sda") && !is_tty("sda"));

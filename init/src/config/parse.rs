@@ -9,7 +9,7 @@ use super::section::{Field, Section, line_of};
 use super::{
     CONTROL_DEFAULT, Config, HeadConfig, HeartbeatConfig, Identity, IscsiConfig, LunConfig, Luns,
     MAX_ADDRESSES, MAX_BYTES, MAX_CLIENTS, MAX_LUN_NUMBER, MAX_LUNS, MAX_POOLS, PoolConfig, Secret,
-    names, unique,
+    names, share, unique,
 };
 use crate::net::Mac;
 use crate::volume::reserved;
@@ -77,7 +77,7 @@ fn digest(text: &str) -> u32 {
 }
 
 /// A text that has to look a certain way.
-fn name(
+pub(super) fn name(
     field: Field<&str>,
     fits: impl Fn(&str) -> bool,
     allowed: &str,
@@ -197,7 +197,7 @@ fn mac(section: &Section<'_>, key: &str) -> Result<Mac, ConfigError> {
 }
 
 fn pool(section: &Section<'_>, heads: &[HeadConfig; 2]) -> Result<PoolConfig, ConfigError> {
-    section.only(&["name", "vg", "home", "address", "iscsi"])?;
+    section.only(&["name", "vg", "home", "address", "iscsi", "nfs"])?;
     let pool_name = name(
         section.text("name", names::POOL)?,
         names::is_pool,
@@ -232,6 +232,10 @@ fn pool(section: &Section<'_>, heads: &[HeadConfig; 2]) -> Result<PoolConfig, Co
         addresses,
         iscsi: match section.section("iscsi")? {
             Some(section) => Some(iscsi(&section)?),
+            None => None,
+        },
+        nfs: match section.section("nfs")? {
+            Some(section) => Some(share::nfs(&section)?),
             None => None,
         },
     })

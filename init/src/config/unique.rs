@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use super::error::{ConfigError, Place};
 use super::section::{Field, Section};
-use super::{MAX_LUN_NUMBER, MAX_LUNS, MAX_POOLS};
+use super::{MAX_LUN_NUMBER, MAX_LUNS, MAX_POOLS, MAX_SHARES};
 
 /// The values of one kind that were seen so far, and where.
 struct Seen {
@@ -81,6 +81,7 @@ pub(super) fn pools(root: &Section<'_>) -> Result<(), ConfigError> {
     let mut addresses = Seen::new("service address");
     let mut targets = Seen::new("target name");
     let mut serials = Seen::new("unit serial number (its first 25 digits make the WWN)");
+    let mut sharing: Option<Place> = None;
     for pool in root.sections("pool", MAX_POOLS)? {
         pool_names.add_text(pool.optional_text("name", "")?)?;
         let vg = if pool.has("vg") { "vg" } else { "name" };
@@ -88,6 +89,18 @@ pub(super) fn pools(root: &Section<'_>) -> Result<(), ConfigError> {
         for field in pool.texts("address", "")? {
             let ip = field.value.split('/').next().unwrap_or(field.value);
             addresses.add(ip, field.at)?;
+        }
+        let mut volumes = Seen::new("volume");
+        if let Some(nfs) = pool.section("nfs")? {
+            if let Some(first) = &sharing {
+                // The state of the kernel's server is one of all that it serves, and would not move with a pool.
+                return Err(nfs.at().error(format!(
+                    "is there beside {} in line {}; allowed: NFS on one pool",
+                    first.field, first.line
+                )));
+            }
+            sharing = Some(nfs.at().clone());
+            shares(&nfs, &mut volumes)?;
         }
         let Some(iscsi) = pool.section("iscsi")? else {
             continue;
@@ -97,14 +110,24 @@ pub(super) fn pools(root: &Section<'_>) -> Result<(), ConfigError> {
         for field in iscsi.texts("clients", "")? {
             clients.add(field.value, field.at)?;
         }
-        luns(&iscsi, &mut serials)?;
+        luns(&iscsi, &mut volumes, &mut serials)?;
     }
     Ok(())
 }
 
-fn luns(iscsi: &Section<'_>, serials: &mut Seen) -> Result<(), ConfigError> {
+/// Names and volumes of the shares. A volume with a file system of ours is nothing for a client to write blocks of.
+fn shares(nfs: &Section<'_>, volumes: &mut Seen) -> Result<(), ConfigError> {
+    let mut share_names = Seen::new("share");
+    for share in nfs.sections("share", MAX_SHARES)? {
+        let name = if share.has("name") { "name" } else { "volume" };
+        share_names.add_text(share.optional_text(name, "")?)?;
+        volumes.add_text(share.optional_text("volume", "")?)?;
+    }
+    Ok(())
+}
+
+fn luns(iscsi: &Section<'_>, volumes: &mut Seen, serials: &mut Seen) -> Result<(), ConfigError> {
     let mut numbers = Seen::new("LUN");
-    let mut volumes = Seen::new("volume");
     for lun in iscsi.sections("lun", MAX_LUNS)? {
         if let Some(field) = lun.optional_number("lun", 0..=MAX_LUN_NUMBER)? {
             numbers.add(field.value.to_string(), field.at)?;

@@ -1,9 +1,10 @@
 //! The arguments of `volume`: `create POOL/NAME SIZE`, `grow POOL/NAME SIZE`, `remove POOL/NAME`.
 
+use crate::filesystem::Kind;
 use crate::volume::edit::{Layout, Raid, VolumeOrder};
 
 /// Options of `volume` that have a value.
-pub(super) const VALUED: [&str; 3] = ["--raid", "--images", "--stripes"];
+pub(super) const VALUED: [&str; 4] = ["--raid", "--images", "--stripes", "--fs"];
 
 /// What can be done to a volume.
 pub(super) const ACTIONS: [&str; 3] = ["create", "grow", "remove"];
@@ -52,6 +53,7 @@ pub(super) fn parse(
             name,
             bytes: size()?,
             layout: layout(options)?,
+            filesystem: filesystem(options)?,
         },
         "grow" => VolumeOrder::Grow {
             name,
@@ -81,6 +83,16 @@ fn bytes(word: &str) -> Option<u64> {
     };
     let number: u64 = number.parse().ok().filter(|number| *number > 0)?;
     number.checked_mul(1 << shift)
+}
+
+fn filesystem(options: &[(&'static str, &str)]) -> Result<Option<Kind>, Wrong> {
+    let Some((_, word)) = options.iter().find(|(option, _)| *option == "--fs") else {
+        return Ok(None);
+    };
+    let kind = Kind::ALL.into_iter().find(|kind| kind.name() == *word);
+    let allowed = Kind::ALL.map(Kind::name).join(", ");
+    kind.map(Some)
+        .ok_or_else(|| Wrong::Word((*word).to_owned(), allowed))
 }
 
 fn layout(options: &[(&'static str, &str)]) -> Result<Layout, Wrong> {
@@ -182,6 +194,7 @@ mod tests {
                 &[("--raid", "raid10"), ("--images", "5")],
                 "5",
             ),
+            (&["create", "tank/vol", "1G"], &[("--fs", "ntfs")], "ntfs"),
             (
                 &["grow", "tank/vol", "1G"],
                 &[("--raid", "raid1")],

@@ -26,6 +26,9 @@ pub enum Cause {
     /// Something else than planned is there already.
     #[error("found {0:?} there")]
     Other(String),
+    /// Somebody said why.
+    #[error("{0}")]
+    Said(String),
     /// The kernel did not return in time. It still works on the step, which cannot be interrupted.
     #[error("not done after {0:?}")]
     TimedOut(Duration),

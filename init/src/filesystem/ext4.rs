@@ -9,8 +9,17 @@ use super::probe::{BEING_MADE, TAIL};
 use crate::disk::direct::{self, Aligned};
 use crate::helper::{self, HelperError};
 
-/// How long the making of a small file system may take: it is an import that waits.
+/// How long the making of a file system may take: it is an import that waits, or an operator.
 const MAKE_LIMIT: Duration = Duration::from_secs(20);
+
+/// When the tables of inodes are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tables {
+    /// When it is made.
+    Now,
+    /// By the kernel, a little at a time, while it is mounted: gigabytes on a large one.
+    Later,
+}
 /// The same for a check.
 const CHECK_LIMIT: Duration = Duration::from_secs(20);
 
@@ -65,7 +74,7 @@ pub enum MakeError {
 ///
 /// A head that dies over it must not leave something that the next one takes for a file system, or for somebody's data. So
 /// the last block of the volume, which the file system does not reach, says that one is being made, until it is made.
-pub fn make(node: &Path, bytes: u64, label: &str) -> Result<(), MakeError> {
+pub fn make(node: &Path, bytes: u64, label: &str, tables: Tables) -> Result<(), MakeError> {
     let name = node.display().to_string();
     let start = bytes
         .checked_sub(TAIL as u64)
@@ -76,18 +85,12 @@ pub fn make(node: &Path, bytes: u64, label: &str) -> Result<(), MakeError> {
     })?;
     write_tail(node, start, BEING_MADE).map_err(io_error(&name, "say that it is being made"))?;
     let size = format!("{}k", start / 1024);
-    // Its tables are written now and not by the kernel later: nothing is to be written on its own.
+    let features = match tables {
+        Tables::Now => "lazy_itable_init=0,lazy_journal_init=0,nodiscard",
+        Tables::Later => "lazy_itable_init=1,lazy_journal_init=0,nodiscard",
+    };
     let arguments = [
-        "-q",
-        "-F",
-        "-t",
-        "ext4",
-        "-L",
-        label,
-        "-E",
-        "lazy_itable_init=0,lazy_journal_init=0,nodiscard",
-        &name,
-        &size,
+        "-q", "-F", "-t", "ext4", "-L", label, "-E", features, &name, &size,
     ];
     run("mke2fs", &name, &arguments, MAKE_LIMIT, 0)?;
     // The helper flushed what it wrote, so what is said now comes after it.

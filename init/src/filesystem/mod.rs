@@ -9,6 +9,25 @@ pub mod ext4;
 pub mod mount;
 pub mod probe;
 
-pub use ext4::{MakeError, check, make};
-pub use mount::{MountError, mount, unmount};
+pub use ext4::{MakeError, Tables, check, make};
+pub use mount::{MountError, grow, mount, unmount};
 pub use probe::{Found, probe};
+
+/// A file system that can be made for a share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// ext4.
+    Ext4,
+}
+
+impl Kind {
+    /// All.
+    pub const ALL: [Kind; 1] = [Kind::Ext4];
+
+    /// What the operator and the kernel call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Ext4 => "ext4",
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! Mounting and taking down. Both are idempotent.
 
+use std::ffi::CStr;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -11,6 +12,7 @@ use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
 
 use crate::Step;
+use crate::sys::ext4;
 
 /// How often, and how long each time, a mount that is still in use is tried again: what used it was ended a moment ago.
 /// Longer waits are the caller's, who knows the limit of the release.
@@ -30,7 +32,11 @@ pub struct MountError {
 }
 
 impl MountError {
-    fn new<E: Into<io::Error>>(what: &Path, step: &'static str) -> impl FnOnce(E) -> MountError {
+    /// For `map_err`.
+    pub(crate) fn new<E: Into<io::Error>>(
+        what: &Path,
+        step: &'static str,
+    ) -> impl FnOnce(E) -> MountError {
         let what = what.to_path_buf();
         move |source| MountError {
             what,
@@ -64,6 +70,36 @@ pub fn mount(node: &Path, kind: &'static str, place: &Path) -> Result<Step, Moun
     let mounted = rustix::mount::mount(node, place, kind, flags, options);
     mounted.map_err(MountError::new(node, "mount"))?;
     Ok(Step::Changed)
+}
+
+/// Mounts a file system that is on no disk.
+pub fn mount_kernels(kind: &'static str, place: &Path, options: &CStr) -> Result<Step, MountError> {
+    fs::create_dir_all(place).map_err(MountError::new(place, "make the directory"))?;
+    if is_mount(place).map_err(MountError::new(place, "look at it"))? {
+        return Ok(Step::Already);
+    }
+    let flags = MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC;
+    let mounted = rustix::mount::mount(kind, place, kind, flags, options);
+    mounted.map_err(MountError::new(place, "mount"))?;
+    Ok(Step::Changed)
+}
+
+/// Gives a mounted ext4 all the room of its volume but the end that is not its own ([`super::probe::TAIL`]).
+pub fn grow(place: &Path) -> Result<Step, MountError> {
+    let open = || {
+        let directory = fs::File::open(place)?;
+        let block = rustix::fs::fstatfs(&directory)?.f_bsize as u64;
+        let device = fs::metadata(place)?.dev();
+        let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+        let sectors = fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/size"))?;
+        let sectors: u64 = sectors.trim().parse().map_err(io::Error::other)?;
+        let blocks = (sectors * 512).saturating_sub(super::probe::TAIL as u64) / block.max(1);
+        ext4::resize(&directory, blocks)
+    };
+    match open() {
+        Ok(()) => Ok(Step::Changed),
+        Err(error) => Err(MountError::new(place, "give it more room")(error)),
+    }
 }
 
 /// Takes it down: when this returns nothing of it is on its way to the disk any more. Never lazily: a mount that is out

@@ -15,6 +15,10 @@ pub struct Report {
     pub volumes: Vec<Volume>,
     /// Its state volume, while it is served here.
     pub state_volume: Option<State>,
+    /// What is shared, while it is served here, and what should be.
+    pub shares: Vec<Share>,
+    /// Clients of the shares, while they are served here.
+    pub share_clients: Option<ShareClients>,
     /// Why the last attempt to serve it here failed, in words; `None` when it did not.
     pub problem: Option<String>,
     /// Why this head is not fit to serve it now, as it finds out by a look from time to time.
@@ -37,6 +41,29 @@ pub struct State {
     pub problem: Option<String>,
     /// Who owned the pool, as it says, this head last; empty where there is no such volume.
     pub owners: Vec<Owner>,
+}
+
+/// A share of the configuration.
+#[derive(Clone, Debug, Serialize)]
+pub struct Share {
+    /// What clients mount.
+    pub name: String,
+    /// Its volume.
+    pub volume: String,
+    /// Why it is not offered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub withheld: Option<String>,
+}
+
+/// Clients of shares.
+#[derive(Clone, Debug, Serialize)]
+pub struct ShareClients {
+    /// Those that have opens or locks.
+    pub known: usize,
+    /// Those that may still reclaim theirs; the grace period lasts while there are some.
+    pub awaited: usize,
+    /// Why they would lose them in a takeover.
+    pub problem: Option<String>,
 }
 
 /// A member disk.

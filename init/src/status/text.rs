@@ -95,6 +95,17 @@ impl Status {
                         .map_or_else(String::new, |percent| format!(", made equal: {percent} %"))
                 );
             }
+            for share in &pool.report.shares {
+                let said = share.withheld.as_deref().unwrap_or("offered");
+                let _ = writeln!(text, "  share /{} of {}: {said}", share.name, share.volume);
+            }
+            if let Some(clients) = &pool.report.share_clients {
+                let _ = writeln!(
+                    text,
+                    "  NFS clients: {} with state, {} may still reclaim theirs",
+                    clients.known, clients.awaited
+                );
+            }
             if let Some(problem) = &pool.report.problem {
                 let _ = writeln!(text, "  last problem: {problem}");
             }

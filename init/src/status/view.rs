@@ -273,6 +273,23 @@ impl Status {
                     "see `pools`; a volume orthrus_state that is empty is made anew by the next import",
                 );
             }
+            for share in &pool.report.shares {
+                if let Some(why) = &share.withheld {
+                    say(
+                        format!("pool {name}: share {} is not offered: {why}", share.name),
+                        "see `pools`",
+                    );
+                }
+            }
+            let clients = pool.report.share_clients.as_ref();
+            if let Some(problem) = clients.and_then(|clients| clients.problem.as_ref()) {
+                say(
+                    format!(
+                        "pool {name}: NFS clients would lose their locks in a takeover: {problem}"
+                    ),
+                    "see `pools`: the state volume must be writable",
+                );
+            }
             for what in &pool.broken {
                 say(format!("pool {name}: {what}"), "check that head's cables");
             }

@@ -5,9 +5,11 @@
 
 pub mod bpf;
 pub mod dm;
+pub mod ext4;
 #[cfg(test)]
 pub mod headers;
 pub mod klog;
+pub mod namespace;
 pub mod netlink;
 pub mod packet;
 pub mod pr;

@@ -1,8 +1,8 @@
 //! Changes of a pool's volumes while it is served: what an operator asked for, between two jobs of the core.
 //!
 //! ```text
-//! create:  metadata ─► read again ─► device ─► LUN
-//! grow:    metadata ─► read again ─► device, under its LUN
+//! create:  metadata ─► read again ─► device ─► LUN, or file system and share
+//! grow:    metadata ─► read again ─► device, under its LUN or file system ─► file system
 //! remove:  LUN ─► device ─► metadata ─► read again
 //! ```
 //!
@@ -20,8 +20,11 @@ use tracing::{info, warn};
 
 use super::Worker;
 use super::error::JobError;
-use crate::config::Luns;
+use super::shares::SharesError;
+use crate::config::{Luns, ShareConfig};
+use crate::export::nfs;
 use crate::export::{ExportError, ExportPlan, LunPlan, PlanError};
+use crate::filesystem::{self, MakeError, MountError};
 use crate::volume::edit::VolumeOrder;
 use crate::volume::edit::apply::ApplyError;
 use crate::volume::write::{WriteError, Written};
@@ -53,6 +56,23 @@ pub enum ChangeError {
         /// The LUN.
         lun: u32,
     },
+    /// The configuration shares it.
+    #[error("the configuration shares it as {share}: take it out there first, on both heads")]
+    Shared {
+        /// What clients call it.
+        share: String,
+    },
+    /// A share needs a file system.
+    #[error("the configuration shares it as {share}: say --fs ext4")]
+    Bare {
+        /// What clients call it.
+        share: String,
+    },
+    /// A file system of ours is no client's.
+    #[error(
+        "the configuration does not share it: a volume for LUNs has no file system of this head"
+    )]
+    NotShared,
     /// The metadata.
     #[error("{0}")]
     Apply(#[from] ApplyError),
@@ -62,9 +82,18 @@ pub enum ChangeError {
     /// The kernel's device.
     #[error("{0}")]
     Volume(#[from] VolumeError),
-    /// The target.
+    /// The target, or the server of shares.
     #[error("{0}")]
     Export(#[from] ExportError),
+    /// The shares.
+    #[error("{0}")]
+    Shares(#[from] SharesError),
+    /// A file system could not be made.
+    #[error("{0}")]
+    Make(#[from] MakeError),
+    /// A file system did not take its new room.
+    #[error("the volume has its new size, its file system not: {0}")]
+    Room(#[from] MountError),
     /// The group cannot be read again.
     #[error("{0}")]
     Read(#[from] Box<JobError>),
@@ -89,23 +118,36 @@ impl Worker {
             .try_edit(self.group()?, &author, &|edit| order.apply(edit))?;
         let name = order.name();
         let said = match order {
-            VolumeOrder::Create { .. } => {
+            VolumeOrder::Create { filesystem, .. } => {
                 self.keeps_numbers(name)?;
+                self.fits(name, *filesystem)?;
                 self.edit(order)?;
-                if let Err(error) = self.follow() {
+                if let Err(error) = self.follow_with(filesystem.map(|kind| (name, kind))) {
                     self.take_back(name);
                     return Err(error);
                 }
-                match self.lun(name) {
-                    Some(lun) => format!("{name} is made, and LUN {}", lun.lun),
-                    None => format!("{name} is made; the configuration offers it to nobody"),
+                match (self.lun(name), self.share_of(name)) {
+                    (Some(lun), _) => format!("{name} is made, and LUN {}", lun.lun),
+                    (None, Some(share)) => format!("{name} is made, and shared as /{}", share.name),
+                    (None, None) => {
+                        format!("{name} is made; the configuration offers it to nobody")
+                    }
                 }
             }
             VolumeOrder::Grow { .. } => {
                 self.edit(order)?;
                 // Not undone: what was added may be in use at once.
                 self.follow()?;
-                format!("{name} has its new size: clients see it when they look again")
+                match self.share_of(name) {
+                    Some(share) => {
+                        self.host
+                            .grow_filesystem(&nfs::root(&self.pool().name).join(&share.name))?;
+                        format!("{name} has its new size, and its file system, too")
+                    }
+                    None => {
+                        format!("{name} has its new size: clients see it when they look again")
+                    }
+                }
             }
             VolumeOrder::Remove { .. } => {
                 self.may_go(name)?;
@@ -173,10 +215,20 @@ impl Worker {
 
     /// Brings what is active and offered in line with what the disks say now.
     pub(super) fn follow(&mut self) -> Result<(), ChangeError> {
+        self.follow_with(None)
+    }
+
+    /// The same; a new volume gets a file system before anybody is offered it.
+    fn follow_with(&mut self, fresh: Option<(&str, filesystem::Kind)>) -> Result<(), ChangeError> {
         let group = self.read_group().map_err(Box::new)?;
         let active = self.host.reactivate(self.group()?, &group)?;
         if let Some(claim) = &mut self.claim {
             claim.group = group;
+        }
+        if let Some((name, kind)) = fresh
+            && let Some(volume) = active.iter().find(|volume| volume.lv == name)
+        {
+            self.host.make_filesystem(volume, kind)?;
         }
         let plan = self.plan_export(&active)?;
         if let Some(served) = &mut self.served {
@@ -186,6 +238,7 @@ impl Worker {
         if let Some(plan) = &plan {
             self.host.open(plan)?;
         }
+        self.open_shares(&active)?;
         self.report_volumes(&active, plan.as_ref());
         Ok(())
     }
@@ -203,6 +256,11 @@ impl Worker {
 
     /// That the pool can be imported without a volume, with all other LUNs as they are.
     fn may_go(&self, name: &str) -> Result<(), ChangeError> {
+        if let Some(share) = self.share_of(name) {
+            return Err(ChangeError::Shared {
+                share: share.name.clone(),
+            });
+        }
         let Some(lun) = self.lun(name) else {
             return Ok(());
         };
@@ -221,6 +279,23 @@ impl Worker {
             .is_some_and(|iscsi| matches!(iscsi.luns, Luns::All));
         let luns = self.plan().filter(|_| by_name).into_iter();
         luns.flat_map(|plan| plan.luns.iter().map(|lun| lun.volume.clone()))
+    }
+
+    /// That a new volume is what the configuration makes of it: one with a file system is for a share, and a share's has one.
+    fn fits(&self, name: &str, kind: Option<filesystem::Kind>) -> Result<(), ChangeError> {
+        match (self.share_of(name), kind) {
+            (Some(share), None) => Err(ChangeError::Bare {
+                share: share.name.clone(),
+            }),
+            (None, Some(_)) => Err(ChangeError::NotShared),
+            _ => Ok(()),
+        }
+    }
+
+    /// The share that the configuration makes of a volume.
+    fn share_of(&self, volume: &str) -> Option<&ShareConfig> {
+        let shares = self.pool().nfs.iter().flat_map(|nfs| &nfs.shares);
+        shares.into_iter().find(|share| share.volume == volume)
     }
 
     fn lun(&self, volume: &str) -> Option<&LunPlan> {
@@ -258,6 +333,7 @@ mod tests {
             name: name.to_owned(),
             bytes: 1,
             layout: crate::volume::edit::Layout::Linear,
+            filesystem: None,
         }
     }
 

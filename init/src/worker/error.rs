@@ -2,6 +2,7 @@
 
 use orthrus_hb::{Epoch, Failure};
 
+use super::shares::SharesError;
 use crate::disk::DiskError;
 use crate::export::{ExportError, PlanError};
 use crate::fence::lease::LeaseError;
@@ -97,6 +98,9 @@ pub enum JobError {
     /// An export could not be opened or closed.
     #[error("{0}")]
     Export(#[from] ExportError),
+    /// Shares could not be opened or closed.
+    #[error("{0}")]
+    Shares(#[from] SharesError),
     /// The network failed.
     #[error("{0}")]
     Net(#[from] NetError),

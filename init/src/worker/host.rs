@@ -14,8 +14,9 @@ use tracing::warn;
 
 use crate::Step;
 use crate::config::ServiceAddress;
+use crate::export::nfs::{self, NfsPlan, Server, Sharing, Withheld};
 use crate::export::{ExportError, ExportPlan, Lio, LunPlan, STEP_LIMIT};
-use crate::filesystem::MountError;
+use crate::filesystem::{self, MakeError, MountError, Tables};
 use crate::modules::{ModuleError, Modules};
 use crate::net::{self, Connection, Interface, Mac, NetError};
 use crate::state::{self, Owner, StateError};
@@ -88,6 +89,16 @@ pub(super) trait Host: Send {
     fn withdraw(&self, plan: &ExportPlan, lun: &LunPlan) -> Result<(), ExportError>;
     /// Takes it back, from whatever state there is.
     fn close(&self, plan: &ExportPlan) -> Result<(), ExportError>;
+    /// Makes a file system on a volume, whatever is on it.
+    fn make_filesystem(&self, volume: &Active, kind: filesystem::Kind) -> Result<(), MakeError>;
+    /// Gives a mounted file system all the room of its volume.
+    fn grow_filesystem(&self, place: &Path) -> Result<Step, MountError>;
+    /// Mounts the file systems of shares; those that cannot be are taken out of the plan, and returned.
+    fn mount_shares(&self, plan: &mut NfsPlan) -> Result<Vec<Withheld>, MountError>;
+    /// Takes them down, from whatever state there is.
+    fn unmount_shares(&self, root: &Path) -> Result<Step, MountError>;
+    /// Starts to share, with the records of clients in a directory of the pool's.
+    fn share(&self, plan: &NfsPlan, records: &Path) -> Result<Box<dyn Sharing>, ExportError>;
     /// Puts a service address onto a port.
     fn add_address(&self, port: &Interface, address: ServiceAddress) -> Result<(), NetError>;
     /// Takes it off.
@@ -202,6 +213,31 @@ impl Host for Kernel {
 
     fn close(&self, plan: &ExportPlan) -> Result<(), ExportError> {
         Lio::new(STEP_LIMIT).close(plan).map(drop)
+    }
+
+    fn make_filesystem(&self, volume: &Active, kind: filesystem::Kind) -> Result<(), MakeError> {
+        let bytes = volume.sectors * 512;
+        match kind {
+            filesystem::Kind::Ext4 => {
+                filesystem::make(&volume.node, bytes, &volume.lv, Tables::Later)
+            }
+        }
+    }
+
+    fn grow_filesystem(&self, place: &Path) -> Result<Step, MountError> {
+        filesystem::grow(place)
+    }
+
+    fn mount_shares(&self, plan: &mut NfsPlan) -> Result<Vec<Withheld>, MountError> {
+        nfs::mount(plan)
+    }
+
+    fn unmount_shares(&self, root: &Path) -> Result<Step, MountError> {
+        nfs::unmount(root)
+    }
+
+    fn share(&self, plan: &NfsPlan, records: &Path) -> Result<Box<dyn Sharing>, ExportError> {
+        Ok(Box::new(Server::start(plan, records)?))
     }
 
     fn add_address(&self, port: &Interface, address: ServiceAddress) -> Result<(), NetError> {

@@ -1,8 +1,8 @@
 //! Import and release: everything between a claim and a client.
 //!
 //! ```text
-//! import:   volumes ─► state ─► export ─► address ─► announcements, tickles
-//! release:  address off ─► our sockets ended ─► export closed ─► state ─► volumes ─► ledger ─► reservations
+//! import:   volumes ─► state ─► LUNs ─► shares ─► address ─► announcements, tickles
+//! release:  address off ─► our sockets ended ─► shares ─► LUNs ─► state ─► volumes ─► ledger ─► reservations
 //! ```
 //!
 //! The address comes last and goes first: no client sees a target that is half built, and a former
@@ -15,6 +15,7 @@ use tracing::{error, info, warn};
 
 use super::Worker;
 use super::error::JobError;
+use super::shares::Shares;
 use crate::clients;
 use crate::clock;
 use crate::export::{ExportPlan, PlanError, Volume};
@@ -28,6 +29,7 @@ use crate::volume::{Active, reserved};
 #[derive(Default)]
 pub struct Served {
     pub(super) plan: Option<ExportPlan>,
+    pub(super) shares: Option<Shares>,
     /// The port that has the addresses, from before the first one was added.
     port: Option<Interface>,
 }
@@ -48,14 +50,14 @@ impl Worker {
         let active = self.host.activate(&claim.group)?;
         self.open_state(&active, epoch);
         let plan = self.plan_export(&active)?;
+        // Kept before the first step, so that a failure half-way is undone.
+        if let Some(served) = &mut self.served {
+            served.plan.clone_from(&plan);
+        }
         if let Some(plan) = &plan {
-            // Kept before the first step, so that a failure half-way is undone.
-            self.served = Some(Served {
-                plan: Some(plan.clone()),
-                port: None,
-            });
             self.host.open(plan)?;
         }
+        self.open_shares(&active)?;
         self.report_volumes(&active, plan.as_ref());
         if let Some(served) = &mut self.served {
             served.port = Some(port.clone());
@@ -123,6 +125,9 @@ impl Worker {
                 if let Err(error) = self.host.end_connections(address.ip) {
                     warn!("{error}");
                 }
+            }
+            if let Some(shares) = &served.shares {
+                self.close_shares(shares)?;
             }
             if let Some(plan) = &served.plan {
                 self.host.close(plan)?;

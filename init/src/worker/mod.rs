@@ -5,7 +5,7 @@
 //!
 //! - *survey*: which disks, whose keys. Changes nothing.
 //! - *claim*: reservations on all members, watch, write caches off. [`claim`]
-//! - *import*: epoch into the metadata ([`stamp`]), volumes, export, address, announcements. [`import`]
+//! - *import*: epoch into the metadata ([`stamp`]), volumes, LUNs, [`shares`], address, announcements. [`import`]
 //! - *release*: whatever stands of it, in exact reverse. Everything here is idempotent, so a release
 //!   undoes a half-done import as well.
 //!
@@ -28,6 +28,7 @@ mod lease;
 mod lost;
 mod orders;
 mod replace;
+mod shares;
 mod stamp;
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -205,6 +206,7 @@ impl Worker {
         lock(&self.report).looking_since = Some(clock::now());
         self.mark_lost();
         self.look_at_rebuilds();
+        self.look_at_shares();
         self.ledger.look(clock::now());
         let unready = match &self.claim {
             Some(claim) => self.unread().or_else(|| cached(claim)),

@@ -14,10 +14,11 @@ use super::{Worker, lock};
 use crate::Step;
 use crate::clock;
 use crate::config::ServiceAddress;
+use crate::export::nfs::{NfsPlan, Sharing, Tracked, Withheld};
 use crate::export::{ExportError, ExportPlan, LunPlan};
 use crate::fence::WatchSlot;
 use crate::fence::shelf::{Command, Shelf};
-use crate::filesystem::MountError;
+use crate::filesystem::{self, MakeError, MountError};
 use crate::ledger::Ledger;
 use crate::modules::ModuleError;
 use crate::net::{Connection, Interface, Mac, NetError};
@@ -196,6 +197,37 @@ impl Host for Witness {
         noted.map_err(|errno| ExportError::kernel("/t", "close", errno))
     }
 
+    fn make_filesystem(&self, _volume: &Active, _kind: filesystem::Kind) -> Result<(), MakeError> {
+        let _ = self.note("file system made");
+        Ok(())
+    }
+
+    fn grow_filesystem(&self, _place: &Path) -> Result<Step, MountError> {
+        let _ = self.note("file system grown");
+        Ok(Step::Changed)
+    }
+
+    fn mount_shares(&self, plan: &mut NfsPlan) -> Result<Vec<Withheld>, MountError> {
+        let noted = self.note("shares mounted");
+        noted.map_err(MountError::new(&plan.root, "mount"))?;
+        Ok(Vec::new())
+    }
+
+    fn unmount_shares(&self, root: &Path) -> Result<Step, MountError> {
+        let noted = self.note("shares unmounted");
+        noted.map_err(MountError::new(root, "unmount"))?;
+        Ok(Step::Changed)
+    }
+
+    fn share(&self, _plan: &NfsPlan, _records: &Path) -> Result<Box<dyn Sharing>, ExportError> {
+        let noted = self.note("NFS on");
+        noted.map_err(|errno| ExportError::kernel("/n", "start", errno))?;
+        Ok(Box::new(Threads {
+            log: self.log.clone(),
+            fails: self.fails,
+        }))
+    }
+
     fn add_address(&self, _port: &Interface, _address: ServiceAddress) -> Result<(), NetError> {
         self.net("address on")
     }
@@ -210,6 +242,36 @@ impl Host for Witness {
 
     fn greet(&self, _port: &Interface, _addresses: Vec<Ipv4Addr>, _old: Vec<Connection>) {
         let _ = self.note("greeting");
+    }
+}
+
+/// A server of shares that notes what it is asked for.
+struct Threads {
+    log: Log,
+    fails: &'static str,
+}
+
+impl Threads {
+    fn note(&self, step: &str) -> Result<(), ExportError> {
+        self.log.lock().unwrap().push(step.to_owned());
+        match step == self.fails {
+            true => Err(ExportError::kernel("/n", "stop", Errno::IO)),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Sharing for Threads {
+    fn update(&self, plan: &NfsPlan) -> Result<(), ExportError> {
+        self.note(&format!("NFS goes on with {}", plan.shares.len()))
+    }
+
+    fn tracked(&self) -> Tracked {
+        Tracked::default()
+    }
+
+    fn stop(&self) -> Result<(), ExportError> {
+        self.note("NFS off")
     }
 }
 
@@ -342,4 +404,90 @@ fn a_pool_is_served_without_its_state_and_says_so() {
     assert_eq!(worker.release().unwrap(), Done::Released);
     assert_eq!(taken(&log), RELEASE);
     assert!(lock(&worker.report).state_volume.is_none());
+}
+
+/// The same worker, with vol0 shared and offered by nothing else.
+fn sharer(shelf: &Shelf, fails: &'static str) -> (Worker, Log) {
+    let (mut worker, log) = owner(shelf, fails);
+    let config = format!(
+        "{}[pool.nfs]\n[[pool.nfs.share]]\nvolume = \"vol0\"\nclients = \"192.0.2.0/24\"\n",
+        super::tests::CONFIG
+    );
+    worker.config = Arc::new(crate::config::Config::parse(&config).unwrap());
+    (worker, log)
+}
+
+const RELEASE_SHARES: [&str; 7] = [
+    "address off",
+    "connections off",
+    "NFS off",
+    "shares unmounted",
+    "export off",
+    "state off",
+    "volumes off",
+];
+
+#[test]
+fn shares_open_before_the_address_and_are_unmounted_after_their_server_ended() {
+    let shelf = Shelf::new(2);
+    let (mut worker, log) = sharer(&shelf, "");
+    assert_eq!(worker.import(Epoch(1)).unwrap(), Done::Imported);
+    let opened = taken(&log);
+    let expected = [
+        "state on",
+        "export on",
+        "shares mounted",
+        "NFS on",
+        "address on",
+    ];
+    assert!(
+        opened.windows(5).any(|steps| steps == expected),
+        "{opened:?}"
+    );
+    assert_eq!(lock(&worker.report).shares[0].withheld, None);
+    assert_eq!(
+        lock(&worker.report).volumes[1].lun,
+        None,
+        "it is no LUN as well"
+    );
+    assert_eq!(worker.release().unwrap(), Done::Released);
+    assert_eq!(taken(&log)[..RELEASE_SHARES.len()], RELEASE_SHARES);
+    assert!(lock(&worker.report).shares.is_empty());
+}
+
+#[test]
+fn a_server_that_does_not_end_keeps_its_file_systems_and_all_below_them() {
+    for fails in ["NFS off", "shares unmounted"] {
+        let shelf = Shelf::new(2);
+        let (mut worker, log) = sharer(&shelf, fails);
+        worker.import(Epoch(1)).unwrap();
+        taken(&log);
+        assert!(worker.release().is_err(), "{fails}");
+        assert_eq!(taken(&log).last().map(String::as_str), Some(fails));
+        assert!(shelf.all().all(|disk| !disk.keys().is_empty()), "{fails}");
+    }
+}
+
+#[test]
+fn a_server_that_does_not_start_is_undone() {
+    let shelf = Shelf::new(2);
+    let (mut worker, log) = sharer(&shelf, "NFS on");
+    assert!(worker.import(Epoch(1)).is_err());
+    taken(&log);
+    assert_eq!(worker.release().unwrap(), Done::Released);
+    let undone = taken(&log);
+    assert_eq!(undone[..2], ["connections off", "shares unmounted"]);
+}
+
+#[test]
+fn nothing_is_shared_without_a_place_for_locks_and_the_rest_is_served() {
+    let shelf = Shelf::new(2);
+    let (mut worker, log) = sharer(&shelf, "state on");
+    assert_eq!(worker.import(Epoch(1)).unwrap(), Done::Imported);
+    let done = taken(&log);
+    assert!(!done.iter().any(|step| step.contains("NFS")), "{done:?}");
+    assert_eq!(done.last().map(String::as_str), Some("greeting"));
+    let withheld = lock(&worker.report).shares[0].withheld.clone().unwrap();
+    assert!(withheld.contains("state volume"), "{withheld}");
+    assert_eq!(worker.release().unwrap(), Done::Released);
 }

@@ -116,9 +116,16 @@ fn luns(
             .cloned()
             .unwrap_or_else(|| unit_serial(cluster, &pool.name, &volume.uuid)),
     };
-    // The firmware's own are never a client's, whatever the configuration says.
-    let offered = volumes.iter().filter(|v| !reserved::is_reserved(&v.name));
-    let mut sorted: Vec<&Volume> = offered.collect();
+    // The firmware's own are never a client's, whatever the configuration says, and one with a file system that is shared
+    // is nothing to write blocks of.
+    let shared = |name: &str| {
+        let shares = pool.nfs.iter().flat_map(|nfs| &nfs.shares);
+        shares.into_iter().any(|share| share.volume == name)
+    };
+    let mut sorted: Vec<&Volume> = volumes
+        .iter()
+        .filter(|volume| !reserved::is_reserved(&volume.name) && !shared(&volume.name))
+        .collect();
     sorted.sort_by(|a, b| a.name.cmp(&b.name));
     let mut luns = match &iscsi.luns {
         Luns::All => {

@@ -5,6 +5,7 @@ use std::fmt;
 use super::super::reserved;
 use super::tree;
 use super::{Edit, EditError, Layout, Raid};
+use crate::filesystem::Kind;
 
 /// A change of one volume, by its name in the group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub enum VolumeOrder {
         bytes: u64,
         /// How it lies on the disks.
         layout: Layout,
+        /// What file system it gets, if any. No matter of the metadata.
+        filesystem: Option<Kind>,
     },
     /// More room at its end.
     Grow {
@@ -57,6 +60,7 @@ impl VolumeOrder {
                 name,
                 bytes,
                 layout,
+                ..
             } => edit.create(name, edit.extents(*bytes)?, *layout),
             VolumeOrder::Grow { name, bytes } => {
                 edit.stands_alone(name)?;

@@ -1,0 +1,317 @@
+//! What nfsd wants to know while it serves, and what it is told: who a client is, what a file handle's identifier means,
+//! what a client may do with a share. The questions come through `/proc/net/rpc/CACHE/channel`, one at a time
+//! (`net/sunrpc/cache.c`, `net/sunrpc/svcauth_unix.c`, `fs/nfsd/export.c`).
+//!
+//! A client is known by its address alone, which is also the name of its *domain* in the kernel: what an address may do with
+//! a share depends on nothing else. An answer without its last fields is a no, and kept as one.
+//!
+//! Answers hold until they are flushed: a plan that changes while it is served flushes them.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+
+use super::line::{Line, LineError, words};
+use super::plan::{NfsPlan, SharePlan};
+use crate::config::Squash;
+
+// `include/uapi/linux/nfsd/export.h`.
+const READONLY: u32 = 0x1;
+/// Clients may use any port: what a low one proves nobody believes any more, and behind NAT there is none.
+const INSECURE_PORT: u32 = 0x2;
+const ROOTSQUASH: u32 = 0x4;
+const ALLSQUASH: u32 = 0x8;
+const NOHIDE: u32 = 0x200;
+/// A handle says which file it is, not by which path: files can be renamed while they are open.
+const NOSUBTREECHECK: u32 = 0x400;
+const FSID: u32 = 0x2000;
+const CROSSMOUNT: u32 = 0x4000;
+/// The root that clients see before they reach a share: nothing but its directories shows.
+const V4ROOT: u32 = 0x1_0000;
+
+/// Identifier of the root.
+const ROOT_FSID: u32 = 0;
+/// `FSID_NUM`: a number of four bytes.
+const TYPE_NUMBER: &[u8] = b"1";
+/// `FSID_UUID16`: a UUID; `FSID_UUID16_INUM`: the number of an inode before it.
+const TYPE_UUID: &[u8] = b"6";
+const TYPE_INODE_UUID: &[u8] = b"7";
+/// `RPC_AUTH_UNIX`.
+const AUTH_UNIX: u32 = 1;
+/// Answers do not age: this is after the end of the kernel's own time. Seconds since 1970.
+const FOR_EVER: i64 = 1 << 40;
+
+/// A cache of the kernel's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cache {
+    /// Addresses to domains.
+    Address,
+    /// Identifiers in file handles to paths.
+    Handle,
+    /// Domain and path to what may be done there.
+    Export,
+}
+
+impl Cache {
+    /// All, in the order in which they are flushed: what refers to a path goes before the path.
+    pub const ALL: [Cache; 3] = [Cache::Handle, Cache::Export, Cache::Address];
+
+    /// Its directory below `/proc/net/rpc`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Cache::Address => "auth.unix.ip",
+            Cache::Handle => "nfsd.fh",
+            Cache::Export => "nfsd.export",
+        }
+    }
+}
+
+/// Why a question has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QuestionError {
+    /// It cannot be read.
+    #[error("{0}")]
+    Line(#[from] LineError),
+    /// It has too few words, or one of them makes no sense.
+    #[error("{0:?} is no question of this cache")]
+    Words(Vec<String>),
+}
+
+/// Answers a question; for other servers than nfsd the answer is no.
+pub fn answer(cache: Cache, question: &[u8], plan: &NfsPlan) -> Result<String, QuestionError> {
+    let words = words(question)?;
+    let answer = match (cache, &words[..]) {
+        (Cache::Address, [class, address]) => who(class, address, plan),
+        (Cache::Handle, [domain, kind, id]) => what(domain, kind, id, plan),
+        (Cache::Export, [domain, path]) => may(domain, path, plan),
+        _ => None,
+    };
+    answer.ok_or_else(|| {
+        let said = |word: &Vec<u8>| String::from_utf8_lossy(word).into_owned();
+        QuestionError::Words(words.iter().map(said).collect())
+    })
+}
+
+/// `CLASS ADDRESS` ─► `CLASS ADDRESS EXPIRY [DOMAIN]`.
+fn who(class: &[u8], address: &[u8], plan: &NfsPlan) -> Option<String> {
+    let (class, address) = (text(class)?, text(address)?);
+    let line = Line::default().word(class).word(address).number(FOR_EVER);
+    // Addresses of IPv6 come in the long form, those of IPv4 as such.
+    let client = match address.parse().ok()? {
+        IpAddr::V4(client) => client,
+        IpAddr::V6(client) => client.to_ipv4_mapped().unwrap_or(Ipv4Addr::UNSPECIFIED),
+    };
+    match class == "nfsd" && plan.lets_in(client) {
+        true => Some(line.word(&client.to_string()).end()),
+        false => Some(line.end()),
+    }
+}
+
+/// `DOMAIN TYPE ID` ─► `DOMAIN TYPE ID EXPIRY [PATH]`.
+fn what(domain: &[u8], kind: &[u8], id: &[u8], plan: &NfsPlan) -> Option<String> {
+    let line = Line::default().word(text(domain)?).word(text(kind)?);
+    let line = line.bytes(id).number(FOR_EVER);
+    let client: Ipv4Addr = text(domain)?.parse().ok()?;
+    let share = |uuid: &[u8]| {
+        let found = plan.shares.iter().find(|share| share.uuid == uuid);
+        found.filter(|share| share.lets_in(client))
+    };
+    let path: Option<&Path> = match kind {
+        TYPE_NUMBER if id == ROOT_FSID.to_ne_bytes() => Some(&plan.root),
+        TYPE_UUID => share(id).map(|share| share.place.as_path()),
+        TYPE_INODE_UUID => share(id.get(8..)?).map(|share| share.place.as_path()),
+        _ => None,
+    };
+    match path {
+        Some(path) => Some(line.word(path.to_str()?).end()),
+        None => Some(line.end()),
+    }
+}
+
+/// `DOMAIN PATH` ─► `DOMAIN PATH EXPIRY [FLAGS ANONUID ANONGID FSID uuid UUID secinfo 1 AUTH FLAGS]`.
+fn may(domain: &[u8], path: &[u8], plan: &NfsPlan) -> Option<String> {
+    let (domain, path) = (text(domain)?, text(path)?);
+    let line = Line::default().word(domain).word(path).number(FOR_EVER);
+    let client: Ipv4Addr = domain.parse().ok()?;
+    if Path::new(path) == plan.root && plan.lets_in(client) {
+        let flags =
+            READONLY | INSECURE_PORT | ROOTSQUASH | NOHIDE | NOSUBTREECHECK | FSID | CROSSMOUNT;
+        return Some(rights(line, flags | V4ROOT, (65534, 65534), None));
+    }
+    let share = plan
+        .shares
+        .iter()
+        .find(|share| share.place == Path::new(path));
+    match share.filter(|share| share.lets_in(client)) {
+        Some(share) => {
+            let anonymous = (share.rules.anonymous_uid, share.rules.anonymous_gid);
+            Some(rights(line, flags(share), anonymous, Some(&share.uuid)))
+        }
+        None => Some(line.end()),
+    }
+}
+
+fn flags(share: &SharePlan) -> u32 {
+    let mut flags = INSECURE_PORT | NOHIDE | NOSUBTREECHECK;
+    if share.is_read_only() {
+        flags |= READONLY;
+    }
+    flags |= match share.squash() {
+        Squash::Root => ROOTSQUASH,
+        Squash::All => ROOTSQUASH | ALLSQUASH,
+        Squash::None => 0,
+    };
+    flags
+}
+
+fn rights(line: Line, flags: u32, anonymous: (u32, u32), uuid: Option<&[u8; 16]>) -> String {
+    let line = line.number(flags).number(anonymous.0).number(anonymous.1);
+    let mut line = line.number(ROOT_FSID);
+    if let Some(uuid) = uuid {
+        line = line.word("uuid").bytes(uuid);
+    }
+    line.word("secinfo")
+        .number(1)
+        .number(AUTH_UNIX)
+        .number(flags)
+        .end()
+}
+
+fn text(word: &[u8]) -> Option<&str> {
+    std::str::from_utf8(word).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Access, Network, ShareConfig};
+
+    const IN: &str = "10.77.0.100";
+    const OUT: &str = "10.78.0.100";
+
+    fn plan() -> NfsPlan {
+        let share = |name: &str, id: u8, access, squash| SharePlan {
+            name: name.to_owned(),
+            volume: name.to_owned(),
+            node: "/dev/dm-1".into(),
+            bytes: 1 << 30,
+            place: format!("/run/pool/tank/shares/{name}").into(),
+            uuid: [id; 16],
+            rules: ShareConfig {
+                name: name.to_owned(),
+                volume: name.to_owned(),
+                clients: vec![Network::parse("10.77.0.0/24").unwrap()],
+                access,
+                squash,
+                anonymous_uid: 65534,
+                anonymous_gid: 65533,
+            },
+        };
+        NfsPlan {
+            pool: "tank".to_owned(),
+            scope: "scope".to_owned(),
+            root: "/run/pool/tank/shares".into(),
+            directories: Vec::new(),
+            threads: 8,
+            lease_s: 30,
+            shares: vec![
+                share("home", 1, Access::ReadWrite, Squash::Root),
+                share("pub", 2, Access::ReadOnly, Squash::All),
+            ],
+        }
+    }
+
+    fn said(cache: Cache, question: &str) -> String {
+        answer(cache, question.as_bytes(), &plan()).unwrap()
+    }
+
+    #[test]
+    fn a_client_is_known_by_its_address() {
+        for (question, expected) in [
+            (
+                "nfsd 10.77.0.100\n",
+                "nfsd 10.77.0.100 1099511627776 10.77.0.100 \n",
+            ),
+            ("nfsd 10.78.0.100\n", "nfsd 10.78.0.100 1099511627776 \n"),
+            (
+                "nfsd 0000:0000:0000:0000:0000:ffff:0a4d:0064\n",
+                "nfsd 0000:0000:0000:0000:0000:ffff:0a4d:0064 1099511627776 10.77.0.100 \n",
+            ),
+            (
+                "nfsd fe80:0000:0000:0000:0000:0000:0000:0001\n",
+                "nfsd fe80:0000:0000:0000:0000:0000:0000:0001 1099511627776 \n",
+            ),
+            ("lockd 10.77.0.100\n", "lockd 10.77.0.100 1099511627776 \n"),
+        ] {
+            assert_eq!(said(Cache::Address, question), expected);
+        }
+    }
+
+    #[test]
+    fn a_handle_leads_to_a_share_that_the_client_may_use_and_to_nothing_else() {
+        let of = |client: &str, kind: &str, id: &str| {
+            let answer = said(Cache::Handle, &format!("{client} {kind} \\x{id}\n"));
+            let question = format!("{client} {kind} \\x{id} 1099511627776 ");
+            answer.strip_prefix(&question).unwrap().to_owned()
+        };
+        let (one, three) = ("01".repeat(16), "03".repeat(16));
+        assert_eq!(of(IN, "1", "00000000"), "/run/pool/tank/shares \n");
+        assert_eq!(of(IN, "6", &one), "/run/pool/tank/shares/home \n");
+        let with_inode = format!("{}{one}", "80".repeat(8));
+        assert_eq!(of(IN, "7", &with_inode), "/run/pool/tank/shares/home \n");
+        for (client, kind, id) in [
+            (OUT, "6", &one),
+            (IN, "6", &three),
+            (IN, "1", &"01000000".to_owned()),
+            (IN, "0", &one),
+        ] {
+            assert_eq!(of(client, kind, id), "\n");
+        }
+    }
+
+    #[test]
+    fn a_share_is_what_its_rules_say() {
+        let of = |client: &str, path: &str| {
+            let answer = said(Cache::Export, &format!("{client} {path}\n"));
+            let question = format!("{client} {path} 1099511627776 ");
+            answer.strip_prefix(&question).unwrap().to_owned()
+        };
+        assert_eq!(
+            of(IN, "/run/pool/tank/shares"),
+            "91655 65534 65534 0 secinfo 1 1 91655 \n"
+        );
+        assert_eq!(91655, 0x16607, "read-only, the root of version 4");
+        assert_eq!(
+            of(IN, "/run/pool/tank/shares/home"),
+            format!(
+                "{} 65534 65533 0 uuid \\x{} secinfo 1 1 {} \n",
+                0x606,
+                "01".repeat(16),
+                0x606
+            )
+        );
+        assert!(of(IN, "/run/pool/tank/shares/pub").starts_with(&format!("{} ", 0x60f)));
+        for (client, path) in [
+            (OUT, "/run/pool/tank/shares"),
+            (OUT, "/run/pool/tank/shares/home"),
+            (IN, "/run/pool/tank/state"),
+            (IN, "/"),
+        ] {
+            assert_eq!(of(client, path), "\n", "{client} {path}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_question_is_said_to_be_none() {
+        for (cache, question) in [
+            (Cache::Address, &b"nfsd\n"[..]),
+            (Cache::Address, b"nfsd nowhere\n"),
+            (Cache::Address, b"nfsd \\xff\n"),
+            (Cache::Handle, b"10.77.0.100 7 \\x01\n"),
+            (Cache::Handle, b"everybody 6 \\x01\n"),
+            (Cache::Export, b"\n"),
+            (Cache::Export, b"10.77.0.100 /a"),
+        ] {
+            assert!(answer(cache, question, &plan()).is_err(), "{question:?}");
+        }
+    }
+}

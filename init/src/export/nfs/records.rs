@@ -1,0 +1,290 @@
+//! Which clients may reclaim their opens and locks after a restart of the server, on whichever head: kept on the pool.
+//!
+//! ```text
+//! start:        those of the last service may reclaim ── unless its own grace had not ended: then those of the one before
+//! in grace:     who has reclaimed is of this service, too
+//! grace ends:   those of the last service are forgotten
+//! ```
+//!
+//! A client that lost its server twice within one grace period may still reclaim: those of before stay until a grace period
+//! has ended. Each change is on the medium before the kernel hears of it ([`Keep`]); what could not be kept did not happen.
+
+use serde::{Deserialize, Serialize};
+
+use super::line::{hex, to_hex};
+use super::tracking::{Ask, Client};
+
+/// The file's format.
+const FORMAT: u32 = 1;
+
+/// Where the records are kept: replaced whole, durably, before it returns.
+pub type Keep<'a> = dyn FnMut(&[u8]) -> Result<(), String> + 'a;
+
+/// The file cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordsError {
+    /// It is damaged.
+    #[error("the records of NFS clients are no records: {0}")]
+    Damaged(#[from] serde_json::Error),
+    /// A later firmware wrote it.
+    #[error("the records of NFS clients have format {0}; this firmware knows {FORMAT}")]
+    Format(u32),
+    /// A name in it is none.
+    #[error("the records of NFS clients: client {0:?} is no hex digits")]
+    Name(String),
+}
+
+/// The records.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Records {
+    /// May reclaim until the grace period ends.
+    before: Vec<Client>,
+    /// Have state now.
+    current: Vec<Client>,
+    /// A grace period has begun and not ended.
+    in_grace: bool,
+}
+
+/// The file.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    format: u32,
+    in_grace: bool,
+    before: Vec<WrittenClient>,
+    current: Vec<WrittenClient>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WrittenClient {
+    name: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    principal: String,
+}
+
+/// What to answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// It is so, and kept.
+    Done,
+    /// Whether the client may reclaim.
+    Known(bool),
+    /// Who may reclaim.
+    MayReclaim(Vec<Client>),
+    /// The version.
+    Version,
+}
+
+impl Records {
+    /// Reads a file's bytes.
+    pub fn parse(bytes: &[u8]) -> Result<Records, RecordsError> {
+        let written: Written = serde_json::from_slice(bytes)?;
+        if written.format != FORMAT {
+            return Err(RecordsError::Format(written.format));
+        }
+        let clients = |list: Vec<WrittenClient>| -> Result<Vec<Client>, RecordsError> {
+            list.into_iter().map(WrittenClient::read).collect()
+        };
+        Ok(Records {
+            before: clients(written.before)?,
+            current: clients(written.current)?,
+            in_grace: written.in_grace,
+        })
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let clients = |list: &[Client]| list.iter().map(WrittenClient::of).collect();
+        let written = Written {
+            format: FORMAT,
+            in_grace: self.in_grace,
+            before: clients(&self.before),
+            current: clients(&self.current),
+        };
+        // Texts, numbers and lists of them: there is nothing in it that cannot be written.
+        serde_json::to_vec(&written).unwrap_or_default()
+    }
+
+    /// Does what the kernel wants. After an error everything is as it was.
+    pub fn follow(&mut self, ask: Ask, keep: &mut Keep<'_>) -> Result<Said, String> {
+        let mut next = self.clone();
+        let said = match ask {
+            Ask::Version => return Ok(Said::Version),
+            Ask::Check(client) => {
+                let known = |list: &[Client]| list.iter().any(|known| known.name == client.name);
+                return Ok(Said::Known(known(&self.before) || known(&self.current)));
+            }
+            Ask::Create(client) => {
+                next.forget(&client);
+                next.current.push(client);
+                Said::Done
+            }
+            Ask::Remove(client) => {
+                next.forget(&client);
+                Said::Done
+            }
+            Ask::GraceStart => {
+                match next.in_grace {
+                    // Who reclaimed in the service that ended too early is among those of before.
+                    true => next.current.clear(),
+                    false => next.before = std::mem::take(&mut next.current),
+                }
+                // Without anybody to wait for the kernel has no grace period.
+                next.in_grace = !next.before.is_empty();
+                Said::MayReclaim(next.before.clone())
+            }
+            Ask::GraceDone => {
+                next.before.clear();
+                next.in_grace = false;
+                Said::Done
+            }
+        };
+        if next != *self {
+            keep(&next.encode())?;
+            *self = next;
+        }
+        Ok(said)
+    }
+
+    fn forget(&mut self, client: &Client) {
+        self.current.retain(|known| known.name != client.name);
+    }
+
+    /// Clients that have state now, and that may still reclaim it.
+    pub fn counts(&self) -> (usize, usize) {
+        (self.current.len(), self.before.len())
+    }
+}
+
+impl WrittenClient {
+    fn of(client: &Client) -> WrittenClient {
+        WrittenClient {
+            name: to_hex(&client.name),
+            principal: to_hex(&client.principal),
+        }
+    }
+
+    fn read(self) -> Result<Client, RecordsError> {
+        let read = |digits: String| hex(digits.as_bytes()).ok_or(RecordsError::Name(digits));
+        Ok(Client {
+            name: read(self.name)?,
+            principal: read(self.principal)?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tracking::tests::client;
+    use super::*;
+
+    /// A server that is started and stopped on the same file.
+    #[derive(Default)]
+    struct Medium(Vec<u8>);
+
+    impl Medium {
+        fn open(&self) -> Records {
+            match self.0.is_empty() {
+                true => Records::default(),
+                false => Records::parse(&self.0).unwrap(),
+            }
+        }
+
+        fn start(&mut self) -> (Records, Vec<Client>) {
+            let mut records = self.open();
+            match self.tell(&mut records, Ask::GraceStart) {
+                Said::MayReclaim(clients) => (records, clients),
+                other => panic!("{other:?}"),
+            }
+        }
+
+        fn tell(&mut self, records: &mut Records, ask: Ask) -> Said {
+            let said = records.follow(ask, &mut |bytes| {
+                self.0 = bytes.to_vec();
+                Ok(())
+            });
+            let said = said.unwrap();
+            assert_eq!(self.open(), *records, "what is said is what is kept");
+            said
+        }
+    }
+
+    #[test]
+    fn clients_of_the_last_service_may_reclaim_until_its_grace_period_ends() {
+        let mut medium = Medium::default();
+        let (mut records, nobody) = medium.start();
+        assert_eq!(nobody, []);
+        medium.tell(&mut records, Ask::Create(client("one")));
+        medium.tell(&mut records, Ask::Create(client("two")));
+        medium.tell(&mut records, Ask::Create(client("two")));
+        medium.tell(&mut records, Ask::Remove(client("one")));
+        let (mut records, old) = medium.start();
+        assert_eq!(old, [client("two")]);
+        medium.tell(&mut records, Ask::GraceDone);
+        // It did not come back in time.
+        let (_, old) = medium.start();
+        assert_eq!(old, []);
+    }
+
+    #[test]
+    fn a_second_loss_within_the_grace_period_takes_nobodys_locks() {
+        let mut medium = Medium::default();
+        let (mut records, _) = medium.start();
+        medium.tell(&mut records, Ask::Create(client("one")));
+        medium.tell(&mut records, Ask::Create(client("two")));
+        // Of two clients one has reclaimed when the next head dies, too.
+        let (mut records, old) = medium.start();
+        assert_eq!(old.len(), 2);
+        medium.tell(&mut records, Ask::Create(client("one")));
+        let (mut records, mut old) = medium.start();
+        old.sort();
+        assert_eq!(old, [client("one"), client("two")]);
+        medium.tell(&mut records, Ask::Create(client("two")));
+        medium.tell(&mut records, Ask::Create(client("one")));
+        medium.tell(&mut records, Ask::GraceDone);
+        let (_, old) = medium.start();
+        assert_eq!(old, [client("two"), client("one")]);
+    }
+
+    #[test]
+    fn without_anybody_to_wait_for_there_is_no_grace_period_and_who_comes_then_may_reclaim() {
+        let mut medium = Medium::default();
+        let (mut records, _) = medium.start();
+        // The kernel ends at once what it did not begin.
+        medium.tell(&mut records, Ask::GraceDone);
+        medium.tell(&mut records, Ask::Create(client("one")));
+        let (_, old) = medium.start();
+        assert_eq!(old, [client("one")]);
+    }
+
+    #[test]
+    fn what_cannot_be_kept_did_not_happen() {
+        let mut records = Records::default();
+        let full = |_: &[u8]| Err("no space".to_owned());
+        let failed = records.follow(Ask::Create(client("one")), &mut { full });
+        assert_eq!(failed.unwrap_err(), "no space");
+        assert_eq!(records, Records::default());
+        let said = records.follow(Ask::Check(client("one")), &mut { full });
+        assert_eq!(said, Ok(Said::Known(false)));
+    }
+
+    #[test]
+    fn a_file_that_is_none_is_an_error_and_not_an_empty_one() {
+        for (bytes, said) in [
+            (&b"{"[..], "no records"),
+            (
+                br#"{"format":2,"in_grace":false,"before":[],"current":[]}"#,
+                "format 2",
+            ),
+            (
+                br#"{"format":1,"in_grace":false,"before":[],"current":[{"name":"xy"}]}"#,
+                "\"xy\"",
+            ),
+        ] {
+            let error = Records::parse(bytes).unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+        }
+        let golden = br#"{"format":1,"in_grace":true,"before":[{"name":"6f6e65"}],"current":[]}"#;
+        let records = Records::parse(golden).unwrap();
+        assert_eq!(records.before, [client("one")]);
+        assert_eq!(records.encode(), golden);
+    }
+}
