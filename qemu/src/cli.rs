@@ -254,6 +254,9 @@ enum Io {
         /// The LUN; the lowest if absent.
         #[arg(long)]
         lun: Option<u64>,
+        /// A file on this share, and no LUN.
+        #[arg(long, conflicts_with = "lun")]
+        share: Option<String>,
     },
     /// Stop it, read everything acknowledged back, and report.
     Stop,
@@ -413,12 +416,14 @@ fn run_io(lab: &Lab, io: Io) -> anyhow::Result<i32> {
             pace_ms,
             pool,
             lun,
+            share,
         } => {
             let started = lab.io_start(&IoOptions {
                 depth,
                 pace_ms,
                 pool,
                 lun,
+                share,
                 ..IoOptions::default()
             })?;
             let (target, journal) = (started.target, started.journal);
@@ -431,7 +436,7 @@ fn run_io(lab: &Lab, io: Io) -> anyhow::Result<i32> {
             print(format!("{report}\n"))?;
             let verified = lab.verify_all()?;
             print(format!(
-                "verified        {verified} blocks through the initiator and on the raw disks\n"
+                "verified        {verified} blocks through the client and on the raw disks\n"
             ))?;
             return Ok(i32::from(report.errors > 0));
         }

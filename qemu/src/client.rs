@@ -38,6 +38,18 @@ node.session.reopen_max = 0
 node.session.iscsi.FastAbort = Yes
 ";
 
+/// A script that mounts a share where it is not mounted, and where. As an administrator would by what README says: the
+/// client waits for a server that is away for as long as it takes.
+pub fn mount_script(address: &str, share: &str) -> (String, String) {
+    let place = format!("/mnt/{share}");
+    let script = format!(
+        "set -e\n\
+         mkdir -p {place}\n\
+         mountpoint -q {place} || mount -t nfs -o vers=4.2,hard,proto=tcp {address}:/{share} {place}\n"
+    );
+    (script, place)
+}
+
 /// A script that logs in to a target, and does nothing when a session is there.
 pub fn login_script(address: &str, iqn: &str) -> String {
     format!(

@@ -68,6 +68,16 @@ pub fn pools(text: &str) -> Vec<Pool> {
                 iqn: pool
                     .get("iscsi")
                     .and_then(|iscsi| Some(iscsi.get("iqn")?.as_str()?.to_owned())),
+                shares: pool
+                    .get("nfs")
+                    .and_then(|nfs| nfs.get("share")?.as_array())
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|share| {
+                        let name = share.get("name").or_else(|| share.get("volume"))?;
+                        Some(name.as_str()?.to_owned())
+                    })
+                    .collect(),
             })
         })
         .collect()
@@ -86,11 +96,13 @@ mod tests {
 
     #[test]
     fn addresses_may_be_a_list() {
-        let text = "[[pool]]\nname='x'\naddress=['10.0.0.1/24','10.0.0.2/24']\n[pool.iscsi]\niqn='iqn.x'\n";
+        let text = "[[pool]]\nname='x'\naddress=['10.0.0.1/24','10.0.0.2/24']\n[pool.iscsi]\niqn='iqn.x'\n\
+                    [[pool.nfs.share]]\nvolume='v'\n[[pool.nfs.share]]\nname='n'\nvolume='w'\n";
         let expected = Pool {
             name: "x".into(),
             address: "10.0.0.1".into(),
             iqn: Some("iqn.x".into()),
+            shares: vec!["v".into(), "n".into()],
         };
         assert_eq!(pools(text), [expected]);
         assert!(pools("cluster = ").is_empty());

@@ -109,6 +109,8 @@ pub struct IoOptions {
     pub pool: Option<String>,
     /// The LUN; the lowest if absent.
     pub lun: Option<u64>,
+    /// A file on this share, and no LUN.
+    pub share: Option<String>,
     /// Writes in flight.
     pub depth: u64,
     /// Pause of each of them after a write.
@@ -123,6 +125,7 @@ impl Default for IoOptions {
         Self {
             pool: None,
             lun: None,
+            share: None,
             depth: 4,
             pace_ms: 50,
             blocks: 4096,

@@ -87,6 +87,9 @@ pub struct Pool {
     pub address: String,
     /// Its target's name, if it exports by iSCSI.
     pub iqn: Option<String>,
+    /// What it shares by NFS.
+    #[serde(default)]
+    pub shares: Vec<String>,
 }
 
 /// Everything that the supervisor needs: all paths absolute, all files there.

@@ -14,6 +14,7 @@ mod lost;
 mod matrix;
 mod mutant;
 mod pause;
+mod shares;
 mod state;
 mod uefi;
 mod volumes;
@@ -110,6 +111,11 @@ const TESTS: &[(&str, ShelfKind, Test)] = &[
         "a_pool_is_made_of_bare_disks_and_served",
         ShelfKind::Lio,
         create::from_bare_disks,
+    ),
+    (
+        "shares_and_locks_move_with_the_pool",
+        ShelfKind::Lio,
+        shares::locks_move,
     ),
     (
         "crash_of_the_owner_loses_nothing",

@@ -13,7 +13,7 @@ use super::tag::{Aligned, BLOCK_BYTES, Tag};
 /// What the verifier is told.
 #[derive(Clone, Debug, clap::Args)]
 pub struct VerifyArgs {
-    /// Block device to read.
+    /// Block device or file to read.
     #[arg(long)]
     pub device: String,
     /// Number of the run that wrote.

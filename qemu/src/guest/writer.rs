@@ -24,7 +24,7 @@ use super::tag::{Aligned, BLOCK_BYTES, Tag};
 /// What the writer is told.
 #[derive(Clone, Debug, clap::Args)]
 pub struct WriterArgs {
-    /// Block device to write.
+    /// Block device or file to write.
     #[arg(long)]
     pub device: String,
     /// Number of this run; goes into every block.
@@ -36,6 +36,9 @@ pub struct WriterArgs {
     /// Pause of each thread after a write.
     #[arg(long, default_value_t = 50)]
     pub pace_ms: u64,
+    /// Make it, a file of so many blocks.
+    #[arg(long)]
+    pub create: bool,
     /// Blocks that are written over and over, from the start of the device.
     #[arg(long, default_value_t = 4096)]
     pub blocks: u64,
@@ -48,9 +51,15 @@ const ERROR_PAUSE: Duration = Duration::from_millis(200);
 pub fn run(args: &WriterArgs) -> anyhow::Result<()> {
     let file = OpenOptions::new()
         .write(true)
+        .create(args.create)
         .custom_flags((rustix::fs::OFlags::DIRECT | rustix::fs::OFlags::DSYNC).bits() as i32)
         .open(&args.device)
         .with_context(|| format!("opening {}", args.device))?;
+    if args.create {
+        let bytes = args.blocks * BLOCK_BYTES as u64;
+        file.set_len(bytes)
+            .with_context(|| format!("giving {} its size", args.device))?;
+    }
     let shared = Arc::new(Shared {
         file,
         args: args.clone(),

@@ -87,8 +87,7 @@ pub(crate) struct Supervisor {
 /// The checked writer: its record, and how to stop it.
 pub(crate) struct Writer {
     run: Arc<Mutex<Run>>,
-    iqn: String,
-    lun: u64,
+    target: writer::Target,
     stop: Box<dyn Fn() + Send>,
 }
 

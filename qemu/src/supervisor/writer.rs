@@ -17,12 +17,20 @@ use crate::frame::Kind;
 use crate::guest::SELF;
 use crate::io::{IoReport, Run};
 use crate::request::{IoOptions, Verified};
-use crate::spec::Pool;
 
 const LOGIN_LIMIT: Duration = Duration::from_secs(120);
 /// Writes in flight may have to sit out a takeover before the writer can end.
 const STOP_LIMIT: Duration = Duration::from_secs(180);
 const VERIFY_LIMIT: Duration = Duration::from_secs(300);
+
+/// What the writer writes to.
+#[derive(Clone, Debug)]
+pub(super) enum Target {
+    /// A LUN.
+    Lun { iqn: String, lun: u64 },
+    /// A file on a share.
+    File { address: String, share: String },
+}
 
 impl Supervisor {
     /// Logs the client in to every target; harmless when it is.
@@ -61,16 +69,11 @@ impl Supervisor {
             bail!("the checked writer runs already");
         }
         self.login()?;
-        let (pool, lun) = self.choose(options)?;
-        let iqn = pool.iqn.clone().unwrap_or_default();
-        let device = self.device(&iqn, lun)?;
+        let (name, target) = self.choose(options)?;
+        let device = self.path(&target)?;
         let run_id = unix_ms();
         let journal = self.spec.dir.join(format!("io-{run_id}.journal"));
-        let run = Arc::new(Mutex::new(Run::begin(
-            run_id,
-            format!("{} LUN {lun}", pool.name),
-            &journal,
-        )?));
+        let run = Arc::new(Mutex::new(Run::begin(run_id, name, &journal)?));
         let words = [
             (SELF, "write".into()),
             ("--device", device),
@@ -79,36 +82,55 @@ impl Supervisor {
             ("--pace-ms", options.pace_ms.to_string()),
             ("--blocks", options.blocks.to_string()),
         ];
-        let argv: Vec<String> = words
+        let mut argv: Vec<String> = words
             .into_iter()
             .flat_map(|(word, value)| [word.to_owned(), value])
             .collect();
+        if matches!(target, Target::File { .. }) {
+            argv.push("--create".to_owned());
+        }
         let command = self.client.open(&argv)?;
         let send = command.sender();
         let record = Arc::clone(&run);
         thread::spawn(move || record_lines(&command, &record));
         let stop = Box::new(move || drop(send(Kind::StdinEnd, &[])));
         let report = lock(&run).report();
-        *lock(&self.io) = Some(Writer {
-            run,
-            iqn,
-            lun,
-            stop,
-        });
+        *lock(&self.io) = Some(Writer { run, target, stop });
         Ok(report)
     }
 
-    /// The device node of a LUN in the client.
-    fn device(&self, iqn: &str, lun: u64) -> anyhow::Result<String> {
-        let argv = [SELF, "device", iqn, &lun.to_string()];
-        let found = self.client.run(&argv, &[], LOGIN_LIMIT)?;
-        if found.status != 0 {
-            bail!("{}", found.stderr.trim());
+    /// What is written to, in the client: the device node of a LUN, or a file on a share, which is mounted.
+    fn path(&self, target: &Target) -> anyhow::Result<String> {
+        match target {
+            Target::Lun { iqn, lun } => {
+                let argv = [SELF, "device", iqn, &lun.to_string()];
+                let found = self.client.run(&argv, &[], LOGIN_LIMIT)?;
+                if found.status != 0 {
+                    bail!("{}", found.stderr.trim());
+                }
+                Ok(found.stdout.trim().to_owned())
+            }
+            Target::File { address, share } => {
+                let (script, place) = client::mount_script(address, share);
+                self.client
+                    .script(&script, LOGIN_LIMIT)
+                    .with_context(|| format!("mounting /{share} of {address}"))?;
+                Ok(format!("{place}/checked"))
+            }
         }
-        Ok(found.stdout.trim().to_owned())
     }
 
-    fn choose(&self, options: &IoOptions) -> anyhow::Result<(Pool, u64)> {
+    fn choose(&self, options: &IoOptions) -> anyhow::Result<(String, Target)> {
+        if let Some(share) = &options.share {
+            let mut pools = self.spec.pools.iter();
+            let pool = pools.find(|pool| pool.shares.contains(share));
+            let pool = pool.with_context(|| format!("no pool shares {share}"))?;
+            let target = Target::File {
+                address: pool.address.clone(),
+                share: share.clone(),
+            };
+            return Ok((format!("{} share {share}", pool.name), target));
+        }
         let wanted = options.pool.as_deref();
         let pool = self
             .spec
@@ -129,7 +151,8 @@ impl Supervisor {
             .lun
             .or_else(|| luns.first().copied())
             .context("the target has no LUN")?;
-        Ok((pool.clone(), lun))
+        let iqn = pool.iqn.clone().unwrap_or_default();
+        Ok((format!("{} LUN {lun}", pool.name), Target::Lun { iqn, lun }))
     }
 
     pub(super) fn io_stop(&self) -> anyhow::Result<IoReport> {
@@ -165,16 +188,15 @@ impl Supervisor {
         Ok(lock(&writer.run).report())
     }
 
-    /// Reads every acknowledged block through the initiator; of a client that was started again as well.
+    /// Reads every acknowledged block through the initiator, or the share; of a client that was started again as well.
     pub(super) fn verify(&self) -> anyhow::Result<Verified> {
         self.login()?;
         let Promise {
-            iqn,
-            lun,
+            target,
             run,
             newest,
         } = self.promised()?;
-        let device = self.device(&iqn, lun)?;
+        let device = self.path(&target)?;
         let input: String = newest
             .iter()
             .map(|(block, seq)| format!("{block} {seq}\n"))
@@ -220,8 +242,7 @@ impl Supervisor {
             .context("the checked writer was never started")?;
         let mut run = lock(&writer.run);
         Ok(Promise {
-            iqn: writer.iqn.clone(),
-            lun: writer.lun,
+            target: writer.target.clone(),
             run: run.report().run,
             newest: run.newest().clone(),
         })
@@ -230,8 +251,7 @@ impl Supervisor {
 
 /// What was acknowledged, and where it must be found.
 struct Promise {
-    iqn: String,
-    lun: u64,
+    target: Target,
     run: u64,
     newest: BTreeMap<u64, u64>,
 }
