@@ -46,6 +46,17 @@ fn main() -> ExitCode {
         };
     for array in ARRAYS {
         trial("read", array, Bed::read);
+        trial("assembled", array, Bed::assemble);
+    }
+    type Run = fn(&Bed) -> anyhow::Result<()>;
+    let states: [(&str, Run); 2] = [("dirty", Bed::dirty), ("diverged", Bed::diverged)];
+    for (name, run) in states {
+        let shared = shared.clone();
+        let run = move || {
+            let outcome = shared.with(run);
+            outcome.map_err(|error| Failed::from(format!("{error:#}")))
+        };
+        trials.push(Trial::test(format!("state::{name}"), run));
     }
     let fixtures = move || {
         let made = Workspace::here().and_then(|workspace| {

@@ -3,7 +3,7 @@
 //! From the disk upwards: [`place`] says where a superblock is, [`superblock`] what it says, [`geometry`] what shape that
 //! is, [`decision`] which members count and whether the array can run, [`refusal`] why not. [`layout`] says where the
 //! bytes of an array are on its members, [`read`] reads them there: so that a head that may not write yet learns what is
-//! on an array without assembling it. Nothing here writes; nothing here changes the kernel.
+//! on an array without assembling it. Nothing here writes; nothing but [`assemble`] changes the kernel.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,6 +11,7 @@ use std::io;
 
 use crate::disk::Disk;
 
+pub mod assemble;
 pub mod decision;
 pub mod geometry;
 pub mod layout;
@@ -21,6 +22,7 @@ pub mod superblock;
 #[cfg(test)]
 mod tests;
 
+pub use assemble::{AssembleError, Running, running, start, stop};
 pub use decision::{Decision, LeftOut, Slot};
 pub use geometry::Geometry;
 pub use read::{ArrayReader, ReadError};

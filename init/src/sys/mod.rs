@@ -8,6 +8,7 @@ pub mod dm;
 #[cfg(test)]
 pub mod headers;
 pub mod klog;
+pub mod md;
 pub mod netlink;
 pub mod packet;
 pub mod pr;

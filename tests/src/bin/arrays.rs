@@ -3,6 +3,10 @@
 //!
 //!     arrays fill NODE NUMBER      words of eight bytes at the beginning and the end of a device, see `init/src/array/tests`
 //!     arrays read NAME [DISK...]   an array's bytes, read on its members; as if these disks were not there
+//!     arrays start NAME            node, step, state, members; refused where a member is missing that nobody marked
+//!     arrays degraded NAME         the same without those that are missing
+//!     arrays dirty NAME            the same where parity may be wrong
+//!     arrays stop NAME             the step
 
 use std::error::Error;
 use std::fs::{File, OpenOptions};
@@ -24,6 +28,11 @@ fn main() -> Outcome<()> {
     match words[..] {
         ["fill", node, number] => fill(node, number.parse()?),
         ["read", name, ref without @ ..] => read(&find(name)?, without),
+        [how @ ("start" | "degraded" | "dirty"), name] => start(&find(name)?, how),
+        ["stop", name] => {
+            println!("{:?}", array::stop(&find(name)?.id)?);
+            Ok(())
+        }
         _ => Err("see the head of the source".into()),
     }
 }
@@ -93,6 +102,25 @@ fn read(array: &Array, without: &[&str]) -> Outcome<()> {
         let count = (all - at).min(999_937) as usize;
         out.write_all(&reader.read(at, count, &mut disk)?)?;
         at += count as u64;
+    }
+    Ok(())
+}
+
+fn start(array: &Array, how: &str) -> Outcome<()> {
+    let decision = array.decide(how == "dirty");
+    let decision = decision.map_err(|refusal| format!("refused: {refusal}"))?;
+    let absent: Vec<u32> = decision.absent().collect();
+    // What a claim would have had to allow first.
+    if how == "start" && !absent.is_empty() {
+        return Err(format!("refused: members are missing in slots {absent:?}").into());
+    }
+    let (running, step) = array::start(array, &decision)?;
+    println!("{} {step:?} {}", running.node().display(), running.state);
+    for member in &array.members {
+        let number = member.disk.number;
+        if running.members.contains(&(number, true)) {
+            println!("{}", member.disk.path.display());
+        }
     }
     Ok(())
 }
