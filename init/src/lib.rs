@@ -4,6 +4,7 @@
 //! waits on a disk; workers ([`worker`]) do what can block and report outcomes. A library and a thin
 //! `main.rs`, so that tests and tools can use the parsers on any machine.
 
+pub mod array;
 pub mod boot;
 pub mod clients;
 pub mod clock;

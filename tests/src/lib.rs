@@ -4,8 +4,9 @@
 //! Outcomes are passed, failed, or skipped with a reason. Waits are for conditions, with bounds that a
 //! loaded machine does not reach; no figure of time is asserted.
 //!
-//! Beside them [`kinds`]: volumes as the real lvm2 makes them; and `planted`: errors on purpose, which the tests of all tiers must notice.
+//! Beside them [`kinds`]: volumes as the real lvm2 makes them; [`arrays`]: arrays as mdadm does; and `planted`: errors on purpose, which the tests of all tiers must notice.
 
+pub mod arrays;
 mod bench;
 pub mod checkout;
 pub mod kinds;

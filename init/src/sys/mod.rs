@@ -10,6 +10,7 @@ pub mod ext4;
 pub mod headers;
 pub mod klog;
 pub mod namespace;
+pub mod md;
 pub mod netlink;
 pub mod packet;
 pub mod pr;

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
+use crate::array::{self, MemberError};
 use crate::disk::{Disk, direct, parallel};
 
 pub mod active;
@@ -20,7 +21,6 @@ pub mod edit;
 pub mod group;
 pub mod health;
 pub mod label;
-mod md;
 mod modules;
 pub mod plan;
 mod progress;
@@ -92,6 +92,9 @@ pub enum ReadTrouble {
         /// Version of its superblock.
         version: &'static str,
     },
+    /// It is in an array, and nobody knows in which.
+    #[error("{0}")]
+    Array(MemberError),
     /// The disk does not answer.
     #[error("no answer within {} s", READ_LIMIT.as_secs())]
     TimedOut,
@@ -154,13 +157,16 @@ type Read<'a> = dyn FnMut(u64, usize) -> io::Result<Vec<u8>> + 'a;
 /// One disk: label, then every copy of the metadata on it.
 fn read_disk(bytes: u64, read: &mut Read<'_>) -> Contents {
     let mut contents = Contents::default();
-    let member =
-        md::version(bytes, read).map_err(ReadTrouble::io("the places of MD's superblocks"));
-    let trouble = match member {
+    let trouble = match array::place::find(bytes, read) {
         Ok(None) => None,
-        Ok(Some(version)) => Some(ReadTrouble::ArrayMember { version }),
+        Ok(Some(found)) => Some(ReadTrouble::ArrayMember {
+            version: found.version,
+        }),
         // Whether its label is its own cannot be told.
-        Err(trouble) => Some(trouble),
+        Err(MemberError::Io(error)) => {
+            Some(ReadTrouble::io("the places of MD's superblocks")(error))
+        }
+        Err(trouble) => Some(ReadTrouble::Array(trouble)),
     };
     if let Some(trouble) = trouble {
         contents.troubles.push(trouble);

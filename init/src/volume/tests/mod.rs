@@ -370,7 +370,10 @@ fn a_leg_of_an_array_is_no_physical_volume_alone_or_with_the_other() {
     let leg = |image: Image| {
         let end = (64 << 20) / 512 - 16;
         let mut sectors = image.0;
-        for (index, sector) in md::tests::superblock(end).chunks(512).enumerate() {
+        for (index, sector) in crate::array::place::tests::superblock(end)
+            .chunks(512)
+            .enumerate()
+        {
             sectors.insert(end + index as u64, sector.try_into().unwrap());
         }
         Image(sectors)

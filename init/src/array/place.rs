@@ -1,11 +1,11 @@
-//! Whether a disk is a member of an MD array, which this firmware does not assemble yet.
+//! Where the superblock of an MD array is on a disk, if there is one.
 //!
 //! With the superblock at the end of the disk (0.90, 1.0) the data begins at its first sector, and the label of a
 //! physical volume on an array of mirrors is seen on every leg. A leg that was taken for that physical volume would be
-//! written behind the array's back. So what is in an array is no physical volume, whatever it looks like. Layouts are
-//! those of `include/uapi/linux/raid/md_p.h`.
+//! written behind the array's back. So what is in an array is nothing else, whatever it looks like, and whatever else is
+//! the matter with its superblock. Layouts are those of `include/uapi/linux/raid/md_p.h`.
 
-use std::io;
+use super::{MemberError, Read};
 
 /// `MD_SB_MAGIC`.
 const MAGIC: [u8; 4] = 0xa92b_4efc_u32.to_le_bytes();
@@ -20,23 +20,46 @@ const AT_ROLES: usize = 256;
 /// `MD_RESERVED_BYTES` of version 0.90: in the last whole piece of this size.
 const RESERVED_090: u64 = 64 * 1024;
 
-/// The version of the array that a disk of this many bytes is a member of.
-pub(super) fn version(
-    bytes: u64,
-    read: &mut dyn FnMut(u64, usize) -> io::Result<Vec<u8>>,
-) -> io::Result<Option<&'static str>> {
+/// A superblock that belongs where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its version, for people.
+    pub version: &'static str,
+    /// Minor number of version 1; `None` of an older one.
+    pub minor: Option<u8>,
+    /// The superblock; empty of an older version.
+    pub bytes: Vec<u8>,
+}
+
+/// The superblock on a disk of this many bytes.
+///
+/// # Errors
+/// The disk's, or there are two: one is left of another array, or an array is on another one. Which, cannot be told.
+pub fn find(bytes: u64, read: &mut Read<'_>) -> Result<Option<Found>, MemberError> {
+    let mut found: Option<Found> = None;
     // Eight kilobytes before the end, on a whole block of four.
     let end = (bytes / 512)
         .checked_sub(16)
         .map(|sector| (sector & !7) * 512);
-    let places = [(end, "1.0"), (Some(0), "1.1"), (Some(4096), "1.2")];
-    for (place, version) in places {
+    let places = [(end, "1.0", 0), (Some(0), "1.1", 1), (Some(4096), "1.2", 2)];
+    for (place, version, minor) in places {
         let Some(place) = place.filter(|place| place + SUPERBLOCK as u64 <= bytes) else {
             continue;
         };
-        if is_superblock(&read(place, SUPERBLOCK)?, place / 512) {
-            return Ok(Some(version));
+        let contents = read(place, SUPERBLOCK)?;
+        if is_superblock(&contents, place / 512) {
+            if let Some(other) = found {
+                return Err(MemberError::Two(other.version, version));
+            }
+            found = Some(Found {
+                version,
+                minor: Some(minor),
+                bytes: contents,
+            });
         }
+    }
+    if found.is_some() {
+        return Ok(found);
     }
     let old = (bytes / RESERVED_090 * RESERVED_090).checked_sub(RESERVED_090);
     if let Some(place) = old {
@@ -45,7 +68,11 @@ pub(super) fn version(
         let magic = head[..4] == MAGIC || head[..4] == 0xa92b_4efc_u32.to_be_bytes();
         let version = [&head[4..8], &head[8..12]].map(|word| word.iter().copied().max());
         if magic && version == [Some(0), Some(90)] {
-            return Ok(Some("0.90"));
+            return Ok(Some(Found {
+                version: "0.90",
+                minor: None,
+                bytes: Vec::new(),
+            }));
         }
     }
     Ok(None)
@@ -69,7 +96,7 @@ fn is_superblock(bytes: &[u8], sector: u64) -> bool {
 }
 
 /// `calc_sb_1_csum` of `drivers/md/md.c`.
-fn checksum(bytes: &[u8]) -> Option<u32> {
+pub(super) fn checksum(bytes: &[u8]) -> Option<u32> {
     let most = bytes.get(AT_MAX_DEV..AT_MAX_DEV + 4)?;
     let most = u32::from_le_bytes([most[0], most[1], most[2], most[3]]);
     let length = AT_ROLES.checked_add(usize::try_from(most).ok()?.checked_mul(2)?)?;
@@ -89,11 +116,11 @@ fn checksum(bytes: &[u8]) -> Option<u32> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// A superblock for the member at this sector.
-    pub(in super::super) fn superblock(sector: u64) -> Vec<u8> {
+    pub(crate) fn superblock(sector: u64) -> Vec<u8> {
         let mut bytes = vec![0; SUPERBLOCK];
         bytes[..4].copy_from_slice(&MAGIC);
         bytes[AT_MAJOR] = 1;
@@ -113,7 +140,8 @@ pub(super) mod tests {
             let offset = offset as usize;
             Ok(disk[offset..offset + count].to_vec())
         };
-        version(length as u64, &mut read).unwrap()
+        let found = find(length as u64, &mut read).unwrap();
+        found.map(|found| found.version)
     }
 
     #[test]

@@ -1,0 +1,143 @@
+//! Linux MD arrays on the pool's disks: read and judged by ourselves, assembled by ioctl after the claim only.
+//!
+//! From the disk upwards: [`place`] says where a superblock is, [`superblock`] what it says, [`geometry`] what shape that
+//! is, [`decision`] which members count and whether the array can run, [`refusal`] why not. [`layout`] says where the
+//! bytes of an array are on its members, [`read`] reads them there: so that a head that may not write yet learns what is
+//! on an array without assembling it. Nothing here writes; nothing but [`assemble`] changes the kernel.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+
+use crate::disk::Disk;
+
+pub mod assemble;
+pub mod decision;
+pub mod geometry;
+pub mod layout;
+pub mod place;
+pub mod read;
+pub mod refusal;
+pub mod superblock;
+#[cfg(test)]
+mod tests;
+
+pub use assemble::{AssembleError, Running, running, start, stop};
+pub use decision::{Decision, LeftOut, Slot};
+pub use geometry::Geometry;
+pub use read::{ArrayReader, ReadError};
+pub use refusal::Refusal;
+pub use superblock::{Superblock, SuperblockError};
+
+/// Who an array is, whatever it is called: `set_uuid`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ArrayId(pub [u8; 16]);
+
+impl fmt::Display for ArrayId {
+    /// As mdadm prints it: four words of eight hex digits.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, byte) in self.0.iter().enumerate() {
+            let colon = if index > 0 && index % 4 == 0 { ":" } else { "" };
+            write!(f, "{colon}{byte:02x}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for ArrayId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A disk that says that it is a member of an array.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// The disk.
+    pub disk: Disk,
+    /// What it says.
+    pub superblock: Superblock,
+}
+
+/// An array, as far as its members are seen. What that is worth is for [`Array::decide`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Array {
+    /// Who it is.
+    pub id: ArrayId,
+    /// All disks that say that they belong to it, in the order of the disks.
+    pub members: Vec<Member>,
+}
+
+impl Array {
+    /// What it is called: its name as its newest member has it, or its identity where that is no name that can be shown.
+    pub fn name(&self) -> String {
+        let newest = self
+            .members
+            .iter()
+            .max_by_key(|member| member.superblock.events);
+        let name = newest.and_then(|member| member.superblock.name.clone());
+        name.unwrap_or_else(|| self.id.to_string())
+    }
+}
+
+/// Why a member cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum MemberError {
+    /// The disk fails.
+    #[error("cannot read the places of MD's superblocks: {0}")]
+    Io(#[from] io::Error),
+    /// It is a member, of an array of a kind that is left alone.
+    #[error(
+        "is a member of an MD array with superblock {0}, which is not assembled here. mdadm --assemble --update=metadata \
+         on another host makes it 1.0"
+    )]
+    Version(&'static str),
+    /// Two superblocks.
+    #[error(
+        "has two MD superblocks, {0} and {1}: one is left over, and which cannot be told. mdadm --zero-superblock \
+         --metadata=VERSION on another host removes one"
+    )]
+    Two(&'static str, &'static str),
+    /// It is a member, and its superblock cannot be trusted.
+    #[error("MD superblock {version}: {source}")]
+    Superblock {
+        /// Version of the superblock.
+        version: &'static str,
+        /// What is the matter.
+        source: SuperblockError,
+    },
+}
+
+/// Reads bytes of a disk: offset and length in bytes.
+pub type Read<'a> = dyn FnMut(u64, usize) -> io::Result<Vec<u8>> + 'a;
+
+/// The superblock of a disk of this many bytes; `None` if it is no member.
+///
+/// # Errors
+/// It cannot be read, or is a member of something that cannot be judged: such a disk is nothing else, either.
+pub fn superblock_of(bytes: u64, read: &mut Read<'_>) -> Result<Option<Superblock>, MemberError> {
+    let Some(found) = place::find(bytes, read)? else {
+        return Ok(None);
+    };
+    let version = found.version;
+    let Some(minor) = found.minor else {
+        return Err(MemberError::Version(version));
+    };
+    let parsed = Superblock::parse(&found.bytes, minor, bytes / 512);
+    parsed
+        .map(Some)
+        .map_err(|source| MemberError::Superblock { version, source })
+}
+
+/// Puts together which arrays there are; the members of each in the order in which they came.
+pub fn arrays(members: Vec<Member>) -> Vec<Array> {
+    let mut by_id: BTreeMap<ArrayId, Vec<Member>> = BTreeMap::new();
+    for member in members {
+        by_id
+            .entry(member.superblock.array)
+            .or_default()
+            .push(member);
+    }
+    let arrays = by_id.into_iter();
+    arrays.map(|(id, members)| Array { id, members }).collect()
+}
