@@ -9,8 +9,8 @@ pub mod ext4;
 #[cfg(test)]
 pub mod headers;
 pub mod klog;
-pub mod namespace;
 pub mod md;
+pub mod namespace;
 pub mod netlink;
 pub mod packet;
 pub mod pr;
