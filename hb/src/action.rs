@@ -48,7 +48,7 @@ pub struct Job {
     pub pool: PoolId,
     /// To be repeated in the outcome.
     pub ticket: Ticket,
-    /// The claim that the job belongs to; [`Epoch::NONE`] for a survey.
+    /// The claim that the job belongs to; [`Epoch::NONE`] for a look.
     pub epoch: Epoch,
     /// What to do.
     pub work: Work,
@@ -65,6 +65,11 @@ pub enum Work {
         /// belongs to a rival claim, which the arbiter decides.
         authority: Authority,
     },
+    /// Look whether the disks that the pool is to be made of are free; change nothing.
+    Inspect,
+    /// Take the reservations of those disks, of which nothing may be the peer's, and write the pool onto them: ends
+    /// like a claim of the pool.
+    Make,
     /// Activate and export the pool. Only after its claim.
     Import,
     /// Undo whatever stands of export, activation and claim; nothing to undo is success.

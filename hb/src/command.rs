@@ -13,6 +13,8 @@ pub enum Command {
     Takeover(PoolId),
     /// Move it to its home head, from wherever this is said.
     Giveback(PoolId),
+    /// Make it here, of disks that the worker knows: it does not exist yet.
+    Make(PoolId),
     /// Trust a peer again that was fenced again and again. To be said to the head that fenced it.
     Readmit,
 }
@@ -41,6 +43,8 @@ pub enum Refusal {
     NotServing,
     /// The pool is on its way already.
     Busy,
+    /// The peer serves the pool, or is about to.
+    PeerHolds,
     /// There is no peer to hand it to.
     PeerNotHeard,
     /// The peer could not import it, does not stand by for it, or is worse off than this head.
@@ -60,6 +64,7 @@ impl fmt::Display for Refusal {
             Refusal::AlreadyThere => "the pool is there already",
             Refusal::NotServing => "this head does not serve the pool",
             Refusal::Busy => "the pool is changing hands; see `pools`",
+            Refusal::PeerHolds => "the peer serves the pool",
             Refusal::PeerNotHeard => "the peer is not heard on any link",
             Refusal::PeerNotReady => "the peer does not stand by for the pool, or is less fit to serve it",
             Refusal::LinksLost => {

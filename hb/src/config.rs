@@ -79,8 +79,10 @@ pub struct Timing {
     pub broken_release_limit: Duration,
     /// How long a head that let go of a pool waits for the peer to take it, before it takes it back.
     pub offer_limit: Duration,
-    /// Pause before a claim that failed is tried again.
+    /// Pause before a claim that failed is tried again: twice as long after each further one.
     pub retry: Duration,
+    /// Longest pause between attempts at a pool that cannot be served.
+    pub retry_max: Duration,
 }
 
 impl Default for Timing {
@@ -103,6 +105,7 @@ impl Default for Timing {
             broken_release_limit: Duration::from_secs(5),
             offer_limit: Duration::from_secs(10),
             retry: Duration::from_secs(5),
+            retry_max: Duration::from_secs(60),
         }
     }
 }

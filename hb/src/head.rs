@@ -259,7 +259,10 @@ impl Head {
     pub fn handle_command(&mut self, command: Command, now: Instant) -> Result<Accepted, Refusal> {
         self.notice_gap(now);
         let id = match command {
-            Command::Handover(id) | Command::Takeover(id) | Command::Giveback(id) => id,
+            Command::Handover(id)
+            | Command::Takeover(id)
+            | Command::Giveback(id)
+            | Command::Make(id) => id,
             Command::Readmit => return self.readmit(now),
         };
         let view = self.view(id, now);
@@ -268,6 +271,7 @@ impl Head {
             Command::Handover(_) => pool.handover(&view).map(|(a, wanted)| (a, Some(wanted))),
             Command::Takeover(_) => pool.takeover(&view),
             Command::Giveback(_) => pool.giveback(&view),
+            Command::Make(_) => pool.make(&view),
             Command::Readmit => Err(Refusal::NotBarred),
         }?;
         self.want(wanted);

@@ -1,4 +1,4 @@
-//! Volumes are made, grown and removed while the pool is served, and move with it.
+//! Volumes are made, grown, renamed and removed while the pool is served, and move with it.
 
 use anyhow::{Context, Result, ensure};
 use orthrus_qemu::Lab;
@@ -9,6 +9,8 @@ use orthrus_tests::steps::{LIMIT, pool_field, resume_and_verify, start_writing, 
 
 /// Sorts behind all volumes of the lab's pool, so that it changes no LUN's number.
 const NAME: &str = "zvol";
+/// The name that it gets for a while; sorts there as well.
+const OTHER: &str = "zvolume-2";
 const MIB: u64 = 1 << 20;
 
 pub fn volumes(bench: &Bench, shelf: ShelfKind) -> Result<()> {
@@ -30,6 +32,10 @@ pub fn volumes(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         with[before.len()].2 = 40 * MIB;
         ensure!(offered(lab, first)? == with, "after it grew");
         holds(lab, lun, 40 * MIB, &sum).context("after it grew")?;
+        lab.tell_ok(first, &format!("volume rename tank/{NAME} {OTHER}"))?;
+        OTHER.clone_into(&mut with[before.len()].0);
+        ensure!(offered(lab, first)? == with, "after it was renamed");
+        holds(lab, lun, 40 * MIB, &sum).context("after it was renamed")?;
         wait_for_writes(lab, 50)?;
 
         let struck = unix_ms();
@@ -40,6 +46,9 @@ pub fn volumes(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         ensure!(offered(lab, second)? == with, "after a crash of the owner");
         holds(lab, lun, 40 * MIB, &sum).context("after a crash of the owner")?;
 
+        lab.tell_ok(second, &format!("volume rename tank/{OTHER} {NAME}"))?;
+        NAME.clone_into(&mut with[before.len()].0);
+        ensure!(offered(lab, second)? == with, "after it was renamed back");
         lab.tell_ok(second, &format!("volume remove tank/{NAME} --yes"))?;
         ensure!(offered(lab, second)? == before, "after it was removed");
         // Its extents can be used again at once.
@@ -70,6 +79,18 @@ fn refused(lab: &Lab, owner: Head) -> Result<()> {
         ),
         (owner, "volume grow tank/vol0 4M", "are not more"),
         (owner, "volume grow tank/nobody 4M", "no volume nobody"),
+        (owner, "volume rename tank/vol0 zzz", "another number"),
+        (owner, "volume rename tank/nobody zzz", "no volume nobody"),
+        (
+            owner,
+            "volume rename tank/vol0 vol1",
+            "a volume vol1 already",
+        ),
+        (
+            owner,
+            "volume rename tank/vol0 orthrus_x",
+            "the firmware's own",
+        ),
         (owner, "volume remove tank/vol0 --yes", "another number"),
         (owner, "volume remove pond/vol0 --yes", "no pool"),
         (owner.peer(), "volume create tank/zvol 8M", "does not serve"),

@@ -87,14 +87,11 @@ fn make(lab: &Lab) -> Result<()> {
 
     let create = format!("pool create tank {} --wipe --yes", ids.join(" "));
     lab.tell_ok(Head::A, &create)?;
-    // That its maker serves it is not promised: both heads were faulted for want of a pool and look again by their own
-    // clocks, without regard to home (`Pool::decide_faulted`), and who is done looking while the other looks stands down.
-    lab.wait_for("any serves tank", LIMIT)?;
-    if lab.owner(Some("tank"))? == Head::B {
-        lab.wait_for("a standby tank", LIMIT)?;
-        lab.tell_ok(Head::B, "handover tank")?;
-        lab.wait_for("a serves tank", LIMIT)?;
-    }
+    // The answer comes when it is served, and that is where it was made: nobody else had the time to.
+    let owner = lab.owner(Some("tank"))?;
+    ensure!(owner == Head::A, "{owner} serves what a made");
+    lab.wait_for("b standby tank", LIMIT)?;
+    ensure!(lab.owner(Some("tank"))? == Head::A, "it did not stay there");
     let ledgers = pool_field(lab, Head::A, "state_volume")?;
     ensure!(ledgers["problem"].is_null(), "{ledgers}");
     let again = lab.tell(Head::A, &create)?;

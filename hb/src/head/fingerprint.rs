@@ -74,6 +74,13 @@ impl Head {
                 pool.awaited()
                     .map(|marks| peer.has_acknowledged(index, &marks)),
             );
+            let left = |link: LinkId, marks: [u32; LinkId::ALL.len()]| {
+                marks[link.index()].saturating_sub(peer.link(link).sent)
+            };
+            print.put(
+                pool.announces()
+                    .map(|marks| LinkId::ALL.map(|link| left(link, marks))),
+            );
             print.put(told);
         }
         print.put(actions.len());

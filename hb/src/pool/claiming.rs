@@ -157,7 +157,7 @@ impl Pool {
 
     /// The number of the next claim. Never that of an earlier attempt: what is left of it must not be taken for
     /// this one.
-    fn next_epoch(&self) -> Option<Epoch> {
+    pub(super) fn next_epoch(&self) -> Option<Epoch> {
         self.known.max(self.seen).max(self.tried).next()
     }
 

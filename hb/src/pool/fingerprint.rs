@@ -2,7 +2,7 @@
 
 use core::hash::Hasher;
 
-use super::{Pool, State, Step};
+use super::{Making, Pool, State, Step};
 use crate::config::Timing;
 use crate::fingerprint::Print;
 use crate::link::LinkId;
@@ -85,6 +85,36 @@ impl Pool {
                     }
                 }
             }
+            State::Making(making) => {
+                print.put(core::mem::discriminant(&making));
+                match making {
+                    Making::Turn {
+                        marks: _, // see `Head::awaited_acknowledgements`
+                        until,
+                    } => {
+                        print.until(until);
+                        None
+                    }
+                    Making::Inspect {
+                        ticket,
+                        until,
+                        is_late,
+                    } => {
+                        print.put(is_late);
+                        print.until(until);
+                        Some(ticket)
+                    }
+                    Making::Make {
+                        ticket,
+                        epoch,
+                        until,
+                    } => {
+                        print.put(epoch);
+                        print.until(until);
+                        Some(ticket)
+                    }
+                }
+            }
             State::Importing {
                 ticket,
                 epoch,
@@ -116,13 +146,22 @@ impl Pool {
         print.put(ticket.map(|ticket| tickets.wrapping_sub(ticket.0)));
     }
 
+    /// What must be sent before the pool goes on, as well as acknowledged.
+    pub(crate) fn announces(&self) -> Option<[u32; LinkId::ALL.len()]> {
+        match self.state {
+            State::Making(Making::Turn { marks, .. }) => Some(marks),
+            _ => None,
+        }
+    }
+
     /// What must be acknowledged before the pool goes on.
     pub(crate) fn awaited(&self) -> Option<[u32; LinkId::ALL.len()]> {
         match self.state {
             State::Claiming {
                 step: Step::Confirm { marks, .. },
                 ..
-            } => Some(marks),
+            }
+            | State::Making(Making::Turn { marks, .. }) => Some(marks),
             _ => None,
         }
     }

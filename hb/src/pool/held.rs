@@ -7,10 +7,10 @@ use crate::ledger::Record;
 use crate::wire::{PoolState, Wish};
 use crate::{Epoch, HeadId, Incarnation};
 
-use super::{Fault, Next, Pool, Rest, State, Step, View, Wanted};
+use super::{Fault, Making, Next, Pool, Rest, State, Step, View, Wanted};
 
-/// Longest pause between attempts at a pool that cannot be imported.
-const RETRY_MAX: Duration = Duration::from_secs(60);
+/// Failures in a row that are counted: each doubles the pause, which has a limit of its own.
+const FAILURES_MAX: u32 = 8;
 
 impl Pool {
     /// The epoch under which this head may have keys on disks.
@@ -20,10 +20,14 @@ impl Pool {
                 step: Step::Claim { epoch, .. },
                 ..
             }
+            | State::Making(Making::Make { epoch, .. })
             | State::Importing { epoch, .. }
             | State::Serving { epoch }
             | State::Releasing { epoch, .. } => Some(epoch),
-            State::Claiming { .. } | State::Standby { .. } | State::Faulted { .. } => None,
+            State::Claiming { .. }
+            | State::Making(_)
+            | State::Standby { .. }
+            | State::Faulted { .. } => None,
         }
     }
 
@@ -55,11 +59,11 @@ impl Pool {
     }
 
     pub(super) fn fail(&mut self, fault: Fault, view: &View) {
-        let pause = view.timing.retry * (1 << self.failures.min(8));
-        self.failures = self.failures.saturating_add(1);
+        let pause = view.timing.retry * (1 << self.failures);
+        self.failures = (self.failures + 1).min(FAILURES_MAX);
         self.last_fault = fault;
         self.state = State::Faulted {
-            retry_at: view.now + pause.min(RETRY_MAX),
+            retry_at: view.now + pause.min(view.timing.retry_max),
         };
     }
 
@@ -139,7 +143,10 @@ impl Pool {
             State::Importing { epoch, .. }
             | State::Serving { epoch }
             | State::Releasing { epoch, .. } => epoch,
-            State::Standby { .. } | State::Claiming { .. } | State::Faulted { .. } => {
+            State::Standby { .. }
+            | State::Claiming { .. }
+            | State::Making(_)
+            | State::Faulted { .. } => {
                 self.recorded = None;
                 return None;
             }

@@ -48,11 +48,15 @@
 //! after the fact, and a head that died in between would leave keys newer than anything its peer
 //! had heard, which is just what a rival's claim looks like.
 //!
-//! Reading order: `standby`, `claiming`, `held`, then what an `operator` may ask.
+//! A pool that does not exist yet is made here, when an operator says so (*making*, which beats call claiming): it goes from
+//! standby or faulted to importing by way of its maker's claim.
+//!
+//! Reading order: `standby`, `claiming`, `held`, then what an `operator` may ask, and `making`.
 
 mod claiming;
 mod fingerprint;
 mod held;
+mod making;
 mod operator;
 mod standby;
 mod view;
@@ -66,6 +70,7 @@ use crate::link::LinkId;
 use crate::wire::{PoolBeat, PoolState, Wish};
 use crate::{Epoch, HeadId, Health};
 
+use making::Making;
 pub(crate) use view::View;
 
 /// Why a pool rests on this head though it is not served here: a closed list, each with its end.
@@ -106,6 +111,7 @@ enum State {
         authority: Authority,
         step: Step,
     },
+    Making(Making),
     Importing {
         ticket: Ticket,
         epoch: Epoch,
@@ -243,7 +249,8 @@ impl Pool {
                 0 => PoolState::Standby,
                 _ => PoolState::Faulted,
             },
-            State::Claiming { .. } => PoolState::Claiming,
+            State::Making(Making::Inspect { is_late: true, .. }) => PoolState::Faulted,
+            State::Claiming { .. } | State::Making(_) => PoolState::Claiming,
             State::Importing { .. } => PoolState::Importing,
             State::Serving { .. } => PoolState::Serving,
             State::Releasing { .. } => PoolState::Releasing,
@@ -339,6 +346,7 @@ impl Pool {
             State::Standby { .. } => self.decide_standby(view),
             State::Faulted { retry_at } => self.decide_faulted(retry_at, view),
             State::Claiming { authority, step } => self.decide_claiming(authority, step, view),
+            State::Making(making) => self.decide_making(making, view),
             State::Importing { until, epoch, .. } => {
                 let stuck = (view.now >= until).then_some(ResetReason::ImportStuck(self.id));
                 self.decide_changing(stuck, epoch, view)
@@ -364,6 +372,12 @@ impl Pool {
                 step: Step::Claim { ticket, epoch, .. },
                 ..
             } if awaited(ticket, epoch) => self.claim_ended(epoch, outcome.result, view),
+            State::Making(Making::Inspect {
+                ticket, is_late, ..
+            }) if awaited(ticket, Epoch::NONE) => self.inspect_ended(is_late, outcome.result, view),
+            State::Making(Making::Make { ticket, epoch, .. }) if awaited(ticket, epoch) => {
+                self.claim_ended(epoch, outcome.result, view)
+            }
             State::Importing { ticket, epoch, .. } if awaited(ticket, epoch) => {
                 self.import_ended(epoch, outcome.result, view)
             }

@@ -33,7 +33,9 @@ impl Pool {
     pub(crate) fn takeover(&mut self, view: &View) -> Result<(Accepted, Option<Wanted>), Refusal> {
         match self.state {
             State::Serving { .. } | State::Importing { .. } => Err(Refusal::AlreadyThere),
-            State::Claiming { .. } | State::Releasing { .. } => Err(Refusal::Busy),
+            State::Claiming { .. } | State::Making(_) | State::Releasing { .. } => {
+                Err(Refusal::Busy)
+            }
             State::Standby { .. } | State::Faulted { .. } => match view.peer() {
                 _ if view.liveness == Liveness::LinksLost => Err(Refusal::LinksLost),
                 Some(beat) if beat.state == PoolState::Serving => {

@@ -229,9 +229,12 @@ impl<'a> Script<'a> {
             step::OUTCOME => self.outcome(),
             step::COMMAND => {
                 let pool = PoolId(self.input.pick(&[0, 1, 2, 255]));
-                let command =
-                    self.input
-                        .pick(&[Command::Handover, Command::Takeover, Command::Giveback]);
+                let command = self.input.pick(&[
+                    Command::Handover,
+                    Command::Takeover,
+                    Command::Giveback,
+                    Command::Make,
+                ]);
                 match self.head.handle_command(command(pool), self.now) {
                     Ok(_) => "accepted",
                     Err(_) => "refused",
@@ -463,7 +466,7 @@ impl<'a> Script<'a> {
             result: Err(Failure::Device),
         };
         let (told, result) = match (kind, job.work) {
-            (0..=3, Work::Survey) => {
+            (0..=3, Work::Survey | Work::Inspect) => {
                 let holder = match kind {
                     0 => Holder::Nobody,
                     1 | 2 => Holder::Peer(epoch),
@@ -494,7 +497,7 @@ impl<'a> Script<'a> {
                     }),
                 )
             }
-            (0..=2, Work::Claim { .. }) => ("claimed", Ok(Done::Claimed)),
+            (0..=2, Work::Claim { .. } | Work::Make) => ("claimed", Ok(Done::Claimed)),
             (0..=3, Work::Import) => ("imported", Ok(Done::Imported)),
             (0..=3, Work::Release) => ("released", Ok(Done::Released)),
             (4, _) => ("held by peer", Err(Failure::HeldByPeer(epoch))),
@@ -545,7 +548,12 @@ impl<'a> Script<'a> {
             self.reset = true;
             return;
         };
-        if let Work::Claim { authority } = job.work {
+        let authority = match job.work {
+            Work::Claim { authority } => Some(authority),
+            Work::Make => Some(Authority::Free),
+            _ => None,
+        };
+        if let Some(authority) = authority {
             let index = job.pool.index();
             let greatest = &mut self.greatest[index];
             assert!(job.epoch > *greatest, "I5: {job:?} after {greatest}");

@@ -33,6 +33,10 @@ pub struct Checks {
     pub held: Option<Held>,
     /// Faults that have not led to a takeover.
     pub faults: i8,
+    /// Anything struck at all.
+    pub struck: bool,
+    /// Who made the pool, where it was not there from the beginning.
+    pub made: Option<usize>,
     /// By head: the greatest epoch in a beat that it took in, in this boot.
     pub told: [Epoch; 2],
     /// By head: beats of its running since it last took in a frame, up to `DEAD`.
@@ -57,6 +61,8 @@ impl Checks {
         Checks {
             held,
             faults,
+            struck: false,
+            made: None,
             told: [Epoch::NONE; 2],
             silent: [DEAD as u8; 2],
             fenced: [0; 2],
@@ -222,6 +228,10 @@ impl Checks {
                     epoch,
                     released,
                 });
+            }
+            Deed::Made => {
+                self.require(self.made.is_none(), "I1: a pool is made twice");
+                self.made = Some(who);
             }
             Deed::Released => {
                 if let Some(held) = self.held.as_mut().filter(|held| held.who == who) {

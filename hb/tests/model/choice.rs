@@ -51,6 +51,7 @@ pub enum Choice {
 pub enum Order {
     Handover,
     Takeover,
+    Make,
 }
 
 impl Choice {
@@ -78,7 +79,8 @@ impl Choice {
                 all.extend([Choice::Ail(who), Choice::Cure(who)]);
                 all.extend([Halt::Paused, Halt::Frozen].map(|halt| Choice::Halt(who, halt)));
                 all.extend(Trouble::ALL.map(|trouble| Choice::Trouble(who, trouble)));
-                all.extend([Order::Handover, Order::Takeover].map(|o| Choice::Order(who, o)));
+                let orders = [Order::Handover, Order::Takeover, Order::Make];
+                all.extend(orders.map(|o| Choice::Order(who, o)));
                 all.extend(Forgery::ALL.map(|forgery| Choice::Forge(who, forgery)));
                 all.extend(Kind::ALL.map(|kind| Choice::Repeat(who, kind)));
             }
@@ -86,6 +88,14 @@ impl Choice {
             all.push(Choice::Join);
             all
         })
+    }
+
+    /// Whether it is a fault, or an order to move the pool.
+    pub fn strikes(self) -> bool {
+        !matches!(
+            self,
+            Choice::Beat { .. } | Choice::Boot(_) | Choice::Order(_, Order::Make)
+        )
     }
 
     /// Its place in the table.

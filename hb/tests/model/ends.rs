@@ -28,6 +28,9 @@ pub struct Ends {
 /// Whether a cycle may last.
 pub fn judge(cycle: &[End]) -> Result<End, &'static str> {
     let any = |end: End| cycle.contains(&end);
+    if any(End::Elsewhere) {
+        return Err("I3: nothing struck, and the pool is served where it was not made");
+    }
     if any(End::Worse) {
         return Err("I3: the worse head serves for good");
     }

@@ -335,9 +335,10 @@ impl World {
         let mut deeds = Vec::new();
         let kind = machine.worker.job.map(|job| Kind::of(&job.work));
         // A key is removed or a claim completes at this very moment: what the other head is then counts.
+        let (disks, bare) = (&mut self.disks, &mut self.bare);
         let outcome = machine
             .worker
-            .run(who, &mut self.disks, written, pace, |deed, disks| {
+            .run(who, disks, written, bare, pace, |deed, disks| {
                 deeds.push((deed, *disks));
             });
         if let Some(kind) = kind.filter(|_| outcome.is_some() && self.budget.repeats > 0) {

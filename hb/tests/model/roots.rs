@@ -102,6 +102,17 @@ fn together(budget: Budget, left: Option<usize>, ledger: bool) -> World {
     world
 }
 
+/// Both heads are faulted for want of the pool, and look for it again and again.
+fn bare(budget: Budget, ledger: bool) -> World {
+    let mut world = together(Budget::default(), None, ledger);
+    world.bare = true;
+    for _ in 0..60 {
+        world.apply(Choice::BEAT);
+    }
+    world.budget = budget;
+    world
+}
+
 /// Each pair of faults from where it can matter, so that it is a test; `deep`: all of them together, for hours.
 pub fn roots(deep: bool) -> Vec<Root> {
     let n = u8::from(deep);
@@ -166,10 +177,37 @@ pub fn roots(deep: bool) -> Vec<Root> {
         crashes,
         ..none
     };
+    let make_twice = Budget {
+        commands: 2,
+        crashes: n,
+        ..none
+    };
+    let make_crash = Budget {
+        commands,
+        crashes,
+        troubles: n,
+        ..none
+    };
+    let make_cut = Budget {
+        commands,
+        cuts,
+        crashes: n,
+        ..none
+    };
+    let make_trouble = Budget {
+        commands,
+        troubles,
+        crashes: n,
+        ..none
+    };
     let root = |name, world| Root { name, world };
     // The small ones first, so that what is wrong shows soon.
     let mut roots = vec![
         root("boot-no-fault", dark(none, None, true)),
+        root("bare-make-twice", bare(make_twice, true)),
+        root("bare-make-crash", bare(make_crash, true)),
+        root("bare-make-trouble", bare(make_trouble, true)),
+        root("bare-make-cut", bare(make_cut, true)),
         root("a-serves-forge", settled(forge, 0, true)),
         root("a-serves-one-cable-forge", settled_with_one_cable(forge, 0)),
         root("a-serves-barred-cut-cables", settled_and_barred(cut)),

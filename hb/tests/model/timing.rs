@@ -49,5 +49,6 @@ pub fn timing() -> Timing {
         broken_release_limit: BEAT * 4,
         offer_limit: BEAT * 5,
         retry: BEAT * 4,
+        retry_max: BEAT * 8,
     }
 }

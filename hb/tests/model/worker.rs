@@ -46,10 +46,19 @@ pub enum Kind {
     Claim,
     Import,
     Release,
+    Inspect,
+    Make,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 4] = [Kind::Survey, Kind::Claim, Kind::Import, Kind::Release];
+    pub const ALL: [Kind; 6] = [
+        Kind::Survey,
+        Kind::Claim,
+        Kind::Import,
+        Kind::Release,
+        Kind::Inspect,
+        Kind::Make,
+    ];
 
     pub fn of(work: &Work) -> Kind {
         match work {
@@ -57,6 +66,8 @@ impl Kind {
             Work::Claim { .. } => Kind::Claim,
             Work::Import => Kind::Import,
             Work::Release => Kind::Release,
+            Work::Inspect => Kind::Inspect,
+            Work::Make => Kind::Make,
         }
     }
 }
@@ -83,6 +94,8 @@ pub enum Deed {
     Preempts { victim: Epoch, authority: Authority },
     /// The read-back was taken for good, and the stamp written.
     Claimed(Epoch),
+    /// And the pool was written.
+    Made,
     /// Nothing of the pool is left here, nor of our keys.
     Released,
 }
@@ -133,8 +146,10 @@ impl Worker {
             None => &[Pace::All],
             Some(job) if self.hangs(&job) => &[Pace::All],
             Some(job) => match job.work {
-                Work::Survey => &[Pace::All, Pace::Late],
-                Work::Claim { .. } | Work::Import | Work::Release => &[Pace::All, Pace::One],
+                Work::Survey | Work::Inspect => &[Pace::All, Pace::Late],
+                Work::Claim { .. } | Work::Make | Work::Import | Work::Release => {
+                    &[Pace::All, Pace::One]
+                }
             },
         }
     }
@@ -142,19 +157,20 @@ impl Worker {
     fn hangs(&self, job: &Job) -> bool {
         matches!(
             (self.trouble, job.work),
-            (Some(Trouble::SurveyHangs), Work::Survey)
-                | (Some(Trouble::ClaimHangs), Work::Claim { .. })
+            (Some(Trouble::SurveyHangs), Work::Survey | Work::Inspect)
+                | (Some(Trouble::ClaimHangs), Work::Claim { .. } | Work::Make)
                 | (Some(Trouble::ImportHangs), Work::Import)
                 | (Some(Trouble::ReleaseHangs), Work::Release)
         )
     }
 
-    /// Works for one beat. `written`: the greatest epoch in the ledger.
+    /// Works for one beat. `written`: the greatest epoch in the ledger; `bare`: the pool is not on the disks yet.
     pub fn run(
         &mut self,
         who: usize,
         disks: &mut [Disk; DISKS],
         written: Epoch,
+        bare: &mut bool,
         pace: Pace,
         mut deed: impl FnMut(Deed, &[Disk; DISKS]),
     ) -> Option<Outcome> {
@@ -164,7 +180,7 @@ impl Worker {
         }
         loop {
             let waits = self.back_offs;
-            if let Some(result) = self.advance(who, disks, written, &job, &mut deed) {
+            if let Some(result) = self.advance(who, disks, written, bare, &job, &mut deed) {
                 self.job = None;
                 return Some(Outcome {
                     pool: job.pool,
@@ -184,12 +200,32 @@ impl Worker {
         who: usize,
         disks: &mut [Disk; DISKS],
         written: Epoch,
+        bare: &mut bool,
         job: &Job,
         deed: &mut impl FnMut(Deed, &[Disk; DISKS]),
     ) -> Option<Result<Done, Failure>> {
         let step = self.step;
         self.step += 1;
         match (job.work, step) {
+            // What is not there is not found, and what is there is not made again.
+            (Work::Survey, _) if *bare => Some(Err(Failure::Refused)),
+            (Work::Claim { .. }, 0) if *bare => Some(Err(Failure::Refused)),
+            (Work::Inspect, _) | (Work::Make, 0) if !*bare => Some(Err(Failure::Refused)),
+            (Work::Inspect, _) => Some(match survey(who, disks, written) {
+                Done::Surveyed {
+                    holder: Holder::Peer(held),
+                    ..
+                } => Err(Failure::HeldByPeer(held)),
+                free => Ok(free),
+            }),
+            (Work::Make, _) => {
+                let done = self.advance_claim(who, disks, job.epoch, Authority::Free, deed);
+                if done == Some(Ok(Done::Claimed)) {
+                    *bare = false;
+                    deed(Deed::Made, disks);
+                }
+                done
+            }
             (Work::Survey, _) => Some(Ok(survey(who, disks, written))),
             (Work::Claim { authority }, _) => {
                 self.advance_claim(who, disks, job.epoch, authority, deed)

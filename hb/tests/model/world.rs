@@ -35,6 +35,8 @@ pub struct World {
     /// By sender and link.
     pub carries: [[bool; LinkId::ALL.len()]; 2],
     pub disks: [Disk; DISKS],
+    /// The pool is not on them yet.
+    pub bare: bool,
     /// By head, when the pool has one: the newest record.
     pub ledger: Option<[Option<Record>; 2]>,
     /// By head: it can read the ledger.
@@ -49,6 +51,7 @@ impl World {
             machines: [Machine::new(), Machine::new()],
             carries: [[true; LinkId::ALL.len()]; 2],
             disks,
+            bare: false,
             ledger: ledger.then_some([None; 2]),
             reads: [true; 2],
             budget,
@@ -96,7 +99,11 @@ impl World {
                 into.extend(Trouble::ALL.map(|trouble| Choice::Trouble(who, trouble)));
             }
             if machine.beats() && commands > 0 {
-                into.extend([Order::Handover, Order::Takeover].map(|o| Choice::Order(who, o)));
+                let orders: &[Order] = match self.bare {
+                    true => &[Order::Make],
+                    false => &[Order::Handover, Order::Takeover],
+                };
+                into.extend(orders.iter().map(|o| Choice::Order(who, *o)));
             }
             if machine.beats() && forgeries > 0 {
                 let ledger = self.ledger.is_some() && self.reads[who];
@@ -159,6 +166,7 @@ impl World {
     }
 
     fn apply_unguarded(&mut self, choice: Choice) {
+        self.checks.struck |= choice.strikes();
         match choice {
             Choice::Beat { first, paces } => {
                 for who in [first, 1 - first] {
@@ -261,8 +269,9 @@ impl World {
         let command = match order {
             Order::Handover => Command::Handover(pool),
             Order::Takeover => Command::Takeover(pool),
+            Order::Make => Command::Make(pool),
         };
-        if head.handle_command(command, now).is_ok() {
+        if head.handle_command(command, now).is_ok() && order != Order::Make {
             self.checks.faults += 1; // the operator may be wrong about the peer
         }
         self.perform(who);
@@ -302,6 +311,11 @@ impl World {
         };
         let rest = |who: usize| self.machines[who].pool().and_then(|pool| pool.rest());
         match (serves(0), serves(1)) {
+            // It is served where it was made, unless something struck.
+            (a, b) if !self.checks.struck && self.checks.made == Some(usize::from(a)) && a != b => {
+                End::Elsewhere
+            }
+            (false, false) if self.bare => End::Explained,
             (true, true) => End::Unserved,
             (true, false) if worse(0) => End::Worse,
             (false, true) if worse(1) => End::Worse,
@@ -350,7 +364,14 @@ impl World {
         for who in [0, 1] {
             self.hash_machine(who, sink);
         }
-        (self.carries, self.reads, &self.disks, self.budget).hash(sink);
+        (
+            self.carries,
+            self.reads,
+            &self.disks,
+            self.bare,
+            self.budget,
+        )
+            .hash(sink);
         self.checks.hash(sink);
         let digest = Sha256::digest(&sink.0);
         let word = |at: usize| {
@@ -452,6 +473,8 @@ pub enum End {
     Unserved,
     /// Nobody serves, and `status` says why.
     Explained,
+    /// One head serves the pool that the other one just made.
+    Elsewhere,
     /// One head serves, and the other, though nothing is broken, does not stand by.
     Lonely,
     /// The worse head serves.

@@ -36,11 +36,11 @@ fn work(head: &mut Head, now: Instant) -> Vec<Job> {
         };
         jobs.push(job);
         let done = match job.work {
-            Work::Survey => Done::Surveyed {
+            Work::Survey | Work::Inspect => Done::Surveyed {
                 greatest: Epoch::NONE,
                 holder: Holder::Nobody,
             },
-            Work::Claim { .. } => Done::Claimed,
+            Work::Claim { .. } | Work::Make => Done::Claimed,
             Work::Import => Done::Imported,
             Work::Release => Done::Released,
         };

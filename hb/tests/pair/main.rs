@@ -5,6 +5,7 @@
 mod duel;
 mod fitness;
 mod ledger;
+mod making;
 mod world;
 
 use embassy_time::Duration;

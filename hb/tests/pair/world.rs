@@ -40,7 +40,7 @@ pub struct Machine {
     /// Its next import fails.
     pub import_fails: bool,
     jobs: VecDeque<(Instant, Job)>,
-    inbox: VecDeque<(LinkId, Vec<u8>)>,
+    inbox: VecDeque<(Instant, LinkId, Vec<u8>)>,
     lost_time: Duration,
     boots: u8,
 }
@@ -54,11 +54,19 @@ pub struct World {
     /// Every frame that was sent, for replays.
     pub recorded: Vec<(usize, LinkId, Vec<u8>)>,
     pub work_time: Duration,
+    /// How long a frame is under way.
+    pub latency: Duration,
     pub timing: Timing,
     /// Claims that preempted somebody.
     pub preempted: Vec<(usize, Epoch)>,
     /// Digests of the heads' configurations, from their next boot on.
     pub digests: [u32; 2],
+    /// The pool does not exist yet: there are only disks.
+    pub is_bare: bool,
+    /// Each head makes it of disks of its own, so that no arbiter decides.
+    pub apart: bool,
+    /// By whom it was made, each time.
+    pub made: Vec<usize>,
     /// The disk has no reservations: claims are leases.
     pub lease: Option<Lease>,
     /// By head: what it writes to the ledger does not get there.
@@ -100,9 +108,13 @@ impl World {
             cut: [[false; 2]; 2],
             recorded: Vec::new(),
             work_time: Duration::from_millis(200),
+            latency: Duration::from_ticks(0),
             timing: Timing::default(),
             preempted: Vec::new(),
             digests: [1; 2],
+            is_bare: false,
+            apart: false,
+            made: Vec::new(),
             lease: None,
             writes_lost: [false; 2],
             has_ledger: false,
@@ -201,7 +213,8 @@ impl World {
 
     /// Plays a recorded frame to a head.
     pub fn replay(&mut self, to: usize, link: LinkId, bytes: &[u8]) {
-        self.machines[to].inbox.push_back((link, bytes.to_vec()));
+        let inbox = &mut self.machines[to].inbox;
+        inbox.push_back((self.now, link, bytes.to_vec()));
     }
 
     /// Runs until a condition holds. Two minutes of virtual time are more than any rule waits.
@@ -250,7 +263,10 @@ impl World {
         let Some(head) = machine.head.as_mut() else {
             return;
         };
-        while let Some((link, bytes)) = machine.inbox.pop_front() {
+        let here = |frame: &(Instant, LinkId, Vec<u8>)| frame.0 <= self.now;
+        while machine.inbox.front().is_some_and(here)
+            && let Some((_, link, bytes)) = machine.inbox.pop_front()
+        {
             let _ = head.handle_frame(link, &bytes, now);
         }
         if let Some(epoch) = lost(who, head, self.disk) {
@@ -270,7 +286,21 @@ impl World {
                 continue;
             }
             let fails = &mut machine.import_fails;
-            let mut result = perform(who, job, &mut self.disk, fails, &mut self.preempted);
+            let mut result = match (job.work, self.is_bare) {
+                (Work::Make, _) if self.apart => {
+                    self.disk = Registrant::Head(who, job.epoch);
+                    Ok(Done::Claimed)
+                }
+                // What is not there is not found, and what is there is not made again.
+                (Work::Survey | Work::Claim { .. }, true) | (Work::Inspect | Work::Make, false) => {
+                    Err(Failure::Refused)
+                }
+                _ => perform(who, job, &mut self.disk, fails, &mut self.preempted),
+            };
+            if job.work == Work::Make && result == Ok(Done::Claimed) {
+                self.is_bare = false;
+                self.made.push(who);
+            }
             if let Ok(Done::Surveyed { greatest, .. }) = &mut result {
                 // The epochs of all records count, this head's own too.
                 let records = self.records.iter().flatten().map(|record| record.epoch);
@@ -327,7 +357,8 @@ impl World {
         for (link, bytes) in sent {
             self.recorded.push((who, link, bytes.clone()));
             if !self.cut[who][link.index()] && self.machines[1 - who].head.is_some() {
-                self.machines[1 - who].inbox.push_back((link, bytes));
+                let there = self.now + self.latency;
+                self.machines[1 - who].inbox.push_back((there, link, bytes));
             }
         }
     }
@@ -348,11 +379,11 @@ fn perform(
     preempted: &mut Vec<(usize, Epoch)>,
 ) -> Result<Done, Failure> {
     match (job.work, *disk) {
-        (Work::Survey, Registrant::Nobody) => Ok(Done::Surveyed {
+        (Work::Survey | Work::Inspect, Registrant::Nobody) => Ok(Done::Surveyed {
             greatest: Epoch::NONE,
             holder: Holder::Nobody,
         }),
-        (Work::Survey, Registrant::Head(owner, epoch)) => {
+        (Work::Survey | Work::Inspect, Registrant::Head(owner, epoch)) => {
             let holder = if owner == who {
                 Holder::Nobody
             } else {
@@ -363,7 +394,7 @@ fn perform(
                 holder,
             })
         }
-        (Work::Survey, Registrant::Stranger) => Ok(Done::Surveyed {
+        (Work::Survey | Work::Inspect, Registrant::Stranger) => Ok(Done::Surveyed {
             greatest: Epoch::NONE,
             holder: Holder::Stranger,
         }),
@@ -375,8 +406,11 @@ fn perform(
             *disk = Registrant::Head(who, job.epoch);
             Ok(Done::Claimed)
         }
-        (Work::Claim { .. }, Registrant::Stranger) => Err(Failure::Stranger),
-        (Work::Claim { .. }, _) => {
+        (Work::Make, Registrant::Head(owner, epoch)) if owner != who => {
+            Err(Failure::HeldByPeer(epoch))
+        }
+        (Work::Claim { .. } | Work::Make, Registrant::Stranger) => Err(Failure::Stranger),
+        (Work::Claim { .. } | Work::Make, _) => {
             *disk = Registrant::Head(who, job.epoch);
             Ok(Done::Claimed)
         }

@@ -125,6 +125,10 @@ pub enum Event {
         who: usize,
         boot: u32,
     },
+    /// An operator wants a pool to be made, as long as it is not.
+    Make {
+        pool: usize,
+    },
     Client {
         pool: usize,
     },

@@ -89,8 +89,8 @@ impl World {
         } else {
             worker.looking_since = None;
             if worker.watch.is_none() {
-                worker.unready = !answers;
-                if some {
+                worker.unready = !answers || self.bare[pool];
+                if some && !self.bare[pool] {
                     self.follow_ledger(who, pool);
                 }
             }

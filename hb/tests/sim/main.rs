@@ -12,6 +12,8 @@
 //! firmware is copied around the core, [`task`] for the fence's procedure on one disk, [`shelf`], [`region`], [`io`] and
 //! [`network`] for the hardware, [`client`] for why it matters.
 //!
+//! In one run of eight the pools are not there at first, and an operator makes them amid the faults.
+//!
 //! Each pool has up to three copies of the ledger, or none; in some runs one head speaks version 1 of the frames.
 //!
 //! Epochs are remembered as the firmware does it: by keys on the disks, by the ledger where there is one, and by heads
@@ -19,7 +21,7 @@
 //! taken off in order, or forgotten by the shelf, and both heads have booted.
 //!
 //! Not modelled: leases and disks without reservations, a pool that is served without all of its members (a head
-//! that sees a part of it is refused, which is), volatile caches of disks, a ledger that is made or removed while
+//! that sees a part of it is refused, which is), volatile caches of disks, a ledger that is added or removed while
 //! heads run.
 
 #![allow(clippy::unwrap_used)] // a panic is how a test fails
@@ -87,6 +89,7 @@ struct Totals {
     simulated_us: AtomicU64,
     faults: AtomicU64,
     claims: AtomicU64,
+    made: AtomicU64,
     takeovers: AtomicU64,
     resets: AtomicU64,
     acknowledged: AtomicU64,
@@ -107,6 +110,7 @@ fn run(seed: u64, totals: &Totals) -> Result<(), String> {
     add(&totals.simulated_us, world.now);
     add(&totals.faults, world.director.faults);
     add(&totals.claims, world.checks.claims);
+    add(&totals.made, world.made);
     add(
         &totals.takeovers,
         world.checks.takeovers.iter().map(|n| u64::from(*n)).sum(),
@@ -177,12 +181,13 @@ fn soak(
     let minutes = begun.elapsed().as_secs_f64() / 60.0;
     println!(
         "{} seeds, {hours:.1} simulated hours in {:.0} s on {threads} threads ({:.0} hours a minute): {} faults, \
-         {} claims, {} takeovers, {} resets, {} acknowledged writes",
+         {} claims, {} pools made, {} takeovers, {} resets, {} acknowledged writes",
         get(&totals.seeds),
         minutes * 60.0,
         hours / minutes,
         get(&totals.faults),
         get(&totals.claims),
+        get(&totals.made),
         get(&totals.takeovers),
         get(&totals.resets),
         get(&totals.acknowledged),

@@ -41,6 +41,9 @@ impl World {
 
     /// Why a pool that a healthy head could serve is not served, unless `status` has a listed reason.
     pub fn unserved(&self, pool: usize) -> Option<String> {
+        if self.bare[pool] {
+            return None;
+        }
         let sees = |who: usize| {
             let mut disks = self.disks_of(pool);
             disks.all(|disk| {

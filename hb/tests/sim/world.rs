@@ -41,6 +41,10 @@ pub struct World {
     pub disks_per_pool: usize,
     /// By pool: the disks that carry a copy of its ledger; none where it has no ledger.
     pub copies: Vec<Vec<usize>>,
+    /// By pool: it is not on the disks yet, and an operator makes it on one of the heads.
+    pub bare: Vec<bool>,
+    /// Pools that were made.
+    pub made: u64,
     /// By head: its port for the clients has a link.
     pub carrier: [bool; 2],
     /// A head whose release speaks the version before this one: nothing that came later passes between the two.
@@ -107,6 +111,9 @@ impl World {
                 .collect(),
             disks_per_pool,
             copies,
+            // Not by the dice: what other seeds do stays the same.
+            bare: vec![seed % 8 == 5; pools],
+            made: 0,
             carrier: [true; 2],
             elder,
             paths: Default::default(),
@@ -133,6 +140,9 @@ impl World {
         }
         for pool in 0..pools {
             world.at(world.now, Event::Client { pool });
+            if world.bare[pool] {
+                world.at(world.now, Event::Make { pool });
+            }
         }
         world.at(world.now, Event::Direct);
         world
@@ -253,6 +263,7 @@ impl World {
                     self.checks.fail(format!("I1: {who} goes on after a gap"));
                 }
             }
+            Event::Make { pool } => self.order_to_make(pool),
             Event::Direct => self.direct(),
         }
     }

@@ -246,7 +246,7 @@ pub(super) const VERBS: &[Verb] = &[
         question: Some(
             "What is on the volume is lost, and its clients lose it at once. Remove it?",
         ),
-        help: "make, grow or remove a volume of a pool that this head serves",
+        help: "make, grow, rename or remove a volume of a pool that this head serves",
         build: order,
     },
     Verb {
@@ -325,7 +325,7 @@ impl Verb {
             Takes::Replacement => " replace POOL DISK [--wipe]",
             Takes::Volume => {
                 " create POOL/NAME SIZE [--raid LEVEL [--images N] | --stripes N] | volume grow POOL/NAME SIZE | \
-                 volume remove POOL/NAME"
+                 volume rename POOL/OLD NEW | volume remove POOL/NAME"
             }
             Takes::Rehearsal => " hang",
         };

@@ -1,4 +1,4 @@
-//! The arguments of `volume`: `create POOL/NAME SIZE`, `grow POOL/NAME SIZE`, `remove POOL/NAME`.
+//! The arguments of `volume`: `create POOL/NAME SIZE`, `grow POOL/NAME SIZE`, `rename POOL/OLD NEW`, `remove POOL/NAME`.
 
 use crate::filesystem::Kind;
 use crate::volume::edit::{Layout, Raid, VolumeOrder};
@@ -7,7 +7,7 @@ use crate::volume::edit::{Layout, Raid, VolumeOrder};
 pub(super) const VALUED: [&str; 4] = ["--raid", "--images", "--stripes", "--fs"];
 
 /// What can be done to a volume.
-pub(super) const ACTIONS: [&str; 3] = ["create", "grow", "remove"];
+pub(super) const ACTIONS: [&str; 4] = ["create", "grow", "rename", "remove"];
 
 /// Levels of RAID, by name.
 const LEVELS: [(&str, Raid); 5] = [
@@ -34,7 +34,7 @@ pub(super) fn parse(
     let mut words = words.iter();
     let action = *words
         .next()
-        .ok_or(Wrong::Missing("create, grow or remove"))?;
+        .ok_or(Wrong::Missing("create, grow, rename or remove"))?;
     if !ACTIONS.contains(&action) {
         return Err(wrong(action, &ACTIONS.join(", ")));
     }
@@ -59,6 +59,15 @@ pub(super) fn parse(
             name,
             bytes: size()?,
         },
+        "rename" => {
+            let new = *words.next().ok_or(Wrong::Missing("the new name"))?;
+            // It stays in its pool.
+            if new.contains('/') {
+                return Err(wrong(new, "a name without its pool"));
+            }
+            let new = new.to_owned();
+            VolumeOrder::Rename { name, new }
+        }
         _ => VolumeOrder::Remove { name },
     };
     if let Some(extra) = words.next() {
@@ -169,6 +178,8 @@ mod tests {
         for (words, options, bad) in [
             (&["destroy", "tank/vol"][..], &[][..], "destroy"),
             (&["remove", "vol"], &[], "vol"),
+            (&["rename", "tank/vol", "tank/new"], &[], "tank/new"),
+            (&["rename", "tank/vol", "new", "newer"], &[], "newer"),
             (&["remove", "/vol"], &[], "/vol"),
             (&["remove", "tank/vol", "4G"], &[], "4G"),
             (&["create", "tank/vol", "50"], &[], "50"),

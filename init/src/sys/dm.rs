@@ -53,6 +53,7 @@ const fn number(command: u8) -> Opcode {
 const DM_VERSION: Opcode = number(0);
 const DM_DEV_CREATE: Opcode = number(3);
 const DM_DEV_REMOVE: Opcode = number(4);
+const DM_DEV_RENAME: Opcode = number(5);
 const DM_DEV_SUSPEND: Opcode = number(6);
 const DM_DEV_STATUS: Opcode = number(7);
 const DM_TABLE_LOAD: Opcode = number(9);
@@ -309,6 +310,20 @@ impl Control {
         Ok(buffer.info())
     }
 
+    /// Gives a device another name, in use or not. Fails with EBUSY when another one has it.
+    ///
+    /// It is addressed by the old name: the kernel looks for nothing else here (`dm_hash_rename`).
+    pub fn rename(&self, old: &str, new: &str) -> io::Result<()> {
+        let mut buffer = Buffer::new("", 0)?;
+        buffer.put_text(AT_NAME, NAME_SIZE, old)?;
+        if new.is_empty() || new.len() >= NAME_SIZE || new.contains('\0') {
+            return Err(io::Error::from_raw_os_error(libc::ENAMETOOLONG));
+        }
+        buffer.0.extend(new.as_bytes());
+        buffer.0.push(0);
+        buffer.call(self.0.as_fd(), DM_DEV_RENAME)
+    }
+
     /// Drops a table that was loaded and never put to use.
     pub fn clear(&self, uuid: &str) -> io::Result<()> {
         Buffer::new(uuid, 0)?.call(self.0.as_fd(), DM_TABLE_CLEAR)
@@ -411,6 +426,7 @@ mod tests {
                 "DM_VERSION",
                 "DM_DEV_CREATE",
                 "DM_DEV_REMOVE",
+                "DM_DEV_RENAME",
                 "DM_DEV_SUSPEND",
                 "DM_DEV_STATUS",
                 "DM_TABLE_LOAD",
@@ -453,6 +469,7 @@ mod tests {
             DM_VERSION as usize,
             DM_DEV_CREATE as usize,
             DM_DEV_REMOVE as usize,
+            DM_DEV_RENAME as usize,
             DM_DEV_SUSPEND as usize,
             DM_DEV_STATUS as usize,
             DM_TABLE_LOAD as usize,

@@ -177,12 +177,18 @@ impl Made<'_> {
         let known = self.control.status(&device.uuid);
         let known = known.map_err(failed(device, "status"))?;
         let is_new = known.is_none();
+        let called = known.as_ref().map(|info| info.name.clone());
         let (info, step) = match known {
             Some(info) if info.is_live && !info.is_suspended => {
                 self.align(device, info, &wanted)?
             }
             known => (self.make(device, known.is_some(), &wanted)?, Step::Changed),
         };
+        // A volume that got another name keeps its device, whoever uses it.
+        if let Some(old) = called.filter(|old| *old != device.name) {
+            let renamed = self.control.rename(&old, &device.name);
+            renamed.map_err(failed(device, "rename"))?;
+        }
         self.numbers.push(info.number);
         self.by_uuid.insert(device.uuid.clone(), info.number);
         if step == Step::Changed && is_new {

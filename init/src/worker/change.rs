@@ -3,6 +3,7 @@
 //! ```text
 //! create:  metadata ─► read again ─► device ─► LUN, or file system and share
 //! grow:    metadata ─► read again ─► device, under its LUN or file system ─► file system
+//! rename:  metadata ─► read again ─► device's name; the LUN stays
 //! remove:  LUN ─► device ─► metadata ─► read again
 //! ```
 //!
@@ -13,7 +14,7 @@
 //! - The core knows nothing of it: a job that comes meanwhile waits, and its own limit ends in a reset if that
 //!   takes too long. All of it is done under the claim, by the thread that has it.
 //! - A change may not give another number to a LUN that clients know (invariant I6): with `luns = "all"` they are numbered by
-//!   name, so that only the last one can come or go.
+//!   name, so that only the last one can come or go, and a new name must stand where the old one stood.
 //! - What fails after the metadata were written is undone there, too: the next import would fail at the same place.
 
 use tracing::{info, warn};
@@ -43,8 +44,8 @@ pub enum ChangeError {
     Marked,
     /// The change would give another number to a LUN.
     #[error(
-        "luns = \"all\" numbers LUNs by name, and {volume} would get another number: choose a name that sorts behind \
-         it, or list the LUNs one by one in the configuration"
+        "luns = \"all\" numbers LUNs by name, and {volume} would get another number: choose a name by which no \
+         other one moves, or list the LUNs one by one in the configuration"
     )]
     Renumbers {
         /// The volume behind it.
@@ -149,6 +150,15 @@ impl Worker {
                     }
                 }
             }
+            VolumeOrder::Rename { new, .. } => {
+                self.may_be_called(name, new)?;
+                self.edit(order)?;
+                if let Err(error) = self.follow() {
+                    self.rename_back(name, new);
+                    return Err(error);
+                }
+                format!("{name} is called {new} now")
+            }
             VolumeOrder::Remove { .. } => {
                 self.may_go(name)?;
                 if let Err(error) = self.remove(name, order) {
@@ -183,6 +193,20 @@ impl Worker {
             warn!(
                 pool = self.pool().name,
                 "undo of making volume {name}: {error}"
+            );
+        }
+    }
+
+    /// A name that was written down and cannot be used goes again.
+    fn rename_back(&mut self, name: &str, new: &str) {
+        let order = VolumeOrder::Rename {
+            name: new.to_owned(),
+            new: name.to_owned(),
+        };
+        if let Err(error) = self.edit(&order).and_then(|()| self.follow()) {
+            warn!(
+                pool = self.pool().name,
+                "undo of renaming volume {name}: {error}"
             );
         }
     }
@@ -268,6 +292,27 @@ impl Worker {
             return Err(ChangeError::Listed { lun: lun.lun });
         }
         self.keeps_numbers(name)
+    }
+
+    /// That a volume can be called otherwise, with all LUNs as they are.
+    fn may_be_called(&self, name: &str, new: &str) -> Result<(), ChangeError> {
+        if let Some(share) = self.share_of(name).or(self.share_of(new)) {
+            return Err(ChangeError::Shared {
+                share: share.name.clone(),
+            });
+        }
+        let Some(lun) = self.lun(name) else {
+            return Ok(());
+        };
+        if self.offered_by_name().next().is_none() {
+            return Err(ChangeError::Listed { lun: lun.lun });
+        }
+        let between =
+            |volume: &String| volume != name && (volume.as_str() > name) != (volume.as_str() > new);
+        match self.offered_by_name().find(between) {
+            Some(volume) => Err(ChangeError::Renumbers { volume }),
+            None => Ok(()),
+        }
     }
 
     /// The volumes whose LUNs are numbered by name; none where the configuration lists them.
@@ -373,6 +418,54 @@ mod tests {
         let failed = worker.change(&create("vol1"));
         assert!(matches!(failed, Err(ChangeError::Read(_))), "{failed:?}");
         assert_eq!(taken(&log), ["metadata", "volume off", "metadata"]);
+    }
+
+    fn rename(name: &str, new: &str) -> VolumeOrder {
+        VolumeOrder::Rename {
+            name: name.to_owned(),
+            new: new.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_volume_gets_only_a_name_by_which_no_lun_moves() {
+        let shelf = Shelf::new(2);
+        let (mut worker, log) = owner(&shelf, "");
+        worker.import(Epoch(1)).unwrap();
+        let plan = worker.served.as_mut().unwrap().plan.as_mut().unwrap();
+        for (lun, volume) in [(1, "vol1"), (2, "vol2")] {
+            let volume = volume.to_owned();
+            plan.luns.push(LunPlan {
+                lun,
+                volume,
+                ..plan.luns[0].clone()
+            });
+        }
+        taken(&log);
+        for (new, stands) in [("vol3", "vol2"), ("vol", "vol0"), ("a", "vol0")] {
+            let refused = worker.may_be_called("vol1", new);
+            assert!(
+                matches!(&refused, Err(ChangeError::Renumbers { volume }) if volume == stands),
+                "{new}: {refused:?}"
+            );
+        }
+        for new in ["vol1a", "vol10", "vol0x"] {
+            assert!(worker.may_be_called("vol1", new).is_ok(), "{new}");
+        }
+        // It is no LUN at all.
+        assert!(worker.may_be_called("orthrus_state", "a").is_ok());
+    }
+
+    #[test]
+    fn a_name_that_is_written_down_and_cannot_be_used_goes_again() {
+        let shelf = Shelf::new(2);
+        let (mut worker, log) = owner(&shelf, "");
+        worker.import(Epoch(1)).unwrap();
+        taken(&log);
+        // No disk of this machine has the group, so that it cannot be read again.
+        let failed = worker.change(&rename("vol0", "vol1"));
+        assert!(matches!(failed, Err(ChangeError::Read(_))), "{failed:?}");
+        assert_eq!(taken(&log), ["metadata", "metadata"]);
     }
 
     #[test]

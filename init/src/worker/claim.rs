@@ -78,22 +78,9 @@ impl Worker {
         if fence.survey().has_none() {
             return self.take_lease(epoch, authority, group, fence);
         }
-        let request = ClaimRequest {
-            cluster: self.config.cluster_id,
-            head: self.me,
-            epoch,
-            authority,
-            command_lifetime: COMMAND_LIFETIME,
-            up: Duration::from_millis(clock::now().as_millis()),
-        };
-        let claimed = fence.claim(&request)?;
+        let claimed = fence.claim(&self.request(epoch, authority))?;
         let key = claimed.key;
-        let mut report = lock(&self.report);
-        let forgetful = forgetful(&claimed, &report.notes);
-        report.notes.extend(forgetful);
-        let notes = claimed.notes.iter().map(ToString::to_string);
-        report.notes.extend(notes);
-        drop(report);
+        self.note_claimed(&claimed);
         // From here on the core counts on the watch.
         *lock(&self.watch) = Some((epoch, fence.watch(key, self.on_loss.clone())));
         self.claim = Some(Claim {
@@ -105,6 +92,25 @@ impl Worker {
             rebuilt: BTreeSet::new(),
         });
         self.settle_claim(&group, Done::Claimed)
+    }
+
+    pub(super) fn request(&self, epoch: Epoch, authority: Authority) -> ClaimRequest {
+        ClaimRequest {
+            cluster: self.config.cluster_id,
+            head: self.me,
+            epoch,
+            authority,
+            command_lifetime: COMMAND_LIFETIME,
+            up: Duration::from_millis(clock::now().as_millis()),
+        }
+    }
+
+    pub(super) fn note_claimed(&self, claimed: &Claimed) {
+        let mut report = lock(&self.report);
+        let forgetful = forgetful(claimed, &report.notes);
+        report.notes.extend(forgetful);
+        let notes = claimed.notes.iter().map(ToString::to_string);
+        report.notes.extend(notes);
     }
 
     /// After the claim: what was read before it is forgotten, and the disks' own caches go off.

@@ -1,28 +1,28 @@
 //! A pool from bare disks: a volume group with the ledger's copies and the volume of the state, and no other volume yet.
 //!
-//! There is no owner yet, and writing needs a fence: for as long as it takes the disks are claimed as those of a pool that
-//! nobody holds, then they are let go, and the core finds a pool like any other.
+//! Which disks it can be made of, and what is written to them; when that is done is a matter of [`super::making`].
 
-use std::time::Duration;
-
-use orthrus_hb::{Authority, ClusterId, Epoch, HeadId};
-use tracing::info;
+use orthrus_hb::{ClusterId, Epoch, HeadId, Refusal};
 
 use super::Worker;
-use crate::clock;
 use crate::disk::{self, Disk};
-use crate::fence::release::ReleaseError;
-use crate::fence::{
-    COMMAND_LIFETIME, ClaimError, ClaimRequest, Fence, FenceError, Stranger, Survey,
-};
+use crate::fence::{ClaimError, Fence, FenceError, Stranger, Survey};
 use crate::volume::bare::{BareDisk, BareError};
 use crate::volume::edit::apply::{self, ApplyError};
 use crate::volume::edit::{EditError, Layout, Raid, new_group};
-use crate::volume::write::BlockDevice;
+use crate::volume::write::{BlockDevice, WriteError};
 use crate::volume::{self, Groups, Uuid};
 
 /// Of an extent, in sectors: 4 MiB, lvm2's default.
 const EXTENT: u64 = 8192;
+
+/// Disks that a pool can be made of.
+pub(super) struct Free {
+    pub disks: Vec<Disk>,
+    pub fence: Fence,
+    /// The greatest epoch in a key on them.
+    pub greatest: Epoch,
+}
 
 /// Why a pool was not made.
 #[derive(Debug, thiserror::Error)]
@@ -69,9 +69,6 @@ pub enum CreateError {
     /// They cannot be claimed.
     #[error("{0}")]
     Claim(#[from] ClaimError),
-    /// They are written, and still claimed.
-    #[error("the pool is made, and {0}")]
-    Release(#[from] ReleaseError),
     /// A disk is not bare, or fails.
     #[error("{0}")]
     Bare(#[from] BareError),
@@ -84,67 +81,54 @@ pub enum CreateError {
     /// The group could not be written.
     #[error("{0}")]
     Apply(#[from] ApplyError),
+    /// The core does not take it up.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// The core dropped it.
+    #[error(
+        "it was not this head's turn: the peer looks for the pool, or makes it, or is not heard well; nothing was changed"
+    )]
+    NoTurn,
+    /// The core asks for what nobody wants any more.
+    #[error("nobody waits for the pool to be made")]
+    NoOrder,
 }
 
 impl Worker {
-    /// Makes the pool's volume group of these disks, by name or identity; what to say of it.
-    pub(super) fn create_pool(&self, names: &[String], wipe: bool) -> Result<String, CreateError> {
+    /// The disks by these names or identities, if a pool can be made of them. Changes nothing.
+    pub(super) fn free_disks(&self, names: &[String], wipe: bool) -> Result<Free, CreateError> {
         let seen: Vec<Disk> = disk::scan().into_iter().filter_map(Result::ok).collect();
         let groups = volume::read_groups(&seen);
-        let vg = self.pool().vg.clone();
-        if self.claim.is_some() || groups.find(&vg).is_some() {
-            return Err(CreateError::Exists(vg));
+        let vg = &self.pool().vg;
+        if self.claim.is_some() || groups.find(vg).is_some() {
+            return Err(CreateError::Exists(vg.clone()));
         }
         let disks = chosen(&seen, names)?;
         self.spare_pools(&groups, &disks)?;
         let fence = Fence::open(&disks)?;
-        let survey = fence.survey();
-        let epoch = unclaimed(&survey, self.config.cluster_id, self.me)?;
-        let claimed = fence.claim(&ClaimRequest {
-            cluster: self.config.cluster_id,
-            head: self.me,
-            epoch,
-            authority: Authority::Free,
-            command_lifetime: COMMAND_LIFETIME,
-            up: Duration::from_millis(clock::now().as_millis()),
-        })?;
-        let made = self.make_group(&vg, &disks, wipe);
-        let released = fence.release(claimed.key);
-        made?;
-        released?;
-        let said = format!("volume group {vg} is made of {} disks", disks.len());
-        info!(pool = self.pool().name, "{said}");
-        Ok(format!(
-            "{said}; the pool is served as soon as the heads have seen it"
-        ))
-    }
-
-    fn make_group(&self, vg: &str, disks: &[Disk], wipe: bool) -> Result<(), CreateError> {
-        let open = || {
-            let opened = disks
-                .iter()
-                .map(|disk| (disk.name.clone(), BlockDevice::open(disk)));
-            opened.collect::<Vec<_>>()
-        };
-        let mut media = Vec::new();
-        for (disk, medium) in open() {
-            let step = "opening for writing";
-            media.push(medium.map_err(|source| BareError::Io { disk, step, source })?);
-        }
-        let mut bare: Vec<BareDisk<'_, BlockDevice>> = disks
-            .iter()
-            .zip(&mut media)
-            .map(|(disk, medium)| BareDisk {
-                name: &disk.name,
-                device: disk.path.to_str().unwrap_or_default(),
-                bytes: disk.bytes,
-                medium,
-            })
-            .collect();
+        let greatest = unclaimed(&fence.survey(), self.config.cluster_id, self.me)?;
         // All of them before the first one is written to.
         if !wipe {
-            bare.iter_mut().try_for_each(BareDisk::check)?;
+            let mut media = open(&disks)?;
+            bare_disks(&disks, &mut media)
+                .iter_mut()
+                .try_for_each(BareDisk::check)?;
         }
+        Ok(Free {
+            disks,
+            fence,
+            greatest,
+        })
+    }
+
+    pub(super) fn make_group(
+        &self,
+        vg: &str,
+        disks: &[Disk],
+        wipe: bool,
+    ) -> Result<(), CreateError> {
+        let mut media = open(disks)?;
+        let mut bare = bare_disks(disks, &mut media);
         let mut members = Vec::new();
         for disk in &mut bare {
             if wipe {
@@ -158,12 +142,19 @@ impl Worker {
             1 => Layout::Linear,
             _ => Layout::Raid(Raid::Raid1, 2),
         };
-        apply::create(open(), group, &author, |edit| {
+        let opened = disks
+            .iter()
+            .map(|disk| (disk.name.clone(), BlockDevice::open(disk)));
+        let written = apply::create(opened.collect(), group, &author, |edit| {
             members
                 .iter()
                 .try_for_each(|member| edit.add_member(member))?;
             edit.create_reserved(state)
-        })?;
+        });
+        if let Err(ApplyError::Write(WriteError::Fenced(failure))) = &written {
+            self.fenced(&failure.disk);
+        }
+        written?;
         Ok(())
     }
 
@@ -186,6 +177,32 @@ impl Worker {
     }
 }
 
+/// Opens disks for writing.
+fn open(disks: &[Disk]) -> Result<Vec<BlockDevice>, BareError> {
+    let opened = disks.iter().map(|disk| {
+        BlockDevice::open(disk).map_err(|source| BareError::Io {
+            disk: disk.name.clone(),
+            step: "opening for writing",
+            source,
+        })
+    });
+    opened.collect()
+}
+
+fn bare_disks<'a>(
+    disks: &'a [Disk],
+    media: &'a mut [BlockDevice],
+) -> Vec<BareDisk<'a, BlockDevice>> {
+    let pairs = disks.iter().zip(media);
+    let bare = pairs.map(|(disk, medium)| BareDisk {
+        name: &disk.name,
+        device: disk.path.to_str().unwrap_or_default(),
+        bytes: disk.bytes,
+        medium,
+    });
+    bare.collect()
+}
+
 /// The disks that are meant, by the kernel's name or by identity.
 pub(super) fn chosen(seen: &[Disk], names: &[String]) -> Result<Vec<Disk>, CreateError> {
     let mut disks: Vec<Disk> = Vec::new();
@@ -206,7 +223,7 @@ pub(super) fn chosen(seen: &[Disk], names: &[String]) -> Result<Vec<Disk>, Creat
     Ok(disks)
 }
 
-/// The epoch for a claim of disks that nobody holds.
+/// That nobody holds the disks; the greatest epoch in a key on them.
 pub(super) fn unclaimed(
     survey: &Survey,
     cluster: ClusterId,
@@ -232,8 +249,5 @@ pub(super) fn unclaimed(
         );
         return Err(in_use(disk, what));
     }
-    survey
-        .greatest_epoch(cluster)
-        .next()
-        .ok_or_else(|| in_use("all", "epochs are used up".to_owned()))
+    Ok(survey.greatest_epoch(cluster))
 }

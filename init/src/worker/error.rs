@@ -2,6 +2,7 @@
 
 use orthrus_hb::{Epoch, Failure};
 
+use super::create::CreateError;
 use super::shares::SharesError;
 use crate::disk::DiskError;
 use crate::export::{ExportError, PlanError};
@@ -12,6 +13,7 @@ use crate::filesystem::MountError;
 use crate::ledger::{SlotError, WriteStuck};
 use crate::modules::ModuleError;
 use crate::net::NetError;
+use crate::volume::bare::BareError;
 use crate::volume::write::WriteError;
 use crate::volume::{Refusal, VolumeError};
 
@@ -62,6 +64,9 @@ pub enum JobError {
     /// An import without a claim: the core never asks for one.
     #[error("the pool is not claimed under epoch {0}")]
     NotClaimed(Epoch),
+    /// The pool was not made.
+    #[error("{0}")]
+    Create(Box<CreateError>),
     /// The disks cannot be fenced.
     #[error("{0}")]
     Fence(#[from] FenceError),
@@ -106,18 +111,28 @@ pub enum JobError {
     Net(#[from] NetError),
 }
 
+impl From<CreateError> for JobError {
+    fn from(error: CreateError) -> JobError {
+        JobError::Create(Box::new(error))
+    }
+}
+
 impl JobError {
     /// What the core needs to know of it.
     pub fn kind(&self) -> Failure {
         match self {
-            JobError::Claim(ClaimError::HeldByPeer { epoch, .. })
-            | JobError::Claim(ClaimError::LostRace { epoch, .. })
-            | JobError::Lease(LeaseError::HeldByPeer { epoch } | LeaseError::LostRace { epoch }) => {
+            JobError::Create(error) => match &**error {
+                CreateError::Claim(error) => claim_kind(error),
+                CreateError::Bare(BareError::Io { .. })
+                | CreateError::Random(_)
+                | CreateError::Apply(_) => Failure::Device,
+                _ => Failure::Refused,
+            },
+            JobError::Claim(error) => claim_kind(error),
+            JobError::Lease(LeaseError::HeldByPeer { epoch } | LeaseError::LostRace { epoch }) => {
                 Failure::HeldByPeer(*epoch)
             }
-            JobError::Stranger { .. } | JobError::Claim(ClaimError::Stranger { .. }) => {
-                Failure::Stranger
-            }
+            JobError::Stranger { .. } => Failure::Stranger,
             JobError::NoGroup { .. }
             | JobError::Refused { .. }
             | JobError::Plan(_)
@@ -127,5 +142,15 @@ impl JobError {
             | JobError::Fence(_) => Failure::Refused,
             _ => Failure::Device,
         }
+    }
+}
+
+fn claim_kind(error: &ClaimError) -> Failure {
+    match error {
+        ClaimError::HeldByPeer { epoch, .. } | ClaimError::LostRace { epoch, .. } => {
+            Failure::HeldByPeer(*epoch)
+        }
+        ClaimError::Stranger { .. } => Failure::Stranger,
+        _ => Failure::Device,
     }
 }

@@ -10,7 +10,7 @@
 //!   undoes a half-done import as well.
 //!
 //! Between two jobs it does what an operator wants, by way of [`orders`]: volumes of a served pool are changed ([`change`]), a
-//! pool that is not there yet is made ([`create`]).
+//! pool that is not there yet is made ([`making`], [`create`]).
 //!
 //! An owner that loses a disk for good notes that, so that the pool can be taken over without it: [`lost`]; [`replace`]
 //! puts a new one in.
@@ -26,6 +26,7 @@ mod host;
 mod import;
 mod lease;
 mod lost;
+mod making;
 mod orders;
 mod replace;
 mod shares;
@@ -54,6 +55,8 @@ pub use clients::tell_clients;
 use error::JobError;
 use host::{Host, Kernel};
 use import::Served;
+use making::Making;
+use orders::Order;
 pub use orders::{Orders, PoolOrder};
 
 /// How often a head that does not hold the pool looks whether it could: long enough that a look costs
@@ -91,6 +94,8 @@ pub struct Worker {
     claim: Option<Claim>,
     served: Option<Served>,
     orders: Orders,
+    /// An order to make the pool, which waits for the core.
+    making: Option<Making>,
     /// The report's problem is that of an attempt to take or serve the pool: it stands until an
     /// attempt succeeds, whatever a look says meanwhile.
     attempt_failed: bool,
@@ -123,6 +128,7 @@ impl Worker {
             claim: None,
             served: None,
             orders: Orders::default(),
+            making: None,
             attempt_failed: false,
         }
     }
@@ -161,9 +167,10 @@ impl Worker {
             let job = match jobs.recv_timeout(ORDERS_INTERVAL) {
                 Ok(job) => job,
                 Err(RecvTimeoutError::Timeout) => {
-                    if let Some(order) = self.orders.take() {
-                        let done = self.follow_order(order.what());
-                        order.answer(done);
+                    if self.making.is_some() {
+                        self.pursue_making();
+                    } else if let Some(order) = self.orders.take() {
+                        self.follow_order(order);
                     } else if clock::now() >= next_look {
                         self.look();
                         next_look = clock::now() + LOOK_INTERVAL;
@@ -175,6 +182,7 @@ impl Worker {
             let begun = clock::now();
             let result = self.perform(&job);
             let took_ms = clock::now().saturating_duration_since(begun).as_millis();
+            self.note_making(&job, &result);
             let result = self.note(&job, result, took_ms);
             let Job {
                 pool,
@@ -262,25 +270,24 @@ impl Worker {
         &self.config.pools[self.index]
     }
 
-    fn follow_order(&mut self, order: &PoolOrder) -> Result<String, String> {
-        match order {
+    fn follow_order(&mut self, order: Order) {
+        let done = match order.what() {
             PoolOrder::Volume(order) => self.change(order).map_err(|error| error.to_string()),
             PoolOrder::Replace { disk, wipe } => self
                 .replace_disk(disk, *wipe)
                 .map_err(|error| error.to_string()),
-            PoolOrder::Create { disks, wipe } => {
-                let done = self.create_pool(disks, *wipe);
-                // The core is told at once that there is something to serve.
-                self.look();
-                done.map_err(|error| error.to_string())
-            }
-        }
+            // The core is asked first: answered later.
+            PoolOrder::Create { .. } => return self.begin_making(order),
+        };
+        order.answer(done);
     }
 
     fn perform(&mut self, job: &Job) -> Result<Done, JobError> {
         match job.work {
             Work::Survey => self.survey(),
             Work::Claim { authority } => self.take(job.epoch, authority),
+            Work::Inspect => Ok(self.inspect()?),
+            Work::Make => self.make(job.epoch),
             Work::Import => self.import(job.epoch),
             Work::Release => self.release(),
         }
@@ -297,6 +304,8 @@ impl Worker {
         let step = match job.work {
             Work::Survey => "survey",
             Work::Claim { .. } => "claim",
+            Work::Inspect => "a look at bare disks",
+            Work::Make => "making",
             Work::Import => "import",
             Work::Release => "release",
         };
@@ -308,7 +317,7 @@ impl Worker {
                     (report.problem, report.unready) = (None, None);
                     self.attempt_failed = false;
                 }
-                if job.work != Work::Survey {
+                if !matches!(job.work, Work::Survey | Work::Inspect) {
                     info!(pool, epoch = job.epoch.0, "{step} done in {took_ms} ms");
                 }
                 Ok(done)
@@ -316,6 +325,11 @@ impl Worker {
             // The peer was first, or is alive after all: no fault of this head.
             Err(problem) if matches!(problem.kind(), Failure::HeldByPeer(_)) => {
                 info!(pool, "{step} ended after {took_ms} ms: {problem}");
+                Err(problem.kind())
+            }
+            // The operator was told, and the pool is no worse than before.
+            Err(problem) if matches!(job.work, Work::Inspect | Work::Make) => {
+                error!(pool, "{step} failed after {took_ms} ms: {problem}");
                 Err(problem.kind())
             }
             Err(problem) => {

@@ -14,17 +14,14 @@
 //! - Only a member that an owner has marked as missing is replaced, and only after the pool was imported without it:
 //!   until then the kernel has the lost disk in its tables.
 
-use std::time::Duration;
-
 use orthrus_hb::Authority;
 use tracing::{info, warn};
 
 use super::Worker;
 use super::change::ChangeError;
 use super::create::{CreateError, chosen, unclaimed};
-use crate::clock;
 use crate::disk::{self, Disk};
-use crate::fence::{COMMAND_LIFETIME, ClaimRequest, Fence, FenceError};
+use crate::fence::{Fence, FenceError};
 use crate::sync::lock;
 use crate::volume::bare::{BareDisk, BareError};
 use crate::volume::edit::apply::ApplyError;
@@ -66,15 +63,8 @@ impl Worker {
         let fence = Fence::open(&disks).map_err(CreateError::Fence)?;
         // It says no more than that nobody else has the disk: the claim is the pool's.
         unclaimed(&fence.survey(), self.config.cluster_id, self.me)?;
-        let claimed = fence.claim(&ClaimRequest {
-            cluster: self.config.cluster_id,
-            head: self.me,
-            epoch: claim.key.epoch,
-            authority: Authority::Free,
-            command_lifetime: COMMAND_LIFETIME,
-            up: Duration::from_millis(clock::now().as_millis()),
-        });
-        let claimed = claimed.map_err(CreateError::Claim)?;
+        let request = self.request(claim.key.epoch, Authority::Free);
+        let claimed = fence.claim(&request).map_err(CreateError::Claim)?;
         let put = self.put_in(lost, &disks[0], wipe);
         if is_unsettled(&put) {
             // It may be a member by now, and then it must be fenced like the others.

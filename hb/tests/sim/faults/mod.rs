@@ -12,6 +12,7 @@ use orthrus_hb::{Command, PoolId};
 
 use crate::clock::{MS, SECOND, Time};
 use crate::director::{Expect, Manner};
+use crate::event::Event;
 use crate::machine::Halt;
 use crate::world::World;
 
@@ -174,6 +175,21 @@ impl World {
         }
         // A write that the disk itself has trouble with makes a release fail: a reset.
         format!("an operator at {who}")
+    }
+
+    /// An operator wants a pool to be made, on either head, and again until it is; now and then on both.
+    pub fn order_to_make(&mut self, pool: usize) {
+        if !self.bare[pool] {
+            return;
+        }
+        let id = PoolId(pool as u8);
+        let who = self.rng.index(2);
+        self.command(who, Command::Make(id));
+        if self.rng.chance(200) {
+            self.command(1 - who, Command::Make(id));
+        }
+        let again = self.now + self.rng.range(SECOND, 20 * SECOND);
+        self.at(again, Event::Make { pool });
     }
 
     fn clock_jumps(&mut self, draw: &Draw) -> String {

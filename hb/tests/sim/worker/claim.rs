@@ -7,7 +7,7 @@ use crate::shelf::Seen;
 use crate::watch::Watch;
 use crate::world::World;
 
-use super::Stage;
+use super::{Stage, claims};
 
 impl World {
     pub(super) fn let_go(&mut self, who: usize, pool: usize, claiming: bool) {
@@ -64,7 +64,7 @@ impl World {
 
     /// `claim::choose_key` of the fence.
     pub(super) fn choose_key(&mut self, who: usize, pool: usize, job: &Job, seen: &[Seen]) {
-        let Work::Claim { authority } = job.work else {
+        let Some(authority) = claims(job) else {
             return;
         };
         let peer = self.machines[who].id.peer();
@@ -86,6 +86,16 @@ impl World {
         }
         self.machines[who].workers[pool].leftovers.look(seen);
         self.begin(who, pool, Stage::Arbiter);
+    }
+
+    /// The pool is on the disks.
+    pub(super) fn made(&mut self, who: usize, pool: usize) {
+        self.trace(|| format!("{who} pool {pool}: made"));
+        if !std::mem::replace(&mut self.bare[pool], false) {
+            self.checks
+                .fail(format!("I1: {who} makes pool {pool} once more"));
+        }
+        self.made += 1;
     }
 
     /// All disks are ours by read-back.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use orthrus_hb::{Authority, ClusterId, Failure, HeadId, Job, Key, Work};
+use orthrus_hb::{Authority, ClusterId, Failure, HeadId, Job, Key};
 
 use crate::clock::Time;
 use crate::event::Event;
@@ -11,7 +11,7 @@ use crate::shelf::{LIFETIME, Seen};
 use crate::task::Task;
 use crate::world::World;
 
-use super::Stage;
+use super::{Stage, claims};
 
 /// `MOST_ROUNDS` of the claim.
 const MOST_ROUNDS: u32 = 3;
@@ -66,7 +66,7 @@ struct Claim {
 impl World {
     /// Everything was taken.
     pub(super) fn wait_for_leftovers(&mut self, who: usize, pool: usize, job: &Job) {
-        let Work::Claim { authority } = job.work else {
+        let Some(authority) = claims(job) else {
             return;
         };
         let machine = &self.machines[who];

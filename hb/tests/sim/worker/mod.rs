@@ -15,7 +15,7 @@ mod claim;
 mod kernel;
 mod leftover;
 
-use orthrus_hb::{Authority, Done, Epoch, Failure, Job, Key, Outcome, PoolId, Work};
+use orthrus_hb::{Authority, Done, Epoch, Failure, Holder, Job, Key, Outcome, PoolId, Work};
 
 use crate::clock::{NEVER, SECOND, Time};
 use crate::event::{Event, Origin};
@@ -121,6 +121,15 @@ impl Worker {
     }
 }
 
+/// By what right a job takes reservations, if it does.
+pub fn claims(job: &Job) -> Option<Authority> {
+    match job.work {
+        Work::Claim { authority } => Some(authority),
+        Work::Make => Some(Authority::Free),
+        Work::Survey | Work::Inspect | Work::Import | Work::Release => None,
+    }
+}
+
 impl World {
     pub fn start_job(&mut self, who: usize, job: Job) {
         let worker = &mut self.machines[who].workers[job.pool.index()];
@@ -129,14 +138,16 @@ impl World {
         worker.failure = None;
         worker.leftovers = Leftovers::default();
         let pool = job.pool.index();
-        if let Work::Claim { authority } = job.work {
+        if let Some(authority) = claims(&job) {
             self.ids += 1;
             worker.attempt = self.ids;
             self.claim_begins(who, pool, job.epoch, authority);
         }
         let worker = &self.machines[who].workers[pool];
         match job.work {
-            Work::Survey | Work::Claim { .. } => self.begin(who, pool, Stage::Group),
+            Work::Survey | Work::Claim { .. } | Work::Inspect | Work::Make => {
+                self.begin(who, pool, Stage::Group);
+            }
             Work::Import if worker.claim != Some(job.epoch) => {
                 self.finish(who, pool, Err(Failure::Device));
             }
@@ -190,10 +201,7 @@ impl World {
             Work::Release => worker.claim.unwrap_or(job.epoch),
             _ => job.epoch,
         };
-        let authority = match job.work {
-            Work::Claim { authority } => authority,
-            _ => Authority::Free,
-        };
+        let authority = claims(&job).unwrap_or(Authority::Free);
         let cluster = self.cluster;
         let key = Key {
             cluster,
@@ -335,14 +343,19 @@ impl World {
             }
         }
         let Some(job) = worker.job else { return };
-        let claiming = matches!(job.work, Work::Claim { .. });
+        let claiming = claims(&job).is_some();
+        let making = matches!(job.work, Work::Inspect | Work::Make);
         match (stage, failure) {
             (Stage::Group, failure) => {
                 // Whatever speaks against serving it, the peer may tick there.
-                if !seen.is_empty() {
+                if !seen.is_empty() && !self.bare[pool] {
                     self.follow_ledger(who, pool);
                 }
+                // What is not there is not found, and what is there is not made again.
                 match failure {
+                    None if making != self.bare[pool] => {
+                        self.finish(who, pool, Err(Failure::Refused));
+                    }
                     Some(_) => self.finish(who, pool, Err(Failure::Refused)),
                     None => self.begin(who, pool, Stage::Look),
                 }
@@ -350,7 +363,13 @@ impl World {
             (Stage::Look, Some(why)) => self.finish(who, pool, Err(why)),
             (Stage::Look, None) if claiming => self.choose_key(who, pool, &job, &seen),
             (Stage::Look, None) => {
-                let result = self.surveyed(who, &seen);
+                let result = match self.surveyed(who, &seen) {
+                    Ok(Done::Surveyed {
+                        holder: Holder::Peer(held),
+                        ..
+                    }) if making => Err(Failure::HeldByPeer(held)),
+                    result => result,
+                };
                 self.machines[who].workers[pool].surveyed = Some(result);
                 self.begin(who, pool, Stage::Slots);
             }
@@ -379,6 +398,9 @@ impl World {
             (Stage::ReadArbiter, None) => self.read_back_over(who, pool),
             (Stage::Prove, None) => {
                 self.claimed(who, pool, job.epoch);
+                if making {
+                    self.made(who, pool);
+                }
                 self.begin(who, pool, Stage::GroupAgain);
             }
             (Stage::GroupAgain, Some(_)) => {

@@ -194,8 +194,9 @@ impl<T: Tree> Lio<T> {
     }
 }
 
+/// Called by what a volume never changes: it may get another name while clients use it, and configfs renames nothing.
 fn backstore_path(adapter: &Path, plan: &ExportPlan, lun: &LunPlan) -> PathBuf {
-    adapter.join(format!("{}.{}", plan.pool, lun.volume))
+    adapter.join(format!("{}.{}", plan.pool, lun.serial))
 }
 
 // The strings come after the block device: LIO fills in its own when a backstore is switched on.

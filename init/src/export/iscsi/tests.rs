@@ -127,14 +127,15 @@ fn one_lun_is_withdrawn_with_its_mappings_and_the_rest_stays_open() {
     lio.fake().forget();
     assert_eq!(lio.withdraw(&plan, &plan.luns[1]), Ok(Step::Changed));
     let changes = lio.fake().changes();
+    let backstore = format!("iblock_1/tank.{}", plan.luns[1].serial);
     let gone = [
         "acls/iqn.1993-08.org.debian:01:client/lun_1",
         "tpgt_1/lun/lun_1",
-        "iblock_1/tank.vol1",
+        &backstore,
     ];
     let positions: Vec<usize> = gone.iter().map(|part| position(&changes, part)).collect();
     assert!(positions.is_sorted(), "{positions:?} {changes:#?}");
-    let is_its = |change: &String| change.contains("lun_1") || change.contains("tank.vol1");
+    let is_its = |change: &String| change.contains("lun_1") || change.contains(&backstore);
     assert!(changes.iter().all(is_its), "{changes:#?}");
     assert_eq!(lio.withdraw(&plan, &plan.luns[1]), Ok(Step::Already));
     // It can come back, and all can go.
@@ -144,26 +145,40 @@ fn one_lun_is_withdrawn_with_its_mappings_and_the_rest_stays_open() {
 }
 
 #[test]
+fn a_volume_that_is_renamed_stays_open_as_it_is() {
+    let (lio, _) = lio(STEP_LIMIT);
+    let mut plan = plan();
+    lio.open(&plan).unwrap();
+    lio.fake().forget();
+    plan.luns[1].volume = "renamed".to_owned();
+    assert_eq!(lio.open(&plan), Ok(Step::Already));
+    assert_eq!(lio.fake().changes(), [] as [&str; 0]);
+    lio.close(&plan).unwrap();
+}
+
+#[test]
 fn export_is_built_in_the_order_that_lio_needs() {
     let (lio, state) = lio(STEP_LIMIT);
     assert_eq!(lio.open(&plan()), Ok(Step::Changed));
     let changes = lio.fake().changes();
+    let second = format!("tank.{}", unit_serial("lab", "tank", "uuid-1"));
+    let second = format!("lun/lun_1/volume to /t/core/iblock_1/{second}");
     let order = [
         "write /t/dbroot",
         "mkdir /t/iscsi",
         "mkdir /t/core/iblock_1",
-        "mkdir /t/core/iblock_1/tank.vol0",
-        "write /t/core/iblock_1/tank.vol0/control udev_path=/dev/dm-0",
-        "write /t/core/iblock_1/tank.vol0/enable 1",
-        "write /t/core/iblock_1/tank.vol0/wwn/vendor_id ORTHRUS",
-        "write /t/core/iblock_1/tank.vol0/wwn/vpd_unit_serial 0123456789abcdef",
+        "mkdir /t/core/iblock_1/tank.0123456789abcdef",
+        "write /t/core/iblock_1/tank.0123456789abcdef/control udev_path=/dev/dm-0",
+        "write /t/core/iblock_1/tank.0123456789abcdef/enable 1",
+        "write /t/core/iblock_1/tank.0123456789abcdef/wwn/vendor_id ORTHRUS",
+        "write /t/core/iblock_1/tank.0123456789abcdef/wwn/vpd_unit_serial 0123456789abcdef",
         "mkdir /t/iscsi/iqn.2026-01.org.orthrus:tank/tpgt_1",
         "tpgt_1/rtpi 2",
         "tpgt_1/attrib/authentication 0",
         "mkdir /t/iscsi/iqn.2026-01.org.orthrus:tank/tpgt_1/np/10.77.0.10:3260",
         "tpgt_1/np/10.77.1.10:3260",
-        "lun/lun_0/volume to /t/core/iblock_1/tank.vol0",
-        "lun/lun_1/volume to /t/core/iblock_1/tank.vol1",
+        "lun/lun_0/volume to /t/core/iblock_1/tank.0123456789abcdef",
+        &second,
         "acls/iqn.1993-08.org.debian:01:client/lun_0/volume to /t/iscsi/iqn.2026-01.org.orthrus:tank/tpgt_1/lun/lun_0",
         "acls/iqn.1993-08.org.debian:01:other/lun_1/volume",
         "tpgt_1/enable 1",

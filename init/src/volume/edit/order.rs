@@ -28,6 +28,13 @@ pub enum VolumeOrder {
         /// The size that it gets, in bytes, rounded up to whole extents.
         bytes: u64,
     },
+    /// Another name, under its clients.
+    Rename {
+        /// Its name.
+        name: String,
+        /// The name that it gets.
+        new: String,
+    },
     /// What is on it is lost.
     Remove {
         /// Its name.
@@ -41,6 +48,7 @@ impl VolumeOrder {
         match self {
             VolumeOrder::Create { name, .. }
             | VolumeOrder::Grow { name, .. }
+            | VolumeOrder::Rename { name, .. }
             | VolumeOrder::Remove { name } => name,
         }
     }
@@ -50,8 +58,12 @@ impl VolumeOrder {
     /// # Errors
     /// It cannot be done, or not while the pool is served.
     pub fn apply(&self, edit: &mut Edit<'_>) -> Result<(), EditError> {
-        let name = self.name();
-        if reserved::is_reserved(name) {
+        let new = match self {
+            VolumeOrder::Rename { new, .. } => Some(new.as_str()),
+            _ => None,
+        };
+        let mut names = [self.name()].into_iter().chain(new);
+        if let Some(name) = names.find(|name| reserved::is_reserved(name)) {
             let why = "names that begin with orthrus_ are the firmware's own";
             return Err(EditError::Name(name.to_owned(), why));
         }
@@ -66,6 +78,7 @@ impl VolumeOrder {
                 edit.stands_alone(name)?;
                 edit.grow(name, edit.extents(*bytes)?)
             }
+            VolumeOrder::Rename { name, new } => edit.rename(name, new),
             VolumeOrder::Remove { name } => {
                 edit.stands_alone(name)?;
                 edit.remove(name)
@@ -80,9 +93,14 @@ impl fmt::Display for VolumeOrder {
         let what = match self {
             VolumeOrder::Create { .. } => "create",
             VolumeOrder::Grow { .. } => "grow",
+            VolumeOrder::Rename { .. } => "rename",
             VolumeOrder::Remove { .. } => "remove",
         };
-        write!(f, "orthrus: volume {what} {}", self.name())
+        write!(f, "orthrus: volume {what} {}", self.name())?;
+        match self {
+            VolumeOrder::Rename { new, .. } => write!(f, " {new}"),
+            _ => Ok(()),
+        }
     }
 }
 
