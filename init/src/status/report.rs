@@ -15,6 +15,8 @@ pub struct Report {
     pub volumes: Vec<Volume>,
     /// Its state volume, while it is served here.
     pub state_volume: Option<State>,
+    /// Clients' own reservations that could not be given back, or are not kept safely.
+    pub lost_reservations: Vec<String>,
     /// What is shared, while it is served here, and what should be.
     pub shares: Vec<Share>,
     /// Clients of the shares, while they are served here.

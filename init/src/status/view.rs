@@ -273,6 +273,12 @@ impl Status {
                     "see `pools`; a volume orthrus_state that is empty is made anew by the next import",
                 );
             }
+            for lost in &pool.report.lost_reservations {
+                say(
+                    format!("pool {name}: clients' persistent reservations are lost: {lost}"),
+                    "let those clients register again; see `pools` for the state volume",
+                );
+            }
             for share in &pool.report.shares {
                 if let Some(why) = &share.withheld {
                     say(

@@ -14,6 +14,7 @@ use tracing::warn;
 
 use crate::Step;
 use crate::config::ServiceAddress;
+use crate::export::iscsi::reservations::{self, Watcher};
 use crate::export::nfs::{self, NfsPlan, Server, Sharing, Withheld};
 use crate::export::{ExportError, ExportPlan, Lio, LunPlan, STEP_LIMIT};
 use crate::filesystem::{self, MakeError, MountError, Tables};
@@ -83,6 +84,10 @@ pub(super) trait Host: Send {
     ) -> Result<Vec<Owner>, StateError>;
     /// Takes it down.
     fn close_state(&self, place: &Path) -> Result<Step, MountError>;
+    /// Keeps clients' reservations on the pool from now on, for a plan that is to be opened; returns those that are lost.
+    fn keep_reservations(&self, plan: &mut ExportPlan, state: &Path) -> Vec<String>;
+    /// Copies what the kernel writes of them; as long as what is returned lives.
+    fn watch_reservations(&self, directory: &Path) -> io::Result<Box<dyn Send>>;
     /// Makes an export.
     fn open(&self, plan: &ExportPlan) -> Result<(), ExportError>;
     /// Takes one LUN of it back.
@@ -199,6 +204,17 @@ impl Host for Kernel {
 
     fn close_state(&self, place: &Path) -> Result<Step, MountError> {
         state::close(place)
+    }
+
+    fn keep_reservations(&self, plan: &mut ExportPlan, state: &Path) -> Vec<String> {
+        match reservations::directory(state) {
+            Ok(directory) => plan.keep_reservations(directory),
+            Err(error) => vec![format!("{}: {error}", state.display())],
+        }
+    }
+
+    fn watch_reservations(&self, directory: &Path) -> io::Result<Box<dyn Send>> {
+        Ok(Box::new(Watcher::start(directory)?))
     }
 
     fn open(&self, plan: &ExportPlan) -> Result<(), ExportError> {

@@ -29,6 +29,8 @@ use crate::volume::{Active, reserved};
 #[derive(Default)]
 pub struct Served {
     pub(super) plan: Option<ExportPlan>,
+    /// Copies clients' reservations while the kernel writes them.
+    reservations: Option<Box<dyn Send>>,
     pub(super) shares: Option<Shares>,
     /// The port that has the addresses, from before the first one was added.
     port: Option<Interface>,
@@ -50,6 +52,7 @@ impl Worker {
         let active = self.host.activate(&claim.group)?;
         self.open_state(&active, epoch);
         let plan = self.plan_export(&active)?;
+        self.watch_reservations(plan.as_ref());
         // Kept before the first step, so that a failure half-way is undone.
         if let Some(served) = &mut self.served {
             served.plan.clone_from(&plan);
@@ -79,7 +82,38 @@ impl Worker {
                 node: active.node.clone(),
             })
             .collect();
-        ExportPlan::new(&self.config, self.pool(), &volumes)
+        let mut plan = ExportPlan::new(&self.config, self.pool(), &volumes)?;
+        let mut report = lock(&self.report);
+        let state = report.state_volume.as_ref();
+        let is_open =
+            state.is_some_and(|state| state.problem.is_none() && !state.owners.is_empty());
+        report.lost_reservations.clear();
+        if let Some(plan) = &mut plan
+            && is_open
+        {
+            let place = state::place(&self.pool().name);
+            report.lost_reservations = self.host.keep_reservations(plan, &place);
+        }
+        Ok(plan)
+    }
+
+    /// From before the first client comes.
+    fn watch_reservations(&mut self, plan: Option<&ExportPlan>) {
+        let Some(directory) = plan.and_then(|plan| plan.reservations.as_ref()) else {
+            return;
+        };
+        match (self.host.watch_reservations(directory), &mut self.served) {
+            (Ok(watcher), Some(served)) => served.reservations = Some(watcher),
+            (Ok(_), None) => {}
+            (Err(problem), _) => {
+                let problem = format!("{}: {problem}", directory.display());
+                error!(
+                    pool = self.pool().name,
+                    "clients' reservations are not copied: {problem}"
+                );
+                lock(&self.report).lost_reservations.push(problem);
+            }
+        }
     }
 
     /// Mounts the state volume and notes there who owns the pool. Without it the pool is served all the same: the operator
@@ -114,7 +148,7 @@ impl Worker {
     /// Undoes whatever stands of import and claim. The first failure ends it: what comes after it must
     /// not be undone while what comes before it still stands, and the core resets the head.
     pub(super) fn release(&mut self) -> Result<Done, JobError> {
-        if let Some(served) = self.served.take() {
+        if let Some(served) = &self.served {
             if let Some(port) = &served.port {
                 for address in &self.pool().addresses {
                     self.host.remove_address(port, *address)?;
@@ -133,6 +167,8 @@ impl Worker {
                 self.host.close(plan)?;
             }
         }
+        // With it ends who copies clients' reservations: nobody writes them any more.
+        self.served = None;
         lock(&self.report).volumes.clear();
         if let Some(claim) = &self.claim {
             self.host.close_state(&state::place(&self.pool().name))?;

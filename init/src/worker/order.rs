@@ -187,6 +187,14 @@ impl Host for Witness {
         Ok(Step::Changed)
     }
 
+    fn keep_reservations(&self, plan: &mut ExportPlan, state: &Path) -> Vec<String> {
+        plan.keep_reservations(state.to_path_buf())
+    }
+
+    fn watch_reservations(&self, _directory: &Path) -> io::Result<Box<dyn Send>> {
+        Ok(Box::new(Watching(self.log.clone())))
+    }
+
     fn open(&self, _plan: &ExportPlan) -> Result<(), ExportError> {
         let noted = self.note("export on");
         noted.map_err(|errno| ExportError::kernel("/t", "open", errno))
@@ -245,6 +253,15 @@ impl Host for Witness {
     }
 }
 
+/// Who copies clients' reservations, and notes when that ends.
+struct Watching(Log);
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.0.lock().unwrap().push("reservations off".to_owned());
+    }
+}
+
 /// A server of shares that notes what it is asked for.
 struct Threads {
     log: Log,
@@ -297,10 +314,11 @@ pub(super) fn taken(log: &Log) -> Vec<String> {
     std::mem::take(&mut *log.lock().unwrap())
 }
 
-const RELEASE: [&str; 5] = [
+const RELEASE: [&str; 6] = [
     "address off",
     "connections off",
     "export off",
+    "reservations off",
     "state off",
     "volumes off",
 ];
@@ -361,7 +379,13 @@ fn an_import_that_fails_at_any_step_is_undone_as_far_as_it_came() {
     for (fails, undone) in [
         (
             "export on",
-            &["connections off", "export off", "state off", "volumes off"][..],
+            &[
+                "connections off",
+                "export off",
+                "reservations off",
+                "state off",
+                "volumes off",
+            ][..],
         ),
         ("address on", &RELEASE),
     ] {
@@ -378,8 +402,8 @@ fn an_import_that_fails_at_any_step_is_undone_as_far_as_it_came() {
 #[test]
 fn a_release_that_fails_at_any_step_keeps_what_comes_after_it() {
     for (index, fails) in RELEASE.into_iter().enumerate() {
-        // Only makes the close quicker.
-        if fails == "connections off" {
+        // The one only makes the close quicker, the other cannot fail.
+        if fails == "connections off" || fails == "reservations off" {
             continue;
         }
         let shelf = Shelf::new(2);
@@ -402,7 +426,10 @@ fn a_pool_is_served_without_its_state_and_says_so() {
     let state = lock(&worker.report).state_volume.clone().unwrap();
     assert!(state.problem.is_some());
     assert_eq!(worker.release().unwrap(), Done::Released);
-    assert_eq!(taken(&log), RELEASE);
+    // There was nowhere to keep clients' reservations.
+    let released = taken(&log);
+    assert!(!released.iter().any(|step| step == "reservations off"));
+    assert_eq!(released.len(), RELEASE.len() - 1);
     assert!(lock(&worker.report).state_volume.is_none());
 }
 
@@ -417,12 +444,13 @@ fn sharer(shelf: &Shelf, fails: &'static str) -> (Worker, Log) {
     (worker, log)
 }
 
-const RELEASE_SHARES: [&str; 7] = [
+const RELEASE_SHARES: [&str; 8] = [
     "address off",
     "connections off",
     "NFS off",
     "shares unmounted",
     "export off",
+    "reservations off",
     "state off",
     "volumes off",
 ];

@@ -22,6 +22,8 @@ pub(super) enum Action {
     },
     /// Writes an attribute. Undone with the object that it belongs to.
     Attribute(PathBuf, String),
+    /// Gives a client's registration back to a backstore that is new. Undone with the backstore's directory.
+    Restore(PathBuf, String),
     /// Joins two objects. Undone by removing the link.
     Link {
         /// The link.
@@ -37,7 +39,10 @@ impl Action {
     /// The directory, link or attribute that errors name.
     pub(super) fn path(&self) -> &Path {
         match self {
-            Action::Directory(path) | Action::Attribute(path, _) | Action::Enable(path) => path,
+            Action::Directory(path)
+            | Action::Attribute(path, _)
+            | Action::Restore(path, _)
+            | Action::Enable(path) => path,
             Action::Backing { backstore, .. } => backstore,
             Action::Link { path, .. } => path,
         }
@@ -49,6 +54,7 @@ impl Action {
             Action::Directory(_) => "make",
             Action::Backing { .. } => "put a block device behind the backstore",
             Action::Attribute(..) => "write",
+            Action::Restore(..) => "restore a client's reservation",
             Action::Link { .. } => "link",
             Action::Enable(_) => "enable the portal group",
         }
@@ -58,7 +64,7 @@ impl Action {
     pub(super) fn undo_name(&self) -> &'static str {
         match self {
             Action::Directory(_) => "remove",
-            Action::Backing { .. } | Action::Attribute(..) => "leave",
+            Action::Backing { .. } | Action::Attribute(..) | Action::Restore(..) => "leave",
             Action::Link { .. } => "unlink",
             Action::Enable(_) => "disable the portal group and end its sessions",
         }
@@ -70,6 +76,11 @@ impl Action {
             Action::Directory(path) => self.unless(Errno::EXIST, tree.mkdir(path)),
             Action::Backing { backstore, node } => self.back(tree, backstore, node),
             Action::Attribute(path, value) => self.write(tree, path, value),
+            // What it was given cannot be read back.
+            Action::Restore(path, value) => match tree.write(path, value) {
+                Ok(()) => Ok(Step::Changed),
+                Err(errno) => Err(ExportError::kernel(path, self.name(), errno)),
+            },
             Action::Enable(path) => self.write(tree, path, "1"),
             Action::Link { path, target } => self.link(tree, path, target),
         }
@@ -85,7 +96,9 @@ impl Action {
                 Ok(_) => tree.write(path, "0"),
                 Err(errno) => Err(errno),
             },
-            Action::Backing { .. } | Action::Attribute(..) => return Ok(Step::Already),
+            Action::Backing { .. } | Action::Attribute(..) | Action::Restore(..) => {
+                return Ok(Step::Already);
+            }
         };
         match undone {
             Ok(()) => Ok(Step::Changed),

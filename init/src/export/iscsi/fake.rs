@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::time::Duration;
 
 use rustix::io::Errno;
 
@@ -21,6 +20,8 @@ struct State {
     changes: Vec<String>,
     fail_at: Option<(usize, Errno)>,
     hang_on: Option<&'static str>,
+    /// A change hangs there now.
+    hangs: bool,
 }
 
 #[derive(Clone, PartialEq)]
@@ -72,9 +73,28 @@ impl Fake {
         state.fail_at = Some((change, errno));
     }
 
-    /// Hangs at a change that contains this.
+    /// Hangs at a change that contains this, until it is told to go on.
     pub(super) fn hang_on(&self, what: &'static str) {
         self.state.lock().unwrap().hang_on = Some(what);
+    }
+
+    /// Lets a change that hangs go on; whether one hung.
+    pub(super) fn go_on(&self) -> bool {
+        let mut state = self.state.lock().unwrap();
+        state.hang_on = None;
+        state.hangs
+    }
+
+    fn hang_at(&self, what: &str) {
+        loop {
+            let mut state = self.state.lock().unwrap();
+            if !state.hang_on.is_some_and(|part| what.contains(part)) {
+                return;
+            }
+            state.hangs = true;
+            drop(state);
+            std::thread::yield_now();
+        }
     }
 
     fn change<R>(
@@ -82,10 +102,7 @@ impl Fake {
         what: String,
         apply: impl FnOnce(&mut State) -> Result<R, Errno>,
     ) -> Result<R, Errno> {
-        let hang_on = self.state.lock().unwrap().hang_on;
-        if hang_on.is_some_and(|part| what.contains(part)) {
-            std::thread::sleep(Duration::from_secs(2));
-        }
+        self.hang_at(&what);
         let mut state = self.state.lock().unwrap();
         if let Some((at, errno)) = state.fail_at
             && state.changes.len() == at
@@ -105,6 +122,10 @@ fn attributes(path: &Path) -> Vec<(&'static str, &'static str)> {
     match parts.as_slice() {
         [_, _, "core", _, _] => vec![
             ("enable", "0\n"),
+            (
+                "pr/res_aptpl_metadata",
+                "Ready to process PR APTPL metadata..\n",
+            ),
             ("control", ""),
             ("info", ""),
             ("wwn/vendor_id", "LIO-ORG\n"),

@@ -25,7 +25,7 @@ use super::action::Action;
 use super::identity::{PRODUCT, REVISION, VENDOR};
 use super::sequence::{self, Way};
 use super::tree::{Configfs, Tree};
-use super::{ExportError, ExportPlan, LunPlan};
+use super::{ExportError, ExportPlan, LunPlan, reservations};
 use crate::Step;
 
 /// A step's time limit: longer than the 7 to 10 s in which a disk recovers from an error of its own, for which
@@ -56,9 +56,8 @@ pub struct Lio<T: Tree = Configfs> {
 }
 
 impl Lio {
-    /// LIO at `/sys/kernel/config/target`, keeping its files (client reservations, ALUA) in `/run/target`.
-    ///
-    /// That is memory: a reservation that a client asked to persist does not outlive the head yet.
+    /// LIO at `/sys/kernel/config/target`, keeping its files (client reservations, ALUA) in `/run/target`, which is memory:
+    /// those of a LUN are links into its pool.
     pub fn new(step_limit: Duration) -> Lio {
         Lio::at(
             "/sys/kernel/config/target",
@@ -95,8 +94,7 @@ impl<T: Tree> Lio<T> {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => {
-                    let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
-                    return Err(ExportError::kernel(path, "make", errno));
+                    return Err(failed(path, "make", &error));
                 }
             }
         }
@@ -116,7 +114,57 @@ impl<T: Tree> Lio<T> {
     /// [`Lio::close`].
     pub fn open(&self, plan: &ExportPlan) -> Result<Step, ExportError> {
         self.prepare()?;
-        sequence::run(&self.tree, self.actions(plan), Way::Forth, self.limit)
+        for lun in &plan.luns {
+            self.place_reservations(plan, lun)?;
+        }
+        let mut actions = self.actions(plan);
+        // Only one that is new: the kernel would have the others' twice.
+        let running: Vec<PathBuf> = plan
+            .luns
+            .iter()
+            .map(|lun| self.backstore(plan, lun))
+            .filter(|backstore| {
+                let enabled = self.tree.read(&backstore.join("enable"));
+                enabled.is_ok_and(|enabled| enabled.trim() == "1")
+            })
+            .collect();
+        actions.retain(|action| match action {
+            Action::Restore(path, _) => !running.iter().any(|running| path.starts_with(running)),
+            _ => true,
+        });
+        sequence::run(&self.tree, actions, Way::Forth, self.limit)
+    }
+
+    /// Makes the file in which LIO keeps a LUN's reservations one of the pool's.
+    fn place_reservations(&self, plan: &ExportPlan, lun: &LunPlan) -> Result<(), ExportError> {
+        let Some(directory) = &plan.reservations else {
+            return Ok(());
+        };
+        let name = reservations::name(&lun.serial);
+        let (link, file) = (self.state.join("pr").join(&name), directory.join(&name));
+        if fs::read_link(&link).is_ok_and(|found| found == file) {
+            return Ok(());
+        }
+        self.forget_reservations(lun)?;
+        std::os::unix::fs::symlink(&file, &link).map_err(|error| failed(link, "link", &error))
+    }
+
+    /// Takes the link away again; what is kept on the pool stays.
+    fn forget_reservations(&self, lun: &LunPlan) -> Result<(), ExportError> {
+        let link = self.state.join("pr").join(reservations::name(&lun.serial));
+        match fs::remove_file(&link) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(failed(link, "remove", &error)),
+        }
+    }
+
+    fn backstore(&self, plan: &ExportPlan, lun: &LunPlan) -> PathBuf {
+        backstore_path(
+            &self.root.join(format!("core/iblock_{}", plan.place)),
+            plan,
+            lun,
+        )
     }
 
     /// Takes the plan back, in reverse, from whatever state there is. A step that is late ends it: then
@@ -124,17 +172,17 @@ impl<T: Tree> Lio<T> {
     pub fn close(&self, plan: &ExportPlan) -> Result<Step, ExportError> {
         let mut actions = self.actions(plan);
         actions.reverse();
-        sequence::run(&self.tree, actions, Way::Back, self.limit)
+        let closed = sequence::run(&self.tree, actions, Way::Back, self.limit)?;
+        for lun in &plan.luns {
+            self.forget_reservations(lun)?;
+        }
+        Ok(closed)
     }
 
     /// Takes one LUN out of a plan that is open, from whatever state there is: clients find it gone.
     pub fn withdraw(&self, plan: &ExportPlan, lun: &LunPlan) -> Result<Step, ExportError> {
         let number = format!("lun_{}", lun.lun);
-        let backstore = backstore_path(
-            &self.root.join(format!("core/iblock_{}", plan.place)),
-            plan,
-            lun,
-        );
+        let backstore = self.backstore(plan, lun);
         let mut actions = self.actions(plan);
         // Its mappings and the LUN are directories of its number, and all else is below its backstore.
         actions.retain(|action| {
@@ -142,12 +190,27 @@ impl<T: Tree> Lio<T> {
             path.starts_with(&backstore) || path.iter().any(|part| part == number.as_str())
         });
         actions.reverse();
-        sequence::run(&self.tree, actions, Way::Back, self.limit)
+        let withdrawn = sequence::run(&self.tree, actions, Way::Back, self.limit)?;
+        self.forget_reservations(lun)?;
+        Ok(withdrawn)
     }
 
     #[cfg(test)]
     pub(super) fn fake(&self) -> &T {
         &self.tree
+    }
+
+    #[cfg(test)]
+    pub(super) fn limit(&mut self, limit: Duration) {
+        self.limit = limit;
+    }
+
+    /// Until no thread has the tree any more.
+    #[cfg(test)]
+    pub(super) fn wait_for_threads(&self) {
+        while Arc::strong_count(&self.tree) > 1 {
+            std::thread::yield_now();
+        }
     }
 
     /// All steps of a plan, in order.
@@ -195,6 +258,10 @@ impl<T: Tree> Lio<T> {
 }
 
 /// Called by what a volume never changes: it may get another name while clients use it, and configfs renames nothing.
+fn failed(path: PathBuf, step: &'static str, error: &io::Error) -> ExportError {
+    ExportError::kernel(path, step, Errno::from_io_error(error).unwrap_or(Errno::IO))
+}
+
 fn backstore_path(adapter: &Path, plan: &ExportPlan, lun: &LunPlan) -> PathBuf {
     adapter.join(format!("{}.{}", plan.pool, lun.serial))
 }
@@ -214,6 +281,10 @@ fn backstore(actions: &mut Vec<Action>, path: &Path, lun: &LunPlan) {
     ] {
         let path = path.join("wwn").join(name);
         actions.push(Action::Attribute(path, value.to_owned()));
+    }
+    for registration in &lun.registrations {
+        let path = path.join("pr/res_aptpl_metadata");
+        actions.push(Action::Restore(path, registration.clone()));
     }
 }
 

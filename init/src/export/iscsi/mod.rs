@@ -13,7 +13,8 @@
 //! before the first client can arrive, and no client sees a target that is half built.
 //!
 //! Reading order: `plan` (what), `identity` (serial numbers), `lio` (the steps), `action` (one step, its
-//! undo, what "already" means), `sequence` (time limits), `tree` (configfs itself).
+//! undo, what "already" means), `sequence` (time limits), `tree` (configfs itself), `reservations` (those of
+//! clients, kept on the pool).
 //!
 //! # Write cache
 //!
@@ -25,6 +26,7 @@ mod action;
 mod identity;
 mod lio;
 mod plan;
+pub mod reservations;
 mod sequence;
 mod tree;
 

@@ -4,6 +4,7 @@ use std::net::SocketAddrV4;
 use std::path::PathBuf;
 
 use super::identity::unit_serial;
+use super::reservations;
 use crate::config::{Config, IscsiConfig, Luns, MAX_LUNS, PoolConfig};
 use crate::volume::reserved;
 
@@ -37,6 +38,8 @@ pub struct ExportPlan {
     pub luns: Vec<LunPlan>,
     /// The initiator names that may log in.
     pub clients: Vec<String>,
+    /// Where clients' reservations are kept on the pool; `None` where they are not.
+    pub reservations: Option<PathBuf>,
 }
 
 /// One LUN.
@@ -50,6 +53,8 @@ pub struct LunPlan {
     pub node: PathBuf,
     /// Its unit serial number.
     pub serial: String,
+    /// Clients' registrations that it gets back before anybody is let in, each as the kernel takes it.
+    pub registrations: Vec<String>,
 }
 
 /// Configuration and volumes do not fit.
@@ -78,6 +83,20 @@ pub enum PlanError {
 }
 
 impl ExportPlan {
+    /// Keeps clients' reservations in a directory of the pool's from now on, and gives back those that are there. Returns what
+    /// could not be read: those are lost.
+    pub fn keep_reservations(&mut self, directory: PathBuf) -> Vec<String> {
+        let mut lost = Vec::new();
+        for lun in &mut self.luns {
+            match reservations::restored(&directory, &lun.serial) {
+                Ok(found) => lun.registrations = found,
+                Err(error) => lost.push(format!("LUN {}: {error}", lun.lun)),
+            }
+        }
+        self.reservations = Some(directory);
+        lost
+    }
+
     /// Plans the export of a pool, given its active visible volumes in any order; `None` when the
     /// configuration has no export for it.
     pub fn new(
@@ -98,6 +117,7 @@ impl ExportPlan {
             portals: pool.addresses.iter().map(portal).collect(),
             luns: luns(&config.cluster, pool, iscsi, volumes)?,
             clients: iscsi.clients.clone(),
+            reservations: None,
         }))
     }
 }
@@ -115,6 +135,7 @@ fn luns(
         serial: serial
             .cloned()
             .unwrap_or_else(|| unit_serial(cluster, &pool.name, &volume.uuid)),
+        registrations: Vec::new(),
     };
     // The firmware's own are never a client's, whatever the configuration says, and one with a file system that is shared
     // is nothing to write blocks of.

@@ -1,0 +1,349 @@
+//! Clients' own persistent reservations, kept on the pool: those that a client asked to outlive a loss of power (APTPL).
+//!
+//! LIO writes all registrations of a LUN into `dbroot/pr/aptpl_SERIAL` before it answers the client that changed one
+//! (`__core_scsi3_write_aptpl_to_file`), with O_TRUNC and without a flush. So:
+//!
+//! - that name is a link to a file in the pool's state volume, in a directory whose files are written synchronously
+//!   (`FS_SYNC_FL`, which new files inherit): what a client was told is on the disks;
+//! - a file that was cut off in the middle is no file: a copy of the last whole one stands beside it ([`Watcher`]), made as soon as
+//!   the kernel closed it. A change that was cut off was not answered;
+//! - they are given back to a LUN before anybody is let in ([`restored`]), with the same target, portal group and LUN number on
+//!   both heads, by which the kernel finds its clients again.
+//!
+//! What is left: two changes within a moment, and a loss of power in the middle of the second one, before the first was
+//! copied; and a kernel that cannot write the file answers all the same.
+
+use std::fs::{self, File};
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::inotify::{self, CreateFlags, Reader, WatchFlags};
+use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
+use tracing::{error, info, warn};
+
+use crate::state;
+
+/// Where in the state volume.
+const DIRECTORY: &str = "reservations";
+/// What LIO calls a file, before the serial number.
+const PREFIX: &str = "aptpl_";
+/// The copy of the last whole file.
+const KEPT: &str = ".kept";
+/// More than LIO ever writes (`PR_APTPL_BUF_LEN` doubled some times).
+const FILE_MAX: u64 = 4 << 20;
+const STACK_BYTES: usize = 256 * 1024;
+
+/// What LIO writes when there is nothing.
+const NOTHING: &str = "No Registrations or Reservations";
+/// What a registration consists of (`core_scsi3_update_aptpl_buf`), and whether it is a number.
+const FIELDS: [(&str, bool); 13] = [
+    ("initiator_fabric", false),
+    ("initiator_node", false),
+    ("initiator_sid", false),
+    ("sa_res_key", true),
+    ("res_holder", true),
+    ("res_type", true),
+    ("res_scope", true),
+    ("res_all_tg_pt", true),
+    ("mapped_lun", true),
+    ("target_fabric", false),
+    ("target_node", false),
+    ("tpgt", true),
+    ("port_rtpi", true),
+];
+const LAST_FIELD: &str = "target_lun";
+
+/// Why a file is not what LIO writes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FileError {
+    /// It ends too early: the power went in the middle of a write.
+    #[error("it is cut off")]
+    Torn,
+    /// A line that LIO does not write.
+    #[error("line {line}: {what:?}")]
+    Line {
+        /// Which, from 1.
+        line: usize,
+        /// The line.
+        what: String,
+    },
+}
+
+/// The registrations of a file, each as the kernel takes it back (`target_pr_res_aptpl_metadata_store`): one line, with
+/// numbers that it cannot take for octal ones.
+pub fn registrations(bytes: &[u8]) -> Result<Vec<String>, FileError> {
+    // The end that LIO writes last: a file without it is not whole.
+    let bytes = bytes.strip_suffix(&[0]).ok_or(FileError::Torn)?;
+    let text = String::from_utf8_lossy(bytes);
+    if text == NOTHING {
+        return Ok(Vec::new());
+    }
+    let mut found = Vec::new();
+    let mut fields: Option<Vec<String>> = None;
+    for (index, line) in text.lines().enumerate() {
+        let wrong = || FileError::Line {
+            line: index + 1,
+            what: line.to_owned(),
+        };
+        match (&mut fields, line.split_once(": "), line.split_once('=')) {
+            (None, Some(("PR_REG_START", number)), _) if number == found.len().to_string() => {
+                fields = Some(Vec::new());
+            }
+            (Some(so_far), Some(("PR_REG_END", number)), _)
+                if number == found.len().to_string() =>
+            {
+                found.push(so_far.join(","));
+                fields = None;
+            }
+            (Some(so_far), _, Some((key, value))) => {
+                so_far.push(field(key, value).ok_or_else(wrong)?);
+            }
+            _ => return Err(wrong()),
+        }
+    }
+    match (fields, found.is_empty()) {
+        (None, false) => Ok(found),
+        _ => Err(FileError::Torn),
+    }
+}
+
+fn field(key: &str, value: &str) -> Option<String> {
+    let is_number = match key {
+        LAST_FIELD => true,
+        _ => FIELDS.iter().find(|(name, _)| *name == key)?.1,
+    };
+    // `res_type` and `res_scope` have a leading zero, and 08 is no number to the kernel.
+    let value = match is_number {
+        true => value.parse::<u64>().ok()?.to_string(),
+        false if value.contains([',', ' ']) || value.is_empty() => return None,
+        false => value.to_owned(),
+    };
+    Some(format!("{key}={value}"))
+}
+
+/// The directory of a pool's reservations; it is made, and made to be written synchronously.
+pub fn directory(state: &Path) -> io::Result<PathBuf> {
+    let place = state.join(DIRECTORY);
+    fs::create_dir_all(&place)?;
+    let open = File::open(&place)?;
+    let wanted = IFlags::SYNC | IFlags::DIRSYNC;
+    let flags = ioctl_getflags(&open)?;
+    if !flags.contains(wanted) {
+        ioctl_setflags(&open, flags | wanted)?;
+        open.sync_all()?;
+    }
+    Ok(place)
+}
+
+/// What LIO calls the file of a LUN.
+pub fn name(serial: &str) -> String {
+    format!("{PREFIX}{serial}")
+}
+
+/// The registrations of a LUN that are to be given back to the kernel: of its file, or of the copy where that is torn.
+pub fn restored(directory: &Path, serial: &str) -> io::Result<Vec<String>> {
+    let name = name(serial);
+    let mut torn = None;
+    for file in [name.clone(), format!("{name}{KEPT}")] {
+        let bytes = match read(&directory.join(&file)) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        match registrations(&bytes) {
+            Ok(found) => {
+                if let Some(why) = torn {
+                    warn!(
+                        serial,
+                        "the last change of clients' reservations was cut off ({why})"
+                    );
+                }
+                if !found.is_empty() {
+                    info!(
+                        serial,
+                        "{} reservation keys of clients are restored",
+                        found.len()
+                    );
+                }
+                return Ok(found);
+            }
+            Err(why) => torn = Some(why),
+        }
+    }
+    match torn {
+        None => Ok(Vec::new()),
+        Some(why) => Err(io::Error::other(format!("{name}: {why}"))),
+    }
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    use std::io::Read as _;
+    let mut bytes = Vec::new();
+    File::open(path)?.take(FILE_MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Copies each file that LIO has written whole. Ends when it is dropped.
+pub struct Watcher {
+    /// Its other end is what the thread waits for.
+    _stop: OwnedFd,
+}
+
+impl Watcher {
+    /// Watches a directory.
+    pub fn start(directory: &Path) -> io::Result<Watcher> {
+        let changes = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+        inotify::add_watch(&changes, directory, WatchFlags::CLOSE_WRITE)?;
+        let (stopped, stop) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        let directory = directory.to_owned();
+        thread::Builder::new()
+            .name("reservations".to_owned())
+            .stack_size(STACK_BYTES)
+            .spawn(move || {
+                while wait(&stopped, &changes) {
+                    for name in names(&changes) {
+                        if let Err(error) = keep(&directory, &name) {
+                            error!(file = name, "clients' reservations are not copied: {error}");
+                        }
+                    }
+                }
+            })?;
+        Ok(Watcher { _stop: stop })
+    }
+}
+
+/// Waits for a change; says whether to go on.
+fn wait(stopped: &OwnedFd, changes: &OwnedFd) -> bool {
+    let mut fds = [
+        PollFd::new(stopped, PollFlags::IN),
+        PollFd::new(changes, PollFlags::IN),
+    ];
+    // No signal reaches this thread.
+    poll(&mut fds, None).is_ok() && fds[0].revents().is_empty()
+}
+
+/// The files of LIO's that changed.
+fn names(changes: &OwnedFd) -> Vec<String> {
+    let mut buffer = [MaybeUninit::uninit(); 4096];
+    let mut reader = Reader::new(changes, &mut buffer);
+    let mut names = Vec::new();
+    // Until there is nothing more.
+    while let Ok(event) = reader.next() {
+        let name = event.file_name().and_then(|name| name.to_str().ok());
+        names.extend(name.filter(|name| is_lios(name)).map(str::to_owned));
+    }
+    names
+}
+
+fn is_lios(name: &str) -> bool {
+    name.starts_with(PREFIX) && !name.contains('.')
+}
+
+/// Makes a copy of a file, if it is whole.
+fn keep(directory: &Path, name: &str) -> io::Result<()> {
+    let bytes = read(&directory.join(name))?;
+    if registrations(&bytes).is_err() {
+        // The kernel writes the next one already.
+        return Ok(());
+    }
+    state::keep(directory, &format!("{name}{KEPT}"), &bytes).map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    /// As LIO of 6.12 wrote it, of two registrants of which the second one holds the reservation.
+    const FILE: &str = "PR_REG_START: 0\ninitiator_fabric=iSCSI\ninitiator_node=iqn.1993-08.org.debian:01:client\n\
+        initiator_sid=0x00023d000001\nsa_res_key=43981\nres_holder=0\nres_all_tg_pt=0\nmapped_lun=0\n\
+        target_fabric=iSCSI\ntarget_node=iqn.2026-01.org.orthrus:tank\ntpgt=1\nport_rtpi=1\ntarget_lun=0\nPR_REG_END: 0\n\
+        PR_REG_START: 1\ninitiator_fabric=iSCSI\ninitiator_node=iqn.1993-08.org.debian:01:other\n\
+        initiator_sid=0x00023d000002\nsa_res_key=4660\nres_holder=1\nres_type=08\nres_scope=00\nres_all_tg_pt=1\n\
+        mapped_lun=0\ntarget_fabric=iSCSI\ntarget_node=iqn.2026-01.org.orthrus:tank\ntpgt=1\nport_rtpi=1\n\
+        target_lun=0\nPR_REG_END: 1\n\0";
+
+    fn place(name: &str) -> PathBuf {
+        let place = std::env::temp_dir().join(format!("orthrus-{name}-{}", std::process::id()));
+        fs::create_dir_all(&place).unwrap();
+        place
+    }
+
+    #[test]
+    fn registrations_are_given_back_as_the_kernel_takes_them() {
+        let found = registrations(FILE.as_bytes()).unwrap();
+        assert_eq!(found.len(), 2);
+        assert_eq!(
+            found[1],
+            "initiator_fabric=iSCSI,initiator_node=iqn.1993-08.org.debian:01:other,initiator_sid=0x00023d000002,\
+             sa_res_key=4660,res_holder=1,res_type=8,res_scope=0,res_all_tg_pt=1,mapped_lun=0,target_fabric=iSCSI,\
+             target_node=iqn.2026-01.org.orthrus:tank,tpgt=1,port_rtpi=1,target_lun=0"
+        );
+        let nothing = format!("{NOTHING}\0");
+        assert_eq!(registrations(nothing.as_bytes()), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn a_file_that_was_cut_off_anywhere_is_no_file() {
+        for length in 0..FILE.len() {
+            let cut = registrations(&FILE.as_bytes()[..length]);
+            assert!(cut.is_err(), "{length} bytes: {cut:?}");
+            // Blocks that were never written read as zeroes.
+            let mut zeroed = FILE.as_bytes().to_vec();
+            zeroed[length..].fill(0);
+            let zeroed = registrations(&zeroed);
+            assert!(
+                length + 1 == FILE.len() || zeroed.is_err(),
+                "{length}: {zeroed:?}"
+            );
+        }
+        for (from, to) in [
+            ("res_holder", "res_folder"),
+            ("4660", "x"),
+            ("debian", "a,b"),
+        ] {
+            let bad = FILE.replace(from, to);
+            let error = registrations(bad.as_bytes()).unwrap_err();
+            assert!(matches!(error, FileError::Line { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_torn_file_gives_way_to_the_copy_of_the_last_whole_one() {
+        let place = place("torn");
+        let file = place.join(name("77"));
+        assert_eq!(restored(&place, "77").unwrap(), [] as [&str; 0]);
+        fs::write(&file, FILE).unwrap();
+        keep(&place, &name("77")).unwrap();
+        let whole = restored(&place, "77").unwrap();
+        assert_eq!(whole.len(), 2);
+        fs::write(&file, &FILE[..100]).unwrap();
+        // It is not copied, and not believed.
+        keep(&place, &name("77")).unwrap();
+        assert_eq!(restored(&place, "77").unwrap(), whole);
+        fs::write(place.join(format!("{}{KEPT}", name("77"))), "").unwrap();
+        let error = restored(&place, "77").unwrap_err().to_string();
+        assert_eq!(error, "aptpl_77: it is cut off");
+        fs::remove_dir_all(&place).unwrap();
+    }
+
+    #[test]
+    fn what_is_written_whole_is_copied() {
+        let place = place("watched");
+        let watcher = Watcher::start(&place).unwrap();
+        fs::write(place.join(name("78")), FILE).unwrap();
+        let kept = place.join(format!("{}{KEPT}", name("78")));
+        let begun = Instant::now();
+        while fs::read(&kept).unwrap_or_default() != FILE.as_bytes() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "never copied");
+            thread::yield_now();
+        }
+        drop(watcher);
+        fs::remove_dir_all(&place).unwrap();
+    }
+}
