@@ -14,6 +14,7 @@ mod lost;
 mod matrix;
 mod mutant;
 mod pause;
+mod reservations;
 mod shares;
 mod state;
 mod uefi;
@@ -100,6 +101,11 @@ const TESTS: &[(&str, ShelfKind, Test)] = &[
         "volumes_are_made_grown_and_removed_while_served",
         ShelfKind::Lio,
         change::volumes,
+    ),
+    (
+        "clients_reservations_move_with_the_pool",
+        ShelfKind::Lio,
+        reservations::move_with_the_pool,
     ),
     ("torture_by_the_seed", ShelfKind::Lio, matrix::torture),
     (
