@@ -1,6 +1,7 @@
 //! The lab tests: two real kernels, real reservations, a real client that checks every byte it was
 //! promised. Run by `cargo test`; one alone with `cargo test -p orthrus-tests --test lab -- NAME`.
 
+mod arrays;
 mod bad_input;
 mod boot;
 mod cables;
@@ -112,6 +113,11 @@ const TESTS: &[(&str, ShelfKind, Test)] = &[
         "volumes_of_every_kind_move_with_the_pool",
         ShelfKind::Lio,
         volumes::every_kind_moves,
+    ),
+    (
+        "arrays_move_with_the_pool_and_go_on_without_a_disk",
+        ShelfKind::Lio,
+        arrays::crash_and_loss,
     ),
     (
         "a_pool_is_made_of_bare_disks_and_served",

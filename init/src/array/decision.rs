@@ -37,6 +37,9 @@ pub enum LeftOut {
     Dropped,
     /// The newest superblock counts on it, and it did not see the last changes.
     Behind,
+    /// It waits for a member to fail. The newest superblock does not tell a spare from a disk that was removed, so that a
+    /// head which does not see it would not miss it, and disagree with the other one on who the members are.
+    Spare,
 }
 
 /// What can be done with an array.
@@ -48,8 +51,8 @@ pub struct Decision {
     pub newest: usize,
     /// What there is for each slot.
     pub slots: Vec<Slot>,
-    /// Members that take part: those of the slots, and those that wait beside them (spares, the journal, replacements). The
-    /// newest comes first.
+    /// Members that take part: those of the slots, and the journal. The newest comes first. All of them are named by the newest
+    /// superblock, so that two heads that may run the array take the same ones.
     pub taken: Vec<usize>,
     /// Members that do not take part.
     pub left_out: Vec<(usize, LeftOut)>,
@@ -108,7 +111,7 @@ impl Array {
         if newest.features.any(Features::CLUSTERED) {
             return Err(Refusal::Clustered);
         }
-        let mut slots = view.expected();
+        let mut slots = view.expected()?;
         let (mut taken, mut left_out) = (vec![view.newest], Vec::new());
         for (index, member) in self.members.iter().enumerate() {
             match view.standing(index) {
@@ -121,7 +124,6 @@ impl Array {
                     left_out.push((index, why));
                     continue;
                 }
-                Standing::Spare => {}
             }
             if member.superblock.features.is_reshape() {
                 return Err(Refusal::Reshape);
@@ -149,10 +151,8 @@ impl Array {
 enum Standing {
     /// In a slot, and whether it has all data.
     Slot(u32, bool),
-    /// The journal, or a replacement for a member of a slot.
+    /// The journal.
     Beside,
-    /// A spare, whose count of changes does not matter.
-    Spare,
     LeftOut(LeftOut),
 }
 
@@ -230,7 +230,7 @@ impl<'a> View<'a> {
         let (own, newest) = (self.superblock(index), self.superblock(self.newest));
         let role = newest.role_of(own.number);
         match (own.own_role(), role) {
-            (Role::Spare, Role::Spare) => Standing::Spare,
+            (Role::Spare, Role::Spare) => Standing::LeftOut(LeftOut::Spare),
             (Role::Slot(_), Role::Slot(_)) | (Role::Journal, Role::Journal)
                 if !self.is_current(index) =>
             {
@@ -239,9 +239,6 @@ impl<'a> View<'a> {
             // A spare that was given a slot by a change that did not reach it any more.
             (Role::Slot(_) | Role::Spare, Role::Slot(slot)) if self.is_current(index) => {
                 let is_filled = own.features.any(Features::RECOVERY_OFFSET);
-                if own.features.any(Features::REPLACEMENT) {
-                    return Standing::Beside;
-                }
                 let is_spare = matches!(own.own_role(), Role::Spare);
                 Standing::Slot(u32::from(slot), !is_filled && !is_spare)
             }
@@ -264,17 +261,22 @@ impl<'a> View<'a> {
     }
 
     /// What the newest superblock counts on, before anybody was found.
-    fn expected(&self) -> Vec<Slot> {
+    fn expected(&self) -> Result<Vec<Slot>, Refusal> {
         let newest = self.superblock(self.newest);
         let mut slots = vec![Slot::Empty; newest.raid_disks as usize];
         for role in &newest.roles {
             if let Role::Slot(slot) = role
                 && let Some(place) = slots.get_mut(usize::from(*slot))
             {
+                if *place == Slot::Absent {
+                    return Err(Refusal::Replacement {
+                        slot: (*slot).into(),
+                    });
+                }
                 *place = Slot::Absent;
             }
         }
-        slots
+        Ok(slots)
     }
 
     fn fill(

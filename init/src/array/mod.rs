@@ -8,10 +8,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
+use std::path::Path;
 
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskId, WriteCache};
 
 pub mod assemble;
+pub mod condition;
 pub mod decision;
 pub mod geometry;
 pub mod layout;
@@ -20,9 +22,10 @@ pub mod read;
 pub mod refusal;
 pub mod superblock;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use assemble::{AssembleError, Running, running, start, stop};
+pub use condition::{Condition, condition};
 pub use decision::{Decision, LeftOut, Slot};
 pub use geometry::Geometry;
 pub use read::{ArrayReader, ReadError};
@@ -77,6 +80,74 @@ impl Array {
             .max_by_key(|member| member.superblock.events);
         let name = newest.and_then(|member| member.superblock.name.clone());
         name.unwrap_or_else(|| self.id.to_string())
+    }
+}
+
+/// An array that can run, and how: what a volume group that is on it has to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// The array.
+    pub array: Array,
+    /// What was decided of it.
+    pub decision: Decision,
+    /// It runs in this kernel: what would speak against starting it is past.
+    pub is_running: bool,
+}
+
+impl Judged {
+    /// The disks that take part: what is claimed with a pool on the array.
+    pub fn disks(&self) -> impl Iterator<Item = &Disk> {
+        let taken = self.decision.taken.iter();
+        taken.map(|index| &self.array.members[*index].disk)
+    }
+
+    /// To start it is to compute data from parity that may be wrong.
+    pub fn may_be_wrong(&self) -> bool {
+        self.decision.is_dirty_degraded && !self.is_running
+    }
+
+    /// Members on these disks are no longer taken: the kernel has given them up.
+    pub fn drop_members(&mut self, disks: &[String]) {
+        let members = &self.array.members;
+        let is_lost = |index: &usize| disks.contains(&members[*index].disk.name);
+        for slot in &mut self.decision.slots {
+            if matches!(slot, Slot::Fresh(index) | Slot::Rebuilding(index) if is_lost(index)) {
+                *slot = Slot::Empty;
+            }
+        }
+        self.decision.taken.retain(|index| !is_lost(index));
+    }
+
+    /// The array as a disk with something on it. Its node is there only while it runs, and its number is `(0, 0)` until then.
+    pub fn device(&self, running: Option<&Running>) -> Disk {
+        let name = running.map_or_else(
+            || assemble::device_name(&self.array.id),
+            |running| running.name.clone(),
+        );
+        let caches = || self.disks().map(|disk| disk.write_cache);
+        let cache = match () {
+            () if caches().any(|cache| cache == WriteCache::WriteBack) => WriteCache::WriteBack,
+            () if caches().all(|cache| cache == WriteCache::WriteThrough) => {
+                WriteCache::WriteThrough
+            }
+            () => WriteCache::Unknown,
+        };
+        Disk {
+            path: Path::new("/dev").join(&name),
+            name,
+            number: running.map_or((0, 0), |running| running.number),
+            // Of no use to a fence: an array is claimed by its members.
+            id: DiskId(format!("md.{}", self.array.id)),
+            vendor: String::new(),
+            model: self.array.name(),
+            bytes: self.decision.geometry.sectors * 512,
+            logical_block: self
+                .disks()
+                .map(|disk| disk.logical_block)
+                .max()
+                .unwrap_or(512),
+            write_cache: cache,
+        }
     }
 }
 

@@ -116,11 +116,11 @@ pub(super) fn checksum(bytes: &[u8]) -> Option<u32> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
 
     /// A superblock for the member at this sector.
-    pub(crate) fn superblock(sector: u64) -> Vec<u8> {
+    fn superblock(sector: u64) -> Vec<u8> {
         let mut bytes = vec![0; SUPERBLOCK];
         bytes[..4].copy_from_slice(&MAGIC);
         bytes[AT_MAJOR] = 1;

@@ -50,6 +50,12 @@ pub enum Refusal {
     /// A change of shape is under way.
     #[error("a reshape is under way: let mdadm finish it on another host")]
     Reshape,
+    /// A member is being copied to another one.
+    #[error("the member in slot {slot} is being replaced: let mdadm finish it on another host")]
+    Replacement {
+        /// The slot.
+        slot: u32,
+    },
     /// It is used by several hosts.
     #[error(
         "it is a clustered array: mdadm --grow --bitmap=internal on another host makes it an ordinary one"
@@ -75,7 +81,7 @@ pub enum Refusal {
     /// The write hole.
     #[error(
         "a member is missing and it was not stopped in order: what was being written may have left parity that does not \
-         fit, and with it data of the missing member that are wrong. The configuration may allow it"
+         fit, and with it data of the missing member that are wrong. `dirty_degraded = true` in the pool's part of the configuration allows it"
     )]
     DirtyDegraded,
     /// The journal is part of the data.

@@ -114,6 +114,8 @@ pub struct PoolConfig {
     pub home: HeadId,
     /// Its service addresses, at least one.
     pub addresses: Vec<ServiceAddress>,
+    /// An array with parity that lacks a member and was not stopped in order is started all the same.
+    pub dirty_degraded: bool,
     /// What it exports by iSCSI; a pool may have nothing to export yet.
     pub iscsi: Option<IscsiConfig>,
     /// What it shares by NFS.

@@ -197,7 +197,15 @@ fn mac(section: &Section<'_>, key: &str) -> Result<Mac, ConfigError> {
 }
 
 fn pool(section: &Section<'_>, heads: &[HeadConfig; 2]) -> Result<PoolConfig, ConfigError> {
-    section.only(&["name", "vg", "home", "address", "iscsi", "nfs"])?;
+    section.only(&[
+        "name",
+        "vg",
+        "home",
+        "address",
+        "dirty_degraded",
+        "iscsi",
+        "nfs",
+    ])?;
     let pool_name = name(
         section.text("name", names::POOL)?,
         names::is_pool,
@@ -229,6 +237,7 @@ fn pool(section: &Section<'_>, heads: &[HeadConfig; 2]) -> Result<PoolConfig, Co
         name: pool_name,
         vg,
         home: home(section, heads)?,
+        dirty_degraded: section.optional_switch("dirty_degraded")?,
         addresses,
         iscsi: match section.section("iscsi")? {
             Some(section) => Some(iscsi(&section)?),

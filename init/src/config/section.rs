@@ -110,6 +110,15 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Yes or no; no where it is not said.
+    pub(super) fn optional_switch(&self, key: &str) -> Result<bool, ConfigError> {
+        match self.table.get(key).map(Spanned::get_ref) {
+            None => Ok(false),
+            Some(DeValue::Boolean(value)) => Ok(*value),
+            Some(other) => Err(wrong_kind(&self.place(key), other, "true or false")),
+        }
+    }
+
     /// A list of texts, or one text standing for a list of one.
     pub(super) fn texts(
         &self,

@@ -115,6 +115,8 @@ enum Misfit {
     OldDisk,
     #[error("its disk has another copy already")]
     SameDisk,
+    #[error("it is on an MD array, which a standby cannot read in time")]
+    Array,
 }
 
 impl Misfit {
@@ -150,6 +152,9 @@ fn locate_one(
         return Err(Misfit::Small);
     }
     let pv = &group.pvs[pv];
+    if pv.array.is_some() {
+        return Err(Misfit::Array);
+    }
     let Some(disk) = &pv.disk else {
         return Ok(None);
     };
@@ -197,7 +202,7 @@ pub fn commands(group: &VolumeGroup) -> Vec<String> {
         .iter()
         .filter(|name| group.lvs.iter().all(|lv| lv.name != **name));
     let free = group.pvs.iter().enumerate();
-    let free = free.filter(|(index, _)| !taken.contains(index));
+    let free = free.filter(|(index, pv)| pv.array.is_none() && !taken.contains(index));
     lacking
         .zip(free)
         .map(|(name, (_, pv))| {
@@ -256,6 +261,7 @@ pub(crate) mod tests {
                 logical_block: 512,
                 write_cache: WriteCache::WriteThrough,
             }),
+            array: None,
             is_missing: false,
             data_start: DATA_START / SECTOR,
             extents: 15,

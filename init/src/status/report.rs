@@ -11,6 +11,8 @@ use crate::state::Owner;
 pub struct Report {
     /// Its member disks, the arbiter first; empty before the first survey.
     pub disks: Vec<Disk>,
+    /// The MD arrays that it is on, while it is served here.
+    pub arrays: Vec<Array>,
     /// Its volumes, while it is served here.
     pub volumes: Vec<Volume>,
     /// Its state volume, while it is served here.
@@ -79,6 +81,24 @@ pub struct Disk {
     pub write_cache: String,
     /// Where races for the pool are decided.
     pub arbiter: bool,
+}
+
+/// An MD array that runs here.
+#[derive(Clone, Debug, Serialize)]
+pub struct Array {
+    /// What it is called, by its superblocks.
+    pub name: String,
+    /// Its device here.
+    pub device: String,
+    /// `raid1`, `raid5`, ...
+    pub level: String,
+    /// The kernel's word for its state: `clean`, `active`, ...
+    pub state: String,
+    /// Slots without a member that has all data.
+    pub missing: u32,
+    /// Its members are made equal: how far that is, in percent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resync: Option<u8>,
 }
 
 /// A volume that is served.

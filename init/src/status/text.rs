@@ -79,6 +79,22 @@ impl Status {
                     disk.name, disk.id, disk.write_cache
                 );
             }
+            for array in &pool.report.arrays {
+                let missing = match array.missing {
+                    0 => String::new(),
+                    count => format!(", DEGRADED: {count} missing"),
+                };
+                let resync = array.resync;
+                let _ = writeln!(
+                    text,
+                    "  array {}: {}, {}, {}{missing}{}",
+                    array.name,
+                    array.level,
+                    array.device,
+                    array.state,
+                    resync.map_or_else(String::new, |percent| format!(", made equal: {percent} %"))
+                );
+            }
             for volume in &pool.report.volumes {
                 let lun = volume
                     .lun

@@ -255,11 +255,26 @@ impl Status {
                     "`disk replace POOL DISK` puts a new disk in; the next one that fails may be one too many",
                 );
             }
+            let arrays = pool.report.arrays.iter().filter(|array| array.missing > 0);
+            let arrays: Vec<&str> = arrays.map(|array| array.name.as_str()).collect();
+            if !arrays.is_empty() {
+                say(
+                    format!(
+                        "pool {name}: MD arrays lack a member: {}",
+                        arrays.join(", ")
+                    ),
+                    "mdadm --add on another host, while neither head holds the pool; the next disk that fails may be one too many",
+                );
+            }
             let resyncs = pool.report.volumes.iter().filter_map(|volume| {
                 let percent = volume.resync?;
                 Some(format!("{} ({percent} %)", volume.name))
             });
-            let resyncs: Vec<String> = resyncs.collect();
+            let of_arrays = pool.report.arrays.iter().filter_map(|array| {
+                let percent = array.resync?;
+                Some(format!("array {} ({percent} %)", array.name))
+            });
+            let resyncs: Vec<String> = resyncs.chain(of_arrays).collect();
             if !resyncs.is_empty() {
                 say(
                     format!("pool {name}: disks are made equal: {}", resyncs.join(", ")),

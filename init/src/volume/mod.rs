@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
-use crate::array::{self, MemberError};
+use crate::array::{self, AssembleError, Judged, MemberError, Superblock};
 use crate::disk::{Disk, direct, parallel};
 
 pub mod active;
@@ -22,6 +22,7 @@ pub mod group;
 pub mod health;
 pub mod label;
 mod modules;
+mod on_arrays;
 pub mod plan;
 mod progress;
 pub mod refusal;
@@ -83,18 +84,26 @@ pub enum ReadTrouble {
         /// The label, the header of an area or its text.
         what: &'static str,
     },
-    /// What it holds is an array's.
-    #[error(
-        "is a member of an MD array (superblock {version}), which is not assembled here: its label is not looked at. \
-         mdadm --zero-superblock on another host, if it is no member any more"
-    )]
-    ArrayMember {
-        /// Version of its superblock.
-        version: &'static str,
-    },
     /// It is in an array, and nobody knows in which.
     #[error("{0}")]
-    Array(MemberError),
+    Member(MemberError),
+    /// It is an array that is left alone.
+    #[error("MD array {name:?}: {refusal}")]
+    Array {
+        /// Its name.
+        name: String,
+        /// Why.
+        refusal: array::Refusal,
+    },
+    /// What an array holds cannot be read on its members.
+    #[error("cannot be read on its members: {0}")]
+    Unassembled(array::ReadError),
+    /// Whether it runs cannot be told.
+    #[error("{0}")]
+    Kernel(AssembleError),
+    /// An array on an array.
+    #[error("is itself a member of an MD array: arrays on arrays are not assembled here")]
+    Nested,
     /// The disk does not answer.
     #[error("no answer within {} s", READ_LIMIT.as_secs())]
     TimedOut,
@@ -123,6 +132,8 @@ impl ReadTrouble {
 /// What one disk holds.
 #[derive(Debug, Default)]
 struct Contents {
+    /// It is a member of an array, and nothing else.
+    member: Option<Superblock>,
     pv: Option<Uuid>,
     groups: Vec<VolumeGroup>,
     troubles: Vec<ReadTrouble>,
@@ -148,7 +159,32 @@ pub fn read_groups(disks: &[Disk]) -> Groups {
             ..Contents::default()
         })
     });
-    assemble(disks, contents.collect())
+    let mut contents: Vec<Contents> = contents.collect();
+    let (arrays, problems) = on_arrays::read(disks, &mut contents);
+    let mut places: Vec<Place> = disks.iter().map(Place::from).collect();
+    for (place, inside) in arrays {
+        places.push(place);
+        contents.push(inside);
+    }
+    let mut groups = assemble(&places, contents);
+    groups.problems.extend(problems);
+    groups
+}
+
+/// What may be a physical volume: a disk, or an array that stands for one.
+#[derive(Debug)]
+struct Place {
+    disk: Disk,
+    array: Option<Box<Judged>>,
+}
+
+impl From<&Disk> for Place {
+    fn from(disk: &Disk) -> Place {
+        Place {
+            disk: disk.clone(),
+            array: None,
+        }
+    }
 }
 
 /// Reads bytes of a disk: offset and length in bytes.
@@ -157,20 +193,20 @@ type Read<'a> = dyn FnMut(u64, usize) -> io::Result<Vec<u8>> + 'a;
 /// One disk: label, then every copy of the metadata on it.
 fn read_disk(bytes: u64, read: &mut Read<'_>) -> Contents {
     let mut contents = Contents::default();
-    let trouble = match array::place::find(bytes, read) {
-        Ok(None) => None,
-        Ok(Some(found)) => Some(ReadTrouble::ArrayMember {
-            version: found.version,
-        }),
-        // Whether its label is its own cannot be told.
-        Err(MemberError::Io(error)) => {
-            Some(ReadTrouble::io("the places of MD's superblocks")(error))
+    match array::superblock_of(bytes, read) {
+        Ok(None) => {}
+        Ok(member) => {
+            contents.member = member;
+            return contents;
         }
-        Err(trouble) => Some(ReadTrouble::Array(trouble)),
-    };
-    if let Some(trouble) = trouble {
-        contents.troubles.push(trouble);
-        return contents;
+        // Whether its label is its own cannot be told.
+        Err(error) => {
+            contents.troubles.push(match error {
+                MemberError::Io(error) => ReadTrouble::io("the places of MD's superblocks")(error),
+                error => ReadTrouble::Member(error),
+            });
+            return contents;
+        }
     }
     let found = read(0, label::SCANNED)
         .map_err(ReadTrouble::io("the label"))
@@ -211,19 +247,19 @@ fn read_area(read: &mut Read<'_>, area: label::Area) -> Result<Option<VolumeGrou
 }
 
 /// Puts together what the disks say: of each group the newest metadata count.
-fn assemble(disks: &[Disk], contents: Vec<Contents>) -> Groups {
+fn assemble(places: &[Place], contents: Vec<Contents>) -> Groups {
     let mut groups = Groups::default();
-    let mut labels: BTreeMap<Uuid, Vec<&Disk>> = BTreeMap::new();
+    let mut labels: BTreeMap<Uuid, Vec<&Place>> = BTreeMap::new();
     let mut newest: BTreeMap<Uuid, VolumeGroup> = BTreeMap::new();
     // On which disks, by their labels, the newest copy of each group was found.
     let mut carriers: BTreeMap<Uuid, Vec<Uuid>> = BTreeMap::new();
-    for (disk, contents) in disks.iter().zip(contents) {
+    for (place, contents) in places.iter().zip(contents) {
         let label = contents.pv;
         if let Some(pv) = label {
-            labels.entry(pv).or_default().push(disk);
+            labels.entry(pv).or_default().push(place);
         }
         let problems = contents.troubles.into_iter().map(|trouble| Problem {
-            disk: disk.name.clone(),
+            disk: place.disk.name.clone(),
             trouble,
         });
         groups.problems.extend(problems);
@@ -257,17 +293,20 @@ fn assemble(disks: &[Disk], contents: Vec<Contents>) -> Groups {
         }
         for pv in &mut group.pvs {
             match labels.remove(&pv.uuid).as_deref() {
-                Some([disk]) => pv.disk = Some((*disk).clone()),
+                Some([place]) => {
+                    pv.disk = Some(place.disk.clone());
+                    pv.array.clone_from(&place.array);
+                }
                 Some([one, other, ..]) => group.conflicts.push(Conflict::SamePv {
-                    one: one.name.clone(),
-                    other: other.name.clone(),
+                    one: one.disk.name.clone(),
+                    other: other.disk.name.clone(),
                 }),
                 _ => {}
             }
         }
     }
     let unused = labels.into_values().flatten();
-    groups.unused = unused.map(|disk| disk.name.clone()).collect();
+    groups.unused = unused.map(|place| place.disk.name.clone()).collect();
     groups.groups.sort_by(|a, b| a.name.cmp(&b.name));
     for index in 1..groups.groups.len() {
         let (before, after) = groups.groups.split_at_mut(index);

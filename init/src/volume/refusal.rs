@@ -23,6 +23,18 @@ pub enum Refusal {
         /// What it was called on the host that wrote the metadata.
         hint: Option<String>,
     },
+    /// A member of an array is not here, or was away, and nobody has written that the array does without it.
+    MissingMember {
+        /// The array.
+        array: String,
+        /// Its slots.
+        slots: Vec<u32>,
+    },
+    /// Parity of an array may be wrong where data must be computed from it.
+    DirtyArray {
+        /// The array.
+        array: String,
+    },
     /// A member is marked as missing: it was absent while the group was changed.
     OutdatedDisk {
         /// Its identity.
@@ -104,6 +116,16 @@ impl VolumeGroup {
                     hint: pv.hint.clone(),
                 });
             };
+            if let Some(on) = &pv.array {
+                // Not those that an owner's kernel marked as failed: they are no members any more.
+                let absent: Vec<u32> = on.decision.absent().collect();
+                if !absent.is_empty() {
+                    return Some(Refusal::MissingMember {
+                        array: on.array.name(),
+                        slots: absent,
+                    });
+                }
+            }
             let sectors = pv.extents.checked_mul(self.extent_sectors);
             let end = sectors.and_then(|sectors| sectors.checked_add(pv.data_start));
             if end.is_none_or(|end| end > disk.bytes / 512) {
@@ -142,6 +164,20 @@ impl fmt::Display for Refusal {
                     None => f.write_str("; connect it"),
                 }
             }
+            Refusal::MissingMember { array, slots } => {
+                let slots: Vec<String> = slots.iter().map(u32::to_string).collect();
+                write!(
+                    f,
+                    "members of the MD array {array:?} are missing or were away (slots {}), and it counts on them: connect \
+                     them; if they are lost, mdadm --assemble --run on another host goes on without",
+                    slots.join(", ")
+                )
+            }
+            Refusal::DirtyArray { array } => write!(
+                f,
+                "MD array {array:?}: {}",
+                crate::array::Refusal::DirtyDegraded
+            ),
             Refusal::OutdatedDisk { uuid, disk } => write!(
                 f,
                 "{disk} (physical volume {uuid}) was missing while the volume group was changed: its \

@@ -60,7 +60,9 @@ impl Worker {
             Some((_, key)) => Holder::Peer(key.epoch),
             None => Holder::Nobody,
         };
-        lock(&self.report).notes = survey.forgetful().into_iter().collect();
+        let without_ledger = without_ledger(&group);
+        let notes = survey.forgetful().into_iter().chain(without_ledger);
+        lock(&self.report).notes = notes.collect();
         Ok(Done::Surveyed {
             // Keys may be gone with the shelf's power; what was written is not.
             greatest: survey
@@ -193,6 +195,12 @@ impl Worker {
         if let Some(refusal) = group.refusal(&self.config.cluster) {
             return Err(JobError::Refused { refusal, detail });
         }
+        let risky = group.arrays().find(|on| on.may_be_wrong());
+        let risky = risky.map(|on| on.array.name());
+        if let Some(array) = risky.filter(|_| !self.pool().dirty_degraded) {
+            let refusal = volume::Refusal::DirtyArray { array };
+            return Err(JobError::Refused { refusal, detail });
+        }
         // By a standby too: a takeover has no time for it, and a head that cannot is known before.
         self.host.prepare(&group)?;
         Ok(group)
@@ -214,6 +222,16 @@ impl Worker {
         });
         lock(&self.report).disks = reported.collect();
     }
+}
+
+/// Why a group has no ledger that could have none.
+fn without_ledger(group: &VolumeGroup) -> Option<String> {
+    let on_arrays = group.arrays().count();
+    (on_arrays > 0 && on_arrays == group.devices().len()).then(|| {
+        "it is on MD arrays alone and has no ledger: all cables cut would mean a takeover from a living head. A small disk \
+         that is in the group by itself can have one"
+            .to_owned()
+    })
 }
 
 /// The epoch of the last claim, as the metadata have it.

@@ -4,6 +4,7 @@ use orthrus_hb::{Epoch, Failure};
 
 use super::create::CreateError;
 use super::shares::SharesError;
+use crate::array::AssembleError;
 use crate::disk::DiskError;
 use crate::export::{ExportError, PlanError};
 use crate::fence::lease::LeaseError;
@@ -97,6 +98,9 @@ pub enum JobError {
     /// The kernel cannot do what the volumes ask for.
     #[error("{0}")]
     Module(#[from] ModuleError),
+    /// An array could not be started or stopped.
+    #[error("{0}")]
+    Array(#[from] AssembleError),
     /// A volume could not be activated or deactivated.
     #[error("{0}")]
     Volume(#[from] VolumeError),

@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use tracing::warn;
 
+use super::error::JobError;
 use crate::Step;
+use crate::array::{self, AssembleError, Condition};
 use crate::config::ServiceAddress;
 use crate::export::iscsi::reservations::{self, Watcher};
 use crate::export::nfs::{self, NfsPlan, Server, Sharing, Withheld};
@@ -47,6 +49,16 @@ pub(super) trait Host: Send {
     fn stamp(&self, group: &VolumeGroup, stamp: &Stamp) -> Result<Option<Stamped>, WriteError>;
     /// Makes the kernel able to do what the volumes of a group ask for. Changes no disk.
     fn prepare(&self, group: &VolumeGroup) -> Result<(), ModuleError>;
+    /// Starts the arrays that a group is on, which writes to their members; the group as `read` reads it then.
+    fn start_arrays(
+        &self,
+        group: &VolumeGroup,
+        read: &dyn Fn() -> Result<VolumeGroup, JobError>,
+    ) -> Result<VolumeGroup, JobError>;
+    /// Stops them.
+    fn stop_arrays(&self, group: &VolumeGroup) -> Result<Step, AssembleError>;
+    /// How the arrays are that run.
+    fn arrays(&self, group: &VolumeGroup) -> Result<Vec<Condition>, AssembleError>;
     /// Makes the volumes of a group ready for use.
     fn activate(&self, group: &VolumeGroup) -> Result<Vec<Active>, VolumeError>;
     /// Changes the metadata of a group.
@@ -142,10 +154,40 @@ impl Host for Kernel {
         let Some(modules) = &self.modules else {
             return Ok(());
         };
-        for name in group.modules() {
+        let of_arrays = group.arrays().flat_map(|on| on.decision.modules());
+        for name in of_arrays.chain(group.modules()) {
             modules.load(name)?;
         }
         Ok(())
+    }
+
+    fn start_arrays(
+        &self,
+        group: &VolumeGroup,
+        read: &dyn Fn() -> Result<VolumeGroup, JobError>,
+    ) -> Result<VolumeGroup, JobError> {
+        for on in group.arrays() {
+            array::start(&on.array, &on.decision)?;
+        }
+        read()
+    }
+
+    fn stop_arrays(&self, group: &VolumeGroup) -> Result<Step, AssembleError> {
+        let mut all = Step::Already;
+        for on in group.arrays() {
+            if array::stop(&on.array.id)? == Step::Changed {
+                all = Step::Changed;
+            }
+        }
+        Ok(all)
+    }
+
+    fn arrays(&self, group: &VolumeGroup) -> Result<Vec<Condition>, AssembleError> {
+        let mut found = Vec::new();
+        for on in group.arrays() {
+            found.extend(array::condition(&on.array)?);
+        }
+        Ok(found)
     }
 
     fn activate(&self, group: &VolumeGroup) -> Result<Vec<Active>, VolumeError> {
@@ -299,7 +341,7 @@ impl Host for Kernel {
 
 /// The members of a group, for writing.
 fn open_all(group: &VolumeGroup) -> Vec<(String, io::Result<BlockDevice>)> {
-    let disks = group.disks();
+    let disks = group.devices();
     let opened = disks
         .iter()
         .map(|disk| (disk.name.clone(), BlockDevice::open(disk)));

@@ -1,8 +1,8 @@
 //! Import and release: everything between a claim and a client.
 //!
 //! ```text
-//! import:   volumes ─► state ─► LUNs ─► shares ─► address ─► announcements, tickles
-//! release:  address off ─► our sockets ended ─► shares ─► LUNs ─► state ─► volumes ─► ledger ─► reservations
+//! import:   arrays ─► volumes ─► state ─► LUNs ─► shares ─► address ─► announcements, tickles
+//! release:  address off ─► our sockets ended ─► shares ─► LUNs ─► state ─► volumes ─► arrays ─► ledger ─► reservations
 //! ```
 //!
 //! The address comes last and goes first: no client sees a target that is half built, and a former
@@ -45,6 +45,7 @@ impl Worker {
         }
         // Looked up first: without a port for clients there is nothing to begin, and nothing to undo.
         let port = self.data_port()?;
+        self.start_arrays()?;
         self.stamp(epoch)?;
         let claim = self.claim.as_ref().ok_or(JobError::NotClaimed(epoch))?;
         // From here on there may be something to undo.
@@ -174,6 +175,11 @@ impl Worker {
             self.host.close_state(&state::place(&self.pool().name))?;
             lock(&self.report).state_volume = None;
             self.host.deactivate(&claim.group.uuid)?;
+            if claim.group.arrays().next().is_some() {
+                // An array writes its superblocks as it is stopped.
+                self.host.stop_arrays(&claim.group)?;
+                lock(&self.report).arrays.clear();
+            }
             // Until here it says that we are at it; from here on nothing of ours reaches a disk.
             self.ledger.end()?;
             // Not before this is over: until then a lost reservation means a reset. And not after the

@@ -5,7 +5,7 @@
 //!
 //! - *survey*: which disks, whose keys. Changes nothing.
 //! - *claim*: reservations on all members, watch, write caches off. [`claim`]
-//! - *import*: epoch into the metadata ([`stamp`]), volumes, LUNs, [`shares`], address, announcements. [`import`]
+//! - *import*: [`arrays`], epoch into the metadata ([`stamp`]), volumes, LUNs, [`shares`], address, announcements. [`import`]
 //! - *release*: whatever stands of it, in exact reverse. Everything here is idempotent, so a release
 //!   undoes a half-done import as well.
 //!
@@ -17,6 +17,7 @@
 //!
 //! An outcome repeats its job's ticket and epoch; words for the operator go into the [`Report`].
 
+mod arrays;
 mod change;
 mod claim;
 mod clients;
@@ -215,6 +216,7 @@ impl Worker {
         self.mark_lost();
         self.look_at_rebuilds();
         self.look_at_shares();
+        self.look_at_arrays();
         self.ledger.look(clock::now());
         let unready = match &self.claim {
             Some(claim) => self.unread().or_else(|| cached(claim)),

@@ -8,10 +8,13 @@ use std::sync::{Arc, Mutex};
 use orthrus_hb::{Done, Epoch};
 use rustix::io::Errno;
 
+use super::error::JobError;
 use super::host::{ChangeOf, Host};
 use super::tests::claimant;
 use super::{Worker, lock};
 use crate::Step;
+use crate::array::tests::some_of;
+use crate::array::{AssembleError, Condition, Judged};
 use crate::clock;
 use crate::config::ServiceAddress;
 use crate::export::nfs::{NfsPlan, Sharing, Tracked, Withheld};
@@ -24,6 +27,7 @@ use crate::modules::ModuleError;
 use crate::net::{Connection, Interface, Mac, NetError};
 use crate::state::{Owner, StateError};
 use crate::volume::edit::apply::ApplyError;
+use crate::volume::tests::made::Made;
 use crate::volume::write::stamp::{Stamp, Stamped};
 use crate::volume::write::{Author, Failure, Phase, WriteError, Written};
 use crate::volume::{Active, Progress, Uuid, VolumeError, VolumeGroup};
@@ -92,6 +96,26 @@ impl Host for Witness {
 
     fn prepare(&self, _group: &VolumeGroup) -> Result<(), ModuleError> {
         Ok(())
+    }
+
+    fn start_arrays(
+        &self,
+        group: &VolumeGroup,
+        _read: &dyn Fn() -> Result<VolumeGroup, JobError>,
+    ) -> Result<VolumeGroup, JobError> {
+        let noted = self.note("arrays on");
+        noted.map_err(|errno| failed_array("start", errno))?;
+        Ok(group.clone())
+    }
+
+    fn stop_arrays(&self, _group: &VolumeGroup) -> Result<Step, AssembleError> {
+        let noted = self.note("arrays off");
+        noted.map_err(|errno| failed_array("stop", errno))?;
+        Ok(Step::Changed)
+    }
+
+    fn arrays(&self, _group: &VolumeGroup) -> Result<Vec<Condition>, AssembleError> {
+        Ok(Vec::new())
     }
 
     fn activate(&self, _group: &VolumeGroup) -> Result<Vec<Active>, VolumeError> {
@@ -292,6 +316,14 @@ impl Sharing for Threads {
     }
 }
 
+fn failed_array(step: &str, errno: Errno) -> AssembleError {
+    AssembleError::Call {
+        array: "md_0".to_owned(),
+        step: step.to_owned(),
+        source: errno.into(),
+    }
+}
+
 /// A worker that holds the pool as after a claim, on a host that fails at one step.
 pub(super) fn owner(shelf: &Shelf, fails: &'static str) -> (Worker, Log) {
     let mut worker = claimant(shelf);
@@ -357,6 +389,54 @@ fn the_address_comes_last_and_goes_first_and_all_is_held_until_the_volumes_are_g
     }
     assert!(released.len() > RELEASE.len());
     assert!(shelf.all().all(|disk| disk.keys().is_empty()));
+}
+
+/// The same of a group on an array.
+fn owner_of_array(shelf: &Shelf, fails: &'static str) -> (Worker, Log) {
+    let (mut worker, log) = owner(shelf, fails);
+    let array = some_of("raid1-11", &[0, 1]);
+    let decision = array.decide(false).unwrap();
+    let mut group = Made::on(1).simple("vol0", 0).group();
+    let on = Judged {
+        array,
+        decision,
+        is_running: false,
+    };
+    group.pvs[0].disk = Some(on.device(None));
+    group.pvs[0].array = Some(Box::new(on));
+    worker.claim.as_mut().unwrap().group = group;
+    (worker, log)
+}
+
+#[test]
+fn arrays_run_only_while_all_is_held_and_their_volumes_come_after_and_go_before() {
+    let shelf = Shelf::new(2);
+    let (mut worker, log) = owner_of_array(&shelf, "");
+    assert_eq!(worker.import(Epoch(1)).unwrap(), Done::Imported);
+    assert_eq!(taken(&log)[..3], ["arrays on", "stamp", "volumes on"]);
+    assert_eq!(worker.release().unwrap(), Done::Released);
+    let released = taken(&log);
+    assert_eq!(released[..RELEASE.len()], RELEASE);
+    assert_eq!(released[RELEASE.len()..], ["arrays off"]);
+    assert!(shelf.all().all(|disk| disk.keys().is_empty()));
+}
+
+#[test]
+fn an_array_that_does_not_start_ends_the_import_and_one_that_does_not_stop_keeps_all() {
+    let shelf = Shelf::new(2);
+    let (mut worker, log) = owner_of_array(&shelf, "arrays on");
+    assert!(worker.import(Epoch(1)).is_err());
+    assert_eq!(taken(&log), ["arrays on"]);
+    assert_eq!(worker.release().unwrap(), Done::Released);
+    // One of several may run.
+    assert_eq!(taken(&log).last().map(String::as_str), Some("arrays off"));
+
+    let shelf = Shelf::new(2);
+    let (mut worker, _) = owner_of_array(&shelf, "arrays off");
+    worker.import(Epoch(1)).unwrap();
+    assert!(worker.release().is_err());
+    assert!(shelf.all().all(|disk| !disk.keys().is_empty()));
+    assert!(lock(&worker.watch).is_some());
 }
 
 #[test]

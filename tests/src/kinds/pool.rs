@@ -54,6 +54,9 @@ done
 sync
 "#;
 
+/// Every disk a physical volume.
+const WHOLE_DISKS: &str = "for i in 0 1 2 3 4; do disks=\"$disks $(disk $i)\"; done";
+
 /// Volumes that can do without one disk, and the first of them for a writer.
 const REDUNDANT: &str = r#"
 run lvcreate -y --type raid1 -m 1 -L 200M -n a tank $(disk 0) $(disk 1)
@@ -67,6 +70,35 @@ run lvchange -an tank/orthrus_state
 for n in raid5 raid6 raid10; do fill $n; done
 for n in raid5 raid6 raid10; do
   echo $n $(dd if=$(node $n) bs=1M count=8 iflag=direct status=none | sha256sum | cut -d' ' -f1)
+done
+sync
+"#;
+
+/// The same of two arrays: mirrors, with the volume for a writer, and a raid5. `$disks` are what physical volumes are made of.
+const ARRAYS: &str = r#"
+export MDADM_NO_UDEV=1
+mdadm --create /dev/md7 --run --quiet --homehost=any --name=pair -l1 -n2 -z300M -b internal $(disk 0) $(disk 1) >&2
+mdadm --create /dev/md8 --run --quiet --homehost=any --name=trio -l5 -n3 -c64 -z64M -b internal $(disk 2) $(disk 3) $(disk 4) >&2
+disks='/dev/md7 /dev/md8'
+"#;
+const ON_ARRAYS: &str = r#"
+run lvcreate -y -Wn -L 200M -n a tank /dev/md7
+run lvcreate -y -Wn -L 64M -n trio tank /dev/md8
+run lvcreate -y -Wn -L 16M -n across tank /dev/md8
+run lvextend -y -L +16M tank/across /dev/md7
+run lvcreate -y -Wn -L 8M -n orthrus_state tank /dev/md7
+for n in trio across; do fill $n; done
+for n in trio across; do
+  echo $n $(dd if=$(node $n) bs=1M count=8 iflag=direct status=none | sha256sum | cut -d' ' -f1)
+done
+run vgchange -an tank
+for md in md7 md8; do
+  for i in $(seq 600); do
+    [ "$(cat /sys/block/$md/md/sync_action /sys/block/$md/md/degraded | tr -d '
+')" != idle0 ] || break
+    sleep 0.2
+  done
+  mdadm --stop --quiet /dev/$md >&2
 done
 sync
 "#;
@@ -86,7 +118,7 @@ impl Pool {
     /// # Errors
     /// lvm2's.
     pub fn of_kinds() -> Result<Pool> {
-        Pool::make("kinds", OF_KINDS)
+        Pool::make("kinds", WHOLE_DISKS, OF_KINDS)
     }
 
     /// Makes one that can do without any one disk.
@@ -94,10 +126,18 @@ impl Pool {
     /// # Errors
     /// lvm2's.
     pub fn redundant() -> Result<Pool> {
-        Pool::make("redundant", REDUNDANT)
+        Pool::make("redundant", WHOLE_DISKS, REDUNDANT)
     }
 
-    fn make(name: &str, volumes: &str) -> Result<Pool> {
+    /// Makes one on MD arrays, a mirror and a raid5.
+    ///
+    /// # Errors
+    /// mdadm's, or lvm2's.
+    pub fn on_arrays() -> Result<Pool> {
+        Pool::make("arrays", ARRAYS, ON_ARRAYS)
+    }
+
+    fn make(name: &str, members: &str, volumes: &str) -> Result<Pool> {
         let lab = Workspace::here()?.target().join("lab");
         let dir = lab.join(format!("pool-{name}-{}", std::process::id()));
         fs::create_dir_all(&dir)?;
@@ -113,11 +153,10 @@ impl Pool {
             "vg=tank
              {PRELUDE}
              for m in dm_raid dm_cache_smq dm_thin_pool dm_snapshot raid1 raid10 raid456; do modprobe $m; done
-             for i in $(seq 0 {last}); do disks=\"$disks $(disk $i)\"; done
+             {members}
              run pvcreate -y -ff $disks
              run vgcreate --setautoactivation n tank $disks
-             {volumes}",
-            last = DISKS - 1
+             {volumes}"
         );
         let said = maker
             .script(&script, LIMIT)

@@ -224,7 +224,8 @@ fn a_journal_is_part_of_the_data() {
 #[test]
 fn spares_wait_and_members_that_are_being_filled_do_not_count() {
     let spare = array("spare").decide(false).unwrap();
-    assert_eq!((spare.taken.len(), fresh(&spare)), (4, 3));
+    assert_eq!((spare.taken.len(), fresh(&spare)), (3, 3));
+    assert_eq!(spare.left_out, [(3, LeftOut::Spare)]);
     assert!(!spare.is_degraded());
     let rebuilding = array("rebuilding").decide(false).unwrap();
     assert_eq!(fresh(&rebuilding), 2);
@@ -257,6 +258,13 @@ fn copies_and_claims_to_one_slot_are_refused() {
         members[2].superblock = members[1].superblock.clone();
     });
     assert!(matches!(copy.decide(true), Err(Refusal::SameMember { .. })));
+    let replaced = changed("raid1-12", |members| {
+        for member in members {
+            member.superblock.roles.resize(4, Role::Spare);
+            member.superblock.roles[3] = Role::Slot(1);
+        }
+    });
+    assert_eq!(replaced.decide(true), Err(Refusal::Replacement { slot: 1 }));
     let same = changed("raid1-12", |members| {
         members[2].superblock.number = members[1].superblock.number;
     });

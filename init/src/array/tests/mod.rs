@@ -17,13 +17,13 @@ const LAST_BYTES: u64 = (16 << 20) + 3 * 512;
 
 /// A disk in memory, of the sectors that are not empty.
 #[derive(Clone)]
-struct Image {
-    sectors: BTreeMap<u64, [u8; 512]>,
-    bytes: u64,
+pub(crate) struct Image {
+    pub(crate) sectors: BTreeMap<u64, [u8; 512]>,
+    pub(crate) bytes: u64,
 }
 
 impl Image {
-    fn read(&self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+    pub(crate) fn read(&self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
         if offset.saturating_add(length as u64) > self.bytes {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
         }
@@ -45,7 +45,7 @@ fn directory() -> PathBuf {
 }
 
 /// The disks of a fixture. What a record is: `tests/src/arrays/fixture.rs`.
-fn images(name: &str) -> Vec<Image> {
+pub(crate) fn images(name: &str) -> Vec<Image> {
     let record = std::fs::read(directory().join(format!("{name}.members"))).unwrap();
     let mut images = Vec::new();
     let mut rest = &record[..];
@@ -126,7 +126,7 @@ fn only(members: Vec<Member>) -> Array {
 }
 
 /// The array of a fixture as if only these of its disks were here.
-fn some_of(name: &str, disks: &[usize]) -> Array {
+pub(crate) fn some_of(name: &str, disks: &[usize]) -> Array {
     let mut members = members(&images(name));
     let names: Vec<String> = disks.iter().map(|index| disk(*index).name).collect();
     members.retain(|member| names.contains(&member.disk.name));

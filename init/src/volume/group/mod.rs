@@ -21,6 +21,7 @@ mod vdo;
 mod writecache;
 
 use super::uuid::Uuid;
+use crate::array::Judged;
 use crate::disk::Disk;
 
 pub use cache::{Cache, CacheMode, CachePool, CacheSettings, CacheVolume};
@@ -70,8 +71,10 @@ pub struct PhysicalVolume {
     pub uuid: Uuid,
     /// What it was called where the metadata were written last. For messages only.
     pub hint: Option<String>,
-    /// The disk with that label, if it is here.
+    /// The disk with that label, if it is here; an array stands for one.
     pub disk: Option<Disk>,
+    /// The array, where it is on one.
+    pub array: Option<Box<Judged>>,
     /// Marked by an earlier owner as missing: its data are old.
     pub is_missing: bool,
     /// Where its first extent begins, in sectors.
@@ -141,11 +144,29 @@ impl VolumeGroup {
         self.lvs.iter().filter(|lv| lv.is_visible)
     }
 
-    /// The disks of the members that are here; a claim needs all of them (see [`VolumeGroup::refusal`]). One that an
-    /// owner marked as missing is no member until it is taken back, whether it is here or not.
+    /// The disks of the members that are here, those of an array instead of it; a claim needs all of them (see
+    /// [`VolumeGroup::refusal`]). One that an owner marked as missing is no member until it is taken back, whether it is here or
+    /// not.
     pub fn disks(&self) -> Vec<Disk> {
         let members = self.pvs.iter().filter(|pv| !pv.is_missing);
+        let disks = members.flat_map(|pv| match (&pv.array, &pv.disk) {
+            (Some(array), _) => array.disks().cloned().collect(),
+            (None, Some(disk)) => vec![disk.clone()],
+            (None, None) => Vec::new(),
+        });
+        disks.collect()
+    }
+
+    /// What the metadata are on: the members themselves, be they disks or arrays.
+    pub fn devices(&self) -> Vec<Disk> {
+        let members = self.pvs.iter().filter(|pv| !pv.is_missing);
         members.filter_map(|pv| pv.disk.clone()).collect()
+    }
+
+    /// The arrays that members are on.
+    pub fn arrays(&self) -> impl Iterator<Item = &Judged> {
+        let members = self.pvs.iter().filter(|pv| !pv.is_missing);
+        members.filter_map(|pv| pv.array.as_deref())
     }
 
     /// Whether the group has this word in its status.

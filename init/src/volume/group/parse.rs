@@ -94,6 +94,7 @@ fn parse_pv(pv: &Entries<'_>) -> Result<PhysicalVolume, GroupError> {
         uuid: pv.uuid("id")?,
         hint: pv.optional_text("device").map(str::to_owned),
         disk: None,
+        array: None,
         is_missing: words.iter().any(|word| word == "MISSING"),
         data_start: pv.number("pe_start")?,
         extents: u64::from(pv.small("pe_count")?),

@@ -71,9 +71,13 @@ fn disk(index: u32, bytes: u64) -> Disk {
     }
 }
 
+fn place(index: u32, bytes: u64) -> Place {
+    Place::from(&disk(index, bytes))
+}
+
 fn groups(images: &[Image]) -> Groups {
-    let disks: Vec<Disk> = (0..images.len() as u32)
-        .map(|index| disk(index, 64 << 20))
+    let disks: Vec<Place> = (0..images.len() as u32)
+        .map(|index| place(index, 64 << 20))
         .collect();
     assemble(&disks, images.iter().map(Image::contents).collect())
 }
@@ -283,7 +287,7 @@ fn copies_of_a_disk_are_refused() {
 
 #[test]
 fn metadata_of_the_same_age_that_differ_are_refused() {
-    let disks = [disk(0, 64 << 20), disk(1, 64 << 20)];
+    let disks = [place(0, 64 << 20), place(1, 64 << 20)];
     let mut contents = vec![image!("tank-0").contents(), image!("tank-1").contents()];
     contents[1].groups[0].lvs.pop();
     let found = assemble(&disks, contents);
@@ -295,7 +299,7 @@ fn metadata_of_the_same_age_that_differ_are_refused() {
 
 #[test]
 fn two_groups_with_one_name_are_both_refused() {
-    let disks = [disk(0, 64 << 20), disk(1, 64 << 20)];
+    let disks = [place(0, 64 << 20), place(1, 64 << 20)];
     let mut contents = vec![image!("wrapped").contents(), image!("exported").contents()];
     contents[1].groups[0].name = "wrapped".into();
     let found = assemble(&disks, contents);
@@ -312,7 +316,7 @@ fn two_groups_with_one_name_are_both_refused() {
 #[test]
 fn a_disk_that_is_smaller_than_its_volume_is_refused() {
     let contents = vec![image!("tank-0").contents(), image!("tank-1").contents()];
-    let found = assemble(&[disk(0, 64 << 20), disk(1, 32 << 20)], contents);
+    let found = assemble(&[place(0, 64 << 20), place(1, 32 << 20)], contents);
     let refusal = found.groups[0].refusal("lab");
     assert_eq!(refusal, Some(Refusal::ShortDisk { disk: "sd1".into() }));
 }
@@ -365,30 +369,65 @@ fn names_that_could_leave_their_directory_are_no_names() {
 }
 
 #[test]
-fn a_leg_of_an_array_is_no_physical_volume_alone_or_with_the_other() {
+fn a_leg_of_an_array_is_no_physical_volume_and_the_array_is() {
     // As mdadm 1.0 leaves it: the label at the beginning, the superblock eight kilobytes before the end.
-    let leg = |image: Image| {
-        let end = (64 << 20) / 512 - 16;
-        let mut sectors = image.0;
-        for (index, sector) in crate::array::place::tests::superblock(end)
-            .chunks(512)
-            .enumerate()
-        {
-            sectors.insert(end + index as u64, sector.try_into().unwrap());
-        }
-        Image(sectors)
+    let mut legs = crate::array::tests::images("raid1-10");
+    for leg in &mut legs {
+        leg.sectors.retain(|sector, _| *sector > 16 << 11);
+        leg.sectors.extend(image!("wrapped").0);
+    }
+    let mut members = Vec::new();
+    for (index, leg) in (0..).zip(&legs) {
+        let contents = read_disk(leg.bytes, &mut |at, length| leg.read(at, length));
+        assert!(contents.pv.is_none() && contents.groups.is_empty());
+        let superblock = contents.member.unwrap();
+        let disk = disk(index, leg.bytes);
+        members.push(array::Member { disk, superblock });
+    }
+    let on = array::arrays(members).remove(0);
+    let decision = on.decide(false).unwrap();
+    let mut member = |index: usize, at, length| legs[index].read(at, length);
+    let reader = array::ArrayReader::new(&on, &decision).unwrap();
+    let contents = read_disk(reader.bytes(), &mut *reader.reader(&mut member));
+    let judged = Box::new(Judged {
+        decision: decision.clone(),
+        array: on.clone(),
+        is_running: false,
+    });
+    let place = Place {
+        disk: judged.device(None),
+        array: Some(judged),
     };
-    let alone = groups(&[leg(image!("wrapped"))]);
-    assert!(
-        alone.groups.is_empty() && alone.unused.is_empty(),
-        "{alone:?}"
+    let found = assemble(&[place], vec![contents]);
+    assert!(found.problems.is_empty(), "{:?}", found.problems);
+    let group = &found.groups[0];
+    assert_eq!(
+        (group.name.as_str(), group.refusal("lab")),
+        ("wrapped", None)
     );
-    let said = alone.problems[0].to_string();
-    assert!(
-        said.starts_with("sd0: is a member of an MD array (superblock 1.0)"),
-        "{said}"
-    );
-    let both = groups(&[leg(image!("wrapped")), leg(image!("wrapped"))]);
-    assert!(both.groups.is_empty(), "{both:?}");
-    assert!(!groups(&[image!("wrapped")]).groups.is_empty());
+    // Claimed by its members, written through the array.
+    let names =
+        |disks: Vec<Disk>| -> Vec<String> { disks.into_iter().map(|disk| disk.name).collect() };
+    assert_eq!(names(group.disks()), ["sd0", "sd1"]);
+    let node = array::assemble::device_name(&on.id);
+    assert_eq!(names(group.devices()), [node]);
+}
+
+#[test]
+fn an_array_that_lacks_a_member_which_nobody_marked_is_refused() {
+    let members = crate::array::tests::some_of("raid1-12", &[0, 2]);
+    let decision = members.decide(false).unwrap();
+    let mut group = groups(&[image!("wrapped")]).groups.remove(0);
+    let mut on = Judged {
+        array: members,
+        decision,
+        is_running: false,
+    };
+    group.pvs[0].array = Some(Box::new(on.clone()));
+    let refusal = group.refusal("lab").unwrap();
+    assert!(matches!(&refusal, Refusal::MissingMember { slots, .. } if slots == &[1]));
+    assert!(refusal.to_string().contains("any:raid1-12"), "{refusal}");
+    on.decision.slots[1] = array::Slot::Empty;
+    group.pvs[0].array = Some(Box::new(on));
+    assert_eq!(group.refusal("lab"), None);
 }

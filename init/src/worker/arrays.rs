@@ -1,0 +1,141 @@
+//! MD arrays under a claimed pool: started before its metadata are written, looked after while it is served.
+//!
+//! Decisions:
+//! - They are started by the import and not by the claim, as the first of what the head writes: until the claim has ended a
+//!   write of ours that hangs and goes on would be stopped by nobody.
+//! - What is started is what the superblocks said after the claim. The group is read again from the arrays, since only then do its
+//!   members have nodes; that these are the same members is checked.
+//! - A member that dies under its owner is marked by the kernel, in the superblocks of the others, with the first I/O that
+//!   it fails. From then on the pool is served, watched and released without it, and a takeover leaves it out.
+
+use std::thread;
+
+use tracing::{info, warn};
+
+use super::Worker;
+use super::error::JobError;
+use crate::array::{Condition, LeftOut};
+use crate::status;
+use crate::sync::lock;
+use crate::volume::VolumeGroup;
+
+impl Worker {
+    /// Starts the arrays that the claimed group is on, and reads the group from them.
+    pub(super) fn start_arrays(&mut self) -> Result<(), JobError> {
+        let Some(claim) = &self.claim else {
+            return Ok(());
+        };
+        let mut arrays = claim.group.arrays().peekable();
+        if arrays.peek().is_none() {
+            return Ok(());
+        }
+        for on in arrays {
+            let (pool, name) = (self.pool().name.as_str(), on.array.name());
+            for (index, why) in &on.decision.left_out {
+                let disk = &on.array.members[*index].disk.name;
+                match why {
+                    LeftOut::Spare => info!(pool, "array {name}: {disk} is a spare and not used"),
+                    _ => warn!(pool, "array {name}: {disk} is out of date and left out"),
+                }
+            }
+        }
+        let group = self
+            .host
+            .start_arrays(&claim.group, &|| self.read_arrays(&claim.group))?;
+        if let Some(claim) = &mut self.claim {
+            claim.group = group;
+        }
+        self.look_at_arrays();
+        Ok(())
+    }
+
+    /// The claimed group as it is on the arrays that run.
+    fn read_arrays(&self, before: &VolumeGroup) -> Result<VolumeGroup, JobError> {
+        let group = self.read_group()?;
+        let ids = |group: &VolumeGroup| -> Vec<_> {
+            group.disks().into_iter().map(|disk| disk.id).collect()
+        };
+        if ids(&group) != ids(before) {
+            return Err(JobError::Changed {
+                vg: self.pool().vg.clone(),
+            });
+        }
+        Ok(group)
+    }
+
+    /// How the arrays are, for the operator; and members that the kernel has given up are given up here.
+    pub(super) fn look_at_arrays(&mut self) {
+        let Some(claim) = &self.claim else { return };
+        if claim.group.arrays().next().is_none() {
+            return;
+        }
+        let conditions = match self.host.arrays(&claim.group) {
+            Ok(conditions) => conditions,
+            Err(error) => return warn!(pool = self.pool().name, "{error}"),
+        };
+        lock(&self.report).arrays = conditions.iter().map(report).collect();
+        let silent: Vec<String> = {
+            let slot = lock(&self.watch);
+            let watch = slot.iter().map(|(_, watch)| watch);
+            watch
+                .flat_map(|watch| watch.silent(super::lost::MARK_AFTER))
+                .collect()
+        };
+        // Only those that cost nothing: the kernel has written on the others that it does without them.
+        let lost: Vec<String> = claim
+            .group
+            .arrays()
+            .flat_map(|on| on.disks())
+            .filter(|disk| silent.contains(&disk.name))
+            .filter(|disk| conditions.iter().any(|one| one.has_given_up(disk.number)))
+            .map(|disk| disk.name.clone())
+            .collect();
+        if !lost.is_empty() {
+            self.go_on_without_members(&lost);
+        }
+    }
+
+    /// From here on the claim is of the others.
+    fn go_on_without_members(&mut self, lost: &[String]) {
+        let pool = self.pool().name.clone();
+        let Some(claim) = &mut self.claim else { return };
+        let Some(fence) = claim.fence.without(lost) else {
+            return;
+        };
+        for pv in &mut claim.group.pvs {
+            if let Some(on) = &mut pv.array {
+                on.drop_members(lost);
+            }
+        }
+        let watch = fence.watch(claim.key, self.on_loss.clone());
+        let before = lock(&self.watch).replace((claim.key.epoch, watch));
+        // A probe of the lost disk may never return, and who drops the watch waits for it.
+        let dropped = thread::Builder::new()
+            .name("unwatch".to_owned())
+            .spawn(move || drop(before));
+        if let Err(error) = dropped {
+            warn!(pool, %error, "a lost disk is still watched");
+        }
+        claim.fence = fence;
+        let mut report = lock(&self.report);
+        report.disks.retain(|disk| !lost.contains(&disk.name));
+        drop(report);
+        let what = format!(
+            "{}: lost, and its array goes on without it, and so it does after a takeover; mdadm --add on another host, while \
+             neither head holds the pool, puts a new disk in",
+            lost.join(", ")
+        );
+        self.note_metadata(what);
+    }
+}
+
+fn report(condition: &Condition) -> status::Array {
+    status::Array {
+        name: condition.name.clone(),
+        device: condition.running.node().display().to_string(),
+        level: condition.level.clone(),
+        state: condition.running.state.clone(),
+        missing: condition.missing,
+        resync: condition.resync,
+    }
+}
