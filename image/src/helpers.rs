@@ -19,8 +19,9 @@ use crate::{Tools, fingerprint::Fingerprint};
 /// The programs, and why.
 #[rustfmt::skip]
 pub const HELPERS: &[&str] = &[
-    "mke2fs", // the file system of the state volume, once
-    "e2fsck", // the same, when it is damaged
+    "mke2fs",   // the state volume's file system, once, and shares'
+    "e2fsck",   // the same, when they are damaged
+    "mkfs.xfs", // shares', large ones
 ];
 
 /// The dynamic linker's name, among the libraries.

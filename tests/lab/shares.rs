@@ -24,6 +24,11 @@ volume = \"home\"
 clients = \"10.77.0.0/24\"
 squash = \"none\"
 [[pool.nfs.share]]
+name = \"large\"
+volume = \"big\"
+clients = \"10.77.0.100\"
+squash = \"none\"
+[[pool.nfs.share]]
 name = \"other\"
 volume = \"other\"
 clients = \"10.77.0.99\"
@@ -58,6 +63,7 @@ fn bare() -> Result<Vec<PathBuf>> {
 fn run(lab: &Lab) -> Result<()> {
     make(lab)?;
     said(lab, HOLD)?;
+    let sum = said(lab, FILL)?;
     refused(lab, "before anything")?;
 
     start_writing(lab)?;
@@ -67,6 +73,10 @@ fn run(lab: &Lab) -> Result<()> {
     lab.wait_for("b serves", LIMIT)?;
     refused(lab, "right after a crash")?;
     resume_and_verify(lab, "NFS, crash of the owner", struck)?;
+    ensure!(
+        said(lab, SUM)? == sum,
+        "a file on xfs is another one after a crash"
+    );
     reclaimed(lab, Head::B)?;
 
     lab.boot_all(&[Machine::from(Head::A)])?;
@@ -86,7 +96,12 @@ fn run(lab: &Lab) -> Result<()> {
     reclaimed(lab, owner)?;
     refused(lab, "after both heads were off")?;
 
-    grows(lab, owner)?;
+    ensure!(
+        said(lab, SUM)? == sum,
+        "a file on xfs is another one in the end"
+    );
+    grows(lab, owner, "home", "home", 96)?;
+    grows(lab, owner, "large", "big", 352)?;
     said(lab, RELEASE)?;
     // The lock is free as soon as the client says so, and not before.
     let begun = Instant::now();
@@ -129,6 +144,7 @@ fn make(lab: &Lab) -> Result<()> {
         "volume create tank/home 64M --raid raid1 --fs ext4",
     )?;
     lab.tell_ok(Head::A, "volume create tank/other 16M --fs ext4")?;
+    lab.tell_ok(Head::A, "volume create tank/big 320M --fs xfs")?;
     let refused = lab.tell(Head::A, "volume remove tank/home --yes")?;
     ensure!(
         refused.code == 1 && refused.text.contains("shares it"),
@@ -139,7 +155,10 @@ fn make(lab: &Lab) -> Result<()> {
     lab.wait_for("b standby", LIMIT)?;
     // What is another client's is not to be seen.
     let seen = said(lab, ROOT)?;
-    ensure!(seen == "home", "the client sees {seen:?} at the root");
+    ensure!(
+        seen == "home\nlarge",
+        "the client sees {seen:?} at the root"
+    );
     Ok(())
 }
 
@@ -150,6 +169,10 @@ const ROOT: &str = "mkdir -p /mnt/root && mount -t nfs -o vers=4.2,hard 10.77.0.
 const HOLD: &str = "mkdir -p /mnt/home && mount -t nfs -o vers=4.2,hard,proto=tcp 10.77.0.10:/home /mnt/home && \
     touch /mnt/home/lock && setsid sh -c 'exec flock -x -F /mnt/home/lock sleep 100000' >/dev/null 2>&1 </dev/null & \
     until grep -q FLOCK /proc/locks; do sleep 0.1; done";
+/// A file on the other file system, and its sum.
+const FILL: &str = "mkdir -p /mnt/large && mount -t nfs -o vers=4.2,hard,proto=tcp 10.77.0.10:/large /mnt/large && \
+    dd if=/dev/urandom of=/mnt/large/file bs=64k count=32 conv=fsync status=none && sha256sum < /mnt/large/file";
+const SUM: &str = "echo 3 > /proc/sys/vm/drop_caches; sha256sum < /mnt/large/file";
 const RELEASE: &str = "pid=$(awk '/FLOCK/ { print $5; exit }' /proc/locks) && kill $pid";
 
 /// Another client: an address and a name of its own, and thus another owner to the server.
@@ -198,10 +221,10 @@ fn reclaimed(lab: &Lab, owner: Head) -> Result<()> {
 }
 
 /// A volume grows under its share.
-fn grows(lab: &Lab, owner: Head) -> Result<()> {
-    let blocks = "stat -f -c '%b %S' /mnt/home | awk '{ print $1 * $2 }'";
+fn grows(lab: &Lab, owner: Head, share: &str, volume: &str, mib: u64) -> Result<()> {
+    let blocks = &format!("stat -f -c '%b %S' /mnt/{share} | awk '{{ print $1 * $2 }}'");
     let before: u64 = said(lab, blocks)?.parse()?;
-    lab.tell_ok(owner, "volume grow tank/home 96M")?;
+    lab.tell_ok(owner, &format!("volume grow tank/{volume} {mib}M"))?;
     // Clients look again when what they know is some seconds old.
     let begun = Instant::now();
     loop {

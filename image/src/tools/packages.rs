@@ -24,7 +24,7 @@ pub const TOOLS: &[&str] = &[
     "kmod",                  // depmod
     "cpio", "zstd", "xz-utils",
     "squashfs-tools",        // root of the client image
-    "e2fsprogs",
+    "e2fsprogs", "xfsprogs", // makers and checkers of file systems, for the image too
     "util-linux",            // unshare, setpriv
     "python3",               // mkosi and ukify are Python
     // Essential packages, which no other depends on: what mkosi and maintainer scripts call.

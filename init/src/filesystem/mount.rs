@@ -12,12 +12,15 @@ use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
 
 use crate::Step;
-use crate::sys::ext4;
+use crate::sys::resize;
 
 /// How often, and how long each time, a mount that is still in use is tried again: what used it was ended a moment ago.
 /// Longer waits are the caller's, who knows the limit of the release.
 const BUSY_TRIES: u32 = 20;
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
+
+/// `include/uapi/linux/magic.h`.
+const XFS_SUPER_MAGIC: u64 = 0x5846_5342;
 
 /// Why a file system was not mounted or not taken down.
 #[derive(Debug, thiserror::Error)]
@@ -84,7 +87,7 @@ pub fn mount_kernels(kind: &'static str, place: &Path, options: &CStr) -> Result
     Ok(Step::Changed)
 }
 
-/// Gives a mounted ext4 all the room of its volume but the end that is not its own ([`super::probe::TAIL`]).
+/// Gives a mounted file system all the room of its volume but the end that is not its own ([`super::probe::TAIL`]).
 pub fn grow(place: &Path) -> Result<Step, MountError> {
     let open = || {
         let directory = fs::File::open(place)?;
@@ -94,7 +97,10 @@ pub fn grow(place: &Path) -> Result<Step, MountError> {
         let sectors = fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/size"))?;
         let sectors: u64 = sectors.trim().parse().map_err(io::Error::other)?;
         let blocks = (sectors * 512).saturating_sub(super::probe::TAIL as u64) / block.max(1);
-        ext4::resize(&directory, blocks)
+        match rustix::fs::fstatfs(&directory)?.f_type as u64 {
+            XFS_SUPER_MAGIC => resize::xfs(&directory, blocks),
+            _ => resize::ext4(&directory, blocks),
+        }
     };
     match open() {
         Ok(()) => Ok(Step::Changed),

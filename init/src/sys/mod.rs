@@ -5,7 +5,6 @@
 
 pub mod bpf;
 pub mod dm;
-pub mod ext4;
 #[cfg(test)]
 pub mod headers;
 pub mod klog;
@@ -14,6 +13,7 @@ pub mod namespace;
 pub mod netlink;
 pub mod packet;
 pub mod pr;
+pub mod resize;
 pub mod sched;
 pub mod sg;
 pub mod signal;

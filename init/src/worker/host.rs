@@ -275,11 +275,7 @@ impl Host for Kernel {
 
     fn make_filesystem(&self, volume: &Active, kind: filesystem::Kind) -> Result<(), MakeError> {
         let bytes = volume.sectors * 512;
-        match kind {
-            filesystem::Kind::Ext4 => {
-                filesystem::make(&volume.node, bytes, &volume.lv, Tables::Later)
-            }
-        }
+        filesystem::make(&volume.node, bytes, kind, &volume.lv, Tables::Later)
     }
 
     fn grow_filesystem(&self, place: &Path) -> Result<Step, MountError> {
@@ -287,7 +283,13 @@ impl Host for Kernel {
     }
 
     fn mount_shares(&self, plan: &mut NfsPlan) -> Result<Vec<Withheld>, MountError> {
-        nfs::mount(plan)
+        nfs::mount(plan, &|kind| {
+            let module = self
+                .modules
+                .as_ref()
+                .map(|modules| modules.load(kind.name()));
+            module.transpose().map(drop)
+        })
     }
 
     fn unmount_shares(&self, root: &Path) -> Result<Step, MountError> {

@@ -16,13 +16,17 @@ use tracing::{info, warn};
 use super::plan::{NfsPlan, SharePlan, Withheld};
 use crate::Step;
 use crate::filesystem::mount::mount_kernels;
-use crate::filesystem::{self, Found, MountError};
+use crate::filesystem::{self, Found, Kind, MountError};
+use crate::modules::ModuleError;
 
 /// Room for the directories, and a bound should anybody find a way to write there.
 const ROOT_OPTIONS: &std::ffi::CStr = c"size=64k,nr_inodes=1k,mode=0755";
 
+/// Makes the kernel able to mount a kind of file system.
+pub type Prepare<'a> = dyn Fn(Kind) -> Result<(), ModuleError> + 'a;
+
 /// Mounts the root and all shares of a plan, and takes those out of it that cannot be.
-pub fn mount(plan: &mut NfsPlan) -> Result<Vec<Withheld>, MountError> {
+pub fn mount(plan: &mut NfsPlan, prepare: &Prepare<'_>) -> Result<Vec<Withheld>, MountError> {
     if mount_kernels("tmpfs", &plan.root, ROOT_OPTIONS)? == Step::Changed {
         for name in &plan.directories {
             let place = plan.root.join(name);
@@ -30,21 +34,22 @@ pub fn mount(plan: &mut NfsPlan) -> Result<Vec<Withheld>, MountError> {
         }
     }
     let mut withheld = Vec::new();
-    plan.shares.retain(|share| match mount_share(share) {
-        Ok(()) => true,
-        Err(why) => {
-            warn!(pool = plan.pool, share = share.name, "not offered: {why}");
-            withheld.push(Withheld {
-                share: share.name.clone(),
-                why,
-            });
-            false
-        }
-    });
+    plan.shares
+        .retain(|share| match mount_share(share, prepare) {
+            Ok(()) => true,
+            Err(why) => {
+                warn!(pool = plan.pool, share = share.name, "not offered: {why}");
+                withheld.push(Withheld {
+                    share: share.name.clone(),
+                    why,
+                });
+                false
+            }
+        });
     Ok(withheld)
 }
 
-fn mount_share(share: &SharePlan) -> Result<(), String> {
+fn mount_share(share: &SharePlan, prepare: &Prepare<'_>) -> Result<(), String> {
     let probed = filesystem::probe(&share.node, share.bytes);
     let found = probed.map_err(|error| format!("volume {}: {error}", share.volume))?;
     let kind = match found {
@@ -56,9 +61,9 @@ fn mount_share(share: &SharePlan) -> Result<(), String> {
                 );
                 filesystem::check(&share.node).map_err(|error| error.to_string())?;
             }
-            "ext4"
+            Kind::Ext4
         }
-        Found::Xfs => "xfs",
+        Found::Xfs => Kind::Xfs,
         found => {
             return Err(format!(
                 "volume {} holds {found}, where ext4 or xfs was expected",
@@ -66,12 +71,13 @@ fn mount_share(share: &SharePlan) -> Result<(), String> {
             ));
         }
     };
-    match filesystem::mount(&share.node, kind, &share.place) {
+    prepare(kind).map_err(|error| error.to_string())?;
+    match filesystem::mount(&share.node, kind.name(), &share.place) {
         Ok(_) => Ok(()),
-        Err(error) if error.is_damage() && kind == "ext4" => {
+        Err(error) if error.is_damage() && kind == Kind::Ext4 => {
             warn!(volume = share.volume, "{error}: it is checked");
             filesystem::check(&share.node).map_err(|error| error.to_string())?;
-            let mounted = filesystem::mount(&share.node, kind, &share.place);
+            let mounted = filesystem::mount(&share.node, kind.name(), &share.place);
             mounted.map(drop).map_err(|error| error.to_string())
         }
         Err(error) => Err(error.to_string()),

@@ -1,16 +1,20 @@
-//! ext4, made and checked by the image's helpers.
+//! Making and checking, by the image's helpers.
 
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::time::Duration;
 
+use super::Kind;
 use super::probe::{BEING_MADE, TAIL};
 use crate::disk::direct::{self, Aligned};
 use crate::helper::{self, HelperError};
 
 /// How long the making of a file system may take: it is an import that waits, or an operator.
 const MAKE_LIMIT: Duration = Duration::from_secs(20);
+
+/// `XFSLABEL_MAX`.
+const XFS_LABEL_MAX: usize = 12;
 
 /// When the tables of inodes are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +78,13 @@ pub enum MakeError {
 ///
 /// A head that dies over it must not leave something that the next one takes for a file system, or for somebody's data. So
 /// the last block of the volume, which the file system does not reach, says that one is being made, until it is made.
-pub fn make(node: &Path, bytes: u64, label: &str, tables: Tables) -> Result<(), MakeError> {
+pub fn make(
+    node: &Path,
+    bytes: u64,
+    kind: Kind,
+    label: &str,
+    tables: Tables,
+) -> Result<(), MakeError> {
     let name = node.display().to_string();
     let start = bytes
         .checked_sub(TAIL as u64)
@@ -84,17 +94,32 @@ pub fn make(node: &Path, bytes: u64, label: &str, tables: Tables) -> Result<(), 
         bytes,
     })?;
     write_tail(node, start, BEING_MADE).map_err(io_error(&name, "say that it is being made"))?;
-    let size = format!("{}k", start / 1024);
+    match kind {
+        Kind::Ext4 => make_ext4(&name, start, label, tables)?,
+        Kind::Xfs => make_xfs(&name, start, label)?,
+    }
+    // The helper flushed what it wrote, so what is said now comes after it.
+    write_tail(node, start, b"").map_err(io_error(&name, "say that it is made"))
+}
+
+fn make_ext4(name: &str, bytes: u64, label: &str, tables: Tables) -> Result<(), MakeError> {
+    let size = format!("{}k", bytes / 1024);
     let features = match tables {
         Tables::Now => "lazy_itable_init=0,lazy_journal_init=0,nodiscard",
         Tables::Later => "lazy_itable_init=1,lazy_journal_init=0,nodiscard",
     };
     let arguments = [
-        "-q", "-F", "-t", "ext4", "-L", label, "-E", features, &name, &size,
+        "-q", "-F", "-t", "ext4", "-L", label, "-E", features, name, &size,
     ];
-    run("mke2fs", &name, &arguments, MAKE_LIMIT, 0)?;
-    // The helper flushed what it wrote, so what is said now comes after it.
-    write_tail(node, start, b"").map_err(io_error(&name, "say that it is made"))
+    run("mke2fs", name, &arguments, MAKE_LIMIT, 0)
+}
+
+fn make_xfs(name: &str, bytes: u64, label: &str) -> Result<(), MakeError> {
+    let size = format!("size={bytes}");
+    // Its labels are short. What a disk would discard is left: it may take long.
+    let label: String = label.chars().take(XFS_LABEL_MAX).collect();
+    let arguments = ["-q", "-f", "-K", "-L", &label, "-d", &size, name];
+    run("mkfs.xfs", name, &arguments, MAKE_LIMIT, 0)
 }
 
 /// Mends what can be mended without a question.
