@@ -361,7 +361,9 @@ mod tests {
     #[test]
     fn whole_disks_only_and_not_the_boot_disk() {
         let sysfs = Sysfs::new("scan");
-        for name in ["sdaa", "sdb", "loop0", "dm-0", "sr0", "sda", "sdc"] {
+        for name in [
+            "sdaa", "sdb", "loop0", "dm-0", "md127", "md_0a", "sr0", "sda", "sdc",
+        ] {
             sysfs.disk(name, name.len() as u8);
         }
         sysfs.file("sda/sda1/partition", b"1\n");

@@ -139,3 +139,55 @@ fn report(condition: &Condition) -> status::Array {
         resync: condition.resync,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use orthrus_hb::{Done, Epoch};
+
+    use super::super::order::{owner_of_array, taken};
+    use super::*;
+    use crate::array::Slot;
+    use crate::fence::shelf::Shelf;
+
+    #[test]
+    fn a_member_that_the_kernel_gave_up_is_not_watched_or_released_any_more() {
+        let shelf = Shelf::new(2);
+        let (mut worker, log) = owner_of_array(&shelf, "");
+        let claim = worker.claim.as_mut().unwrap();
+        let on = claim.group.pvs[0].array.as_mut().unwrap();
+        for (index, member) in on.array.members.iter_mut().enumerate() {
+            member.disk.name = format!("disk{index}");
+        }
+        worker.import(Epoch(1)).unwrap();
+        taken(&log);
+        worker.go_on_without_members(&["disk0".to_owned()]);
+        // The kernel has written it: nothing is left to be.
+        assert!(taken(&log).is_empty());
+        let claim = worker.claim.as_ref().unwrap();
+        let members = claim.fence.members().iter();
+        assert_eq!(
+            members.map(|m| m.name.as_str()).collect::<Vec<_>>(),
+            ["disk1"]
+        );
+        let disks = claim.group.disks();
+        assert_eq!(
+            disks
+                .iter()
+                .map(|disk| disk.name.as_str())
+                .collect::<Vec<_>>(),
+            ["disk1"]
+        );
+        let on = claim.group.pvs[0].array.as_ref().unwrap();
+        assert_eq!(on.decision.slots[0], Slot::Empty);
+        assert!(!claim.group.pvs[0].is_missing);
+        let slot = lock(&worker.watch);
+        assert_eq!(slot.as_ref().unwrap().1.oldest().unwrap().0, "disk1");
+        drop(slot);
+        let notes = lock(&worker.report).notes.clone();
+        assert!(
+            notes.iter().any(|note| note.contains("goes on without it")),
+            "{notes:?}"
+        );
+        assert_eq!(worker.release().unwrap(), Done::Released);
+    }
+}

@@ -142,6 +142,14 @@ impl Worker {
         for outcome in disk::disable_write_caches(&group.disks()) {
             match outcome {
                 Ok(_) => {}
+                // MD says a member's failed flush in its log alone (`md_end_flush`): above it nobody would know.
+                Err(DiskError::CacheStays { disk, found })
+                    if group
+                        .arrays()
+                        .any(|on| on.disks().any(|one| one.name == disk)) =>
+                {
+                    return Err(JobError::CacheUnderArray { disk, found });
+                }
                 // Passed on honestly: the volumes report what their disks do, LIO reports that to clients,
                 // and `disks` says so.
                 Err(error @ DiskError::CacheStays { .. }) => {

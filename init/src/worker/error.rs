@@ -5,7 +5,7 @@ use orthrus_hb::{Epoch, Failure};
 use super::create::CreateError;
 use super::shares::SharesError;
 use crate::array::AssembleError;
-use crate::disk::DiskError;
+use crate::disk::{DiskError, WriteCache};
 use crate::export::{ExportError, PlanError};
 use crate::fence::lease::LeaseError;
 use crate::fence::release::ReleaseError;
@@ -92,6 +92,17 @@ pub enum JobError {
     /// A disk failed.
     #[error("{0}")]
     Disk(#[from] DiskError),
+    /// What a member of an array acknowledges may be lost, and its failed flush would not be heard of.
+    #[error(
+        "{disk}: its write cache stays {found}, and MD passes a failed flush of a member on to nobody: an array of such \
+         disks is not served"
+    )]
+    CacheUnderArray {
+        /// The kernel's name of the disk.
+        disk: String,
+        /// What it says of its cache.
+        found: WriteCache,
+    },
     /// The metadata could not be written.
     #[error("{0}")]
     Metadata(#[from] WriteError),

@@ -392,7 +392,7 @@ fn the_address_comes_last_and_goes_first_and_all_is_held_until_the_volumes_are_g
 }
 
 /// The same of a group on an array.
-fn owner_of_array(shelf: &Shelf, fails: &'static str) -> (Worker, Log) {
+pub(super) fn owner_of_array(shelf: &Shelf, fails: &'static str) -> (Worker, Log) {
     let (mut worker, log) = owner(shelf, fails);
     let array = some_of("raid1-11", &[0, 1]);
     let decision = array.decide(false).unwrap();

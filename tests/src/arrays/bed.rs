@@ -215,7 +215,7 @@ impl Bed {
             let (stale, rest) = array.disks.split_first().context("no disk")?;
             let kernel = self.script(&format!(
                 "mdadm $md --fail $(disk {stale}) >&2; mdadm $md --remove $(disk {stale}) >&2
-                 dd if=/dev/urandom of=$md bs=1M count=4 oflag=direct status=none; sum; stop"
+                 dd if=/dev/urandom of=$md bs=1M count=2 oflag=direct status=none; sum; stop"
             ))?;
             // It was marked: nobody has to allow that it is left out.
             self.runs(array, "start", rest, &kernel)

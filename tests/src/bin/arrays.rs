@@ -93,7 +93,9 @@ fn read(array: &Array, without: &[&str]) -> Outcome<()> {
         return Err("not a member".into());
     }
     let files: Vec<File> = paths.map(direct::open).collect::<Result<_, _>>()?;
-    let reader = ArrayReader::new(array, &decision)?.without(&absent);
+    let reader = ArrayReader::new(array, &decision)
+        .map_err(|error| error.to_string())?
+        .without(&absent);
     let mut disk = |index: usize, at, count| direct::read(&files[index], at, count);
     let mut out = std::io::stdout().lock();
     let (mut at, all) = (0, reader.bytes());
