@@ -26,7 +26,7 @@ use orthrus_hb::{ClusterId, HeadId};
 
 pub use error::ConfigError;
 pub use secret::Secret;
-pub use share::{Access, Network, NfsConfig, ShareConfig, Squash};
+pub use share::{Access, Check, Network, NfsConfig, ShareConfig, Squash};
 pub use whoami::WhoamiError;
 
 use crate::net::Mac;

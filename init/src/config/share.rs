@@ -45,6 +45,8 @@ pub struct ShareConfig {
     pub access: Access,
     /// Whose rights are taken away.
     pub squash: Squash,
+    /// When its file system is checked.
+    pub check: Check,
     /// Who they are then.
     pub anonymous_uid: u32,
     /// Their group then.
@@ -69,6 +71,17 @@ pub enum Squash {
     All,
     /// Nobody: root on a client is root.
     None,
+}
+
+/// When a file system is checked before it is mounted, as far as there is a checker for its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// When the kernel found it damaged.
+    Needed,
+    /// At each import, which takes as much longer.
+    Always,
+    /// Never: one that is damaged is withheld.
+    Never,
 }
 
 /// Addresses that share their first bits.
@@ -135,6 +148,7 @@ fn share(section: &Section<'_>) -> Result<ShareConfig, ConfigError> {
         "clients",
         "access",
         "squash",
+        "check",
         "anonymous_uid",
         "anonymous_gid",
     ])?;
@@ -183,6 +197,15 @@ fn share(section: &Section<'_>) -> Result<ShareConfig, ConfigError> {
                 ("root", Squash::Root),
                 ("all", Squash::All),
                 ("none", Squash::None),
+            ],
+        )?,
+        check: one_of(
+            section,
+            "check",
+            &[
+                ("needed", Check::Needed),
+                ("always", Check::Always),
+                ("never", Check::Never),
             ],
         )?,
         anonymous_uid: id("anonymous_uid")?,

@@ -419,6 +419,7 @@ clients = "0.0.0.0/0"
 access = "ro"
 squash = "all"
 anonymous_uid = 99
+check = "always"
 "#;
     let (file, _) = GOOD.rsplit_once("[pool.iscsi]").unwrap();
     assert!(shares.contains(from), "the test's own text: {from}");
@@ -440,6 +441,7 @@ fn shares_are_read() {
     );
     assert_eq!((home.anonymous_uid, home.anonymous_gid), (65534, 65534));
     assert_eq!(home.clients.len(), 2);
+    assert_eq!((home.check, public.check), (Check::Needed, Check::Always));
     assert_eq!((public.name.as_str(), public.anonymous_uid), ("public", 99));
     assert_eq!(
         (public.access, public.squash),

@@ -128,6 +128,12 @@ pub fn check(node: &Path) -> Result<(), MakeError> {
     run("e2fsck", &name, &["-p", &name], CHECK_LIMIT, CHECKED)
 }
 
+/// The same, and looks at all of it even where nothing says that it is damaged.
+pub fn check_whole(node: &Path) -> Result<(), MakeError> {
+    let name = node.display().to_string();
+    run("e2fsck", &name, &["-p", "-f", &name], CHECK_LIMIT, CHECKED)
+}
+
 fn run(
     helper: &'static str,
     node: &str,

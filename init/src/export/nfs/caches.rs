@@ -202,6 +202,7 @@ mod tests {
                 clients: vec![Network::parse("10.77.0.0/24").unwrap()],
                 access,
                 squash,
+                check: crate::config::Check::Needed,
                 anonymous_uid: 65534,
                 anonymous_gid: 65533,
             },

@@ -15,6 +15,7 @@ use tracing::{info, warn};
 
 use super::plan::{NfsPlan, SharePlan, Withheld};
 use crate::Step;
+use crate::config::Check;
 use crate::filesystem::mount::mount_kernels;
 use crate::filesystem::{self, Found, Kind, MountError};
 use crate::modules::ModuleError;
@@ -52,18 +53,9 @@ pub fn mount(plan: &mut NfsPlan, prepare: &Prepare<'_>) -> Result<Vec<Withheld>,
 fn mount_share(share: &SharePlan, prepare: &Prepare<'_>) -> Result<(), String> {
     let probed = filesystem::probe(&share.node, share.bytes);
     let found = probed.map_err(|error| format!("volume {}: {error}", share.volume))?;
-    let kind = match found {
-        Found::Ext4 { is_damaged } => {
-            if is_damaged {
-                warn!(
-                    volume = share.volume,
-                    "its file system is damaged: it is checked"
-                );
-                filesystem::check(&share.node).map_err(|error| error.to_string())?;
-            }
-            Kind::Ext4
-        }
-        Found::Xfs => Kind::Xfs,
+    let (kind, is_damaged) = match found {
+        Found::Ext4 { is_damaged } => (Kind::Ext4, is_damaged),
+        Found::Xfs => (Kind::Xfs, false),
         found => {
             return Err(format!(
                 "volume {} holds {found}, where ext4 or xfs was expected",
@@ -71,17 +63,45 @@ fn mount_share(share: &SharePlan, prepare: &Prepare<'_>) -> Result<(), String> {
             ));
         }
     };
-    prepare(kind).map_err(|error| error.to_string())?;
-    match filesystem::mount(&share.node, kind.name(), &share.place) {
-        Ok(_) => Ok(()),
-        Err(error) if error.is_damage() && kind == Kind::Ext4 => {
-            warn!(volume = share.volume, "{error}: it is checked");
-            filesystem::check(&share.node).map_err(|error| error.to_string())?;
-            let mounted = filesystem::mount(&share.node, kind.name(), &share.place);
-            mounted.map(drop).map_err(|error| error.to_string())
-        }
-        Err(error) => Err(error.to_string()),
+    let when = share.rules.check;
+    if is_damaged && when == Check::Never {
+        return Err(format!(
+            "volume {} holds {found}, and is not to be checked",
+            share.volume
+        ));
     }
+    let is_checked = kind == Kind::Ext4 && (is_damaged || when == Check::Always);
+    if is_checked {
+        check(share, is_damaged)?;
+    }
+    prepare(kind).map_err(|error| error.to_string())?;
+    let mount = || filesystem::mount(&share.node, kind.name(), &share.place).map(drop);
+    match mount() {
+        // Once: an import must not wait for a second check.
+        Err(error) if error.is_damage() && kind == Kind::Ext4 && !is_checked => {
+            if when == Check::Never {
+                return Err(format!("{error}, and it is not to be checked"));
+            }
+            warn!(volume = share.volume, "{error}");
+            check(share, true)?;
+            mount().map_err(|error| error.to_string())
+        }
+        mounted => mounted.map_err(|error| error.to_string()),
+    }
+}
+
+fn check(share: &SharePlan, is_damaged: bool) -> Result<(), String> {
+    let checked = match is_damaged {
+        true => {
+            warn!(
+                volume = share.volume,
+                "its file system is damaged: it is checked"
+            );
+            filesystem::check(&share.node)
+        }
+        false => filesystem::check_whole(&share.node),
+    };
+    checked.map_err(|error| error.to_string())
 }
 
 /// Takes down the shares of a pool and their root, whatever stands of them.
