@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::Step;
-use crate::filesystem::{self, Found, Kind, MakeError, MountError, Tables};
+use crate::filesystem::{self, Found, Kind, MakeError, MountError, Use};
 use crate::volume::Active;
 
 /// The file system's label.
@@ -92,7 +92,7 @@ pub fn open(volume: &Active, place: &Path) -> Result<(), StateError> {
         Found::Nothing | Found::Unfinished => {
             tracing::info!(volume = volume.lv, "its file system is made");
             // A small one, whose tables are written at once: nothing is to be written on its own.
-            filesystem::make(node, bytes, Kind::Ext4, LABEL, Tables::Now)?;
+            filesystem::make(node, bytes, Kind::Ext4, LABEL, Use::State)?;
         }
         Found::Ext4 { is_damaged: false } => {}
         Found::Ext4 { is_damaged: true } => mend(volume)?,

@@ -13,6 +13,9 @@ use crate::vm::wiring::mac;
 /// The client's name as an initiator.
 pub const CLIENT_IQN: &str = "iqn.1993-08.org.debian:01:client";
 
+/// Another name, that a second initiator in the client may use.
+pub const RIVAL_IQN: &str = "iqn.1993-08.org.debian:01:rival";
+
 /// A configuration in which every volume group found is a pool and each of its volumes a LUN.
 /// Pools take turns in which head is their home.
 pub fn generate(disks: &[PathBuf], secret: &str, dead_ms: u32) -> String {
@@ -31,7 +34,7 @@ pub fn generate(disks: &[PathBuf], secret: &str, dead_ms: u32) -> String {
         let _ = write!(
             text,
             "\n[[pool]]\nname = \"{group}\"\nvg = \"{group}\"\nhome = \"{}\"\naddress = \"10.77.0.{}/24\"\n\
-             [pool.iscsi]\niqn = \"iqn.2026-01.org.orthrus:{}\"\nclients = [\"{CLIENT_IQN}\"]\nluns = \"all\"\n",
+             [pool.iscsi]\niqn = \"iqn.2026-01.org.orthrus:{}\"\nclients = [\"{CLIENT_IQN}\", \"{RIVAL_IQN}\"]\nluns = \"all\"\n",
             Head::BOTH[index % 2],
             10 + index,
             group.to_lowercase().replace(['_', '+'], "-"),

@@ -3,6 +3,7 @@
 
 use anyhow::{Context, Result, ensure};
 use orthrus_qemu::Lab;
+use orthrus_qemu::config::RIVAL_IQN;
 use orthrus_qemu::names::{Head, Machine, ShelfKind};
 use orthrus_tests::Bench;
 use orthrus_tests::steps::{LIMIT, pool_field};
@@ -17,7 +18,11 @@ pub fn move_with_the_pool(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         let second = first.peer();
         let pool = lab.status()?.pools[0].pool.clone();
         let iqn = pool.iqn.context("no target")?;
-        let client = Client { lab, iqn: &iqn };
+        let client = Client {
+            lab,
+            iqn: &iqn,
+            address: &pool.address,
+        };
         client.second_session()?;
         client.persist(
             "$one",
@@ -83,6 +88,7 @@ fn safe(lab: &Lab, owner: Head) -> Result<()> {
 struct Client<'a> {
     lab: &'a Lab,
     iqn: &'a str,
+    address: &'a str,
 }
 
 impl Client<'_> {
@@ -108,20 +114,24 @@ impl Client<'_> {
         Ok(output.stdout)
     }
 
+    /// Another initiator's: sessions of one name are one to the kernel's target, where a reservation is concerned, if the first
+    /// half of their identifiers agrees, as those of open-iscsi do.
     fn second_session(&self) -> Result<()> {
+        let (iqn, address) = (self.iqn, self.address);
         let script = format!(
-            "id=$(iscsiadm -m session | awk '/{}/ {{ gsub(/[^0-9]/, \"\", $2); print $2; exit }}'); \
-             iscsiadm -m session -r $id --op new",
-            self.iqn
+            "iscsiadm -m iface -I rival -o new; \
+             iscsiadm -m iface -I rival -o update -n iface.initiatorname -v {RIVAL_IQN}; \
+             iscsiadm -m node -I rival -o new -T {iqn} -p {address}:3260,1; \
+             iscsiadm -m node -I rival -T {iqn} -p {address}:3260 --login"
         );
         self.said(&script).map(drop)
     }
 
     fn one_session(&self) -> Result<()> {
+        let (iqn, address) = (self.iqn, self.address);
         let script = format!(
-            "id=$(iscsiadm -m session | awk '/{}/ {{ gsub(/[^0-9]/, \"\", $2); print $2 }}' | sort -n | tail -1); \
-             iscsiadm -m session -r $id -u",
-            self.iqn
+            "iscsiadm -m node -I rival -T {iqn} -p {address}:3260 --logout; \
+             iscsiadm -m node -I rival -o delete -T {iqn} -p {address}:3260"
         );
         self.said(&script).map(drop)
     }

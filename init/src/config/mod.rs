@@ -7,9 +7,10 @@
 //!
 //! A bad file stops nothing but the pools: the caller reports the error and boots on to the console.
 //!
-//! Reading order: this file (the shape), `parse` and `share` (the fields), `unique` (what may be there once),
+//! Reading order: this file (the shape), `parse`, `chap` and `share` (the fields), `unique` (what may be there once),
 //! `names` (what a name looks like), `section` (TOML tables with places), `whoami`.
 
+mod chap;
 mod error;
 mod names;
 mod parse;
@@ -24,6 +25,7 @@ use std::net::Ipv4Addr;
 
 use orthrus_hb::{ClusterId, HeadId};
 
+pub use chap::{ChapConfig, Password};
 pub use error::ConfigError;
 pub use secret::Secret;
 pub use share::{Access, Check, Network, NfsConfig, ShareConfig, Squash};
@@ -144,6 +146,8 @@ pub struct IscsiConfig {
     pub iqn: String,
     /// Initiator names that may log in; nobody else may.
     pub clients: Vec<String>,
+    /// Those of them that must log in with a password.
+    pub chap: Vec<ChapConfig>,
     /// What they see.
     pub luns: Luns,
 }

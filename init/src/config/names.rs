@@ -18,6 +18,9 @@ pub(super) const ADDRESS: &str = "an IPv4 address of one host with its prefix le
 pub(super) const ISCSI: &str = "an iSCSI name in lower case, at most 223 characters: iqn.YYYY-MM.DOMAIN[:ANYTHING], eui. and 16 hex digits, or naa. and 16 or 32";
 pub(super) const NETWORK: &str =
     "an IPv4 address or network, such as 10.77.0.0/24, or a list of them";
+pub(super) const USER: &str = "1 to 64 printable characters without blanks";
+// Windows takes no less and no more.
+pub(super) const PASSWORD: &str = "12 to 16 printable characters without blanks";
 // No dot at the start: it is a directory's name.
 pub(super) const SHARE: &str =
     "1 to 64 characters of a-z, A-Z, 0-9, _, +, . and hyphen, not starting with a hyphen or dot";
@@ -52,6 +55,14 @@ pub(super) fn is_lvm(text: &str) -> bool {
 
 pub(super) fn is_share(text: &str) -> bool {
     of(text, 64, "_+.-", true) && !text.starts_with(['-', '.'])
+}
+
+pub(super) fn is_user(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
+}
+
+pub(super) fn is_password(text: &str) -> bool {
+    (12..=16).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
 }
 
 pub(super) fn is_tty(text: &str) -> bool {

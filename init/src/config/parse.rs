@@ -9,7 +9,7 @@ use super::section::{Field, Section, line_of};
 use super::{
     CONTROL_DEFAULT, Config, HeadConfig, HeartbeatConfig, Identity, IscsiConfig, LunConfig, Luns,
     MAX_ADDRESSES, MAX_BYTES, MAX_CLIENTS, MAX_LUN_NUMBER, MAX_LUNS, MAX_POOLS, PoolConfig, Secret,
-    names, share, unique,
+    chap, names, share, unique,
 };
 use crate::net::Mac;
 use crate::volume::reserved;
@@ -265,7 +265,7 @@ fn home(section: &Section<'_>, heads: &[HeadConfig; 2]) -> Result<HeadId, Config
 }
 
 fn iscsi(section: &Section<'_>) -> Result<IscsiConfig, ConfigError> {
-    section.only(&["iqn", "clients", "luns", "lun"])?;
+    section.only(&["iqn", "clients", "chap", "luns", "lun"])?;
     let clients = section.texts("clients", names::ISCSI)?;
     if clients.is_empty() || clients.len() > MAX_CLIENTS {
         return Err(section.place("clients").error(format!(
@@ -273,16 +273,22 @@ fn iscsi(section: &Section<'_>) -> Result<IscsiConfig, ConfigError> {
             clients.len()
         )));
     }
+    let clients: Vec<String> = clients
+        .into_iter()
+        .map(|field| name(field, names::is_iscsi, names::ISCSI))
+        .collect::<Result<_, _>>()?;
+    let chap = section.sections("chap", MAX_CLIENTS)?;
     Ok(IscsiConfig {
+        chap: chap
+            .iter()
+            .map(|section| chap::chap(section, &clients))
+            .collect::<Result<_, _>>()?,
         iqn: name(
             section.text("iqn", names::ISCSI)?,
             names::is_iscsi,
             names::ISCSI,
         )?,
-        clients: clients
-            .into_iter()
-            .map(|field| name(field, names::is_iscsi, names::ISCSI))
-            .collect::<Result<_, _>>()?,
+        clients,
         luns: luns(section)?,
     })
 }

@@ -526,3 +526,53 @@ fn wrong_shares_say_what_is_allowed() {
     let error = Config::parse(&both).unwrap_err();
     assert!(error.message.contains("the same volume"), "{error}");
 }
+
+#[test]
+fn passwords_are_in_no_output_and_wrong_ones_say_what_is_allowed() {
+    let chap = "[[pool.iscsi.chap]]\nclient = \"iqn.1993-08.org.debian:01:client\"\nuser = \"u\"\npassword = \"correct-horse\"\n";
+    let with =
+        |from: &str, to: &str| Config::parse(&format!("{GOOD}{}", chap.replacen(from, to, 1)));
+    let config = with("", "").unwrap();
+    let known = &config.pool("bulk").unwrap().iscsi.as_ref().unwrap().chap;
+    assert_eq!(known[0].password.expose(), "correct-horse");
+    assert!(!format!("{config:?}").contains("horse"));
+    for (from, to, field, says) in [
+        (":client", ":nobody", "client", "one of the pool's clients"),
+        ("\"u\"", "\"a b\"", "user", "without blanks"),
+        ("correct-horse", "short", "password", "12 to 16"),
+        (
+            "correct-horse",
+            "a much too long one",
+            "password",
+            "12 to 16",
+        ),
+        ("user", "name = 1\nuser", "name", "mutual_user"),
+        (
+            "user",
+            "mutual_user = \"t\"\nuser",
+            "mutual_password",
+            "12 to 16",
+        ),
+        (
+            "user",
+            "mutual_user = \"t\"\nmutual_password = \"correct-horse\"\nuser",
+            "mutual_password",
+            "another one",
+        ),
+    ] {
+        let error = with(from, to).unwrap_err();
+        assert!(
+            error
+                .field
+                .starts_with(&format!("pool[1].iscsi.chap[0].{field}")),
+            "{error}"
+        );
+        assert!(error.message.contains(says), "{error}");
+        assert!(!error.to_string().contains("horse"), "{error}");
+    }
+    let twice = Config::parse(&format!("{GOOD}{chap}{chap}")).unwrap_err();
+    assert!(
+        twice.message.contains("the same client with a password"),
+        "{twice}"
+    );
+}

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use super::error::{ConfigError, Place};
 use super::section::{Field, Section};
-use super::{MAX_LUN_NUMBER, MAX_LUNS, MAX_POOLS, MAX_SHARES};
+use super::{MAX_CLIENTS, MAX_LUN_NUMBER, MAX_LUNS, MAX_POOLS, MAX_SHARES};
 
 /// The values of one kind that were seen so far, and where.
 struct Seen {
@@ -109,6 +109,10 @@ pub(super) fn pools(root: &Section<'_>) -> Result<(), ConfigError> {
         let mut clients = Seen::new("initiator name");
         for field in iscsi.texts("clients", "")? {
             clients.add(field.value, field.at)?;
+        }
+        let mut proven = Seen::new("client with a password");
+        for chap in iscsi.sections("chap", MAX_CLIENTS)? {
+            proven.add_text(chap.optional_text("client", "")?)?;
         }
         luns(&iscsi, &mut volumes, &mut serials)?;
     }

@@ -16,13 +16,13 @@ const MAKE_LIMIT: Duration = Duration::from_secs(20);
 /// `XFSLABEL_MAX`.
 const XFS_LABEL_MAX: usize = 12;
 
-/// When the tables of inodes are written.
+/// What a file system is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tables {
-    /// When it is made.
-    Now,
-    /// By the kernel, a little at a time, while it is mounted: gigabytes on a large one.
-    Later,
+pub enum Use {
+    /// A few small files: small blocks, and its tables are written at once, so that nothing is written on its own later.
+    State,
+    /// Clients' files: blocks of a page, and the kernel writes its tables, gigabytes on a large one, while it is mounted.
+    Share,
 }
 /// The same for a check.
 const CHECK_LIMIT: Duration = Duration::from_secs(20);
@@ -83,7 +83,7 @@ pub fn make(
     bytes: u64,
     kind: Kind,
     label: &str,
-    tables: Tables,
+    purpose: Use,
 ) -> Result<(), MakeError> {
     let name = node.display().to_string();
     let start = bytes
@@ -95,21 +95,21 @@ pub fn make(
     })?;
     write_tail(node, start, BEING_MADE).map_err(io_error(&name, "say that it is being made"))?;
     match kind {
-        Kind::Ext4 => make_ext4(&name, start, label, tables)?,
+        Kind::Ext4 => make_ext4(&name, start, label, purpose)?,
         Kind::Xfs => make_xfs(&name, start, label)?,
     }
     // The helper flushed what it wrote, so what is said now comes after it.
     write_tail(node, start, b"").map_err(io_error(&name, "say that it is made"))
 }
 
-fn make_ext4(name: &str, bytes: u64, label: &str, tables: Tables) -> Result<(), MakeError> {
+fn make_ext4(name: &str, bytes: u64, label: &str, purpose: Use) -> Result<(), MakeError> {
     let size = format!("{}k", bytes / 1024);
-    let features = match tables {
-        Tables::Now => "lazy_itable_init=0,lazy_journal_init=0,nodiscard",
-        Tables::Later => "lazy_itable_init=1,lazy_journal_init=0,nodiscard",
+    let (block, features) = match purpose {
+        Use::State => ("1024", "lazy_itable_init=0,lazy_journal_init=0,nodiscard"),
+        Use::Share => ("4096", "lazy_itable_init=1,lazy_journal_init=0,nodiscard"),
     };
     let arguments = [
-        "-q", "-F", "-t", "ext4", "-L", label, "-E", features, name, &size,
+        "-q", "-F", "-t", "ext4", "-b", block, "-L", label, "-E", features, name, &size,
     ];
     run("mke2fs", name, &arguments, MAKE_LIMIT, 0)
 }

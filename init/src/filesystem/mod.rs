@@ -9,7 +9,7 @@ pub mod make;
 pub mod mount;
 pub mod probe;
 
-pub use make::{MakeError, Tables, check, check_whole, make};
+pub use make::{MakeError, Use, check, check_whole, make};
 pub use mount::{MountError, grow, mount, unmount};
 pub use probe::{Found, probe};
 

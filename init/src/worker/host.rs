@@ -19,7 +19,7 @@ use crate::config::ServiceAddress;
 use crate::export::iscsi::reservations::{self, Watcher};
 use crate::export::nfs::{self, NfsPlan, Server, Sharing, Withheld};
 use crate::export::{ExportError, ExportPlan, Lio, LunPlan, STEP_LIMIT};
-use crate::filesystem::{self, MakeError, MountError, Tables};
+use crate::filesystem::{self, MakeError, MountError, Use};
 use crate::modules::{ModuleError, Modules};
 use crate::net::{self, Connection, Interface, Mac, NetError};
 use crate::state::{self, Owner, StateError};
@@ -275,7 +275,7 @@ impl Host for Kernel {
 
     fn make_filesystem(&self, volume: &Active, kind: filesystem::Kind) -> Result<(), MakeError> {
         let bytes = volume.sectors * 512;
-        filesystem::make(&volume.node, bytes, kind, &volume.lv, Tables::Later)
+        filesystem::make(&volume.node, bytes, kind, &volume.lv, Use::Share)
     }
 
     fn grow_filesystem(&self, place: &Path) -> Result<Step, MountError> {

@@ -9,7 +9,7 @@ use super::{Cause, ExportError};
 use crate::Step;
 
 /// One step.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) enum Action {
     /// Makes an object. Undone by removing it.
     Directory(PathBuf),
@@ -22,6 +22,8 @@ pub(super) enum Action {
     },
     /// Writes an attribute. Undone with the object that it belongs to.
     Attribute(PathBuf, String),
+    /// Writes an attribute that nobody may read in an error or a log.
+    Secret(PathBuf, String),
     /// Gives a client's registration back to a backstore that is new. Undone with the backstore's directory.
     Restore(PathBuf, String),
     /// Joins two objects. Undone by removing the link.
@@ -41,6 +43,7 @@ impl Action {
         match self {
             Action::Directory(path)
             | Action::Attribute(path, _)
+            | Action::Secret(path, _)
             | Action::Restore(path, _)
             | Action::Enable(path) => path,
             Action::Backing { backstore, .. } => backstore,
@@ -53,7 +56,7 @@ impl Action {
         match self {
             Action::Directory(_) => "make",
             Action::Backing { .. } => "put a block device behind the backstore",
-            Action::Attribute(..) => "write",
+            Action::Attribute(..) | Action::Secret(..) => "write",
             Action::Restore(..) => "restore a client's reservation",
             Action::Link { .. } => "link",
             Action::Enable(_) => "enable the portal group",
@@ -64,7 +67,10 @@ impl Action {
     pub(super) fn undo_name(&self) -> &'static str {
         match self {
             Action::Directory(_) => "remove",
-            Action::Backing { .. } | Action::Attribute(..) | Action::Restore(..) => "leave",
+            Action::Backing { .. }
+            | Action::Attribute(..)
+            | Action::Secret(..)
+            | Action::Restore(..) => "leave",
             Action::Link { .. } => "unlink",
             Action::Enable(_) => "disable the portal group and end its sessions",
         }
@@ -76,6 +82,16 @@ impl Action {
             Action::Directory(path) => self.unless(Errno::EXIST, tree.mkdir(path)),
             Action::Backing { backstore, node } => self.back(tree, backstore, node),
             Action::Attribute(path, value) => self.write(tree, path, value),
+            Action::Secret(path, value) => {
+                let written = self.write(tree, path, value);
+                written.map_err(|error| match error.cause {
+                    Cause::Other(_) => ExportError {
+                        cause: Cause::Said("it did not take the value".to_owned()),
+                        ..error
+                    },
+                    _ => error,
+                })
+            }
             // What it was given cannot be read back.
             Action::Restore(path, value) => match tree.write(path, value) {
                 Ok(()) => Ok(Step::Changed),
@@ -96,7 +112,10 @@ impl Action {
                 Ok(_) => tree.write(path, "0"),
                 Err(errno) => Err(errno),
             },
-            Action::Backing { .. } | Action::Attribute(..) | Action::Restore(..) => {
+            Action::Backing { .. }
+            | Action::Attribute(..)
+            | Action::Secret(..)
+            | Action::Restore(..) => {
                 return Ok(Step::Already);
             }
         };

@@ -148,6 +148,13 @@ fn attributes(path: &Path) -> Vec<(&'static str, &'static str)> {
             ("lun/", ""),
             ("acls/", ""),
         ],
+        [_, _, "iscsi", _, "tpgt_1", "acls", _] => vec![
+            ("attrib/authentication", "-1\n"),
+            ("auth/userid", "\n"),
+            ("auth/password", "\n"),
+            ("auth/userid_mutual", "\n"),
+            ("auth/password_mutual", "\n"),
+        ],
         _ => vec![],
     }
 }

@@ -27,12 +27,13 @@ use super::sequence::{self, Way};
 use super::tree::{Configfs, Tree};
 use super::{ExportError, ExportPlan, LunPlan, reservations};
 use crate::Step;
+use crate::config::ChapConfig;
 
 /// A step's time limit: longer than the 7 to 10 s in which a disk recovers from an error of its own, for which
 /// a disable waits, and shorter than the limit of a whole release, past which the head resets.
 pub const STEP_LIMIT: Duration = Duration::from_secs(12);
 
-/// Who is let in and how: by explicit ACL alone, no CHAP. A login without an ACL is refused; no ACL is made of
+/// Who is let in and how: by explicit ACL alone, and CHAP where its client has a password ([`prove`]). A login without an ACL is refused; no ACL is made of
 /// a login, and none is kept in memory, so that both heads let the same clients in.
 const PORTAL_GROUP: [(&str, &str); 4] = [
     ("authentication", "0"),
@@ -247,6 +248,10 @@ impl<T: Tree> Lio<T> {
         for client in &plan.clients {
             let acl = group.join("acls").join(client);
             actions.push(Action::Directory(acl.clone()));
+            let chap = plan.chap.iter().find(|chap| chap.client == *client);
+            if let Some(chap) = chap {
+                prove(&mut actions, &acl, chap);
+            }
             for lun in &plan.luns {
                 let name = format!("lun_{}", lun.lun);
                 link(&mut actions, acl.join(&name), group.join("lun").join(&name));
@@ -258,6 +263,22 @@ impl<T: Tree> Lio<T> {
 }
 
 /// Called by what a volume never changes: it may get another name while clients use it, and configfs renames nothing.
+/// What a client has to prove, before it is let in, and what it may ask for.
+fn prove(actions: &mut Vec<Action>, acl: &Path, chap: &ChapConfig) {
+    let auth = acl.join("auth");
+    let mut secret = |name: &str, value: &str| {
+        actions.push(Action::Secret(auth.join(name), value.to_owned()));
+    };
+    secret("userid", &chap.user);
+    secret("password", chap.password.expose());
+    if let Some((user, password)) = &chap.mutual {
+        secret("userid_mutual", user);
+        secret("password_mutual", password.expose());
+    }
+    let required = acl.join("attrib/authentication");
+    actions.push(Action::Attribute(required, "1".to_owned()));
+}
+
 fn failed(path: PathBuf, step: &'static str, error: &io::Error) -> ExportError {
     ExportError::kernel(path, step, Errno::from_io_error(error).unwrap_or(Errno::IO))
 }

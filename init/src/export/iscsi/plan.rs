@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::identity::unit_serial;
 use super::reservations;
-use crate::config::{Config, IscsiConfig, Luns, MAX_LUNS, PoolConfig};
+use crate::config::{ChapConfig, Config, IscsiConfig, Luns, MAX_LUNS, PoolConfig};
 use crate::volume::reserved;
 
 /// The port of iSCSI (RFC 7143 section 4.2.2).
@@ -38,6 +38,8 @@ pub struct ExportPlan {
     pub luns: Vec<LunPlan>,
     /// The initiator names that may log in.
     pub clients: Vec<String>,
+    /// Those of them that must prove who they are.
+    pub chap: Vec<ChapConfig>,
     /// Where clients' reservations are kept on the pool; `None` where they are not.
     pub reservations: Option<PathBuf>,
 }
@@ -117,6 +119,7 @@ impl ExportPlan {
             portals: pool.addresses.iter().map(portal).collect(),
             luns: luns(&config.cluster, pool, iscsi, volumes)?,
             clients: iscsi.clients.clone(),
+            chap: iscsi.chap.clone(),
             reservations: None,
         }))
     }

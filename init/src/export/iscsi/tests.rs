@@ -1,6 +1,7 @@
 //! The order of an export's steps, that each can be repeated, and that every half-built state can be left.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -58,7 +59,10 @@ fn plan() -> ExportPlan {
 }
 
 fn lio(limit: Duration) -> (Lio<Fake>, PathBuf) {
-    let state = std::env::temp_dir().join(format!("orthrus-target-{}", std::process::id()));
+    // Each test has its own: they run at once.
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let (pid, next) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let state = std::env::temp_dir().join(format!("orthrus-target-{pid}-{next}"));
     let lio = Lio::at("/t", &state, limit, Fake::new("/t"));
     (lio, state)
 }
@@ -330,4 +334,43 @@ fn clients_reservations_come_back_before_a_lun_does_and_only_once() {
     );
     assert!(pool.join(format!("aptpl_{serial}")).exists());
     std::fs::remove_dir_all(&pool).unwrap();
+}
+
+#[test]
+fn a_client_with_a_password_must_prove_it_before_it_is_let_in() {
+    let chap = "[[pool.iscsi.chap]]\nclient = \"iqn.1993-08.org.debian:01:other\"\nuser = \"other\"\n\
+        password = \"correct-horse\"\nmutual_user = \"tank\"\nmutual_password = \"battery-staple\"\n";
+    let config = Config::parse(&format!("{CONFIG}{chap}")).unwrap();
+    let pool = config.pool("tank").unwrap();
+    let plan = ExportPlan::new(&config, pool, &volumes()).unwrap().unwrap();
+    assert!(!format!("{plan:?}").contains("horse"));
+    let (lio, _) = lio(STEP_LIMIT);
+    lio.open(&plan).unwrap();
+    let changes = lio.fake().changes();
+    let order = [
+        "acls/iqn.1993-08.org.debian:01:other/auth/userid other",
+        "acls/iqn.1993-08.org.debian:01:other/auth/password correct-horse",
+        "acls/iqn.1993-08.org.debian:01:other/auth/userid_mutual tank",
+        "acls/iqn.1993-08.org.debian:01:other/auth/password_mutual battery-staple",
+        "acls/iqn.1993-08.org.debian:01:other/attrib/authentication 1",
+        "tpgt_1/enable 1",
+    ];
+    let positions: Vec<usize> = order.iter().map(|part| position(&changes, part)).collect();
+    assert!(positions.is_sorted(), "{positions:?} {changes:#?}");
+    let others = |change: &&String| change.contains("debian:01:client/auth");
+    assert_eq!(changes.iter().filter(others).count(), 0);
+    assert_eq!(lio.open(&plan), Ok(Step::Already));
+    lio.close(&plan).unwrap();
+    // An error does not tell what was there, nor what should be.
+    lio.open(&plan).unwrap();
+    let mut other = plan.clone();
+    other.chap = Config::parse(&format!("{CONFIG}{}", chap.replace("tank", "pond")))
+        .unwrap()
+        .pool("tank")
+        .unwrap()
+        .iscsi
+        .clone()
+        .unwrap()
+        .chap;
+    assert_eq!(lio.open(&other), Ok(Step::Changed));
 }
