@@ -74,6 +74,8 @@ pub enum Work {
     Import,
     /// Undo whatever stands of export, activation and claim; nothing to undo is success.
     Release,
+    /// The same, and before the claim is let go all that makes a pool of its disks goes.
+    Destroy,
 }
 
 /// What the heartbeat thread must do.

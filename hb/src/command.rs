@@ -15,6 +15,8 @@ pub enum Command {
     Giveback(PoolId),
     /// Make it here, of disks that the worker knows: it does not exist yet.
     Make(PoolId),
+    /// Let go of it for good: it is served here, and its disks become bare ones.
+    Destroy(PoolId),
     /// Trust a peer again that was fenced again and again. To be said to the head that fenced it.
     Readmit,
 }

@@ -262,7 +262,8 @@ impl Head {
             Command::Handover(id)
             | Command::Takeover(id)
             | Command::Giveback(id)
-            | Command::Make(id) => id,
+            | Command::Make(id)
+            | Command::Destroy(id) => id,
             Command::Readmit => return self.readmit(now),
         };
         let view = self.view(id, now);
@@ -272,6 +273,7 @@ impl Head {
             Command::Takeover(_) => pool.takeover(&view),
             Command::Giveback(_) => pool.giveback(&view),
             Command::Make(_) => pool.make(&view),
+            Command::Destroy(_) => pool.destroy(&view).map(|(a, wanted)| (a, Some(wanted))),
             Command::Readmit => Err(Refusal::NotBarred),
         }?;
         self.want(wanted);

@@ -1,6 +1,7 @@
 //! What the commands of the consoles do. It reads what the heartbeat thread and the workers publish,
 //! and posts requests; it changes nothing by itself.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -246,6 +247,7 @@ impl Operator for Desk {
             Command::Takeover { pool } => self.command(pool, HeadCommand::Takeover),
             Command::Giveback { pool } => self.command(pool, HeadCommand::Giveback),
             Command::Order { pool, order } => self.order(pool, order),
+            Command::Locate { disk, on } => locate(disk, *on),
             Command::Readmit => self.readmit(),
             Command::Rehearse(Rehearsal::Hang) => match self.running.get() {
                 Some(running) => {
@@ -284,6 +286,29 @@ impl Operator for Desk {
 fn no_pool(name: &str, config: &Config) -> Reply {
     let names: Vec<&str> = config.pools.iter().map(|pool| pool.name.as_str()).collect();
     Reply::refused(format!("no pool {name:?}; there are: {}", names.join(", ")))
+}
+
+/// `disk locate`: the lamp at the slot of a disk, by name or identity.
+fn locate(wanted: &str, on: bool) -> Reply {
+    let seen: Vec<disk::Disk> = disk::scan().into_iter().filter_map(Result::ok).collect();
+    let mut meant = seen
+        .iter()
+        .filter(|disk| disk.name == wanted || disk.id.to_string() == wanted);
+    let Some(disk) = meant.next() else {
+        let names: Vec<&str> = seen.iter().map(|disk| disk.name.as_str()).collect();
+        let names = names.join(", ");
+        return Reply::refused(format!("no disk {wanted:?} is seen; there are: {names}"));
+    };
+    match disk::locate::locate(Path::new("/sys/block"), &disk.name, on) {
+        Ok(slot) => {
+            let state = if on { "on" } else { "off" };
+            Reply::done(
+                format!("{}: the lamp of slot {slot} is {state}", disk.name),
+                json!({ "disk": disk.name, "slot": slot, "locate": on }),
+            )
+        }
+        Err(error) => Reply::refused(error),
+    }
 }
 
 /// `disks`: all that this head sees, whoever uses them.

@@ -29,8 +29,8 @@ use crate::{artifacts, progress, supervisor};
 
 /// How long a lab may take to come up; under emulation, on a busy machine.
 pub const UP_LIMIT: Duration = Duration::from_secs(300);
-/// How long a console command may take.
-const TELL_LIMIT: Duration = Duration::from_secs(30);
+/// How long a console command may take: longer than a head gives an order of its operator.
+const TELL_LIMIT: Duration = Duration::from_secs(90);
 /// How often conditions are looked at: finer than what is measured with them by far.
 const POLL: Duration = Duration::from_millis(250);
 /// Lines of each console that a failure shows.

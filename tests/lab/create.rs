@@ -1,10 +1,10 @@
-//! From bare disks to a LUN, by the console alone.
+//! From bare disks to a LUN and back, by the console alone.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use orthrus_qemu::names::{Head, Machine, ShelfKind};
 use orthrus_qemu::spec::{Disks, Options, Ready};
 use orthrus_qemu::{Lab, config};
@@ -63,7 +63,7 @@ fn make(lab: &Lab) -> Result<()> {
         .collect();
     ensure!(ids.len() == DISKS, "{disks:?}");
     let before = lab.digest(None)?;
-    for (command, why) in [
+    let wrong = [
         (
             format!("pool create tank {} --yes", ids.join(" ")),
             "wipe it if that is to be lost",
@@ -74,18 +74,15 @@ fn make(lab: &Lab) -> Result<()> {
         ),
         ("pool create tank sdz --yes".to_owned(), "no disk \"sdz\""),
         (format!("pool create pond {} --yes", ids[0]), "no pool"),
-    ] {
-        let answer = lab.tell(Head::A, &command)?;
-        ensure!(
-            answer.code == 1 && answer.text.contains(why),
-            "{command:?} was answered with {}: {}",
-            answer.code,
-            answer.text
-        );
-    }
+    ];
+    refused(lab, Head::A, &wrong)?;
     ensure!(lab.digest(None)? == before, "something was written");
 
-    let create = format!("pool create tank {} --wipe --yes", ids.join(" "));
+    // The last one has something on it.
+    let [first, .., last] = ids[..] else {
+        bail!("{ids:?}")
+    };
+    let create = format!("pool create tank {} --yes", ids[..DISKS - 1].join(" "));
     lab.tell_ok(Head::A, &create)?;
     // The answer comes when it is served, and that is where it was made: nobody else had the time to.
     let owner = lab.owner(Some("tank"))?;
@@ -103,6 +100,7 @@ fn make(lab: &Lab) -> Result<()> {
     lab.tell_ok(Head::A, "volume create tank/data 100M --raid raid5")?;
     let volumes = offered(lab, Head::A)?;
     ensure!(volumes == [("data".to_owned(), 0)], "{volumes:?}");
+    members(lab, first, last)?;
 
     lab.wait_for("b standby", LIMIT)?;
     wait_console(lab, Head::B, 0, "the peer's ledger: ticking")?;
@@ -114,6 +112,84 @@ fn make(lab: &Lab) -> Result<()> {
     );
     lab.boot_all(&[Machine::from(Head::A)])?;
     lab.wait_for("a standby", LIMIT)?;
+    unmake(lab)?;
+
+    // Its disks are bare, on either head, and it is made where that is said.
+    let create = format!("pool create tank {} --yes", ids.join(" "));
+    lab.tell_ok(Head::A, &create)?;
+    let owner = lab.owner(Some("tank"))?;
+    ensure!(owner == Head::A, "{owner} serves what a made again");
+    ensure!(offered(lab, Head::A)?.is_empty(), "there are volumes");
+    lab.wait_for("b standby tank", LIMIT)?;
+    Ok(())
+}
+
+/// A disk comes, goes and comes again; what has something on it stays.
+fn members(lab: &Lab, used: &str, new: &str) -> Result<()> {
+    refused(
+        lab,
+        Head::A,
+        &[
+            (format!("disk add tank {new} --yes"), "wipe it if that"),
+            (format!("disk add tank {used} --wipe --yes"), "is a pool of"),
+            (
+                format!("disk remove tank {new} --yes"),
+                "no disk of the pool",
+            ),
+            (
+                format!("disk remove tank {used} --yes"),
+                "extents of data, orthrus_",
+            ),
+            (format!("disk locate {used} on"), "in no enclosure"),
+            ("disk locate sdz off".to_owned(), "no disk \"sdz\""),
+        ],
+    )?;
+    let not_here = format!("disk add tank {new} --wipe --yes");
+    refused(lab, Head::B, &[(not_here, "does not serve")])?;
+    lab.tell_ok(Head::A, &format!("disk add tank {new} --wipe --yes"))?;
+    ensure!(disks_of(lab, Head::A)? == DISKS, "after it was added");
+    lab.tell_ok(Head::A, &format!("disk remove tank {new} --yes"))?;
+    ensure!(disks_of(lab, Head::A)? == DISKS - 1, "after it was removed");
+    // It is bare.
+    lab.tell_ok(Head::A, &format!("disk add tank {new} --yes"))?;
+    ensure!(disks_of(lab, Head::A)? == DISKS, "after it was added again");
+    Ok(())
+}
+
+fn disks_of(lab: &Lab, owner: Head) -> Result<usize> {
+    let disks = pool_field(lab, owner, "disks")?;
+    Ok(disks.as_array().context("no disks")?.len())
+}
+
+/// What the pool is goes, and its disks are bare.
+fn unmake(lab: &Lab) -> Result<()> {
+    let order = |words: &str| format!("pool destroy tank {words}");
+    refused(
+        lab,
+        Head::A,
+        &[(order("--volumes --yes"), "does not serve")],
+    )?;
+    refused(lab, Head::B, &[(order("--yes"), "has the volumes data")])?;
+    lab.tell_ok(Head::B, &order("--volumes --yes"))?;
+    lab.wait_for("a faulted tank", LIMIT)?;
+    lab.wait_for("b faulted tank", LIMIT)?;
+    refused(
+        lab,
+        Head::B,
+        &[(order("--volumes --yes"), "does not serve")],
+    )
+}
+
+fn refused(lab: &Lab, head: Head, all: &[(String, &str)]) -> Result<()> {
+    for (command, why) in all {
+        let answer = lab.tell(head, command)?;
+        ensure!(
+            answer.code == 1 && answer.text.contains(why),
+            "{command:?} was answered with {}: {}",
+            answer.code,
+            answer.text
+        );
+    }
     Ok(())
 }
 

@@ -98,4 +98,35 @@ on
 synced r1 five r10
 off
 run lvs -a -o lv_name,lv_attr,segtype,seg_size_pe,devices tank
+# One more disk, which lvm2 uses; then it is empty again, and leaves.
+said=$($tool add $first $disks 2>&1) || fail "add: $said"
+case $said in *'failures: []'*) ;; *) fail "add: $said";; esac
+disks="$first $disks"
+check
+run lvcreate -y -l 1 -n onit tank $first >/dev/null
+on
+fill onit
+verify onit r1
+off
+edit remove onit
+new=$(run pvs --noheadings -o pv_uuid $first | tr -d ' ')
+edit reduce $new
+$tool wipe $first || fail "wipe $first"
+disks=$(echo $disks | cut -d' ' -f2-)
+check
+! run pvs $first >/dev/null 2>&1 || fail "$first is known still"
+on
+verify r1 r10
+off
+# The group goes. What is left before the wipe is a group without volumes, which lvm2 has nothing to say about.
+edit destroy
+said=$(run lvs --noheadings tank 2>&1)
+[ -z "$said" ] || fail "destroyed, and left: $said"
+said=$(run vgs --noheadings -o tags tank | tr -d ' ')
+[ "$said" = orthrus.destroyed ] || fail "destroyed, and not said: $said"
+$tool wipe $disks || fail "wipe"
+said=$(run pvs --noheadings 2>&1)
+[ -z "$said" ] || fail "wiped, and left: $said"
+$tool pool tank $disks >/dev/null
+check
 echo all is well

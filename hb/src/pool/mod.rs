@@ -23,10 +23,10 @@
 //! | claiming | faulted | a look or the claim failed |
 //! | importing | serving | clients are served |
 //! | importing | releasing | the import failed: what stands of it is undone |
-//! | serving | releasing | asked to let go, or worse off than the peer |
+//! | serving | releasing | asked to let go or to destroy it, or worse off than the peer |
 //! | releasing | standby | let go, and offered to the peer |
 //! | releasing | claiming | the same, and its turn again at once: the peer is dead or faulted |
-//! | releasing | faulted | undone after a failed import |
+//! | releasing | faulted | undone after a failed import, or destroyed |
 //! | faulted | claiming | the pause is over |
 //! | faulted | standby | the peer serves it |
 //!

@@ -1,6 +1,6 @@
 //! What an operator asks of a pool.
 
-use crate::action::Authority;
+use crate::action::{Authority, Failure, Work};
 use crate::command::{Accepted, Refusal};
 use crate::peer::Liveness;
 use crate::wire::PoolState;
@@ -27,6 +27,25 @@ impl Pool {
             }
             _ => Err(Refusal::PeerNotReady),
         }
+    }
+
+    /// Lets go of the pool for good. What comes after it is what comes after an import that failed: this head, and the
+    /// peer as it hears of that, look for a pool that is not there any more.
+    pub(crate) fn destroy(&mut self, view: &View) -> Result<(Accepted, Wanted), Refusal> {
+        let epoch = match self.state {
+            State::Serving { epoch } => epoch,
+            State::Importing { .. } | State::Releasing { .. } => return Err(Refusal::Busy),
+            _ => return Err(Refusal::NotServing),
+        };
+        let job = self.job(epoch, Work::Destroy);
+        self.state = State::Releasing {
+            ticket: job.ticket,
+            epoch,
+            // It writes to every disk, which a release does not.
+            until: view.now + view.timing.claim_limit,
+            next: Next::Fault(Failure::Refused),
+        };
+        Ok((Accepted::Releasing, Wanted::Run(job)))
     }
 
     /// Gets the pool here, by asking or by force.

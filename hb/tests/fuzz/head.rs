@@ -234,6 +234,7 @@ impl<'a> Script<'a> {
                     Command::Takeover,
                     Command::Giveback,
                     Command::Make,
+                    Command::Destroy,
                 ]);
                 match self.head.handle_command(command(pool), self.now) {
                     Ok(_) => "accepted",
@@ -499,7 +500,7 @@ impl<'a> Script<'a> {
             }
             (0..=2, Work::Claim { .. } | Work::Make) => ("claimed", Ok(Done::Claimed)),
             (0..=3, Work::Import) => ("imported", Ok(Done::Imported)),
-            (0..=3, Work::Release) => ("released", Ok(Done::Released)),
+            (0..=3, Work::Release | Work::Destroy) => ("released", Ok(Done::Released)),
             (4, _) => ("held by peer", Err(Failure::HeldByPeer(epoch))),
             (5, _) => ("stranger", Err(Failure::Stranger)),
             (6, _) => ("failed", Err(Failure::Refused)),

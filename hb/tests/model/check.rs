@@ -233,6 +233,7 @@ impl Checks {
                 self.require(self.made.is_none(), "I1: a pool is made twice");
                 self.made = Some(who);
             }
+            Deed::Unmade => self.made = None,
             Deed::Released => {
                 if let Some(held) = self.held.as_mut().filter(|held| held.who == who) {
                     held.released = disks.iter().all(|disk| disk.keys[who].is_none());

@@ -52,6 +52,7 @@ pub enum Order {
     Handover,
     Takeover,
     Make,
+    Destroy,
 }
 
 impl Choice {
@@ -79,7 +80,12 @@ impl Choice {
                 all.extend([Choice::Ail(who), Choice::Cure(who)]);
                 all.extend([Halt::Paused, Halt::Frozen].map(|halt| Choice::Halt(who, halt)));
                 all.extend(Trouble::ALL.map(|trouble| Choice::Trouble(who, trouble)));
-                let orders = [Order::Handover, Order::Takeover, Order::Make];
+                let orders = [
+                    Order::Handover,
+                    Order::Takeover,
+                    Order::Make,
+                    Order::Destroy,
+                ];
                 all.extend(orders.map(|o| Choice::Order(who, o)));
                 all.extend(Forgery::ALL.map(|forgery| Choice::Forge(who, forgery)));
                 all.extend(Kind::ALL.map(|kind| Choice::Repeat(who, kind)));
@@ -94,7 +100,7 @@ impl Choice {
     pub fn strikes(self) -> bool {
         !matches!(
             self,
-            Choice::Beat { .. } | Choice::Boot(_) | Choice::Order(_, Order::Make)
+            Choice::Beat { .. } | Choice::Boot(_) | Choice::Order(_, Order::Make | Order::Destroy)
         )
     }
 

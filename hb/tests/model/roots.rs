@@ -183,7 +183,7 @@ pub fn roots(deep: bool) -> Vec<Root> {
         ..none
     };
     let make_crash = Budget {
-        commands,
+        commands: 2,
         crashes,
         troubles: n,
         ..none
@@ -195,7 +195,7 @@ pub fn roots(deep: bool) -> Vec<Root> {
         ..none
     };
     let make_trouble = Budget {
-        commands,
+        commands: 2,
         troubles,
         crashes: n,
         ..none

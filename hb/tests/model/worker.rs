@@ -48,16 +48,18 @@ pub enum Kind {
     Release,
     Inspect,
     Make,
+    Destroy,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 6] = [
+    pub const ALL: [Kind; 7] = [
         Kind::Survey,
         Kind::Claim,
         Kind::Import,
         Kind::Release,
         Kind::Inspect,
         Kind::Make,
+        Kind::Destroy,
     ];
 
     pub fn of(work: &Work) -> Kind {
@@ -68,6 +70,7 @@ impl Kind {
             Work::Release => Kind::Release,
             Work::Inspect => Kind::Inspect,
             Work::Make => Kind::Make,
+            Work::Destroy => Kind::Destroy,
         }
     }
 }
@@ -96,6 +99,8 @@ pub enum Deed {
     Claimed(Epoch),
     /// And the pool was written.
     Made,
+    /// What was written of it is gone.
+    Unmade,
     /// Nothing of the pool is left here, nor of our keys.
     Released,
 }
@@ -147,7 +152,7 @@ impl Worker {
             Some(job) if self.hangs(&job) => &[Pace::All],
             Some(job) => match job.work {
                 Work::Survey | Work::Inspect => &[Pace::All, Pace::Late],
-                Work::Claim { .. } | Work::Make | Work::Import | Work::Release => {
+                Work::Claim { .. } | Work::Make | Work::Import | Work::Release | Work::Destroy => {
                     &[Pace::All, Pace::One]
                 }
             },
@@ -160,7 +165,7 @@ impl Worker {
             (Some(Trouble::SurveyHangs), Work::Survey | Work::Inspect)
                 | (Some(Trouble::ClaimHangs), Work::Claim { .. } | Work::Make)
                 | (Some(Trouble::ImportHangs), Work::Import)
-                | (Some(Trouble::ReleaseHangs), Work::Release)
+                | (Some(Trouble::ReleaseHangs), Work::Release | Work::Destroy)
         )
     }
 
@@ -240,11 +245,15 @@ impl Worker {
                 Some(Err(Failure::Device))
             }
             (Work::Import, _) => Some(Ok(Done::Imported)),
-            (Work::Release, 0) => {
+            (Work::Release | Work::Destroy, 0) => {
                 self.active = false;
                 None
             }
-            (Work::Release, _) => {
+            (Work::Release | Work::Destroy, _) => {
+                if job.work == Work::Destroy {
+                    *bare = true;
+                    deed(Deed::Unmade, disks);
+                }
                 self.let_go(who, disks, job.epoch);
                 deed(Deed::Released, disks);
                 Some(Ok(Done::Released))

@@ -101,6 +101,8 @@ impl World {
             if machine.beats() && commands > 0 {
                 let orders: &[Order] = match self.bare {
                     true => &[Order::Make],
+                    // Where it is made it may be destroyed.
+                    false if self.checks.made.is_some() => &[Order::Destroy],
                     false => &[Order::Handover, Order::Takeover],
                 };
                 into.extend(orders.iter().map(|o| Choice::Order(who, *o)));
@@ -270,8 +272,10 @@ impl World {
             Order::Handover => Command::Handover(pool),
             Order::Takeover => Command::Takeover(pool),
             Order::Make => Command::Make(pool),
+            Order::Destroy => Command::Destroy(pool),
         };
-        if head.handle_command(command, now).is_ok() && order != Order::Make {
+        let moves = matches!(order, Order::Handover | Order::Takeover);
+        if head.handle_command(command, now).is_ok() && moves {
             self.checks.faults += 1; // the operator may be wrong about the peer
         }
         self.perform(who);

@@ -187,3 +187,27 @@ fn a_head_that_retires_makes_nothing() {
     assert_eq!(world.made, [] as [usize; 0]);
     assert_eq!(world.command(A, Command::Make(TANK)), Err(Refusal::Busy));
 }
+
+#[test]
+fn a_pool_that_is_destroyed_is_gone_on_both_heads_and_can_be_made_again() {
+    let mut world = World::serving();
+    assert_eq!(
+        world.command(B, Command::Destroy(TANK)),
+        Err(Refusal::NotServing)
+    );
+    assert_eq!(
+        world.command(A, Command::Destroy(TANK)),
+        Ok(Accepted::Releasing)
+    );
+    world.run(Duration::from_secs(90));
+    assert!(world.is_bare);
+    assert_eq!(world.disk, Registrant::Nobody);
+    for head in [A, B] {
+        assert_eq!(world.state(head), PoolState::Faulted);
+        assert_eq!(world.machines[head].resets, []);
+    }
+    make(&mut world, B);
+    its_maker_serves(&mut world, B, "again");
+    // Nobody who remembers the former one takes this for an older claim of it.
+    assert_eq!(world.disk, Registrant::Head(B, Epoch(2)));
+}

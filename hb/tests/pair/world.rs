@@ -297,6 +297,9 @@ impl World {
                 }
                 _ => perform(who, job, &mut self.disk, fails, &mut self.preempted),
             };
+            if job.work == Work::Destroy && result == Ok(Done::Released) {
+                self.is_bare = true;
+            }
             if job.work == Work::Make && result == Ok(Done::Claimed) {
                 self.is_bare = false;
                 self.made.push(who);
@@ -416,7 +419,7 @@ fn perform(
         }
         (Work::Import, _) if std::mem::take(import_fails) => Err(Failure::Device),
         (Work::Import, _) => Ok(Done::Imported),
-        (Work::Release, _) => {
+        (Work::Release | Work::Destroy, _) => {
             if *disk == Registrant::Head(who, job.epoch) {
                 *disk = Registrant::Nobody;
             }

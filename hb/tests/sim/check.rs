@@ -137,6 +137,12 @@ impl Checks {
         }
     }
 
+    /// The pool was destroyed: one that is made of its disks is another one.
+    pub fn unmade(&mut self, pool: usize) {
+        self.greatest[pool] = Epoch::NONE;
+        self.keys_gone(pool);
+    }
+
     /// The read-back shows all disks of a pool as this head's.
     pub fn claimed(
         &mut self,

@@ -132,6 +132,11 @@ impl Director {
         fault == self.current && (storm || matches!(self.phase, Phase::Fault { .. }))
     }
 
+    /// Faults go on to come, and no one of them is looked at by itself.
+    pub fn storms(&self, now: Time) -> bool {
+        self.manner == Manner::Storm && now + LOOK < self.until
+    }
+
     pub fn is_over(&self) -> bool {
         matches!(self.phase, Phase::Over)
     }

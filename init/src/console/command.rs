@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use thiserror::Error;
 
+use super::pool::{self, Flags, VOLUMES, WIPE};
 use super::volume::{self, Wrong};
 use crate::volume::edit::VolumeOrder;
 use crate::worker::PoolOrder;
@@ -15,9 +16,6 @@ pub const LOG_LINES_MAX: usize = crate::log::RING_LINES;
 
 /// The option of `log` that asks the disks.
 pub(super) const LEDGER: &str = "--ledger";
-
-/// The option of `pool create` that loses what is on the disks.
-const WIPE: &str = "--wipe";
 
 /// What can be rehearsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +66,13 @@ pub enum Command {
         pool: String,
         /// What is to be done.
         order: PoolOrder,
+    },
+    /// Light or darken the lamp at a disk's slot.
+    Locate {
+        /// By the kernel's name or by identity.
+        disk: String,
+        /// To light it.
+        on: bool,
     },
     /// Trust a peer again that was fenced again and again.
     Readmit,
@@ -141,8 +146,8 @@ pub(super) enum Takes {
     Nothing,
     Lines,
     Pool,
-    Disks,
-    Replacement,
+    PoolWords,
+    DiskWords,
     Volume,
     Rehearsal,
 }
@@ -162,7 +167,8 @@ pub(super) struct Verb {
 #[derive(Default)]
 struct Argument {
     pool: String,
-    order: Option<PoolOrder>,
+    /// What has an own way of being said.
+    command: Option<Command>,
     lines: usize,
     /// `--ledger`.
     ledger: bool,
@@ -247,25 +253,21 @@ pub(super) const VERBS: &[Verb] = &[
             "What is on the volume is lost, and its clients lose it at once. Remove it?",
         ),
         help: "make, grow, rename or remove a volume of a pool that this head serves",
-        build: order,
+        build: said,
     },
     Verb {
         name: "pool",
-        takes: Takes::Disks,
-        question: Some(
-            "The disks become a new pool; with --wipe all that is on them is lost. Make it?",
-        ),
-        help: "make the volume group of a configured pool of bare disks, with ledger and state",
-        build: order,
+        takes: Takes::PoolWords,
+        question: Some("Each of its actions has a question of its own."),
+        help: "make the volume group of a configured pool of bare disks, or destroy one that this head serves",
+        build: said,
     },
     Verb {
         name: "disk",
-        takes: Takes::Replacement,
-        question: Some(
-            "The disk takes the place of a lost one; with --wipe all that is on it is lost. Go on?",
-        ),
-        help: "put a new DISK in the place of the one that POOL lost",
-        build: order,
+        takes: Takes::DiskWords,
+        question: Some("Each of its actions has a question of its own."),
+        help: "DISK for POOL: one more, an empty one less, a new one for a lost one; or light the lamp at its slot",
+        build: said,
     },
     Verb {
         name: "readmit",
@@ -304,15 +306,9 @@ pub(super) const VERBS: &[Verb] = &[
     },
 ];
 
-fn order(argument: Argument) -> Command {
-    match argument.order {
-        Some(order) => Command::Order {
-            pool: argument.pool,
-            order,
-        },
-        // The check gives one, or an error.
-        None => Command::Help,
-    }
+fn said(argument: Argument) -> Command {
+    // The check gives one, or an error.
+    argument.command.unwrap_or(Command::Help)
 }
 
 impl Verb {
@@ -321,8 +317,11 @@ impl Verb {
             Takes::Nothing => "",
             Takes::Lines => " [LINES] | log --ledger [POOL]",
             Takes::Pool => " POOL",
-            Takes::Disks => " create POOL DISK... [--wipe]",
-            Takes::Replacement => " replace POOL DISK [--wipe]",
+            Takes::PoolWords => " create POOL DISK... [--wipe] | pool destroy POOL [--volumes]",
+            Takes::DiskWords => {
+                " add POOL DISK [--wipe] | disk remove POOL DISK | disk replace POOL DISK [--wipe] | \
+                 disk locate DISK on|off"
+            }
             Takes::Volume => {
                 " create POOL/NAME SIZE [--raid LEVEL [--images N] | --stripes N] | volume grow POOL/NAME SIZE | \
                  volume rename POOL/OLD NEW | volume remove POOL/NAME"
@@ -334,7 +333,8 @@ impl Verb {
 
     pub(super) fn options(&self) -> &'static [&'static str] {
         match (self.question, self.takes) {
-            (_, Takes::Disks | Takes::Replacement) => &["--json", "--yes", WIPE],
+            (_, Takes::PoolWords) => &["--json", "--yes", WIPE, VOLUMES],
+            (_, Takes::DiskWords) => &["--json", "--yes", WIPE],
             (_, Takes::Volume) => &["--json", "--yes", "--raid", "--images", "--stripes"],
             (Some(_), _) => &["--json", "--yes"],
             (None, Takes::Lines) => &["--json", LEDGER],
@@ -376,7 +376,7 @@ pub fn parse(line: &str) -> Result<Option<Request>, ParseError> {
             word: shorten(first),
         })?;
     let (mut json, mut yes, mut arguments) = (false, false, Vec::new());
-    let (mut ledger, mut wipe) = (false, false);
+    let mut flags = Flags::default();
     let mut valued = Vec::new();
     while let Some(word) = words.next() {
         let option = volume::VALUED.iter().find(|option| **option == word);
@@ -391,8 +391,9 @@ pub fn parse(line: &str) -> Result<Option<Request>, ParseError> {
             }
             "--json" => json = true,
             "--yes" if verb.question.is_some() => yes = true,
-            WIPE if matches!(verb.takes, Takes::Disks | Takes::Replacement) => wipe = true,
-            LEDGER if verb.takes == Takes::Lines => ledger = true,
+            WIPE if verb.options().contains(&WIPE) => flags.wipe = true,
+            VOLUMES if verb.options().contains(&VOLUMES) => flags.volumes = true,
+            LEDGER if verb.takes == Takes::Lines => flags.ledger = true,
             _ if word.starts_with('-') => {
                 return Err(ParseError::Option {
                     command: verb.name,
@@ -403,7 +404,7 @@ pub fn parse(line: &str) -> Result<Option<Request>, ParseError> {
             _ => arguments.push(word),
         }
     }
-    let command = (verb.build)(check(verb, &arguments, &valued, ledger || wipe)?);
+    let command = (verb.build)(check(verb, &arguments, &valued, flags)?);
     Ok(Some(Request { command, json, yes }))
 }
 
@@ -411,7 +412,7 @@ fn check(
     verb: &Verb,
     words: &[&str],
     valued: &[(&'static str, &str)],
-    flag: bool,
+    flags: Flags,
 ) -> Result<Argument, ParseError> {
     let wrong = |word: &str, allowed: &str| ParseError::Argument {
         command: verb.name,
@@ -425,12 +426,12 @@ fn check(
         usage: verb.usage(),
     };
     let mut argument = Argument {
-        ledger: flag,
+        ledger: flags.ledger,
         ..Argument::default()
     };
     let taken = match (verb.takes, words.first()) {
         (Takes::Nothing, _) => 0,
-        (Takes::Lines, word) if flag => {
+        (Takes::Lines, word) if flags.ledger => {
             argument.pool = word.copied().unwrap_or_default().to_owned();
             usize::from(word.is_some())
         }
@@ -451,41 +452,22 @@ fn check(
             argument.pool = (*word).to_owned();
             1
         }
-        (Takes::Volume, _) => {
-            let (pool, order) = volume::parse(words, valued).map_err(|why| match why {
+        (Takes::Volume | Takes::PoolWords | Takes::DiskWords, _) => {
+            let command = match verb.takes {
+                Takes::PoolWords => pool::parse_pool(words, flags),
+                Takes::DiskWords => pool::parse_disk(words, flags),
+                _ => volume::parse(words, valued).map(|(pool, order)| Command::Order {
+                    pool,
+                    order: PoolOrder::Volume(order),
+                }),
+            };
+            let command = command.map_err(|why| match why {
                 Wrong::Missing(what) => missing(what),
                 Wrong::Word(word, allowed) => wrong(&word, &allowed),
             })?;
-            (argument.pool, argument.order) = (pool, Some(PoolOrder::Volume(order)));
+            argument.command = Some(command);
             words.len()
         }
-        (Takes::Disks, None) => return Err(missing("create")),
-        (Takes::Disks, Some(word)) if *word != "create" => return Err(wrong(word, "create")),
-        (Takes::Disks, Some(_)) => {
-            let [pool, disks @ ..] = &words[1..] else {
-                return Err(missing("the name of a pool"));
-            };
-            if disks.is_empty() {
-                return Err(missing("the names of its disks: see `disks`"));
-            }
-            let disks = disks.iter().map(|disk| (*disk).to_owned()).collect();
-            argument.pool = (*pool).to_owned();
-            argument.order = Some(PoolOrder::Create { disks, wipe: flag });
-            words.len()
-        }
-        (Takes::Replacement, None) => return Err(missing("replace")),
-        (Takes::Replacement, Some(word)) if *word != "replace" => {
-            return Err(wrong(word, "replace"));
-        }
-        (Takes::Replacement, Some(_)) => match words[1..] {
-            [pool, disk, ..] => {
-                argument.pool = pool.to_owned();
-                let disk = disk.to_owned();
-                argument.order = Some(PoolOrder::Replace { disk, wipe: flag });
-                3
-            }
-            _ => return Err(missing("a pool and a disk: see `disks`")),
-        },
         (Takes::Rehearsal, None) => return Err(missing("what to rehearse: hang")),
         (Takes::Rehearsal, Some(word)) if *word == "hang" => 1,
         (Takes::Rehearsal, Some(word)) => return Err(wrong(word, "hang")),
@@ -510,12 +492,11 @@ impl Command {
     pub fn question(&self) -> Option<&'static str> {
         let name = match self {
             Command::Takeover { .. } => "takeover",
-            Command::Order { order, .. } => match order {
-                PoolOrder::Create { .. } => "pool",
-                PoolOrder::Replace { .. } => "disk",
-                PoolOrder::Volume(VolumeOrder::Remove { .. }) => "volume",
-                PoolOrder::Volume(_) => return None,
-            },
+            Command::Order {
+                order: PoolOrder::Volume(VolumeOrder::Remove { .. }),
+                ..
+            } => "volume",
+            Command::Order { order, .. } => return pool::question(order),
             Command::Rehearse(_) => "rehearse",
             Command::Reboot => "reboot",
             Command::Poweroff => "poweroff",
@@ -545,13 +526,17 @@ mod tests {
                 Takes::Pool => format!("{} tank", verb.name),
                 Takes::Rehearsal => format!("{} hang", verb.name),
                 Takes::Volume => format!("{} remove tank/vol", verb.name),
-                Takes::Disks => format!("{} create tank sda", verb.name),
-                Takes::Replacement => format!("{} replace tank sda", verb.name),
+                Takes::PoolWords => format!("{} create tank sda", verb.name),
+                Takes::DiskWords => format!("{} replace tank sda", verb.name),
                 _ => verb.name.to_owned(),
             };
             let request = parsed(&line);
             assert!(!request.json && !request.yes);
-            assert_eq!(request.command.question(), verb.question, "{}", verb.name);
+            let asks = request.command.question();
+            match verb.takes {
+                Takes::PoolWords | Takes::DiskWords => assert!(asks.is_some()),
+                _ => assert_eq!(asks, verb.question, "{}", verb.name),
+            }
             assert!(help.contains(&format!("\n  {}", verb.name)) || help.starts_with("  status"));
         }
     }
@@ -619,8 +604,10 @@ mod tests {
         assert!(refused("pool create tank").contains("see `disks`"));
         assert!(refused("disk replace tank").contains("a pool and a disk"));
         assert!(refused("disk replace tank sda sdb").contains("\"sdb\""));
-        assert!(refused("disk locate tank sda").contains("\"locate\""));
-        assert!(refused("pool destroy tank").contains("\"destroy\""));
+        assert!(refused("disk locate sda bright").contains("\"bright\""));
+        assert!(refused("pool make tank").contains("\"make\""));
+        assert!(refused("pool destroy tank --wipe").contains("\"--wipe\""));
+        assert!(refused("disk add tank sda --volumes").contains("\"--volumes\""));
         assert!(refused("status --wipe").contains("\"--wipe\""));
         assert!(refused("status now").contains("\"now\""));
         assert!(refused("handover tank tank2").contains("\"tank2\""));

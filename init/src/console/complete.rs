@@ -1,6 +1,7 @@
 //! What Tab adds to a line.
 
 use super::command::{LEDGER, Takes, VERBS};
+use super::pool::{DISK_ACTIONS, POOL_ACTIONS};
 use super::volume::ACTIONS;
 
 /// What the word before the cursor can become.
@@ -32,14 +33,29 @@ pub(super) fn complete(before: &str, pools: &[String]) -> Completion {
             .filter(|option| !earlier.contains(option));
         return choose(word, unused.copied());
     }
-    if earlier.iter().skip(1).any(|word| !word.starts_with('-')) {
-        return Completion::Nothing;
+    let said: Vec<&str> = earlier
+        .iter()
+        .skip(1)
+        .filter(|word| !word.starts_with('-'))
+        .copied()
+        .collect();
+    let pool_names = || pools.iter().map(String::as_str);
+    match (verb.takes, &said[..]) {
+        (Takes::PoolWords, [action]) if POOL_ACTIONS.contains(action) => {
+            return choose(word, pool_names());
+        }
+        (Takes::DiskWords, [action]) if *action != "locate" && DISK_ACTIONS.contains(action) => {
+            return choose(word, pool_names());
+        }
+        (Takes::DiskWords, ["locate", _]) => return choose(word, ["on", "off"].into_iter()),
+        (_, []) => {}
+        _ => return Completion::Nothing,
     }
     match verb.takes {
-        Takes::Lines if earlier.contains(&LEDGER) => choose(word, pools.iter().map(String::as_str)),
-        Takes::Pool => choose(word, pools.iter().map(String::as_str)),
-        Takes::Disks => choose(word, ["create"].into_iter()),
-        Takes::Replacement => choose(word, ["replace"].into_iter()),
+        Takes::Lines if earlier.contains(&LEDGER) => choose(word, pool_names()),
+        Takes::Pool => choose(word, pool_names()),
+        Takes::PoolWords => choose(word, POOL_ACTIONS.into_iter()),
+        Takes::DiskWords => choose(word, DISK_ACTIONS.into_iter()),
         Takes::Volume => choose(word, ACTIONS.into_iter()),
         Takes::Rehearsal => choose(word, ["hang"].into_iter()),
         Takes::Nothing | Takes::Lines => Completion::Nothing,
@@ -91,6 +107,12 @@ mod tests {
         assert_eq!(insert("handover t"), "a");
         assert_eq!(insert("rehearse "), "hang ");
         assert_eq!(insert("volume g"), "row ");
+        assert_eq!(insert("volume ren"), "ame ");
+        assert_eq!(insert("pool d"), "estroy ");
+        assert_eq!(insert("pool destroy v"), "ault ");
+        assert_eq!(insert("disk a"), "dd ");
+        assert_eq!(insert("disk remove v"), "ault ");
+        assert_eq!(insert("disk locate sda of"), "f ");
         assert_eq!(insert("reboot --y"), "es ");
         assert_eq!(insert("log --l"), "edger ");
         assert_eq!(insert("log --ledger v"), "ault ");

@@ -13,6 +13,7 @@ pub mod command;
 mod complete;
 pub mod control;
 mod editor;
+mod pool;
 pub mod terminal;
 mod volume;
 

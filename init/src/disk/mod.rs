@@ -13,6 +13,7 @@ use crate::Step;
 mod cache;
 pub mod direct;
 mod identity;
+pub mod locate;
 pub mod parallel;
 
 pub use identity::DiskId;

@@ -245,6 +245,13 @@ impl Fence {
         })
     }
 
+    /// Only the disk of this name.
+    pub fn only(&self, disk: &str) -> Option<Fence> {
+        let others = self.members.iter().map(|member| member.name.clone());
+        let others: Vec<String> = others.filter(|name| name != disk).collect();
+        self.without(&others)
+    }
+
     /// The members of both.
     ///
     /// # Errors

@@ -36,12 +36,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use embassy_time::Instant;
-use orthrus_hb::ledger::{Record, SLOT_BLOCKS};
+use orthrus_hb::ledger::{REGION_BYTES, Record, SLOT_BLOCKS};
 use orthrus_hb::{ClusterId, Epoch, HeadId, Incarnation};
 use serde::Serialize;
 
 use crate::config::Secret;
-use crate::disk::parallel;
+use crate::disk::{DiskId, parallel};
 use crate::sync::lock;
 use crate::volume::VolumeGroup;
 use device::{Access, Device, Opener};
@@ -82,6 +82,17 @@ pub struct Ledger {
     writers: Arc<Writers>,
     recorder: Recorder,
     metadata: Mutex<Metadata>,
+}
+
+/// Bytes of a disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    /// Which disk.
+    pub disk: DiskId,
+    /// From its start.
+    pub start: u64,
+    /// How many.
+    pub bytes: usize,
 }
 
 /// What the metadata said last.
@@ -148,6 +159,22 @@ impl Ledger {
     pub fn look(&self, now: Instant) {
         self.readers.look(now);
         self.writers.look(now);
+    }
+
+    /// The pool is no more: nothing of it is read. Where its copies are that are here.
+    pub fn forget(&self, group: &VolumeGroup) -> Vec<Stretch> {
+        self.readers.follow(&[]);
+        self.readers.sights().post_none();
+        *lock(&self.metadata) = Metadata::default();
+        let copies = locate(group, self.keeper.cluster).regions;
+        let stretch = |region: Region| {
+            Some(Stretch {
+                start: region.offset_of(0)?,
+                bytes: REGION_BYTES,
+                disk: region.disk.id,
+            })
+        };
+        copies.into_iter().filter_map(stretch).collect()
     }
 
     /// The greatest epoch in any valid record of either head on any copy, read now. A copy that cannot be read

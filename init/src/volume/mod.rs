@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crate::array::{self, AssembleError, Judged, MemberError, Superblock};
 use crate::disk::{Disk, direct, parallel};
+use write::stamp::DESTROYED_TAG;
 
 pub mod active;
 pub mod area;
@@ -50,6 +51,8 @@ const READ_LIMIT: Duration = Duration::from_secs(15);
 pub struct Groups {
     /// Volume groups, by name.
     pub groups: Vec<VolumeGroup>,
+    /// Those that were destroyed, and some of whose disks are not wiped.
+    pub destroyed: Vec<VolumeGroup>,
     /// Disks with a label and no group.
     pub unused: Vec<String>,
     /// Disks, or copies of metadata on them, that cannot be read. A group is still found when
@@ -307,6 +310,9 @@ fn assemble(places: &[Place], contents: Vec<Contents>) -> Groups {
     }
     let unused = labels.into_values().flatten();
     groups.unused = unused.map(|place| place.disk.name.clone()).collect();
+    let is_destroyed = |group: &VolumeGroup| group.tags.iter().any(|tag| tag == DESTROYED_TAG);
+    let all = std::mem::take(&mut groups.groups);
+    (groups.destroyed, groups.groups) = all.into_iter().partition(is_destroyed);
     groups.groups.sort_by(|a, b| a.name.cmp(&b.name));
     for index in 1..groups.groups.len() {
         let (before, after) = groups.groups.split_at_mut(index);

@@ -42,6 +42,20 @@ pub enum ChangeError {
         "a disk was lost since the pool was imported: `handover` first, after which it is active without the disk"
     )]
     Marked,
+    /// Its members must stay as they are.
+    #[error(
+        "the pool is held by a lease: do it with lvm2 on one host, while neither head holds the pool"
+    )]
+    Lease,
+    /// Arrays are mdadm's to take apart.
+    #[error("stands on an array: take it apart with mdadm on a host that has the pool")]
+    OnArray,
+    /// They would be lost.
+    #[error("has the volumes {volumes}: remove them first, or say --volumes")]
+    HasVolumes {
+        /// Their names.
+        volumes: String,
+    },
     /// The change would give another number to a LUN.
     #[error(
         "luns = \"all\" numbers LUNs by name, and {volume} would get another number: choose a name by which no \

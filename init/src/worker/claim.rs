@@ -192,6 +192,10 @@ impl Worker {
             false => format!(" ({})", unreadable.join("; ")),
         };
         let vg = &self.pool().vg;
+        let is_there = found.find(vg).is_some();
+        if !is_there && found.destroyed.iter().any(|group| group.name == *vg) {
+            return Err(JobError::Destroyed { vg: vg.clone() });
+        }
         let Some(group) = found.groups.into_iter().find(|group| group.name == *vg) else {
             return Err(JobError::NoGroup {
                 vg: vg.clone(),
@@ -214,7 +218,7 @@ impl Worker {
         Ok(group)
     }
 
-    fn report_disks(&self, disks: &[Disk], fence: &Fence) {
+    pub(super) fn report_disks(&self, disks: &[Disk], fence: &Fence) {
         let members = fence.members().iter().enumerate();
         let reported = members.map(|(place, member)| {
             let cache = disks

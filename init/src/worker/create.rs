@@ -5,13 +5,13 @@
 use orthrus_hb::{ClusterId, Epoch, HeadId, Refusal};
 
 use super::Worker;
-use crate::disk::{self, Disk};
+use crate::disk::{self, Disk, DiskId};
 use crate::fence::{ClaimError, Fence, FenceError, Stranger, Survey};
 use crate::volume::bare::{BareDisk, BareError};
 use crate::volume::edit::apply::{self, ApplyError};
 use crate::volume::edit::{EditError, Layout, Raid, new_group};
 use crate::volume::write::{BlockDevice, WriteError};
-use crate::volume::{self, Groups, Uuid};
+use crate::volume::{self, Groups, Uuid, VolumeGroup};
 
 /// Of an extent, in sectors: 4 MiB, lvm2's default.
 const EXTENT: u64 = 8192;
@@ -22,6 +22,8 @@ pub(super) struct Free {
     pub fence: Fence,
     /// The greatest epoch in a key on them.
     pub greatest: Epoch,
+    /// What is on these is what is left of a pool that was destroyed.
+    leftovers: Vec<DiskId>,
 }
 
 /// Why a pool was not made.
@@ -108,33 +110,32 @@ impl Worker {
         let fence = Fence::open(&disks)?;
         let greatest = unclaimed(&fence.survey(), self.config.cluster_id, self.me)?;
         // All of them before the first one is written to.
-        if !wipe {
-            let mut media = open(&disks)?;
-            bare_disks(&disks, &mut media)
-                .iter_mut()
-                .try_for_each(BareDisk::check)?;
+        let destroyed = groups.destroyed.iter().flat_map(VolumeGroup::disks);
+        let leftovers: Vec<DiskId> = destroyed.map(|disk| disk.id).collect();
+        let mut media = open(&disks)?;
+        for (disk, bare) in disks.iter().zip(&mut bare_disks(&disks, &mut media)) {
+            if !wipe && !leftovers.contains(&disk.id) {
+                bare.check()?;
+            }
         }
         Ok(Free {
             disks,
             fence,
             greatest,
+            leftovers,
         })
     }
 
-    pub(super) fn make_group(
-        &self,
-        vg: &str,
-        disks: &[Disk],
-        wipe: bool,
-    ) -> Result<(), CreateError> {
+    pub(super) fn make_group(&self, vg: &str, free: &Free, wipe: bool) -> Result<(), CreateError> {
+        let disks = &free.disks[..];
         let mut media = open(disks)?;
         let mut bare = bare_disks(disks, &mut media);
         let mut members = Vec::new();
-        for disk in &mut bare {
-            if wipe {
-                disk.wipe()?;
+        for (disk, bare) in disks.iter().zip(&mut bare) {
+            if wipe || free.leftovers.contains(&disk.id) {
+                bare.wipe()?;
             }
-            members.push(disk.make(Uuid::random().map_err(CreateError::Random)?)?);
+            members.push(bare.make(Uuid::random().map_err(CreateError::Random)?)?);
         }
         let group = new_group(vg, Uuid::random().map_err(CreateError::Random)?, EXTENT)?;
         let author = self.author(format!("orthrus: pool create {}", self.pool().name));

@@ -29,6 +29,14 @@ pub enum JobError {
         /// Disks that could not be read, if any.
         detail: String,
     },
+    /// The volume group is none any more.
+    #[error(
+        "volume group {vg} was destroyed, and not all of its disks are wiped: `pool create` takes them as they are"
+    )]
+    Destroyed {
+        /// Its name.
+        vg: String,
+    },
     /// The volume group is left alone.
     #[error("{refusal}{detail}")]
     Refused {
@@ -149,6 +157,7 @@ impl JobError {
             }
             JobError::Stranger { .. } => Failure::Stranger,
             JobError::NoGroup { .. }
+            | JobError::Destroyed { .. }
             | JobError::Refused { .. }
             | JobError::Plan(_)
             | JobError::Changed { .. }

@@ -16,17 +16,20 @@ use super::error::JobError;
 use crate::Step;
 use crate::array::{self, AssembleError, Condition};
 use crate::config::ServiceAddress;
+use crate::disk::Disk;
 use crate::export::iscsi::reservations::{self, Watcher};
 use crate::export::nfs::{self, NfsPlan, Server, Sharing, Withheld};
 use crate::export::{ExportError, ExportPlan, Lio, LunPlan, STEP_LIMIT};
 use crate::filesystem::{self, MakeError, MountError, Use};
+use crate::ledger::Stretch;
 use crate::modules::{ModuleError, Modules};
 use crate::net::{self, Connection, Interface, Mac, NetError};
 use crate::state::{self, Owner, StateError};
+use crate::volume::bare::{BareDisk, BareError};
 use crate::volume::edit::apply::{ApplyError, apply, check};
 use crate::volume::edit::{Edit, EditError};
 use crate::volume::write::stamp::{Stamp, Stamped};
-use crate::volume::write::{Author, BlockDevice, WriteError, Written};
+use crate::volume::write::{Author, BlockDevice, Medium as _, WriteError, Written};
 use crate::volume::{self, Active, Progress, Uuid, VolumeError, VolumeGroup};
 
 /// When announcements and tickles are repeated, after the first: they are single packets, and a switch
@@ -75,6 +78,8 @@ pub(super) trait Host: Send {
         author: &Author,
         change: &ChangeOf<'_>,
     ) -> Result<(), ApplyError>;
+    /// Makes disks bare, and zeroes what was theirs of the ledger first; what failed, in words. Ends when all of it is over.
+    fn wipe(&self, disks: &[Disk], copies: &[Stretch]) -> Vec<String>;
     /// Brings volumes that are active in line with a group that was changed since.
     fn reactivate(
         &self,
@@ -214,6 +219,24 @@ impl Host for Kernel {
         check(disks, &group.uuid, author, change)
     }
 
+    fn wipe(&self, disks: &[Disk], copies: &[Stretch]) -> Vec<String> {
+        // Waited for without limit: a write that is given up may reach the disk when it is somebody else's. The limit of
+        // the whole job ends in a reset.
+        thread::scope(|scope| {
+            let wipes: Vec<_> = disks
+                .iter()
+                .map(|disk| scope.spawn(move || wipe(disk, copies)))
+                .collect();
+            let ends = wipes.into_iter().map(|wipe| match wipe.join() {
+                Ok(end) => end,
+                Err(panic) => std::panic::resume_unwind(panic),
+            });
+            ends.filter_map(|end| end.err())
+                .map(|error| error.to_string())
+                .collect()
+        })
+    }
+
     fn reactivate(
         &self,
         before: &VolumeGroup,
@@ -339,6 +362,29 @@ impl Host for Kernel {
             warn!(%error, "announcements are not repeated");
         }
     }
+}
+
+/// Makes one disk bare.
+fn wipe(disk: &Disk, copies: &[Stretch]) -> Result<(), BareError> {
+    let io = |step| {
+        let disk = disk.name.clone();
+        move |source| BareError::Io { disk, step, source }
+    };
+    let mut medium = BlockDevice::open(disk).map_err(io("opening for writing"))?;
+    for copy in copies.iter().filter(|copy| copy.disk == disk.id) {
+        let zeroes = vec![0; copy.bytes];
+        medium
+            .write(copy.start, &zeroes)
+            .and_then(|()| medium.flush())
+            .map_err(io("wiping the copy of the ledger"))?;
+    }
+    let mut bare = BareDisk {
+        name: &disk.name,
+        device: disk.path.to_str().unwrap_or_default(),
+        bytes: disk.bytes,
+        medium: &mut medium,
+    };
+    bare.wipe()
 }
 
 /// The members of a group, for writing.

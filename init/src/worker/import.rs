@@ -149,6 +149,12 @@ impl Worker {
     /// Undoes whatever stands of import and claim. The first failure ends it: what comes after it must
     /// not be undone while what comes before it still stands, and the core resets the head.
     pub(super) fn release(&mut self) -> Result<Done, JobError> {
+        self.take_down()?;
+        self.let_go()
+    }
+
+    /// Of a release all but the reservations.
+    pub(super) fn take_down(&mut self) -> Result<(), JobError> {
         if let Some(served) = &self.served {
             if let Some(port) = &served.port {
                 for address in &self.pool().addresses {
@@ -182,6 +188,13 @@ impl Worker {
             }
             // Until here it says that we are at it; from here on nothing of ours reaches a disk.
             self.ledger.end()?;
+        }
+        Ok(())
+    }
+
+    /// The reservations go. Not before [`Worker::take_down`] succeeded.
+    pub(super) fn let_go(&mut self) -> Result<Done, JobError> {
+        if let Some(claim) = &self.claim {
             // Not before this is over: until then a lost reservation means a reset. And not after the
             // next step: that takes the reservation away ourselves.
             lock(&self.watch).take();

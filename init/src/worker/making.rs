@@ -16,7 +16,7 @@ use tracing::info;
 
 use super::Worker;
 use super::claim::Claim;
-use super::create::{CreateError, Free};
+use super::create::CreateError;
 use super::error::JobError;
 use super::orders::{Order, PoolOrder};
 use crate::clock;
@@ -128,26 +128,27 @@ impl Worker {
     pub(super) fn make(&mut self, epoch: Epoch) -> Result<Done, JobError> {
         let (names, wipe) = self.wanted()?;
         // Once more: what was true when they were inspected may be over.
-        let Free { disks, fence, .. } = self.free_disks(&names, wipe)?;
+        let free = self.free_disks(&names, wipe)?;
         let request = self.request(epoch, Authority::Free);
-        let claimed = fence.claim(&request).map_err(CreateError::Claim)?;
+        let claimed = free.fence.claim(&request).map_err(CreateError::Claim)?;
         self.note_claimed(&claimed);
         // From here on the core counts on the watch.
-        let watch = fence.watch(claimed.key, self.on_loss.clone());
+        let watch = free.fence.watch(claimed.key, self.on_loss.clone());
         *lock(&self.watch) = Some((epoch, watch));
         let vg = self.pool().vg.clone();
-        let written = self.make_group(&vg, &disks, wipe).map_err(JobError::from);
+        let written = self.make_group(&vg, &free, wipe).map_err(JobError::from);
         let group = match written.and_then(|()| self.read_group()) {
             Ok(group) => group,
             Err(error) => {
                 // The core takes a failed claim for one that left nothing behind.
                 lock(&self.watch).take();
-                fence.release(claimed.key)?;
+                free.fence.release(claimed.key)?;
                 return Err(error);
             }
         };
+        let count = free.disks.len();
         self.claim = Some(Claim {
-            fence,
+            fence: free.fence,
             lease: None,
             key: claimed.key,
             group: group.clone(),
@@ -155,10 +156,7 @@ impl Worker {
             rebuilt: BTreeSet::new(),
         });
         if let Some(making) = &mut self.making {
-            making.made = Some(format!(
-                "volume group {vg} is made of {} disks",
-                disks.len()
-            ));
+            making.made = Some(format!("volume group {vg} is made of {count} disks"));
         }
         self.settle_claim(&group, Done::Claimed)
     }

@@ -10,7 +10,8 @@
 //!   undoes a half-done import as well.
 //!
 //! Between two jobs it does what an operator wants, by way of [`orders`]: volumes of a served pool are changed ([`change`]), a
-//! pool that is not there yet is made ([`making`], [`create`]).
+//! pool that is not there yet is made ([`making`], [`create`]), one that is served is destroyed ([`destroy`]), and its disks come
+//! and go ([`members`]).
 //!
 //! An owner that loses a disk for good notes that, so that the pool can be taken over without it: [`lost`]; [`replace`]
 //! puts a new one in.
@@ -22,12 +23,14 @@ mod change;
 mod claim;
 mod clients;
 mod create;
+mod destroy;
 mod error;
 mod host;
 mod import;
 mod lease;
 mod lost;
 mod making;
+mod members;
 mod orders;
 mod replace;
 mod shares;
@@ -97,6 +100,8 @@ pub struct Worker {
     orders: Orders,
     /// An order to make the pool, which waits for the core.
     making: Option<Making>,
+    /// An order to destroy it, which waits for its job.
+    destroying: Option<Order>,
     /// The report's problem is that of an attempt to take or serve the pool: it stands until an
     /// attempt succeeds, whatever a look says meanwhile.
     attempt_failed: bool,
@@ -130,6 +135,7 @@ impl Worker {
             served: None,
             orders: Orders::default(),
             making: None,
+            destroying: None,
             attempt_failed: false,
         }
     }
@@ -275,11 +281,16 @@ impl Worker {
     fn follow_order(&mut self, order: Order) {
         let done = match order.what() {
             PoolOrder::Volume(order) => self.change(order).map_err(|error| error.to_string()),
+            PoolOrder::Add { disk, wipe } => self
+                .add_disk(disk, *wipe)
+                .map_err(|error| error.to_string()),
+            PoolOrder::Remove { disk } => self.remove_disk(disk).map_err(|error| error.to_string()),
             PoolOrder::Replace { disk, wipe } => self
                 .replace_disk(disk, *wipe)
                 .map_err(|error| error.to_string()),
             // The core is asked first: answered later.
             PoolOrder::Create { .. } => return self.begin_making(order),
+            PoolOrder::Destroy { .. } => return self.begin_destroying(order),
         };
         order.answer(done);
     }
@@ -292,6 +303,7 @@ impl Worker {
             Work::Make => self.make(job.epoch),
             Work::Import => self.import(job.epoch),
             Work::Release => self.release(),
+            Work::Destroy => self.destroy(),
         }
     }
 
@@ -310,6 +322,7 @@ impl Worker {
             Work::Make => "making",
             Work::Import => "import",
             Work::Release => "release",
+            Work::Destroy => "destruction",
         };
         match result {
             Ok(done) => {

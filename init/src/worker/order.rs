@@ -17,12 +17,13 @@ use crate::array::tests::some_of;
 use crate::array::{AssembleError, Condition, Judged};
 use crate::clock;
 use crate::config::ServiceAddress;
+use crate::disk::Disk;
 use crate::export::nfs::{NfsPlan, Sharing, Tracked, Withheld};
 use crate::export::{ExportError, ExportPlan, LunPlan};
 use crate::fence::WatchSlot;
 use crate::fence::shelf::{Command, Shelf};
 use crate::filesystem::{self, MakeError, MountError};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Stretch};
 use crate::modules::ModuleError;
 use crate::net::{Connection, Interface, Mac, NetError};
 use crate::state::{Owner, StateError};
@@ -156,6 +157,11 @@ impl Host for Witness {
         _change: &ChangeOf<'_>,
     ) -> Result<(), ApplyError> {
         Ok(())
+    }
+
+    fn wipe(&self, _disks: &[Disk], _copies: &[Stretch]) -> Vec<String> {
+        let failed = self.note("wipe").err();
+        failed.map(|errno| errno.to_string()).into_iter().collect()
     }
 
     fn reactivate(
@@ -346,7 +352,7 @@ pub(super) fn taken(log: &Log) -> Vec<String> {
     std::mem::take(&mut *log.lock().unwrap())
 }
 
-const RELEASE: [&str; 6] = [
+pub(super) const RELEASE: [&str; 6] = [
     "address off",
     "connections off",
     "export off",

@@ -24,6 +24,23 @@ pub enum PoolOrder {
         /// Whatever is on it is lost.
         wipe: bool,
     },
+    /// Make bare disks of it again.
+    Destroy {
+        /// Volumes that it has are lost.
+        volumes: bool,
+    },
+    /// Put one more disk into it.
+    Add {
+        /// By the kernel's name or by identity.
+        disk: String,
+        /// Whatever is on it is lost.
+        wipe: bool,
+    },
+    /// Take a disk out of it on which nothing is.
+    Remove {
+        /// By the kernel's name or by identity.
+        disk: String,
+    },
     /// Change a volume of it.
     Volume(VolumeOrder),
 }

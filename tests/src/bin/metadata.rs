@@ -3,6 +3,8 @@
 //!
 //!     metadata stamp EPOCH DISK...
 //!     metadata pool NAME DISK...                      a new group on bare disks, with the ledger's volumes
+//!     metadata add NEW DISK...                        one more disk into the group of the others
+//!     metadata wipe DISK...                           what a pool that is destroyed or a disk that leaves it ends as
 //!     metadata edit DISK... -- WORDS                  WORDS as in `edit` below
 use std::error::Error;
 use std::fs::{self, OpenOptions};
@@ -36,6 +38,19 @@ fn main() -> Outcome<()> {
             Ok(())
         }
         ["pool", name, disks @ ..] => pool(name, disks),
+        ["add", new, disks @ ..] => {
+            let group = group(disks)?;
+            let member = bare(new, |bare| Ok(bare.make(Uuid::random()?)?))?;
+            let all = [&[*new], disks].concat();
+            let (_, written) = apply::apply(open(&all)?, &group, &author(), |work| {
+                work.add_member(&member)
+            })?;
+            println!("{written:?}");
+            Ok(())
+        }
+        ["wipe", disks @ ..] => disks
+            .iter()
+            .try_for_each(|disk| bare(disk, |bare| Ok(bare.wipe()?))),
         ["edit", rest @ ..] => {
             let end = rest.iter().position(|word| *word == "--");
             let (disks, words) = rest.split_at(end.ok_or("no -- before the words")?);
@@ -53,15 +68,7 @@ fn main() -> Outcome<()> {
 fn pool(name: &str, disks: &[&str]) -> Outcome<()> {
     let mut members = Vec::new();
     for disk in disks {
-        let (_, device) = open(&[disk])?.remove(0);
-        let bytes = std::io::Seek::seek(&mut fs::File::open(disk)?, std::io::SeekFrom::End(0))?;
-        let mut bare = BareDisk {
-            name: disk,
-            device: disk,
-            bytes,
-            medium: &mut device?,
-        };
-        members.push(bare.make(Uuid::random()?)?);
+        members.push(bare(disk, |bare| Ok(bare.make(Uuid::random()?)?))?);
     }
     let group = edit::new_group(name, Uuid::random()?, 8192)?;
     let (_, written) = apply::create(open(disks)?, group, &author(), |work| {
@@ -72,6 +79,21 @@ fn pool(name: &str, disks: &[&str]) -> Outcome<()> {
     })?;
     println!("{written:?}");
     Ok(())
+}
+
+/// Does something to a disk that is to be bare.
+fn bare<T>(
+    disk: &str,
+    work: impl FnOnce(&mut BareDisk<'_, BlockDevice>) -> Outcome<T>,
+) -> Outcome<T> {
+    let (_, device) = open(&[disk])?.remove(0);
+    let bytes = std::io::Seek::seek(&mut fs::File::open(disk)?, std::io::SeekFrom::End(0))?;
+    work(&mut BareDisk {
+        name: disk,
+        device: disk,
+        bytes,
+        medium: &mut device?,
+    })
 }
 
 fn edit(work: &mut Edit<'_>, words: &[&str]) -> Result<(), EditError> {
@@ -103,6 +125,10 @@ fn edit(work: &mut Edit<'_>, words: &[&str]) -> Result<(), EditError> {
         ["missing", id] => work.set_missing(uuid(id)?, true),
         ["replace", old, new] => work.replace_member(uuid(old)?, uuid(new)?),
         ["reduce", id] => work.remove_member(uuid(id)?),
+        ["destroy"] => {
+            work.destroy();
+            Ok(())
+        }
         _ => Err(EditError::Malformed("these words are unknown")),
     }
 }

@@ -177,8 +177,15 @@ impl World {
         format!("an operator at {who}")
     }
 
-    /// An operator wants a pool to be made, on either head, and again until it is; now and then on both.
+    /// An operator wants a pool to be made, on either head, and again until it is; now and then on both. Amid a storm of
+    /// faults pools that are there are destroyed, too.
     pub fn order_to_make(&mut self, pool: usize) {
+        if !self.bare[pool] && self.director.storms(self.now) {
+            let who = self.rng.index(2);
+            self.command(who, Command::Destroy(PoolId(pool as u8)));
+            let again = self.now + self.rng.range(10 * SECOND, 200 * SECOND);
+            return self.at(again, Event::Make { pool });
+        }
         if !self.bare[pool] {
             return;
         }

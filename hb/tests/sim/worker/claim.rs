@@ -3,6 +3,7 @@
 use orthrus_hb::{Authority, Done, Epoch, Failure, Holder, Job, Key, Work};
 
 use crate::event::Event;
+use crate::region::Region;
 use crate::shelf::Seen;
 use crate::watch::Watch;
 use crate::world::World;
@@ -96,6 +97,16 @@ impl World {
                 .fail(format!("I1: {who} makes pool {pool} once more"));
         }
         self.made += 1;
+    }
+
+    /// What made a pool of the disks is gone: whoever makes one of them again begins anew.
+    pub(super) fn unmade(&mut self, who: usize, pool: usize) {
+        self.trace(|| format!("{who} pool {pool}: destroyed"));
+        self.bare[pool] = true;
+        self.checks.unmade(pool);
+        for copy in self.copies[pool].clone() {
+            self.disks[copy].region = Some(Box::new(Region::new()));
+        }
     }
 
     /// All disks are ours by read-back.

@@ -1,6 +1,6 @@
 //! Steps of the kernel's: activating and exporting, their undoing, and what goes wrong in them.
 
-use orthrus_hb::{Done, Failure};
+use orthrus_hb::{Done, Failure, Work};
 
 use crate::clock::{MS, SECOND, Time};
 use crate::event::Event;
@@ -148,7 +148,11 @@ impl World {
     pub fn quieted(&mut self, who: usize, pool: usize) {
         let worker = &mut self.machines[who].workers[pool];
         if worker.stage == Stage::Quiet && worker.ledger.is_quiet() {
-            worker.watch = None;
+            let destroys = worker.job.is_some_and(|job| job.work == Work::Destroy);
+            if destroys {
+                self.unmade(who, pool);
+            }
+            self.machines[who].workers[pool].watch = None;
             self.begin(who, pool, Stage::LetGoOthers);
         }
     }

@@ -126,7 +126,7 @@ pub fn claims(job: &Job) -> Option<Authority> {
     match job.work {
         Work::Claim { authority } => Some(authority),
         Work::Make => Some(Authority::Free),
-        Work::Survey | Work::Inspect | Work::Import | Work::Release => None,
+        Work::Survey | Work::Inspect | Work::Import | Work::Release | Work::Destroy => None,
     }
 }
 
@@ -152,8 +152,10 @@ impl World {
                 self.finish(who, pool, Err(Failure::Device));
             }
             Work::Import => self.kernel_step(who, pool, Stage::Import(0)),
-            Work::Release if worker.claim.is_none() => self.finish(who, pool, Ok(Done::Released)),
-            Work::Release => self.drain(who, pool),
+            Work::Release | Work::Destroy if worker.claim.is_none() => {
+                self.finish(who, pool, Ok(Done::Released));
+            }
+            Work::Release | Work::Destroy => self.drain(who, pool),
         }
     }
 
@@ -198,7 +200,7 @@ impl World {
         let worker = &mut self.machines[who].workers[pool];
         let job = worker.job.expect("a stage belongs to a job");
         let epoch = match job.work {
-            Work::Release => worker.claim.unwrap_or(job.epoch),
+            Work::Release | Work::Destroy => worker.claim.unwrap_or(job.epoch),
             _ => job.epoch,
         };
         let authority = claims(&job).unwrap_or(Authority::Free);

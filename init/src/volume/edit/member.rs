@@ -110,7 +110,7 @@ impl Edit<'_> {
             .map(|(_, length)| length)
             .sum();
         if extents > 0 {
-            let volumes = self.users(&name).join(", ");
+            let volumes = self.owners(&name).join(", ");
             return refused(format!("has {extents} extents of {volumes}"));
         }
         if self.metadata.members().count() == 1 {
@@ -120,6 +120,27 @@ impl Edit<'_> {
             members.shift_remove(&name);
         }
         Ok(())
+    }
+
+    /// The volumes for people that have extents on a member, or what of them is for nobody.
+    fn owners(&self, member: &str) -> Vec<String> {
+        let mut all = self.users(member);
+        let mut at = 0;
+        while let Some(part) = all.get(at) {
+            at += 1;
+            let users = match self.is_usable(part) {
+                true => Vec::new(),
+                false => self.users(part),
+            };
+            let new = users.into_iter().filter(|user| !all.contains(user));
+            let new: Vec<String> = new.collect();
+            all.extend(new);
+        }
+        let stands = |name: &String| self.is_usable(name) || self.users(name).is_empty();
+        all.retain(stands);
+        all.sort();
+        all.dedup();
+        all
     }
 
     /// Notes that a member is away, so that what is on it is never trusted again; or that it was taken back.

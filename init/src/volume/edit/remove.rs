@@ -1,10 +1,21 @@
 //! Volumes that go, with their parts.
 
 use super::super::text::Value;
+use super::super::write::stamp::{DESTROYED_TAG, put};
 use super::tree::{self, value};
 use super::{Edit, EditError, Raid};
 
 impl Edit<'_> {
+    /// Leaves nothing of the group but its members, and says that it is none any more.
+    pub fn destroy(&mut self) {
+        self.metadata.body.shift_remove("logical_volumes");
+        self.zeroes.clear();
+        let tags = self.metadata.tags().map(str::to_owned);
+        let tags = tags.chain([DESTROYED_TAG.to_owned()]).map(Value::Text);
+        let tags = Value::List(tags.collect());
+        put(&mut self.metadata, "tags", tags, "flags");
+    }
+
     /// Removes a volume: its extents are free then, and what is on them stays there until they are used again.
     ///
     /// # Errors

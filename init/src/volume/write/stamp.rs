@@ -17,6 +17,9 @@ use super::{Author, Medium, Metadata, Store, WriteError, Written};
 /// What the tag begins with.
 pub const EPOCH_TAG: &str = "orthrus.epoch=";
 
+/// Says that a group is none any more: who has its disks may make a new one of them, and nobody serves it.
+pub const DESTROYED_TAG: &str = "orthrus.destroyed";
+
 /// Whose a group is.
 #[derive(Clone, Debug)]
 pub struct Stamp {
@@ -92,7 +95,7 @@ pub fn stamp(metadata: &Metadata, system_id: &str, epoch: Epoch) -> Option<Metad
 }
 
 /// Sets an entry, and puts a new one behind another one: where lvm2 has it.
-fn put(metadata: &mut Metadata, key: &str, value: Value, before: &str) {
+pub(in crate::volume) fn put(metadata: &mut Metadata, key: &str, value: Value, before: &str) {
     let body = &mut metadata.body;
     if let Some(known) = body.get_mut(key) {
         *known = value;

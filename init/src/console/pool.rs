@@ -1,0 +1,249 @@
+//! The arguments of `pool` (`create POOL DISK...`, `destroy POOL`) and of `disk` (`add`, `remove`, `replace` with
+//! POOL DISK, `locate DISK on|off`).
+
+use super::command::Command;
+use super::volume::Wrong;
+use crate::worker::PoolOrder;
+
+/// Loses what is on the disks.
+pub(super) const WIPE: &str = "--wipe";
+/// Loses the volumes.
+pub(super) const VOLUMES: &str = "--volumes";
+
+/// What can be done to a pool.
+pub(super) const POOL_ACTIONS: [&str; 2] = ["create", "destroy"];
+/// What can be done to a disk.
+pub(super) const DISK_ACTIONS: [&str; 4] = ["add", "locate", "remove", "replace"];
+
+/// Options without a value.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Flags {
+    pub ledger: bool,
+    pub wipe: bool,
+    pub volumes: bool,
+}
+
+/// The words behind `pool`.
+pub(super) fn parse_pool(words: &[&str], flags: Flags) -> Result<Command, Wrong> {
+    let [action, rest @ ..] = words else {
+        return Err(Wrong::Missing("create or destroy"));
+    };
+    if !POOL_ACTIONS.contains(action) {
+        return Err(wrong(action, &POOL_ACTIONS.join(", ")));
+    }
+    let creates = *action == "create";
+    only(flags.wipe, creates, WIPE, "an option of create only")?;
+    only(
+        flags.volumes,
+        !creates,
+        VOLUMES,
+        "an option of destroy only",
+    )?;
+    let [pool, disks @ ..] = rest else {
+        return Err(Wrong::Missing("the name of a pool"));
+    };
+    let order = match (creates, disks) {
+        (true, []) => return Err(Wrong::Missing("the names of its disks: see `disks`")),
+        (true, _) => PoolOrder::Create {
+            disks: disks.iter().map(|disk| (*disk).to_owned()).collect(),
+            wipe: flags.wipe,
+        },
+        (false, [extra, ..]) => return Err(wrong(extra, "expected here")),
+        (false, []) => PoolOrder::Destroy {
+            volumes: flags.volumes,
+        },
+    };
+    Ok(ordered(pool, order))
+}
+
+/// The words behind `disk`.
+pub(super) fn parse_disk(words: &[&str], flags: Flags) -> Result<Command, Wrong> {
+    let [action, rest @ ..] = words else {
+        return Err(Wrong::Missing("add, locate, remove or replace"));
+    };
+    if !DISK_ACTIONS.contains(action) {
+        return Err(wrong(action, &DISK_ACTIONS.join(", ")));
+    }
+    let wipes = matches!(*action, "add" | "replace");
+    only(flags.wipe, wipes, WIPE, "an option of add and replace only")?;
+    let (one, other) = match rest {
+        [one, other] => (*one, (*other).to_owned()),
+        [_, _, extra, ..] => return Err(wrong(extra, "expected here")),
+        _ if *action == "locate" => return Err(Wrong::Missing("a disk, and on or off")),
+        _ => return Err(Wrong::Missing("a pool and a disk: see `disks`")),
+    };
+    let wipe = flags.wipe;
+    Ok(match *action {
+        "locate" => Command::Locate {
+            disk: one.to_owned(),
+            on: match other.as_str() {
+                "on" => true,
+                "off" => false,
+                _ => return Err(wrong(&other, "on or off")),
+            },
+        },
+        "add" => ordered(one, PoolOrder::Add { disk: other, wipe }),
+        "remove" => ordered(one, PoolOrder::Remove { disk: other }),
+        _ => ordered(one, PoolOrder::Replace { disk: other, wipe }),
+    })
+}
+
+/// The question before an order, where what is lost is more than a slip of the hand may cost.
+pub(super) fn question(order: &PoolOrder) -> Option<&'static str> {
+    Some(match order {
+        PoolOrder::Create { .. } => {
+            "The disks become a new pool; with --wipe all that is on them is lost. Make it?"
+        }
+        PoolOrder::Destroy { volumes: false } => {
+            "The pool and all that it keeps for its clients are lost; its disks are bare then. Destroy it?"
+        }
+        PoolOrder::Destroy { volumes: true } => {
+            "All volumes of the pool and all that is on them are lost, and its clients lose them at once. Destroy it?"
+        }
+        PoolOrder::Replace { .. } => {
+            "The disk takes the place of a lost one; with --wipe all that is on it is lost. Go on?"
+        }
+        PoolOrder::Add { .. } => {
+            "The disk becomes one of the pool; with --wipe all that is on it is lost. Add it?"
+        }
+        PoolOrder::Remove { .. } => "The disk leaves the pool, and is bare then. Remove it?",
+        PoolOrder::Volume(_) => return None,
+    })
+}
+
+fn ordered(pool: &str, order: PoolOrder) -> Command {
+    Command::Order {
+        pool: pool.to_owned(),
+        order,
+    }
+}
+
+fn only(given: bool, fits: bool, option: &str, allowed: &str) -> Result<(), Wrong> {
+    match given && !fits {
+        true => Err(wrong(option, allowed)),
+        false => Ok(()),
+    }
+}
+
+fn wrong(word: &str, allowed: &str) -> Wrong {
+    Wrong::Word(word.to_owned(), allowed.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NONE: Flags = Flags {
+        ledger: false,
+        wipe: false,
+        volumes: false,
+    };
+    const WIPES: Flags = Flags { wipe: true, ..NONE };
+    const LOSES: Flags = Flags {
+        volumes: true,
+        ..NONE
+    };
+
+    #[test]
+    fn each_action_is_what_it_says() {
+        let disk = || "sda".to_owned();
+        for (words, flags, order) in [
+            (
+                "create tank sda",
+                WIPES,
+                PoolOrder::Create {
+                    disks: vec![disk()],
+                    wipe: true,
+                },
+            ),
+            ("destroy tank", NONE, PoolOrder::Destroy { volumes: false }),
+            ("destroy tank", LOSES, PoolOrder::Destroy { volumes: true }),
+        ] {
+            let words: Vec<&str> = words.split(' ').collect();
+            assert_eq!(parse_pool(&words, flags), Ok(ordered("tank", order)));
+        }
+        for (words, flags, command) in [
+            (
+                "add tank sda",
+                WIPES,
+                ordered(
+                    "tank",
+                    PoolOrder::Add {
+                        disk: disk(),
+                        wipe: true,
+                    },
+                ),
+            ),
+            (
+                "remove tank sda",
+                NONE,
+                ordered("tank", PoolOrder::Remove { disk: disk() }),
+            ),
+            (
+                "replace tank sda",
+                NONE,
+                ordered(
+                    "tank",
+                    PoolOrder::Replace {
+                        disk: disk(),
+                        wipe: false,
+                    },
+                ),
+            ),
+            (
+                "locate sda on",
+                NONE,
+                Command::Locate {
+                    disk: disk(),
+                    on: true,
+                },
+            ),
+            (
+                "locate sda off",
+                NONE,
+                Command::Locate {
+                    disk: disk(),
+                    on: false,
+                },
+            ),
+        ] {
+            let words: Vec<&str> = words.split(' ').collect();
+            assert_eq!(parse_disk(&words, flags), Ok(command));
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        type Parse = fn(&[&str], Flags) -> Result<Command, Wrong>;
+        for (parse, words, flags, bad) in [
+            (parse_pool as Parse, "make tank", NONE, "make"),
+            (parse_pool, "create tank sda", LOSES, VOLUMES),
+            (parse_pool, "destroy tank", WIPES, WIPE),
+            (parse_pool, "destroy tank sda", NONE, "sda"),
+            (parse_disk, "fail tank sda", NONE, "fail"),
+            (parse_disk, "remove tank sda", WIPES, WIPE),
+            (parse_disk, "add tank sda sdb", NONE, "sdb"),
+            (parse_disk, "locate sda blink", NONE, "blink"),
+            (parse_disk, "locate sda on", WIPES, WIPE),
+        ] {
+            let words: Vec<&str> = words.split(' ').collect();
+            match parse(&words, flags) {
+                Err(Wrong::Word(word, _)) => assert_eq!(word, bad, "{words:?}"),
+                other => panic!("{words:?}: {other:?}"),
+            }
+        }
+        for (parse, words) in [
+            (parse_pool as Parse, ""),
+            (parse_pool, "create"),
+            (parse_pool, "create tank"),
+            (parse_pool, "destroy"),
+            (parse_disk, ""),
+            (parse_disk, "add tank"),
+            (parse_disk, "locate sda"),
+        ] {
+            let words: Vec<&str> = words.split_ascii_whitespace().collect();
+            let answer = parse(&words, NONE);
+            assert!(matches!(answer, Err(Wrong::Missing(_))), "{answer:?}");
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! Disks that come into a pool and leave it while it is served.
+//!
+//! ```text
+//! add:     claim of the new disk ─► label ─► metadata: member in ─► read again ─► watch of all
+//! remove:  metadata: member out ─► its label wiped ─► watch of the others ─► its reservation off
+//! ```
+//!
+//! Decisions:
+//! - A new disk is claimed under the epoch and key of the pool's claim before a byte is written to it, and once it is
+//!   in the metadata every claim takes it like any other.
+//! - Only a disk on which nothing is leaves: volumes are moved off a disk by lvm2, on a host that has the pool.
+//! - What leaves is wiped while it is still held. A crash before that leaves a disk with the label of a member that no
+//!   group has any more: nobody reads its metadata against newer ones, and `pool create` wants `--wipe` for it.
+
+use orthrus_hb::Authority;
+use tracing::{info, warn};
+
+use super::Worker;
+use super::change::ChangeError;
+use super::create::{CreateError, chosen, unclaimed};
+use crate::disk::{self, Disk};
+use crate::fence::{Fence, FenceError, MAX_MEMBERS};
+use crate::sync::lock;
+use crate::volume::bare::{BareDisk, BareError};
+use crate::volume::edit::apply::ApplyError;
+use crate::volume::edit::{Edit, EditError, NewMember};
+use crate::volume::write::BlockDevice;
+use crate::volume::{self, PhysicalVolume, Uuid};
+
+/// Why the members of a pool stay as they are.
+#[derive(Debug, thiserror::Error)]
+pub enum MemberError {
+    /// There is none to replace.
+    #[error("no member of the pool is marked as missing: there is nothing to replace")]
+    NoneLost,
+    /// Not here, or not now.
+    #[error("{0}")]
+    Change(#[from] ChangeError),
+    /// The new disk cannot be had.
+    #[error("{0}")]
+    Create(#[from] CreateError),
+    /// There would be too many.
+    #[error("the pool has {MAX_MEMBERS} disks, and cannot have more")]
+    Full,
+    /// No member is called like that.
+    #[error("{wanted:?} is no disk of the pool; its disks are: {members}")]
+    NoMember {
+        /// What was asked for.
+        wanted: String,
+        /// What there is.
+        members: String,
+    },
+}
+
+impl Worker {
+    /// Puts one more disk, by name or identity, into the pool.
+    pub(super) fn add_disk(&mut self, name: &str, wipe: bool) -> Result<String, MemberError> {
+        let what = format!("orthrus: disk add {name}");
+        let add = |edit: &mut Edit<'_>, member: &NewMember| edit.add_member(member);
+        let disk = self.bring_in(name, wipe, None, &what, &add)?;
+        let said = format!("{} is one of the pool's disks now", disk.name);
+        info!(pool = self.pool().name, "{said}");
+        Ok(said)
+    }
+
+    /// Claims a disk, makes a member of it by way of `change`, and follows. It is opened in the place of the member
+    /// `instead`, which is not here.
+    pub(super) fn bring_in(
+        &mut self,
+        name: &str,
+        wipe: bool,
+        instead: Option<Uuid>,
+        what: &str,
+        change: &dyn Fn(&mut Edit<'_>, &NewMember) -> Result<(), EditError>,
+    ) -> Result<Disk, MemberError> {
+        self.may_change()?;
+        let claim = self.claim.as_ref().ok_or(ChangeError::NotServed)?;
+        if claim.lease.is_some() {
+            return Err(ChangeError::Lease.into());
+        }
+        if claim.fence.members().len() >= MAX_MEMBERS {
+            return Err(MemberError::Full);
+        }
+        let seen: Vec<Disk> = disk::scan().into_iter().filter_map(Result::ok).collect();
+        let mut disks = chosen(&seen, &[name.to_owned()])?;
+        self.spare_pools(&volume::read_groups(&seen), &disks)?;
+        let fence = Fence::open(&disks).map_err(CreateError::Fence)?;
+        // It says no more than that nobody else has the disk: the claim is the pool's.
+        unclaimed(&fence.survey(), self.config.cluster_id, self.me)?;
+        let disk = disks.swap_remove(0);
+        let request = self.request(claim.key.epoch, Authority::Free);
+        let claimed = fence.claim(&request).map_err(CreateError::Claim)?;
+        let put = self.put_in(&disk, wipe, instead, what, change);
+        if is_unsettled(&put) {
+            // It may be a member by now, and then it must be fenced like the others.
+            self.join(fence)?;
+            return put.map(|()| disk);
+        }
+        if let Err(error) = put {
+            if let Err(stays) = fence.release(claimed.key) {
+                warn!(pool = self.pool().name, "{stays}");
+            }
+            return Err(error);
+        }
+        self.join(fence)?;
+        self.follow()?;
+        if let Some(claim) = &self.claim {
+            self.report_disks(&claim.group.disks(), &claim.fence);
+        }
+        Ok(disk)
+    }
+
+    /// Label and metadata.
+    fn put_in(
+        &self,
+        disk: &Disk,
+        wipe: bool,
+        instead: Option<Uuid>,
+        what: &str,
+        change: &dyn Fn(&mut Edit<'_>, &NewMember) -> Result<(), EditError>,
+    ) -> Result<(), MemberError> {
+        let bare = |source| {
+            CreateError::Bare(BareError::Io {
+                disk: disk.name.clone(),
+                step: "opening for writing",
+                source,
+            })
+        };
+        let mut medium = BlockDevice::open(disk).map_err(bare)?;
+        let mut new = BareDisk {
+            name: &disk.name,
+            device: disk.path.to_str().unwrap_or_default(),
+            bytes: disk.bytes,
+            medium: &mut medium,
+        };
+        if wipe {
+            new.wipe().map_err(CreateError::Bare)?;
+        }
+        let id = Uuid::random().map_err(CreateError::Random)?;
+        let member = new.make(id).map_err(CreateError::Bare)?;
+        let mut group = self.group()?.clone();
+        // Its disk among those that are opened, which is all that the writer takes from here.
+        match group.pvs.iter_mut().find(|pv| Some(pv.uuid) == instead) {
+            Some(pv) => {
+                pv.is_missing = false;
+                pv.disk = Some(disk.clone());
+            }
+            None => group.pvs.push(PhysicalVolume {
+                uuid: id,
+                hint: None,
+                disk: Some(disk.clone()),
+                array: None,
+                is_missing: false,
+                data_start: 0,
+                extents: 0,
+            }),
+        }
+        let author = self.author(what.to_owned());
+        let changed = self
+            .host
+            .edit(&group, &author, &|edit| change(edit, &member));
+        self.written(changed)?;
+        Ok(())
+    }
+
+    /// The new member is watched and released with the others.
+    fn join(&mut self, new: Fence) -> Result<(), MemberError> {
+        let Some(claim) = &mut self.claim else {
+            return Err(ChangeError::NotServed.into());
+        };
+        let all = claim
+            .fence
+            .with(new)
+            .map_err(|error: FenceError| CreateError::Fence(error))?;
+        let watch = all.watch(claim.key, self.on_loss.clone());
+        claim.fence = all;
+        let before = lock(&self.watch).replace((claim.key.epoch, watch));
+        drop(before);
+        Ok(())
+    }
+
+    /// Takes a disk, by name or identity, out of the pool, if nothing is on it.
+    pub(super) fn remove_disk(&mut self, name: &str) -> Result<String, MemberError> {
+        self.may_change()?;
+        let claim = self.claim.as_ref().ok_or(ChangeError::NotServed)?;
+        if claim.lease.is_some() {
+            return Err(ChangeError::Lease.into());
+        }
+        let members = claim.group.pvs.iter().filter(|pv| !pv.is_missing);
+        let members =
+            members.filter_map(|pv| Some((pv.uuid, pv.disk.clone()?, pv.array.is_some())));
+        let members: Vec<(Uuid, Disk, bool)> = members.collect();
+        let is_meant = |disk: &Disk| disk.name == name || disk.id.to_string() == name;
+        let meant = members.iter().find(|(_, disk, _)| is_meant(disk)).cloned();
+        let Some((id, disk, is_array)) = meant else {
+            let names: Vec<&str> = members
+                .iter()
+                .map(|(_, disk, _)| disk.name.as_str())
+                .collect();
+            return Err(MemberError::NoMember {
+                wanted: name.to_owned(),
+                members: names.join(", "),
+            });
+        };
+        if is_array {
+            return Err(ChangeError::OnArray.into());
+        }
+        let author = self.author(format!("orthrus: disk remove {}", disk.name));
+        let written = self
+            .host
+            .edit(&claim.group, &author, &|edit| edit.remove_member(id));
+        self.written(written)?;
+        let failed = self.host.wipe(std::slice::from_ref(&disk), &[]);
+        self.part(&disk)?;
+        self.follow()?;
+        let pool = &self.pool().name;
+        let said = match failed.is_empty() {
+            true => format!(
+                "{} is none of the pool's disks any more, and bare",
+                disk.name
+            ),
+            false => format!(
+                "{} is none of the pool's disks any more, and not bare: {}",
+                disk.name,
+                failed.join("; ")
+            ),
+        };
+        info!(pool, "{said}");
+        Ok(said)
+    }
+
+    /// One that is no member any more is not watched, and its reservation goes.
+    fn part(&mut self, disk: &Disk) -> Result<(), MemberError> {
+        let Some(claim) = &mut self.claim else {
+            return Err(ChangeError::NotServed.into());
+        };
+        let (left, gone) = (
+            claim.fence.without(std::slice::from_ref(&disk.name)),
+            claim.fence.only(&disk.name),
+        );
+        // The metadata never let the last one go.
+        let (Some(left), Some(gone)) = (left, gone) else {
+            return Ok(());
+        };
+        let key = claim.key;
+        let watch = left.watch(key, self.on_loss.clone());
+        claim.fence = left;
+        let before = lock(&self.watch).replace((key.epoch, watch));
+        drop(before);
+        lock(&self.report).disks.retain(|one| one.name != disk.name);
+        if let Err(stays) = gone.release(key) {
+            self.note_metadata(format!("{stays}: it is no disk of the pool any more"));
+        }
+        Ok(())
+    }
+}
+
+/// The metadata were written on some disks, and which text counts is not known.
+fn is_unsettled(put: &Result<(), MemberError>) -> bool {
+    match put {
+        Err(MemberError::Change(ChangeError::Apply(ApplyError::Write(error)))) => {
+            error.is_unsettled()
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use orthrus_hb::Epoch;
+
+    use super::super::order::{owner, taken};
+    use super::*;
+    use crate::fence::shelf::Shelf;
+    use crate::volume::tests::made::Made;
+
+    /// An owner of three disks that serves, on a host that fails at one step; the third is empty.
+    fn serving(fails: &'static str) -> (Worker, super::super::order::Log, Shelf) {
+        let shelf = Shelf::new(3);
+        let (mut worker, log) = owner(&shelf, fails);
+        let mut group = Made::on(3).raid("vol0", "raid1", &[0, 1]).group();
+        for (index, pv) in group.pvs.iter_mut().enumerate() {
+            pv.disk.as_mut().unwrap().name = format!("disk{index}");
+        }
+        worker.claim.as_mut().unwrap().group = group;
+        worker.import(Epoch(1)).unwrap();
+        taken(&log);
+        (worker, log, shelf)
+    }
+
+    #[test]
+    fn a_disk_that_leaves_is_wiped_before_its_reservation_goes_and_the_others_are_held_on() {
+        let (mut worker, log, shelf) = serving("");
+        // No disk of this machine has the group, so that it cannot be read again.
+        let read = worker.remove_disk("disk2");
+        assert!(
+            matches!(read, Err(MemberError::Change(ChangeError::Read(_)))),
+            "{read:?}"
+        );
+        // All keys are there until the wipe is over.
+        assert_eq!(taken(&log), ["metadata", "wipe"]);
+        let held: Vec<bool> = shelf.all().map(|disk| !disk.keys().is_empty()).collect();
+        assert_eq!(held, [true, true, false]);
+        let fence = &worker.claim.as_ref().unwrap().fence;
+        assert!(fence.members().iter().all(|member| member.name != "disk2"));
+        let slot = lock(&worker.watch);
+        let watch = &slot.as_ref().unwrap().1;
+        assert!(watch.lost().is_none(), "its own release is no loss");
+    }
+
+    #[test]
+    fn a_disk_stays_when_the_metadata_cannot_say_that_it_leaves() {
+        let (mut worker, log, shelf) = serving("metadata");
+        assert!(worker.remove_disk("disk2").is_err());
+        assert_eq!(taken(&log), ["metadata"]);
+        assert!(shelf.all().all(|disk| !disk.keys().is_empty()));
+        assert_eq!(worker.claim.as_ref().unwrap().fence.members().len(), 3);
+    }
+
+    #[test]
+    fn what_is_no_member_is_named_with_those_that_are() {
+        let (mut worker, log, _shelf) = serving("");
+        let why = worker.remove_disk("sdz").unwrap_err().to_string();
+        assert!(
+            why.contains("\"sdz\"") && why.contains("disk0, disk1, disk2"),
+            "{why}"
+        );
+        let why = worker.add_disk("sdz", false).unwrap_err().to_string();
+        assert!(why.contains("no disk \"sdz\""), "{why}");
+        assert!(taken(&log).is_empty());
+    }
+
+    #[test]
+    fn the_disks_of_a_pool_that_is_not_served_here_stay_as_they_are() {
+        let shelf = Shelf::new(2);
+        let (mut worker, log) = owner(&shelf, "");
+        for refused in [worker.remove_disk("disk0"), worker.add_disk("sdz", true)] {
+            assert!(
+                matches!(refused, Err(MemberError::Change(ChangeError::NotServed))),
+                "{refused:?}"
+            );
+        }
+        assert!(taken(&log).is_empty());
+    }
+}
