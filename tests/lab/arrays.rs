@@ -3,15 +3,28 @@
 use anyhow::{Context, Result, ensure};
 use orthrus_qemu::Lab;
 use orthrus_qemu::clock::unix_ms;
+use orthrus_qemu::config;
 use orthrus_qemu::names::{Head, Machine, ShelfKind};
 use orthrus_qemu::spec::{Disks, Options};
 use orthrus_tests::kinds::Pool;
 use orthrus_tests::steps::{
     LIMIT, check, pool_field, resume_and_verify, start_writing, wait_console, wait_for_writes,
 };
-use orthrus_tests::{Bench, lab_options};
+use orthrus_tests::{Bench, DEAD_MS, lab_options};
 
 use crate::volumes::holds;
+
+/// The lab finds a group on disks alone.
+const POOL: &str = r#"
+[[pool]]
+name = "tank"
+home = "a"
+address = "10.77.0.10/24"
+[pool.iscsi]
+iqn = "iqn.2026-01.org.orthrus:tank"
+clients = ["iqn.1993-08.org.debian:01:client"]
+luns = "all"
+"#;
 
 /// One of the mirrors.
 const DISK: usize = 0;
@@ -22,6 +35,7 @@ pub fn crash_and_loss(bench: &Bench, shelf: ShelfKind) -> Result<()> {
     let lab = Lab::up(&Options {
         shelf,
         disks: Disks::Copies(pool.disks.clone()),
+        config: Some(config::generate(&[], &config::secret()?, DEAD_MS) + POOL),
         ..lab_options()
     })?;
     let outcome = run(&lab, &pool).map_err(|error| error.context(lab.trouble()));
@@ -30,6 +44,7 @@ pub fn crash_and_loss(bench: &Bench, shelf: ShelfKind) -> Result<()> {
 }
 
 fn run(lab: &Lab, pool: &Pool) -> Result<()> {
+    lab.wait_for("any serves", LIMIT)?;
     let first = lab.owner(None)?;
     let second = first.peer();
     ensure!(missing(lab, first)? == [("any:pair", 0), ("any:trio", 0)].map(named));

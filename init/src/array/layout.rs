@@ -112,6 +112,26 @@ impl Algorithm {
     }
 }
 
+impl Algorithm {
+    /// The slots of a stripe's data, each with the power that it has in Q (`raid6_d0`, `raid6_idx_to_slot`): they are counted
+    /// from the one behind Q on, round the end; DDF counts slots, parities too.
+    fn powers(self, disks: u64, p: u64, q: Option<u64>) -> Vec<(u32, u32)> {
+        let is_ddf = matches!(
+            self,
+            Algorithm::ZeroRestart | Algorithm::NRestart | Algorithm::NContinue
+        );
+        let first = match q {
+            Some(q) if !is_ddf => (q + 1) % disks,
+            _ => 0,
+        };
+        let slots = (first..first + disks).map(|slot| slot % disks);
+        let data = slots.filter(|slot| *slot != p && Some(*slot) != q);
+        let data = data.enumerate();
+        data.map(|(place, slot)| (slot as u32, if is_ddf { slot as u32 } else { place as u32 }))
+            .collect()
+    }
+}
+
 /// Copies of a raid10.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Copies {
@@ -203,8 +223,12 @@ pub enum Place {
     Parity {
         /// The slot that has it.
         data: u32,
-        /// The slots of the other data of the stripe, and of P: together they give what `data` has.
-        others: Vec<u32>,
+        /// All slots of the stripe's data, each with the power of the generator that it has in Q.
+        pieces: Vec<(u32, u32)>,
+        /// The slot of P.
+        p: u32,
+        /// The slot of Q, if there is one.
+        q: Option<u32>,
         /// The sector on all of them.
         sector: u64,
     },
@@ -229,11 +253,12 @@ impl Geometry {
                 let is_six = level == 6;
                 let pieces = disks - if is_six { 2 } else { 1 };
                 let (stripe, piece) = (chunk / pieces, chunk % pieces);
-                let (data, _, q) = algorithm.slots(is_six, stripe, piece, disks);
-                let others = (0..disks).filter(|slot| *slot != data && Some(*slot) != q);
+                let (data, p, q) = algorithm.slots(is_six, stripe, piece, disks);
                 Place::Parity {
                     data: data as u32,
-                    others: others.map(|slot| slot as u32).collect(),
+                    pieces: algorithm.powers(disks, p, q),
+                    p: p as u32,
+                    q: q.map(|q| q as u32),
                     sector: stripe * self.chunk + within,
                 }
             }

@@ -21,6 +21,7 @@ pub mod place;
 pub mod read;
 pub mod refusal;
 pub mod superblock;
+mod syndrome;
 #[cfg(test)]
 pub(crate) mod tests;
 

@@ -15,6 +15,7 @@ use super::decision::{Decision, Slot};
 use super::geometry::{Geometry, Kind};
 use super::layout::Place;
 use super::superblock::Features;
+use super::syndrome::{Piece, one_by_p, one_by_q, one_of_two};
 use super::{Array, Read};
 
 /// Why bytes of an array cannot be read on its members.
@@ -31,10 +32,8 @@ pub enum ReadError {
     /// Striped over different numbers of members.
     #[error("a raid0 of members of different sizes is read only when it runs")]
     Zones,
-    /// Two are missing.
-    #[error(
-        "sector {sector}: more members are missing than one parity makes up for; it can be read when it runs"
-    )]
+    /// Too many are missing.
+    #[error("sector {sector}: more members are missing than parity makes up for")]
     Lost {
         /// The sector of the array.
         sector: u64,
@@ -185,7 +184,9 @@ impl<'a> ArrayReader<'a> {
             }
             Place::Parity {
                 data,
-                others,
+                pieces,
+                p,
+                q,
                 sector: there,
             } => {
                 let failure = match from(data, there) {
@@ -193,16 +194,32 @@ impl<'a> ArrayReader<'a> {
                     Some(Err(error)) => error,
                     None => ReadError::Lost { sector },
                 };
-                let mut sum = vec![0_u8; count];
-                for slot in others {
-                    let Some(Ok(bytes)) = from(slot, there) else {
-                        return Err(failure);
-                    };
-                    for (sum, byte) in sum.iter_mut().zip(bytes) {
-                        *sum ^= byte;
+                let mut power = 0;
+                let (mut others, mut missing) = (Vec::new(), Vec::new());
+                for (slot, its) in pieces {
+                    if slot == data {
+                        power = its;
+                        continue;
+                    }
+                    match from(slot, there) {
+                        Some(Ok(bytes)) => others.push(Piece { power: its, bytes }),
+                        _ => missing.push(its),
                     }
                 }
-                Ok(sum)
+                let mut parity = |slot: u32| from(slot, there)?.ok();
+                let computed = match missing[..] {
+                    [] => match (parity(p), q) {
+                        (Some(p), _) => Some(one_by_p(&others, p)),
+                        (None, Some(q)) => parity(q).map(|q| one_by_q(power, &others, q)),
+                        (None, None) => None,
+                    },
+                    [other] => {
+                        let parities = parity(p).zip(q.and_then(parity));
+                        parities.map(|(p, q)| one_of_two(power, other, &others, p, q))
+                    }
+                    _ => None,
+                };
+                computed.ok_or(failure)
             }
         }
     }

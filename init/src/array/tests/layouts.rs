@@ -95,12 +95,33 @@ fn mirrors_of_three_are_read_from_any_one() {
 }
 
 #[test]
-fn two_members_of_two_parities_are_said_to_be_too_many_where_they_are() {
-    let (array, images) = (array("raid6-ls"), images("raid6-ls"));
+fn every_array_of_two_parities_is_read_without_any_two_members() {
+    let mut arrays = 0;
+    for name in plain().iter().filter(|name| name.starts_with("raid6")) {
+        for one in 0..5 {
+            for other in 0..one {
+                check(name, 1, &[one, other]);
+            }
+        }
+        arrays += 1;
+    }
+    assert_eq!(arrays, 14);
+    check("twice-stale", 3, &[]);
+}
+
+#[test]
+fn more_members_than_parities_are_said_to_be_missing_where_they_are() {
+    for (name, without) in [("raid6-ls", &[0, 1, 3][..]), ("raid5-ls", &[0, 1])] {
+        too_many(name, without);
+    }
+}
+
+fn too_many(name: &str, without: &[usize]) {
+    let (array, images) = (array(name), images(name));
     let decision = array.decide(false).unwrap();
     let reader = ArrayReader::new(&array, &decision)
         .unwrap()
-        .without(&[0, 1]);
+        .without(without);
     let mut disk = |index: usize, at, length| images[index].read(at, length);
     let failed = (0..15).filter(|chunk| {
         let read = reader.read(chunk * 4096, 4096, &mut disk);
