@@ -13,8 +13,11 @@ use crate::vm::wiring::mac;
 /// The client's name as an initiator.
 pub const CLIENT_IQN: &str = "iqn.1993-08.org.debian:01:client";
 
-/// Another name, that a second initiator in the client may use.
+/// Another name, that a second initiator in the client may use, with a proof.
 pub const RIVAL_IQN: &str = "iqn.1993-08.org.debian:01:rival";
+/// What it proves with, and what the target proves with to it: user and password.
+pub const RIVAL_CHAP: [(&str, &str); 2] =
+    [("rival", "rivals-secret"), ("target", "targets-secret")];
 
 /// A configuration in which every volume group found is a pool and each of its volumes a LUN.
 /// Pools take turns in which head is their home.
@@ -30,11 +33,14 @@ pub fn generate(disks: &[PathBuf], secret: &str, dead_ms: u32) -> String {
             mac(head, 2),
         );
     }
+    let [(user, password), (target, proof)] = RIVAL_CHAP;
     for (index, group) in groups.iter().enumerate() {
         let _ = write!(
             text,
             "\n[[pool]]\nname = \"{group}\"\nvg = \"{group}\"\nhome = \"{}\"\naddress = \"10.77.0.{}/24\"\n\
-             [pool.iscsi]\niqn = \"iqn.2026-01.org.orthrus:{}\"\nclients = [\"{CLIENT_IQN}\", \"{RIVAL_IQN}\"]\nluns = \"all\"\n",
+             [pool.iscsi]\niqn = \"iqn.2026-01.org.orthrus:{}\"\nclients = [\"{CLIENT_IQN}\", \"{RIVAL_IQN}\"]\nluns = \"all\"\n\
+             [[pool.iscsi.chap]]\nclient = \"{RIVAL_IQN}\"\nuser = \"{user}\"\npassword = \"{password}\"\n\
+             mutual_user = \"{target}\"\nmutual_password = \"{proof}\"\n",
             Head::BOTH[index % 2],
             10 + index,
             group.to_lowercase().replace(['_', '+'], "-"),

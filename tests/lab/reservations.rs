@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, ensure};
 use orthrus_qemu::Lab;
-use orthrus_qemu::config::RIVAL_IQN;
+use orthrus_qemu::config::{RIVAL_CHAP, RIVAL_IQN};
 use orthrus_qemu::names::{Head, Machine, ShelfKind};
 use orthrus_tests::Bench;
 use orthrus_tests::steps::{LIMIT, pool_field};
@@ -114,15 +114,24 @@ impl Client<'_> {
         Ok(output.stdout)
     }
 
-    /// Another initiator's: sessions of one name are one to the kernel's target, where a reservation is concerned, if the first
+    /// Another initiator's, which must prove who it is, and gets a proof: sessions of one name are one to the kernel's target, where a reservation is concerned, if the first
     /// half of their identifiers agrees, as those of open-iscsi do.
     fn second_session(&self) -> Result<()> {
         let (iqn, address) = (self.iqn, self.address);
+        let [(user, password), (target, proof)] = RIVAL_CHAP;
         let script = format!(
             "iscsiadm -m iface -I rival -o new; \
              iscsiadm -m iface -I rival -o update -n iface.initiatorname -v {RIVAL_IQN}; \
              iscsiadm -m node -I rival -o new -T {iqn} -p {address}:3260,1; \
-             iscsiadm -m node -I rival -T {iqn} -p {address}:3260 --login"
+             set_to() {{ iscsiadm -m node -I rival -T {iqn} -p {address}:3260 -o update -n node.session.auth.$1 -v $2; }}; \
+             log_in() {{ iscsiadm -m node -I rival -T {iqn} -p {address}:3260 --login; }}; \
+             if log_in; then echo it was let in without a proof; exit 1; fi; \
+             set_to authmethod CHAP; set_to username {user}; \
+             set_to password not-this-one; \
+             if log_in; then echo it was let in with a wrong password; exit 1; fi; \
+             set_to password {password}; set_to username_in {target}; set_to password_in not-this-one; \
+             if log_in; then echo it believed a target without a proof; exit 1; fi; \
+             set_to password_in {proof}; log_in"
         );
         self.said(&script).map(drop)
     }
