@@ -6,6 +6,8 @@
 
 pub mod array;
 pub mod boot;
+#[cfg(test)]
+mod chance;
 pub mod clients;
 pub mod clock;
 pub mod config;

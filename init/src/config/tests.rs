@@ -380,14 +380,8 @@ fn a_head_knows_itself_by_port_or_smbios() {
 
 #[test]
 fn damaged_files_are_refused_and_never_panic() {
-    // xorshift64: the same damage in every run.
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut next = |below: usize| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        usize::try_from(state % below as u64).unwrap()
-    };
+    let mut chance = crate::chance::Chance(0x9e37_79b9_7f4a_7c15);
+    let mut next = |below: usize| chance.below(below);
     let pieces = [
         "[", "]", "\"", "\n", "=", "é", "-", "9", "pool", "\u{0}", "{", "'''", ".",
     ];

@@ -4,31 +4,7 @@
 //! Each run is bounded; `ORTHRUS_FUZZ=N` makes N times as many, and says how many there were.
 
 use super::*;
-
-/// A generator of numbers that are the same in every run (xorshift64).
-struct Chance(u64);
-
-impl Chance {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit.max(1) as u64) as usize
-    }
-}
-
-fn times(count: usize) -> usize {
-    let factor = std::env::var("ORTHRUS_FUZZ").ok();
-    let factor = factor.map_or(1, |factor| factor.parse().unwrap());
-    if factor > 1 {
-        eprintln!("{} runs", count * factor);
-    }
-    count * factor
-}
+use crate::chance::{Chance, times};
 
 /// Where the superblock of a disk is, in bytes.
 fn place_of(image: &Image) -> u64 {

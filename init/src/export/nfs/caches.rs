@@ -181,14 +181,14 @@ fn text(word: &[u8]) -> Option<&str> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::config::{Access, Network, ShareConfig};
 
-    const IN: &str = "10.77.0.100";
+    pub const IN: &str = "10.77.0.100";
     const OUT: &str = "10.78.0.100";
 
-    fn plan() -> NfsPlan {
+    pub fn plan() -> NfsPlan {
         let share = |name: &str, id: u8, access, squash| SharePlan {
             name: name.to_owned(),
             volume: name.to_owned(),

@@ -32,3 +32,6 @@ pub use plan::{NfsPlan, SharePlan, Withheld, root};
 pub use responder::Tracked;
 pub use server::{Server, Sharing};
 pub use volumes::{mount, unmount};
+
+#[cfg(test)]
+mod damage;

@@ -7,6 +7,7 @@ use super::super::group::VolumeGroup;
 use super::super::text;
 use super::super::write::Author;
 use super::*;
+use crate::chance::Chance;
 
 /// Identifiers in a row, of which no test sees one twice.
 fn next() -> Uuid {
@@ -153,18 +154,6 @@ fn images_are_apart(metadata: &Metadata, name: &str, volume: &Section, kind: &st
     }
 }
 
-/// A small generator (xorshift).
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % limit as u64) as usize
-    }
-}
-
 const LAYOUTS: [Layout; 8] = [
     Layout::Linear,
     Layout::Striped(1),
@@ -176,7 +165,7 @@ const LAYOUTS: [Layout; 8] = [
     Layout::Raid(Raid::Raid10, 4),
 ];
 
-fn step(edit: &mut Edit<'_>, dice: &mut Dice, number: usize) -> Result<(), EditError> {
+fn step(edit: &mut Edit<'_>, dice: &mut Chance, number: usize) -> Result<(), EditError> {
     let names: Vec<String> = edit
         .metadata
         .volumes()
@@ -219,7 +208,7 @@ fn step(edit: &mut Edit<'_>, dice: &mut Dice, number: usize) -> Result<(), EditE
 fn whatever_is_done_in_whatever_order_the_group_is_whole() {
     let (mut done, mut refused) = (0, 0);
     for seed in 1..40 {
-        let mut dice = Dice(seed * 7919);
+        let mut dice = Chance(seed * 7919);
         let mut metadata = group(6);
         for number in 0..60 {
             let before = metadata.clone();

@@ -8,37 +8,9 @@ use std::collections::BTreeMap;
 use super::made::Made;
 use super::museum::museum;
 use super::{Image, disk};
+use crate::chance::{Chance, times};
 use crate::volume::plan::{Backing, Choice, Plan, Target};
 use crate::volume::{VolumeGroup, area, group, label};
-
-/// A generator of numbers that are the same in every run (xorshift64).
-struct Chance(u64);
-
-impl Chance {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit.max(1) as u64) as usize
-    }
-
-    fn of<'a, T>(&mut self, things: &'a [T]) -> &'a T {
-        &things[self.below(things.len())]
-    }
-}
-
-fn times(count: usize) -> usize {
-    let factor = std::env::var("ORTHRUS_FUZZ").ok();
-    let factor = factor.map_or(1, |factor| factor.parse().unwrap());
-    if factor > 1 {
-        eprintln!("{} runs", count * factor);
-    }
-    count * factor
-}
 
 macro_rules! images {
     ($($name:literal),*) => {

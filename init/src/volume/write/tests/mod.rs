@@ -9,7 +9,8 @@ use orthrus_hb::Epoch;
 mod faults;
 mod power;
 
-use power::{Dice, Disk, Sectors, bytes, fixture};
+use crate::chance::Chance;
+use power::{Disk, Sectors, bytes, fixture};
 
 macro_rules! image {
     ($name:literal) => {
@@ -187,7 +188,7 @@ fn a_change_is_on_every_disk_and_nothing_else_is_different() {
 fn whenever_the_power_goes_the_old_group_is_left_or_the_new_one() {
     let images = [image!("tank-0"), image!("tank-1")];
     let before = newest(&images).unwrap();
-    let mut dice = Dice(1);
+    let mut dice = Chance(1);
     let (mut old, mut new) = (0, 0);
     for block in [512, 4096] {
         for cut in 0..6 * 6 {
@@ -226,12 +227,12 @@ fn whenever_the_power_goes_the_old_group_is_left_or_the_new_one() {
 fn a_ring_that_is_written_round_and_round_through_crashes_never_loses_the_group() {
     for block in [512, 4096] {
         let mut image = small(&image!("wrapped"));
-        let mut dice = Dice(block as u64);
+        let mut dice = Chance(block as u64);
         let (mut epoch, mut wraps) = (0, 0);
         for round in 1..400 {
-            let cut = dice.below(8) as usize;
+            let cut = dice.below(8);
             let disk = [Disk::new(image.clone(), block).fail_after(cut, libc::EIO)];
-            let outcome = change_and_grow(&disk, round, dice.below(500) as usize);
+            let outcome = change_and_grow(&disk, round, dice.below(500));
             image = disk[0].crashed(&mut dice, 512);
             let after = newest(std::slice::from_ref(&image)).expect("nothing is left");
             let found = epoch_of(&after);

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use super::super::medium::Medium;
+use crate::chance::Chance;
 use crate::sync::lock;
 
 const SECTOR: usize = 512;
@@ -33,18 +34,6 @@ pub fn bytes(sectors: &Sectors, offset: u64, length: usize) -> Vec<u8> {
         sector.map_or(0, |sector| sector[(position % SECTOR as u64) as usize])
     };
     (offset..offset + length as u64).map(at).collect()
-}
-
-/// A small generator (xorshift), so that a run is repeated by its seed.
-pub struct Dice(pub u64);
-
-impl Dice {
-    pub fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
 }
 
 /// A disk, and what is wrong with it.
@@ -94,7 +83,7 @@ impl Disk {
     }
 
     /// What is left when the power goes: of what was not flushed any part, in units of `unit` bytes.
-    pub fn crashed(&self, dice: &mut Dice, unit: usize) -> Sectors {
+    pub fn crashed(&self, dice: &mut Chance, unit: usize) -> Sectors {
         let state = lock(&self.state);
         let mut sectors = state.sectors.clone();
         for (offset, bytes) in &state.pending {
