@@ -116,7 +116,7 @@ const TESTS: &[(&str, ShelfKind, Test)] = &[
     ),
     (
         "arrays_move_with_the_pool_and_go_on_without_a_disk",
-        ShelfKind::Lio,
+        ShelfKind::Tgt,
         arrays::crash_and_loss,
     ),
     (

@@ -34,6 +34,8 @@ static STARTING_DIRTY: Mutex<()> = Mutex::new(());
 /// moment later. Longer waits are the caller's, who knows the limit of the step.
 const BUSY_TRIES: u32 = 20;
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
+/// The same for a node that has nothing behind it any more: clients wait for the end of a handover.
+const GONE_PAUSE: Duration = Duration::from_millis(5);
 
 /// An array that runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -296,13 +298,17 @@ fn stop_named(name: &str) -> Result<Step, AssembleError> {
             return Ok(step);
         }
         let stopped = open(name).and_then(|node| Ok(md::stop(node.as_fd())?));
-        match stopped {
+        let pause = match stopped {
             // The node goes a moment later.
-            Ok(()) => step = Step::Changed,
-            Err(error) if is_passing(&error) => {}
+            Ok(()) => {
+                step = Step::Changed;
+                GONE_PAUSE
+            }
+            Err(error) if is_passing(&error) && step == Step::Changed => GONE_PAUSE,
+            Err(error) if is_passing(&error) => BUSY_PAUSE,
             Err(error) => return Err(failed(name, "stop")(error)),
-        }
-        std::thread::sleep(BUSY_PAUSE);
+        };
+        std::thread::sleep(pause);
     }
     // A node may stay for a moment that has nothing behind it: what counts is that no member is held.
     match described(name) {

@@ -103,7 +103,7 @@ pub enum JobError {
     /// What a member of an array acknowledges may be lost, and its failed flush would not be heard of.
     #[error(
         "{disk}: its write cache stays {found}, and MD passes a failed flush of a member on to nobody: an array of such \
-         disks is not served"
+         disks is not served; turn the cache off at the disk or its target"
     )]
     CacheUnderArray {
         /// The kernel's name of the disk.
@@ -161,6 +161,7 @@ impl JobError {
             | JobError::Refused { .. }
             | JobError::Plan(_)
             | JobError::Changed { .. }
+            | JobError::CacheUnderArray { .. }
             | JobError::Lease(LeaseError::NoWatchdog | LeaseError::NoTerms { .. })
             | JobError::Slots(SlotError::Absent)
             | JobError::Fence(_) => Failure::Refused,
