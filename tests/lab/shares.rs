@@ -55,7 +55,7 @@ fn bare() -> Result<Vec<PathBuf>> {
         .map(|index| dir.join(format!("disk{index}.raw")))
         .collect();
     for file in &files {
-        File::create(file)?.set_len(256 << 20)?;
+        File::create(file)?.set_len(384 << 20)?;
     }
     Ok(files)
 }

@@ -37,7 +37,7 @@ const KEPT: &str = ".kept";
 const FILE_MAX: u64 = 4 << 20;
 const STACK_BYTES: usize = 256 * 1024;
 
-/// What LIO writes when there is nothing.
+/// What LIO writes when there is nothing, with a line end or without (`core_scsi3_update_and_write_aptpl`).
 const NOTHING: &str = "No Registrations or Reservations";
 /// What a registration consists of (`core_scsi3_update_aptpl_buf`), and whether it is a number.
 const FIELDS: [(&str, bool); 13] = [
@@ -79,7 +79,7 @@ pub fn registrations(bytes: &[u8]) -> Result<Vec<String>, FileError> {
     // The end that LIO writes last: a file without it is not whole.
     let bytes = bytes.strip_suffix(&[0]).ok_or(FileError::Torn)?;
     let text = String::from_utf8_lossy(bytes);
-    if text == NOTHING {
+    if text.trim_end_matches('\n') == NOTHING {
         return Ok(Vec::new());
     }
     let mut found = Vec::new();
@@ -159,7 +159,7 @@ pub fn restored(directory: &Path, serial: &str) -> io::Result<Vec<String>> {
                 if let Some(why) = torn {
                     warn!(
                         serial,
-                        "the last change of clients' reservations was cut off ({why})"
+                        "the file of clients' reservations is not whole ({why}): that of before counts"
                     );
                 }
                 if !found.is_empty() {
@@ -284,8 +284,9 @@ mod tests {
              sa_res_key=4660,res_holder=1,res_type=8,res_scope=0,res_all_tg_pt=1,mapped_lun=0,target_fabric=iSCSI,\
              target_node=iqn.2026-01.org.orthrus:tank,tpgt=1,port_rtpi=1,target_lun=0"
         );
-        let nothing = format!("{NOTHING}\0");
-        assert_eq!(registrations(nothing.as_bytes()), Ok(Vec::new()));
+        for nothing in [format!("{NOTHING}\0"), format!("{NOTHING}\n\0")] {
+            assert_eq!(registrations(nothing.as_bytes()), Ok(Vec::new()));
+        }
     }
 
     #[test]
