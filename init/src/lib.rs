@@ -5,6 +5,7 @@
 //! `main.rs`, so that tests and tools can use the parsers on any machine.
 
 pub mod array;
+pub mod background;
 pub mod boot;
 #[cfg(test)]
 mod chance;

@@ -1,15 +1,13 @@
 //! From bare disks to a LUN and back, by the console alone.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use orthrus_qemu::Lab;
 use orthrus_qemu::names::{Head, Machine, ShelfKind};
-use orthrus_qemu::spec::{Disks, Options, Ready};
-use orthrus_qemu::{Lab, config};
-use orthrus_tests::steps::{LIMIT, pool_field, wait_console};
-use orthrus_tests::{Bench, DEAD_MS, lab_options};
+use orthrus_tests::Bench;
+use orthrus_tests::steps::{LIMIT, bare_disks, pool_field, wait_console, with_bare_disks};
 
 const DISKS: usize = 4;
 const POOL: &str = "
@@ -24,33 +22,11 @@ luns = \"all\"
 ";
 
 pub fn from_bare_disks(bench: &Bench, shelf: ShelfKind) -> Result<()> {
-    bench.clear()?;
-    let lab = Lab::up(&Options {
-        shelf,
-        disks: Disks::Copies(bare()?),
-        config: Some(config::generate(&[], &config::secret()?, DEAD_MS) + POOL),
-        ready: Ready::Answering,
-        ..lab_options()
-    })?;
-    let outcome = make(&lab).map_err(|error| error.context(lab.trouble()));
-    lab.down()?;
-    outcome
-}
-
-/// New disks, the last of which has something on it.
-fn bare() -> Result<Vec<PathBuf>> {
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bare");
-    fs::create_dir_all(&dir)?;
-    let files: Vec<PathBuf> = (0..DISKS)
-        .map(|index| dir.join(format!("bare{index}.raw")))
-        .collect();
-    for file in &files {
-        File::create(file)?.set_len(256 << 20)?;
-    }
-    // The magic number of ext4's superblock.
-    let last = File::options().write(true).open(&files[DISKS - 1])?;
+    let disks = bare_disks("bare", DISKS, 256 << 20)?;
+    // The magic number of ext4's superblock: the last one has something on it.
+    let last = File::options().write(true).open(&disks[DISKS - 1])?;
     last.write_all_at(&[0x53, 0xef], 1024 + 0x38)?;
-    Ok(files)
+    with_bare_disks(bench, shelf, disks, POOL, make)
 }
 
 fn make(lab: &Lab) -> Result<()> {

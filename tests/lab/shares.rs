@@ -1,17 +1,16 @@
 //! A share and its clients' locks: made on the console, kept through a crash, a handover, and a loss of both heads.
 
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
+use orthrus_qemu::Lab;
 use orthrus_qemu::clock::unix_ms;
 use orthrus_qemu::names::{Head, Machine, ShelfKind};
 use orthrus_qemu::request::IoOptions;
-use orthrus_qemu::spec::{Disks, Options, Ready};
-use orthrus_qemu::{Lab, config};
-use orthrus_tests::steps::{LIMIT, pool_field, resume_and_verify, wait_for_writes};
-use orthrus_tests::{Bench, DEAD_MS, lab_options};
+use orthrus_tests::Bench;
+use orthrus_tests::steps::{
+    LIMIT, bare_disks, pool_field, resume_and_verify, wait_for_writes, with_bare_disks,
+};
 
 const DISKS: usize = 3;
 const POOL: &str = "
@@ -35,29 +34,8 @@ clients = \"10.77.0.99\"
 ";
 
 pub fn locks_move(bench: &Bench, shelf: ShelfKind) -> Result<()> {
-    bench.clear()?;
-    let lab = Lab::up(&Options {
-        shelf,
-        disks: Disks::Copies(bare()?),
-        config: Some(config::generate(&[], &config::secret()?, DEAD_MS) + POOL),
-        ready: Ready::Answering,
-        ..lab_options()
-    })?;
-    let outcome = run(&lab).map_err(|error| error.context(lab.trouble()));
-    lab.down()?;
-    outcome
-}
-
-fn bare() -> Result<Vec<PathBuf>> {
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("shares");
-    fs::create_dir_all(&dir)?;
-    let files: Vec<PathBuf> = (0..DISKS)
-        .map(|index| dir.join(format!("disk{index}.raw")))
-        .collect();
-    for file in &files {
-        File::create(file)?.set_len(384 << 20)?;
-    }
-    Ok(files)
+    let disks = bare_disks("shares", DISKS, 384 << 20)?;
+    with_bare_disks(bench, shelf, disks, POOL, run)
 }
 
 fn run(lab: &Lab) -> Result<()> {
@@ -115,12 +93,7 @@ fn run(lab: &Lab) -> Result<()> {
 fn make(lab: &Lab) -> Result<()> {
     lab.wait_for("a faulted tank", LIMIT)?;
     lab.tell_ok(Head::A, "pool create tank sda sdb sdc --yes")?;
-    lab.wait_for("any serves tank", LIMIT)?;
-    if lab.owner(Some("tank"))? == Head::B {
-        lab.wait_for("a standby tank", LIMIT)?;
-        lab.tell_ok(Head::B, "handover tank")?;
-        lab.wait_for("a serves tank", LIMIT)?;
-    }
+    lab.wait_for("a serves tank", LIMIT)?;
     let withheld = lab.tell_ok(Head::A, "pools")?;
     ensure!(
         withheld.contains("`volume create tank/home SIZE --fs ext4`"),

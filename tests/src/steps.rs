@@ -1,21 +1,67 @@
 //! Steps that several tests take.
 
+use std::fs::{self, File};
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
-use orthrus_qemu::Lab;
+use orthrus_image::Workspace;
 use orthrus_qemu::demo::wait_writes_after;
 use orthrus_qemu::io::IoReport;
-use orthrus_qemu::names::Head;
+use orthrus_qemu::names::{Head, ShelfKind};
 use orthrus_qemu::request::IoOptions;
+use orthrus_qemu::spec::{Disks, Options, Ready};
+use orthrus_qemu::{Lab, config};
 use serde_json::Value;
+
+use crate::{Bench, DEAD_MS, lab_options};
 
 /// Bound of a boot, a takeover, a login: several times what a machine with both cores busy needs.
 pub const LIMIT: Duration = Duration::from_secs(240);
 
 /// Writes that must have been acknowledged before and after something is broken.
 const WRITES: u64 = 100;
+
+/// Disks with nothing on them, made anew, in a folder of this name.
+///
+/// # Errors
+/// The host's.
+pub fn bare_disks(name: &str, count: usize, bytes: u64) -> Result<Vec<PathBuf>> {
+    let dir = Workspace::here()?.root().join("target/tmp").join(name);
+    fs::create_dir_all(&dir)?;
+    let files: Vec<PathBuf> = (0..count)
+        .map(|index| dir.join(format!("disk{index}.raw")))
+        .collect();
+    for file in &files {
+        File::create(file)?.set_len(bytes)?;
+    }
+    Ok(files)
+}
+
+/// Runs a test on a lab of its own: such disks, two heads that answer, and a configuration with these pools.
+///
+/// # Errors
+/// The test's, with what the consoles said.
+pub fn with_bare_disks(
+    bench: &Bench,
+    shelf: ShelfKind,
+    disks: Vec<PathBuf>,
+    pools: &str,
+    test: impl FnOnce(&Lab) -> Result<()>,
+) -> Result<()> {
+    bench.clear()?;
+    let lab = Lab::up(&Options {
+        shelf,
+        disks: Disks::Copies(disks),
+        config: Some(config::generate(&[], &config::secret()?, DEAD_MS) + pools),
+        ready: Ready::Answering,
+        ..lab_options()
+    })?;
+    let outcome = test(&lab).map_err(|error| error.context(lab.trouble()));
+    lab.down()?;
+    outcome
+}
 
 /// Starts the checked writer, and waits until it has written for a while.
 ///

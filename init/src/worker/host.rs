@@ -17,7 +17,7 @@ use crate::Step;
 use crate::array::{self, AssembleError, Condition};
 use crate::config::ServiceAddress;
 use crate::disk::Disk;
-use crate::export::iscsi::reservations::{self, Watcher};
+use crate::export::iscsi::reservations;
 use crate::export::nfs::{self, NfsPlan, Server, Sharing, Withheld};
 use crate::export::{ExportError, ExportPlan, Lio, LunPlan, STEP_LIMIT};
 use crate::filesystem::{self, MakeError, MountError, Use};
@@ -279,7 +279,7 @@ impl Host for Kernel {
     }
 
     fn watch_reservations(&self, directory: &Path) -> io::Result<Box<dyn Send>> {
-        Ok(Box::new(Watcher::start(directory)?))
+        Ok(Box::new(reservations::watch(directory)?))
     }
 
     fn open(&self, plan: &ExportPlan) -> Result<(), ExportError> {

@@ -5,7 +5,7 @@
 //!
 //! - that name is a link to a file in the pool's state volume, in a directory whose files are written synchronously
 //!   (`FS_SYNC_FL`, which new files inherit): what a client was told is on the disks;
-//! - a file that was cut off in the middle is no file: a copy of the last whole one stands beside it ([`Watcher`]), made as soon as
+//! - a file that was cut off in the middle is no file: a copy of the last whole one stands beside it ([`watch`]), made as soon as
 //!   the kernel closed it. A change that was cut off was not answered;
 //! - they are given back to a LUN before anybody is let in ([`restored`]), with the same target, portal group and LUN number on
 //!   both heads, by which the kernel finds its clients again.
@@ -16,15 +16,14 @@
 use std::fs::{self, File};
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::thread;
 
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::inotify::{self, CreateFlags, Reader, WatchFlags};
 use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
 use tracing::{error, info, warn};
 
+use crate::background::Background;
 use crate::state;
 
 /// Where in the state volume.
@@ -35,7 +34,6 @@ const PREFIX: &str = "aptpl_";
 const KEPT: &str = ".kept";
 /// More than LIO ever writes (`PR_APTPL_BUF_LEN` doubled some times).
 const FILE_MAX: u64 = 4 << 20;
-const STACK_BYTES: usize = 256 * 1024;
 
 /// What LIO writes when there is nothing, with a line end or without (`core_scsi3_update_and_write_aptpl`).
 const NOTHING: &str = "No Registrations or Reservations";
@@ -187,43 +185,20 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Copies each file that LIO has written whole. Ends when it is dropped.
-pub struct Watcher {
-    /// Its other end is what the thread waits for.
-    _stop: OwnedFd,
-}
-
-impl Watcher {
-    /// Watches a directory.
-    pub fn start(directory: &Path) -> io::Result<Watcher> {
-        let changes = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-        inotify::add_watch(&changes, directory, WatchFlags::CLOSE_WRITE)?;
-        let (stopped, stop) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-        let directory = directory.to_owned();
-        thread::Builder::new()
-            .name("reservations".to_owned())
-            .stack_size(STACK_BYTES)
-            .spawn(move || {
-                while wait(&stopped, &changes) {
-                    for name in names(&changes) {
-                        if let Err(error) = keep(&directory, &name) {
-                            error!(file = name, "clients' reservations are not copied: {error}");
-                        }
-                    }
+/// Copies each file that LIO has written whole, until what is returned is dropped.
+pub fn watch(directory: &Path) -> io::Result<Background> {
+    let changes = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+    inotify::add_watch(&changes, directory, WatchFlags::CLOSE_WRITE)?;
+    let directory = directory.to_owned();
+    Background::spawn("reservations", move |stop| {
+        while stop.wait(&[changes.as_fd()], None).is_some() {
+            for name in names(&changes) {
+                if let Err(error) = keep(&directory, &name) {
+                    error!(file = name, "clients' reservations are not copied: {error}");
                 }
-            })?;
-        Ok(Watcher { _stop: stop })
-    }
-}
-
-/// Waits for a change; says whether to go on.
-fn wait(stopped: &OwnedFd, changes: &OwnedFd) -> bool {
-    let mut fds = [
-        PollFd::new(stopped, PollFlags::IN),
-        PollFd::new(changes, PollFlags::IN),
-    ];
-    // No signal reaches this thread.
-    poll(&mut fds, None).is_ok() && fds[0].revents().is_empty()
+            }
+        }
+    })
 }
 
 /// The files of LIO's that changed.
@@ -336,13 +311,13 @@ mod tests {
     #[test]
     fn what_is_written_whole_is_copied() {
         let place = place("watched");
-        let watcher = Watcher::start(&place).unwrap();
+        let watcher = watch(&place).unwrap();
         fs::write(place.join(name("78")), FILE).unwrap();
         let kept = place.join(format!("{}{KEPT}", name("78")));
         let begun = Instant::now();
         while fs::read(&kept).unwrap_or_default() != FILE.as_bytes() {
             assert!(begun.elapsed() < Duration::from_secs(60), "never copied");
-            thread::yield_now();
+            std::thread::yield_now();
         }
         drop(watcher);
         fs::remove_dir_all(&place).unwrap();

@@ -1,30 +1,28 @@
 //! Who answers the kernel while it serves: a thread for its caches, one for its clients' records.
 //!
-//! Two, because a record is on a disk before it is answered, and a client that is known need not wait for that. A thread ends
-//! when its [`Responder`] is dropped. A question that makes no sense is said once and stays without an answer: the client that
+//! Two, because a record is on a disk before it is answered, and a client that is known need not wait for that. A question that makes no sense is said once and stays without an answer: the client that
 //! caused it waits, and nobody else.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::thread;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::Timespec;
 use tracing::{error, info, warn};
 
 use super::caches::{self, Cache};
 use super::plan::NfsPlan;
 use super::records::{Records, Said};
 use super::tracking::Message;
+use crate::background::Background;
 use crate::state;
 use crate::sync::lock;
 
 /// Longer than any question: the kernel's are within a page.
 const QUESTION_MAX: usize = 8192;
-const STACK_BYTES: usize = 256 * 1024;
 /// How often it is looked for the pipe of records, which comes when threads start: they wait a second for it to be opened.
 const PIPE_LOOK: Timespec = Timespec {
     tv_sec: 0,
@@ -35,12 +33,6 @@ const PIPE_LOOK: Timespec = Timespec {
 const RECORDS: &str = "nfs-clients.json";
 /// More bytes than the records of ten thousand clients have.
 const RECORDS_MAX: u64 = 64 << 20;
-
-/// A thread that answers; it ends when this is dropped.
-pub struct Responder {
-    /// Its other end is what the thread waits for.
-    _stop: OwnedFd,
-}
 
 /// What is known of clients.
 #[derive(Clone, Debug, Default)]
@@ -56,18 +48,18 @@ pub struct Tracked {
 }
 
 /// Answers the caches by a plan that may change.
-pub fn answer_caches(plan: Arc<Mutex<Arc<NfsPlan>>>) -> io::Result<Responder> {
+pub fn answer_caches(plan: Arc<Mutex<Arc<NfsPlan>>>) -> io::Result<Background> {
     let mut channels = Vec::new();
     for cache in Cache::ALL {
         // Of the caller's network, whoever opens it.
         let path = rpc(cache, "channel");
         channels.push((cache, open(&path, 0).map_err(|error| named(&path, &error))?));
     }
-    spawn("nfs caches", move |stop| {
+    Background::spawn("nfs caches", move |stop| {
         let mut told = false;
         loop {
             let fds: Vec<BorrowedFd<'_>> = channels.iter().map(|(_, file)| file.as_fd()).collect();
-            let Some(ready) = wait(&stop, &fds, None) else {
+            let Some(ready) = stop.wait(&fds, None) else {
                 return;
             };
             for ((cache, file), is_ready) in channels.iter_mut().zip(ready) {
@@ -121,25 +113,25 @@ pub fn track_clients(
     pipes: &Path,
     directory: &Path,
     tracked: Arc<Mutex<Tracked>>,
-) -> io::Result<Responder> {
+) -> io::Result<Background> {
     let pipe = pipes.join("nfsd/cld");
     let directory = directory.to_owned();
     let mut records = read_records(&directory)?;
-    spawn("nfs clients", move |stop| {
+    Background::spawn("nfs clients", move |stop| {
         let mut file = loop {
             match open(&pipe, libc::O_NONBLOCK) {
                 Ok(file) => break file,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return error!("{}: {error}", pipe.display()),
             }
-            if wait(&stop, &[], Some(&PIPE_LOOK)).is_none() {
+            if stop.wait(&[], Some(&PIPE_LOOK)).is_none() {
                 return;
             }
         };
         let mut keep = |bytes: &[u8]| {
             state::keep(&directory, RECORDS, bytes).map_err(|error| error.to_string())
         };
-        while wait(&stop, &[file.as_fd()], None).is_some() {
+        while stop.wait(&[file.as_fd()], None).is_some() {
             let mut question = [0; QUESTION_MAX];
             let length = match file.read(&mut question) {
                 Ok(length) => length,
@@ -230,28 +222,6 @@ fn named(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
-fn spawn(name: &str, run: impl FnOnce(OwnedFd) + Send + 'static) -> io::Result<Responder> {
-    let (stopped, stop) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-    thread::Builder::new()
-        .name(name.to_owned())
-        .stack_size(STACK_BYTES)
-        .spawn(move || run(stopped))?;
-    Ok(Responder { _stop: stop })
-}
-
-/// Waits until some of the files have something to read, and says which; `None` when it is time to end.
-fn wait(stop: &OwnedFd, files: &[BorrowedFd<'_>], limit: Option<&Timespec>) -> Option<Vec<bool>> {
-    let mut fds = vec![PollFd::new(stop, PollFlags::IN)];
-    fds.extend(files.iter().map(|file| PollFd::new(file, PollFlags::IN)));
-    // No signal reaches this thread.
-    poll(&mut fds, limit).ok()?;
-    let (stop, files) = fds.split_first()?;
-    if !stop.revents().is_empty() {
-        return None;
-    }
-    Some(files.iter().map(|fd| !fd.revents().is_empty()).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::tracking::tests::{client, message};
@@ -308,16 +278,5 @@ mod tests {
         let error = read_records(&place).unwrap_err().to_string();
         assert!(error.contains("NFS clients"), "{error}");
         std::fs::remove_dir_all(&place).unwrap();
-    }
-
-    #[test]
-    fn a_thread_ends_with_its_responder() {
-        let (ended, end) = std::sync::mpsc::channel();
-        let responder = spawn("test", move |stop| {
-            while wait(&stop, &[], None).is_some() {}
-            let _ = ended.send(());
-        });
-        drop(responder.unwrap());
-        end.recv().unwrap();
     }
 }

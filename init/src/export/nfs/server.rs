@@ -19,7 +19,8 @@ use rustix::io::Errno;
 use super::super::limit::within;
 use super::super::{Cause, ExportError};
 use super::plan::NfsPlan;
-use super::responder::{self, Responder, Tracked};
+use super::responder::{self, Tracked};
+use crate::background::Background;
 use crate::filesystem::mount::mount_kernels;
 use crate::sync::lock;
 use crate::sys::namespace;
@@ -49,7 +50,7 @@ pub struct Server {
     control: PathBuf,
     plan: Arc<Mutex<Arc<NfsPlan>>>,
     tracked: Arc<Mutex<Tracked>>,
-    answers: Mutex<Option<[Responder; 2]>>,
+    answers: Mutex<Option<[Background; 2]>>,
 }
 
 impl Server {
