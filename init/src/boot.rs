@@ -186,7 +186,7 @@ fn start(
         );
     }
     if config.pools.iter().any(|pool| pool.nfs.is_some()) {
-        load(&modules, &["nfsd"]);
+        load(&modules, &["nfsd", "ipvlan"]);
     }
     if let Err(error) = mounts::CONFIGFS.apply() {
         warn!("{error}");
@@ -204,7 +204,7 @@ fn start(
         .filter(|dog| dog.kind() != watchdog::Kind::Software);
     let hardware = trusted.map(Watchdog::timeout_seconds);
     let (mut jobs, mut reports, mut watches) = (Vec::new(), Vec::new(), Vec::new());
-    let mut orders = Vec::new();
+    let (mut orders, mut networks) = (Vec::new(), Vec::new());
     for (index, ledger) in ledgers.iter().enumerate() {
         let (sender, receiver) = sync_channel(2);
         let on_loss = reset_on_loss(&config.pools[index].name, &reset);
@@ -222,6 +222,7 @@ fn start(
         reports.push(worker.report());
         watches.push(worker.watch());
         orders.push(worker.orders());
+        networks.push(worker.network());
         spawn(format!("pool {}", config.pools[index].name), move || {
             worker.run(&receiver)
         })?;
@@ -251,7 +252,7 @@ fn start(
         }),
     });
     start_control(&config.heartbeat.control, desk);
-    worker::tell_clients(&config, &snapshot, handle)?;
+    worker::tell_clients(&config, &snapshot, networks, handle)?;
     let names = config.pools.iter().map(|pool| pool.name.clone()).collect();
     let head = Head::new(core_config(&config, me), incarnation, clock::now());
     let reactor = Reactor {

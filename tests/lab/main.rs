@@ -130,6 +130,11 @@ const TESTS: &[(&str, ShelfKind, Test)] = &[
         shares::locks_move,
     ),
     (
+        "pools_with_shares_move_one_by_one",
+        ShelfKind::Lio,
+        shares::pools_move_one_by_one,
+    ),
+    (
         "crash_of_the_owner_loses_nothing",
         ShelfKind::Plain,
         crash::owner,

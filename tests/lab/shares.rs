@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use orthrus_qemu::Lab;
 use orthrus_qemu::clock::unix_ms;
 use orthrus_qemu::names::{Head, Machine, ShelfKind};
@@ -40,16 +40,17 @@ pub fn locks_move(bench: &Bench, shelf: ShelfKind) -> Result<()> {
 
 fn run(lab: &Lab) -> Result<()> {
     make(lab)?;
-    said(lab, HOLD)?;
+    let home = Mounted::new(10, "home");
+    said(lab, &home.hold())?;
     let sum = said(lab, FILL)?;
-    refused(lab, "before anything")?;
+    home.is_kept(lab).context("before anything")?;
 
-    start_writing(lab)?;
+    start_writing_on(lab, "home")?;
     let struck = unix_ms();
     lab.crash(Head::A)?;
     // A rival that is there at once, in the grace period, gets nothing either.
     lab.wait_for("b serves", LIMIT)?;
-    refused(lab, "right after a crash")?;
+    home.is_kept(lab).context("right after a crash")?;
     resume_and_verify(lab, "NFS, crash of the owner", struck)?;
     ensure!(
         said(lab, SUM)? == sum,
@@ -59,20 +60,20 @@ fn run(lab: &Lab) -> Result<()> {
 
     lab.boot_all(&[Machine::from(Head::A)])?;
     lab.wait_for("a standby", LIMIT)?;
-    start_writing(lab)?;
+    start_writing_on(lab, "home")?;
     let struck = unix_ms();
     lab.tell_ok(Head::B, "handover tank")?;
     lab.wait_for("a serves", LIMIT)?;
     resume_and_verify(lab, "NFS, handover", struck)?;
     reclaimed(lab, Head::A)?;
-    refused(lab, "after a handover")?;
+    home.is_kept(lab).context("after a handover")?;
 
     lab.crash_all(&Head::BOTH.map(Machine::from))?;
     lab.boot_all(&Head::BOTH.map(Machine::from))?;
     lab.wait_for("any serves", LIMIT)?;
     let owner = lab.owner(None)?;
     reclaimed(lab, owner)?;
-    refused(lab, "after both heads were off")?;
+    home.is_kept(lab).context("after both heads were off")?;
 
     ensure!(
         said(lab, SUM)? == sum,
@@ -83,7 +84,7 @@ fn run(lab: &Lab) -> Result<()> {
     said(lab, RELEASE)?;
     // The lock is free as soon as the client says so, and not before.
     let begun = Instant::now();
-    while rival(lab)? != 0 {
+    while home.rival(lab)? != 0 {
         ensure!(begun.elapsed() < LIMIT, "the lock stays where it was");
     }
     Ok(())
@@ -138,17 +139,163 @@ fn make(lab: &Lab) -> Result<()> {
 const ROOT: &str = "mkdir -p /mnt/root && mount -t nfs -o vers=4.2,hard 10.77.0.10:/ /mnt/root && \
     ls /mnt/root && umount /mnt/root";
 
-/// A lock that is held until it is told to go: `flock` on NFS is a lock at the server.
-const HOLD: &str = "mkdir -p /mnt/home && mount -t nfs -o vers=4.2,hard,proto=tcp 10.77.0.10:/home /mnt/home && \
-    touch /mnt/home/lock && setsid sh -c 'exec flock -x -F /mnt/home/lock sleep 100000' >/dev/null 2>&1 </dev/null & \
-    until grep -q FLOCK /proc/locks; do sleep 0.1; done";
 /// A file on the other file system, and its sum.
 const FILL: &str = "mkdir -p /mnt/large && mount -t nfs -o vers=4.2,hard,proto=tcp 10.77.0.10:/large /mnt/large && \
     dd if=/dev/urandom of=/mnt/large/file bs=64k count=32 conv=fsync status=none && sha256sum < /mnt/large/file";
 const SUM: &str = "echo 3 > /proc/sys/vm/drop_caches; sha256sum < /mnt/large/file";
 const RELEASE: &str = "pid=$(awk '/FLOCK/ { print $5; exit }' /proc/locks) && kill $pid";
 
-/// Another client: an address and a name of its own, and thus another owner to the server.
+/// Two pools with shares: each moves alone, and what its clients have moves with it and with nothing else.
+pub fn pools_move_one_by_one(bench: &Bench, shelf: ShelfKind) -> Result<()> {
+    let disks = bare_disks("pools", 4, 256 << 20)?;
+    with_bare_disks(bench, shelf, disks, POOLS, |lab| {
+        for (head, command) in [
+            (Head::A, "pool create one sda sdb --yes"),
+            (Head::B, "pool create two sdc sdd --yes"),
+            (Head::A, "volume create one/first 64M --fs ext4"),
+            (Head::B, "volume create two/second 64M --fs ext4"),
+        ] {
+            // Its disks may be seen before the head looks for its pools.
+            lab.wait_for(&format!("{head} answers"), LIMIT)?;
+            lab.tell_ok(head, command)?;
+        }
+        lab.wait_for("client up", LIMIT)?;
+        let (one, two) = (Mounted::new(11, "first"), Mounted::new(12, "second"));
+        for share in [&one, &two] {
+            said(lab, &share.hold())?;
+        }
+        start_writing_on(lab, "first")?;
+        let epoch = epoch_of(lab, Head::A, "one")?;
+
+        // Both on one head: the one that stays notices nothing.
+        let struck = unix_ms();
+        lab.tell_ok(Head::B, "handover two")?;
+        lab.wait_for("a serves two", LIMIT)?;
+        let (clients, problem) = clients_of(lab, Head::A, "one")?;
+        ensure!(clients == (1, 0) && problem.is_none(), "{clients:?}");
+        ensure!(
+            epoch_of(lab, Head::A, "one")? == epoch,
+            "pool one moved as well"
+        );
+        for share in [&one, &two] {
+            share.is_kept(lab).context("on one head")?;
+        }
+        resume_and_verify(lab, "NFS, another pool moved", struck)?;
+
+        start_writing_on(lab, "first")?;
+        let struck = unix_ms();
+        lab.crash(Head::A)?;
+        lab.wait_for("b serves one", LIMIT)?;
+        lab.wait_for("b serves two", LIMIT)?;
+        for share in [&one, &two] {
+            share
+                .is_kept(lab)
+                .context("after a crash of the head of both")?;
+        }
+        resume_and_verify(lab, "NFS, crash of the owner of two pools", struck)?;
+        for pool in ["one", "two"] {
+            let (clients, problem) = clients_of(lab, Head::B, pool)?;
+            ensure!(
+                clients == (1, 0) && problem.is_none(),
+                "{pool}: {clients:?}"
+            );
+        }
+        Ok(())
+    })
+}
+
+const POOLS: &str = "
+[[pool]]
+name = \"one\"
+home = \"a\"
+address = \"10.77.0.11/24\"
+[[pool.nfs.share]]
+volume = \"first\"
+clients = \"10.77.0.0/24\"
+squash = \"none\"
+[[pool]]
+name = \"two\"
+home = \"b\"
+address = \"10.77.0.12/24\"
+[[pool.nfs.share]]
+volume = \"second\"
+clients = \"10.77.0.0/24\"
+squash = \"none\"
+";
+
+/// Clients with state and those that are awaited, and why they would lose it.
+fn clients_of(lab: &Lab, head: Head, pool: &str) -> Result<((u64, u64), Option<String>)> {
+    let clients = &pool_of(lab, head, pool)?["share_clients"];
+    let number = |field: &str| clients[field].as_u64().unwrap_or(u64::MAX);
+    let problem = clients["problem"].as_str().map(str::to_owned);
+    Ok(((number("known"), number("awaited")), problem))
+}
+
+fn epoch_of(lab: &Lab, head: Head, pool: &str) -> Result<u64> {
+    let epoch = pool_of(lab, head, pool)?["epoch"].as_u64();
+    epoch.context("no epoch")
+}
+
+fn pool_of(lab: &Lab, head: Head, name: &str) -> Result<serde_json::Value> {
+    let status = lab.tell_json(head, "status")?;
+    let pools = status["pools"].as_array().context("no pools")?;
+    let pool = pools.iter().find(|pool| pool["name"] == name);
+    pool.cloned().with_context(|| format!("no pool {name}"))
+}
+
+/// A share as the client has it: its address ends with a number, and a file on it is locked.
+struct Mounted {
+    address: String,
+    share: &'static str,
+}
+
+impl Mounted {
+    fn new(host: u8, share: &'static str) -> Mounted {
+        let address = format!("10.77.0.{host}");
+        Mounted { address, share }
+    }
+
+    /// Mounts it and takes a lock until it is told to go: `flock` on NFS is a lock at the server.
+    fn hold(&self) -> String {
+        let Mounted { address, share } = self;
+        format!(
+            "mkdir -p /mnt/{share} && mount -t nfs -o vers=4.2,hard,proto=tcp {address}:/{share} /mnt/{share} && \
+             touch /mnt/{share}/lock && before=$(grep -c FLOCK /proc/locks); \
+             setsid sh -c 'exec flock -x -F /mnt/{share}/lock sleep 100000' >/dev/null 2>&1 </dev/null & \
+             until [ $(grep -c FLOCK /proc/locks) -gt ${{before:-0}} ]; do sleep 0.1; done"
+        )
+    }
+
+    /// Another client's attempt at the lock, 0 if it got it. It has an address and a name of its own, and is thus another
+    /// owner to the server.
+    fn rival(&self, lab: &Lab) -> Result<i32> {
+        let Mounted { address, share } = self;
+        let script = format!(
+            "{RIVAL}ip netns exec rival unshare --uts sh -c 'hostname rival; mkdir -p /mnt/rival; \
+             mount -t nfs -o vers=4.2,hard,proto=tcp {address}:/{share} /mnt/rival || exit 9; \
+             flock -x -n /mnt/rival/lock true; said=$?; umount /mnt/rival || exit 8; exit $said'"
+        );
+        let output = lab.client(&["sh", "-c", &script])?;
+        ensure!(
+            matches!(output.status, 0 | 1),
+            "the rival ended with {}: {}",
+            output.status,
+            output.stderr
+        );
+        Ok(output.status)
+    }
+
+    fn is_kept(&self, lab: &Lab) -> Result<()> {
+        ensure!(
+            self.rival(lab)? == 1,
+            "{}: a rival got the lock",
+            self.share
+        );
+        Ok(())
+    }
+}
+
+/// A network of another client's on the first one's card.
 const RIVAL: &str = "set -e; \
     if ! ip netns list | grep -q rival; then \
       ip netns add rival; \
@@ -156,26 +303,7 @@ const RIVAL: &str = "set -e; \
       ip link set rival0 netns rival; \
       ip -n rival address add 10.77.0.98/24 dev rival0; \
       ip -n rival link set rival0 up; ip -n rival link set lo up; \
-    fi; \
-    ip netns exec rival unshare --uts sh -c 'hostname rival; mkdir -p /mnt/rival; \
-      mount -t nfs -o vers=4.2,hard,proto=tcp 10.77.0.10:/home /mnt/rival || exit 9; \
-      flock -x -n /mnt/rival/lock true; said=$?; umount /mnt/rival || exit 8; exit $said'";
-
-fn rival(lab: &Lab) -> Result<i32> {
-    let output = lab.client(&["sh", "-c", RIVAL])?;
-    ensure!(
-        matches!(output.status, 0 | 1),
-        "the rival ended with {}: {}",
-        output.status,
-        output.stderr
-    );
-    Ok(output.status)
-}
-
-fn refused(lab: &Lab, when: &str) -> Result<()> {
-    ensure!(rival(lab)? == 1, "{when}: a rival got the lock");
-    Ok(())
-}
+    fi; ";
 
 /// That everybody has their state again, and the grace period is over.
 fn reclaimed(lab: &Lab, owner: Head) -> Result<()> {
@@ -209,9 +337,9 @@ fn grows(lab: &Lab, owner: Head, share: &str, volume: &str, mib: u64) -> Result<
     }
 }
 
-fn start_writing(lab: &Lab) -> Result<()> {
+fn start_writing_on(lab: &Lab, share: &str) -> Result<()> {
     lab.io_start(&IoOptions {
-        share: Some("home".to_owned()),
+        share: Some(share.to_owned()),
         blocks: 1024,
         ..IoOptions::default()
     })?;

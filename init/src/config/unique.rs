@@ -81,7 +81,6 @@ pub(super) fn pools(root: &Section<'_>) -> Result<(), ConfigError> {
     let mut addresses = Seen::new("service address");
     let mut targets = Seen::new("target name");
     let mut serials = Seen::new("unit serial number (its first 25 digits make the WWN)");
-    let mut sharing: Option<Place> = None;
     for pool in root.sections("pool", MAX_POOLS)? {
         pool_names.add_text(pool.optional_text("name", "")?)?;
         let vg = if pool.has("vg") { "vg" } else { "name" };
@@ -92,14 +91,6 @@ pub(super) fn pools(root: &Section<'_>) -> Result<(), ConfigError> {
         }
         let mut volumes = Seen::new("volume");
         if let Some(nfs) = pool.section("nfs")? {
-            if let Some(first) = &sharing {
-                // The state of the kernel's server is one of all that it serves, and would not move with a pool.
-                return Err(nfs.at().error(format!(
-                    "is there beside {} in line {}; allowed: NFS on one pool",
-                    first.field, first.line
-                )));
-            }
-            sharing = Some(nfs.at().clone());
             shares(&nfs, &mut volumes)?;
         }
         let Some(iscsi) = pool.section("iscsi")? else {

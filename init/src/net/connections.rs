@@ -35,11 +35,20 @@ impl fmt::Display for Connection {
 
 /// The established connections to a service address, on any port: what the owner tells the standby.
 pub fn connections(service: Ipv4Addr) -> Result<Vec<Connection>, NetError> {
-    let table = table(service)?;
-    Ok(parse(&table)
+    Ok(established(&table(service)?, service))
+}
+
+/// The same in the network of another thread of this program, by its number.
+pub fn connections_of(thread: u32, service: Ipv4Addr) -> Result<Vec<Connection>, NetError> {
+    let table = read_table(&format!("/proc/self/task/{thread}/net/tcp"), service)?;
+    Ok(established(&table, service))
+}
+
+fn established(table: &str, service: Ipv4Addr) -> Vec<Connection> {
+    parse(table)
         .filter(|(connection, state)| *state == ESTABLISHED && *connection.local.ip() == service)
         .map(|(connection, _)| connection)
-        .collect())
+        .collect()
 }
 
 /// Ends our own sockets on a service address, whatever their state; listening ones stay, as they are
@@ -83,7 +92,11 @@ fn ours(service: Ipv4Addr) -> Result<Vec<Connection>, NetError> {
 
 // thread-self and not self: the table is of the network namespace of the thread that asks.
 fn table(service: Ipv4Addr) -> Result<String, NetError> {
-    std::fs::read_to_string("/proc/thread-self/net/tcp").map_err(|error| {
+    read_table("/proc/thread-self/net/tcp", service)
+}
+
+fn read_table(path: &str, service: Ipv4Addr) -> Result<String, NetError> {
+    std::fs::read_to_string(path).map_err(|error| {
         let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
         NetError::new(service, "list the connections of a service address", errno)
     })

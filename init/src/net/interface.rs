@@ -10,7 +10,7 @@ use super::{Mac, NetError};
 use crate::Step;
 use crate::sys::netlink::{Family, Netlink, Request, attributes, u16_at, u32_at};
 
-const RTM_NEWLINK: u16 = 16;
+pub(super) const RTM_NEWLINK: u16 = 16;
 const RTM_GETLINK: u16 = 18;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
@@ -39,20 +39,12 @@ impl Interface {
     /// All Ethernet ports, by index.
     pub fn all() -> Result<Vec<Interface>, NetError> {
         let error = |errno| NetError::new("network ports", "list", errno);
-        let mut netlink = Netlink::open(Family::Route).map_err(error)?;
-        let request = Request::new(RTM_GETLINK, 0).bytes(&[0; IFINFOMSG_BYTES]);
-        let answers = netlink.dump(&request).map_err(error)?;
-        let mut list: Vec<Interface> = answers.iter().filter_map(|answer| parse(answer)).collect();
-        list.sort_by_key(|interface| interface.index);
-        Ok(list)
+        all(&mut Netlink::open(Family::Route).map_err(error)?)
     }
 
     /// The port with this address.
     pub fn by_mac(mac: Mac) -> Result<Interface, NetError> {
-        Interface::all()?
-            .into_iter()
-            .find(|interface| interface.mac == mac)
-            .ok_or_else(|| NetError::new(mac, "find the port with this address", Errno::NODEV))
+        find(Interface::all()?, mac)
     }
 
     /// Looks at the port again.
@@ -73,7 +65,28 @@ impl Interface {
     }
 }
 
-fn ifinfomsg(index: u32, flags: u32, change: u32) -> [u8; IFINFOMSG_BYTES] {
+/// All Ethernet ports of the network that a socket was opened in.
+fn all(netlink: &mut Netlink) -> Result<Vec<Interface>, NetError> {
+    let request = Request::new(RTM_GETLINK, 0).bytes(&[0; IFINFOMSG_BYTES]);
+    let answers = netlink.dump(&request);
+    let answers = answers.map_err(|errno| NetError::new("network ports", "list", errno))?;
+    let mut list: Vec<Interface> = answers.iter().filter_map(|answer| parse(answer)).collect();
+    list.sort_by_key(|interface| interface.index);
+    Ok(list)
+}
+
+/// The port with this address in the network that a socket was opened in.
+pub(super) fn by_mac(netlink: &mut Netlink, mac: Mac) -> Result<Interface, NetError> {
+    find(all(netlink)?, mac)
+}
+
+fn find(list: Vec<Interface>, mac: Mac) -> Result<Interface, NetError> {
+    let mut list = list.into_iter();
+    list.find(|interface| interface.mac == mac)
+        .ok_or_else(|| NetError::new(mac, "find the port with this address", Errno::NODEV))
+}
+
+pub(super) fn ifinfomsg(index: u32, flags: u32, change: u32) -> [u8; IFINFOMSG_BYTES] {
     let mut bytes = [0; IFINFOMSG_BYTES];
     bytes[4..8].copy_from_slice(&index.to_ne_bytes());
     bytes[8..12].copy_from_slice(&flags.to_ne_bytes());

@@ -9,10 +9,12 @@
 //! answers that LIO still holds and the kernel's resets included. [`settle`] sees to it that no other
 //! port speaks for it either.
 //!
-//! Only IPv4 for now. Everything is done in the network namespace of the calling thread.
+//! Only IPv4 for now. Everything is done in the network namespace of the calling thread: the head's, or
+//! a pool's own ([`Branch`]).
 
 mod address;
 mod arp;
+mod branch;
 mod connections;
 mod error;
 mod gate;
@@ -23,7 +25,8 @@ mod tickle;
 
 pub use address::{add_address, has_address, remove_address};
 pub use arp::announce;
-pub use connections::{Connection, connections, end_connections};
+pub use branch::Branch;
+pub use connections::{Connection, connections, connections_of, end_connections};
 pub use error::NetError;
 pub use gate::Gate;
 pub use interface::Interface;

@@ -12,6 +12,13 @@ pub fn own_host_name(name: &str) -> Result<(), Errno> {
     sethostname(name.as_bytes())
 }
 
+/// Gives the calling thread, and those that it starts, a network of their own, with nothing in it.
+pub fn own_network() -> Result<(), Errno> {
+    // SAFETY: of all that threads share only the network is no longer shared; sockets that are open stay in the network that
+    // they were opened in, and no descriptor changes.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNET) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,7 @@
 //! Tells the peer who is connected to the pools that this head serves.
 
 use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -26,6 +27,7 @@ const INTERVAL: Duration = Duration::from_millis(500);
 pub fn tell_clients(
     config: &Arc<Config>,
     snapshot: &Arc<Mutex<Snapshot>>,
+    networks: Vec<Arc<AtomicU32>>,
     handle: Handle,
 ) -> std::io::Result<()> {
     let (config, snapshot) = (config.clone(), snapshot.clone());
@@ -35,11 +37,12 @@ pub fn tell_clients(
             let mut told = Vec::new();
             loop {
                 thread::sleep(INTERVAL);
-                let before = served(&config, &snapshot);
+                let before = served(&config, &snapshot, &networks);
                 let seen = connected(&before);
                 // A release may have begun meanwhile, and ended the connections that were looked for.
-                let mut still = served(&config, &snapshot);
+                let mut still = served(&config, &snapshot, &networks);
                 still.retain(|address| before.contains(address));
+                let still: Vec<Ipv4Addr> = still.into_iter().map(|(address, _)| address).collect();
                 let now = to_tell(&told, &seen, &still);
                 if now != told {
                     handle.post(Input::Message(clients::encode(&now)));
@@ -50,22 +53,33 @@ pub fn tell_clients(
         .map(drop)
 }
 
-/// The addresses of the pools that this head serves.
-fn served(config: &Config, snapshot: &Mutex<Snapshot>) -> Vec<Ipv4Addr> {
+/// The addresses of the pools that this head serves, and the thread in whose network they are; 0 for this one's.
+fn served(
+    config: &Config,
+    snapshot: &Mutex<Snapshot>,
+    networks: &[Arc<AtomicU32>],
+) -> Vec<(Ipv4Addr, u32)> {
     let pools = lock(snapshot).pools.clone();
-    config
-        .pools
-        .iter()
-        .zip(&pools)
-        .filter(|(_, state)| state.state == PoolState::Serving)
-        .flat_map(|(pool, _)| pool.addresses.iter().map(|address| address.ip))
+    let parts = config.pools.iter().zip(&pools).zip(networks);
+    parts
+        .filter(|((_, state), _)| state.state == PoolState::Serving)
+        .flat_map(|((pool, _), network)| {
+            let thread = network.load(Ordering::Relaxed);
+            pool.addresses
+                .iter()
+                .map(move |address| (address.ip, thread))
+        })
         .collect()
 }
 
-fn connected(addresses: &[Ipv4Addr]) -> Vec<Connection> {
+fn connected(addresses: &[(Ipv4Addr, u32)]) -> Vec<Connection> {
     let mut all = Vec::new();
-    for address in addresses {
-        match net::connections(*address) {
+    for (address, thread) in addresses {
+        let found = match thread {
+            0 => net::connections(*address),
+            thread => net::connections_of(*thread, *address),
+        };
+        match found {
             Ok(connections) => all.extend(connections),
             Err(error) => warn!("{error}"),
         }

@@ -6,7 +6,7 @@
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -23,8 +23,9 @@ use crate::export::{ExportError, ExportPlan, Lio, LunPlan, STEP_LIMIT};
 use crate::filesystem::{self, MakeError, MountError, Use};
 use crate::ledger::Stretch;
 use crate::modules::{ModuleError, Modules};
-use crate::net::{self, Connection, Interface, Mac, NetError};
+use crate::net::{self, Branch, Connection, Interface, Mac, NetError};
 use crate::state::{self, Owner, StateError};
+use crate::sync::lock;
 use crate::volume::bare::{BareDisk, BareError};
 use crate::volume::edit::apply::{ApplyError, apply, check};
 use crate::volume::edit::{Edit, EditError};
@@ -46,6 +47,8 @@ pub(super) type ChangeOf<'a> = dyn Fn(&mut Edit<'_>) -> Result<(), EditError> + 
 
 /// A kernel, as the worker of a pool sees it. Every step is idempotent.
 pub(super) trait Host: Send {
+    /// Gives the calling thread, and what it starts, a network of its own, in which ports are branches of the head's.
+    fn own_network(&self) -> Result<(), NetError>;
     /// The port with this address.
     fn port(&self, mac: Mac) -> Result<Interface, NetError>;
     /// Writes into the metadata whose the group is; `None` when they say so already.
@@ -136,19 +139,34 @@ pub(super) trait Host: Send {
 #[derive(Default)]
 pub(super) struct Kernel {
     modules: Option<Arc<Modules>>,
+    /// The pool's own network, where it has one.
+    branch: Mutex<Option<Result<Branch, NetError>>>,
 }
 
 impl Kernel {
     pub fn with(modules: Arc<Modules>) -> Kernel {
         Kernel {
             modules: Some(modules),
+            branch: Mutex::default(),
         }
     }
 }
 
 impl Host for Kernel {
+    fn own_network(&self) -> Result<(), NetError> {
+        let entered = Branch::enter();
+        let result = entered.as_ref().map(drop).map_err(Clone::clone);
+        // What it could not have it does not do without: two pools would be one to their clients.
+        *lock(&self.branch) = Some(entered);
+        result
+    }
+
     fn port(&self, mac: Mac) -> Result<Interface, NetError> {
-        Interface::by_mac(mac)
+        match &mut *lock(&self.branch) {
+            Some(Ok(branch)) => branch.port(mac),
+            Some(Err(error)) => Err(error.clone()),
+            None => Interface::by_mac(mac),
+        }
     }
 
     fn stamp(&self, group: &VolumeGroup, stamp: &Stamp) -> Result<Option<Stamped>, WriteError> {

@@ -36,6 +36,7 @@ mod replace;
 mod shares;
 mod stamp;
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -98,6 +99,8 @@ pub struct Worker {
     claim: Option<Claim>,
     served: Option<Served>,
     orders: Orders,
+    /// The thread in whose network the pool is served; 0 for that of the head.
+    network: Arc<AtomicU32>,
     /// An order to make the pool, which waits for the core.
     making: Option<Making>,
     /// An order to destroy it, which waits for its job.
@@ -134,6 +137,7 @@ impl Worker {
             claim: None,
             served: None,
             orders: Orders::default(),
+            network: Arc::default(),
             making: None,
             destroying: None,
             attempt_failed: false,
@@ -162,6 +166,11 @@ impl Worker {
         self.orders.clone()
     }
 
+    /// The thread in whose network the pool is served; 0 for that of the head.
+    pub fn network(&self) -> Arc<AtomicU32> {
+        self.network.clone()
+    }
+
     /// Where the heartbeat thread looks for a lost reservation.
     pub fn watch(&self) -> WatchSlot {
         self.watch.clone()
@@ -169,6 +178,7 @@ impl Worker {
 
     /// Does jobs until there is nobody to give any.
     pub fn run(mut self, jobs: &Receiver<Job>) {
+        self.enter_network();
         let mut next_look = clock::now() + LOOK_INTERVAL;
         loop {
             let job = match jobs.recv_timeout(ORDERS_INTERVAL) {
@@ -204,6 +214,21 @@ impl Worker {
                 epoch,
                 result,
             }));
+        }
+    }
+
+    /// A pool with shares is served in a network of its own, from this thread's on.
+    fn enter_network(&self) {
+        if self.pool().nfs.is_none() {
+            return;
+        }
+        match self.host.own_network() {
+            Ok(()) => {
+                let thread = rustix::thread::gettid().as_raw_nonzero().get();
+                self.network.store(thread.unsigned_abs(), Ordering::Relaxed);
+            }
+            // It is said again by each look: without a port there is no service.
+            Err(problem) => error!(pool = self.pool().name, "{problem}"),
         }
     }
 

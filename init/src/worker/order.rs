@@ -72,6 +72,10 @@ impl Witness {
 }
 
 impl Host for Witness {
+    fn own_network(&self) -> Result<(), NetError> {
+        Ok(())
+    }
+
     fn port(&self, mac: Mac) -> Result<Interface, NetError> {
         Ok(Interface {
             name: "data".to_owned(),
