@@ -3,7 +3,8 @@
 //! From the disk upwards: [`label`] says that a disk is a physical volume, [`area`] where the text is,
 //! [`text`] what it says, [`group`] what that means, [`health`] what is left of it, [`refusal`] why to leave it
 //! alone, [`plan`] what device-mapper is told, [`active`] that it is done, [`release`] that it is gone again.
-//! Everything is read with `O_DIRECT` and nothing is remembered: after a claim the caller reads again.
+//! An array may stand for a disk (`on_arrays`). Everything is read with `O_DIRECT` and nothing is remembered: after a claim
+//! the caller reads again.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
