@@ -6,9 +6,11 @@
 //! - What is started is what the superblocks said after the claim. The group is read again from the arrays, since only then do its
 //!   members have nodes; that these are the same members is checked.
 //! - A member that dies under its owner is marked by the kernel, in the superblocks of the others, with the first I/O that
-//!   it fails. From then on the pool is served, watched and released without it, and a takeover leaves it out.
+//!   it fails. From then on the pool is served, watched and released without it, and a takeover leaves it out. Before this head
+//!   is called unfit for it, that is: the other one reads the mark at once, and finds itself fit.
 
 use std::thread;
+use std::time::Duration;
 
 use tracing::{info, warn};
 
@@ -18,6 +20,10 @@ use crate::array::{Condition, LeftOut};
 use crate::status;
 use crate::sync::lock;
 use crate::volume::VolumeGroup;
+
+/// How long a member may not answer that the kernel has given up: it is not looked at for a moment that it takes to
+/// come back, and not for as long as makes this head unfit (`READ_BACK_LIMIT`).
+const GIVE_UP_AFTER: Duration = Duration::from_secs(5);
 
 impl Worker {
     /// Starts the arrays that the claimed group is on, and reads the group from them.
@@ -78,7 +84,7 @@ impl Worker {
             let slot = lock(&self.watch);
             let watch = slot.iter().map(|(_, watch)| watch);
             watch
-                .flat_map(|watch| watch.silent(super::lost::MARK_AFTER))
+                .flat_map(|watch| watch.silent(GIVE_UP_AFTER))
                 .collect()
         };
         // Only those that cost nothing: the kernel has written on the others that it does without them.
