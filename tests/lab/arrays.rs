@@ -56,12 +56,14 @@ fn run(lab: &Lab, pool: &Pool) -> Result<()> {
         "{disks:#}"
     );
 
+    is_stamped(lab, first)?;
     start_writing(lab)?;
     let struck = unix_ms();
     lab.crash(first)?;
     lab.wait_for(&format!("{second} serves"), LIMIT)?;
     resume_and_verify(lab, "the owner of arrays crashed", struck)?;
     holds(lab, pool, second).context("after a crash of the owner")?;
+    is_stamped(lab, second)?;
     lab.boot_all(&[Machine::from(first)])?;
     lab.wait_for(&format!("{first} standby"), LIMIT)?;
     lab.tell_ok(second, "handover tank")?;
@@ -99,6 +101,13 @@ fn run(lab: &Lab, pool: &Pool) -> Result<()> {
     wait_console(lab, first, 0, "is out of date and left out")?;
     ensure!(missing(lab, first)? == [("any:pair", 1), ("any:trio", 0)].map(named));
     holds(lab, pool, first).context("after the disk came back")
+}
+
+/// The metadata are written through the arrays.
+fn is_stamped(lab: &Lab, owner: Head) -> Result<()> {
+    let notes = pool_field(lab, owner, "notes")?.to_string();
+    ensure!(!notes.contains("stamped"), "{notes}");
+    wait_console(lab, owner, 0, "disks have the epoch")
 }
 
 fn named((name, missing): (&str, u64)) -> (String, u64) {

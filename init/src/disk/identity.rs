@@ -57,6 +57,17 @@ pub fn from_page_80(page: &[u8], vendor: &str, model: &str) -> Option<DiskId> {
     from_serial(&text(&rest[..rest.len().min(length)]), vendor, model)
 }
 
+/// Of an MD array, from the `uuid` that its kernel shows: hex digits, with hyphens somewhere.
+pub fn from_array(uuid: &str) -> Option<DiskId> {
+    let digits: String = uuid.chars().filter(|c| *c != '-').collect();
+    let is_whole = digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    // As mdadm writes it.
+    let words: Vec<&str> = (0..4)
+        .filter_map(|at| digits.get(8 * at..8 * at + 8))
+        .collect();
+    is_whole.then(|| DiskId(format!("md.{}", words.join(":"))))
+}
+
 /// Of a serial number that some other place told.
 pub fn from_serial(serial: &str, vendor: &str, model: &str) -> Option<DiskId> {
     let serial = text(serial.as_bytes());

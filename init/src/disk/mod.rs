@@ -202,6 +202,8 @@ fn describe(directory: &Path, name: &str) -> Result<Disk, DiskError> {
         // virtio-blk tells its serial number here, NVMe below its controller.
         .or_else(|| identity::from_serial(&optional("serial"), &vendor, &model))
         .or_else(|| identity::from_serial(&optional("device/serial"), &vendor, &model))
+        // An array that runs here: no disk of a shelf, and yet one with something on it.
+        .or_else(|| identity::from_array(&optional("md/uuid")))
         .ok_or_else(|| DiskError::NoIdentity {
             disk: name.to_owned(),
         })?;
@@ -374,6 +376,24 @@ mod tests {
             .map(|disk| disk.unwrap().name)
             .collect();
         assert_eq!(found, ["sdb", "sdaa"]);
+    }
+
+    #[test]
+    fn an_array_is_known_by_its_identity_and_is_not_among_the_disks() {
+        let sysfs = Sysfs::new("array");
+        sysfs.file("md_0a/size", b"2048\n");
+        sysfs.file("md_0a/dev", b"9:127\n");
+        sysfs.file("md_0a/queue/logical_block_size", b"512\n");
+        sysfs.file("md_0a/md/uuid", b"00112233-4455-6677-8899-aabbccddeeff\n");
+        let found = describe(&sysfs.0.join("md_0a"), "md_0a").unwrap();
+        let id = crate::array::ArrayId([
+            0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd,
+            0xee, 0xff,
+        ]);
+        assert_eq!(found.id, DiskId(format!("md.{id}")));
+        assert!(scan_in(&sysfs.0).is_empty());
+        sysfs.file("md_0a/md/uuid", b"00112233\n");
+        assert!(describe(&sysfs.0.join("md_0a"), "md_0a").is_err());
     }
 
     #[test]
