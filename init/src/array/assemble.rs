@@ -48,6 +48,9 @@ pub struct Running {
     pub bytes: u64,
     /// Device numbers of its members, and whether each takes part: a failed one no longer does.
     pub members: BTreeSet<((u32, u32), bool)>,
+    /// Members that take part as far as the kernel knows, and whose disks are not in the machine any more: it notices with
+    /// the first I/O.
+    pub unnamed: usize,
     /// What the kernel calls its state: `clean`, `active`, `read-auto`, ...
     pub state: String,
 }
@@ -156,7 +159,7 @@ fn is_of(running: &Running, array: &Array, decision: &Decision) -> bool {
         .collect();
     let takes_part = running.members.iter().filter(|(_, takes_part)| *takes_part);
     let takes_part: BTreeSet<(u32, u32)> = takes_part.map(|(number, _)| *number).collect();
-    takes_part == taken
+    takes_part == taken && running.unnamed == 0
 }
 
 /// A node of this name, with no array behind it yet.
@@ -312,9 +315,11 @@ fn stop_named(name: &str) -> Result<Step, AssembleError> {
     }
     // A node may stay for a moment that has nothing behind it: what counts is that no member is held.
     match described(name) {
-        Ok(running) if !running.members.is_empty() => Err(failed(name, "stop")(
-            io::Error::from_raw_os_error(libc::EBUSY),
-        )),
+        Ok(running) if !running.members.is_empty() || running.unnamed > 0 => {
+            Err(failed(name, "stop")(io::Error::from_raw_os_error(
+                libc::EBUSY,
+            )))
+        }
         _ => Ok(step),
     }
 }
@@ -357,18 +362,19 @@ fn described(name: &str) -> Result<Running, AssembleError> {
         let (major, minor) = text.split_once(':')?;
         Some((major.parse().ok()?, minor.parse().ok()?))
     };
-    let mut members = BTreeSet::new();
+    let (mut members, mut unnamed) = (BTreeSet::new(), 0);
     let entries = fs::read_dir(block.join("md")).map_err(failed(name, "its members"))?;
     for entry in entries.flatten() {
         if !entry.file_name().to_string_lossy().starts_with("dev-") {
             continue;
         }
+        let is_faulty = read(entry.path().join("state"))?.contains("faulty");
         // One whose disk was taken out of the machine has no number any more.
         let Ok(device) = fs::read_to_string(entry.path().join("block/dev")) else {
+            unnamed += usize::from(!is_faulty);
             continue;
         };
         let device = number(device.trim()).ok_or_else(|| invalid("a member's number"))?;
-        let is_faulty = read(entry.path().join("state"))?.contains("faulty");
         members.insert((device, !is_faulty));
     }
     let sectors: u64 = read(block.join("size"))?
@@ -379,6 +385,7 @@ fn described(name: &str) -> Result<Running, AssembleError> {
         number: number(&read(block.join("dev"))?).ok_or_else(|| invalid("dev"))?,
         bytes: sectors * 512,
         members,
+        unnamed,
         state: read(block.join("md/array_state"))?,
     })
 }

@@ -23,9 +23,10 @@ pub struct Condition {
 }
 
 impl Condition {
-    /// Whether the kernel does without this member: it failed, or is no member any more.
+    /// Whether the kernel does without this member: it failed, or is no member any more. Not while it has one of which
+    /// nobody can say whether it is this one.
     pub fn has_given_up(&self, number: (u32, u32)) -> bool {
-        !self.running.members.contains(&(number, true))
+        self.running.unnamed == 0 && !self.running.members.contains(&(number, true))
     }
 }
 
@@ -72,6 +73,30 @@ fn percent(completed: &str) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_member_is_given_up_only_when_the_kernel_says_so() {
+        let condition = |members: &[((u32, u32), bool)], unnamed| Condition {
+            name: "a".to_owned(),
+            level: "raid1".to_owned(),
+            running: Running {
+                name: "md_0a".to_owned(),
+                number: (9, 127),
+                bytes: 0,
+                members: members.iter().copied().collect(),
+                unnamed,
+                state: "clean".to_owned(),
+            },
+            missing: 0,
+            resync: None,
+        };
+        let (one, other) = ((8, 0), (8, 16));
+        assert!(!condition(&[(one, true), (other, true)], 0).has_given_up(one));
+        assert!(condition(&[(one, false), (other, true)], 0).has_given_up(one));
+        assert!(condition(&[(other, true)], 0).has_given_up(one));
+        // Its disk is gone, and the superblocks of the others still count on it.
+        assert!(!condition(&[(other, true)], 1).has_given_up(one));
+    }
 
     #[test]
     fn how_far_it_is_comes_from_sysfs() {

@@ -107,6 +107,25 @@ impl Judged {
         self.decision.is_dirty_degraded && !self.is_running
     }
 
+    /// Whether all data are there without these disks.
+    pub fn can_do_without(&self, disks: &[String]) -> bool {
+        let slots = self.decision.slots.iter().enumerate();
+        let left = slots.filter_map(|(slot, what)| match what {
+            Slot::Fresh(index) => {
+                let name = &self.array.members[*index].disk.name;
+                (!disks.contains(name)).then_some(slot as u32)
+            }
+            _ => None,
+        });
+        self.decision.geometry.is_enough(&left.collect())
+    }
+
+    /// Whether one of these disks takes part in what runs.
+    pub fn takes_part(&self, running: &Running, disks: &[String]) -> bool {
+        let mut members = self.disks().filter(|disk| disks.contains(&disk.name));
+        members.any(|disk| running.unnamed > 0 || running.members.contains(&(disk.number, true)))
+    }
+
     /// Members on these disks are no longer taken: the kernel has given them up.
     pub fn drop_members(&mut self, disks: &[String]) {
         let members = &self.array.members;

@@ -8,6 +8,7 @@
 //! - A member that dies under its owner is marked by the kernel, in the superblocks of the others, with the first I/O that
 //!   it fails. From then on the pool is served, watched and released without it, and a takeover leaves it out. Before this head
 //!   is called unfit for it, that is: the other one reads the mark at once, and finds itself fit.
+//! - An array that nobody writes to would not notice: it is written to when a member has been silent for long.
 
 use std::thread;
 use std::time::Duration;
@@ -80,13 +81,14 @@ impl Worker {
             Err(error) => return warn!(pool = self.pool().name, "{error}"),
         };
         lock(&self.report).arrays = conditions.iter().map(report).collect();
-        let silent: Vec<String> = {
-            let slot = lock(&self.watch);
-            let watch = slot.iter().map(|(_, watch)| watch);
-            watch
-                .flat_map(|watch| watch.silent(GIVE_UP_AFTER))
-                .collect()
-        };
+        let silent = self.silent_for(GIVE_UP_AFTER);
+        let gone = self.silent_for(super::lost::MARK_AFTER);
+        for on in claim.group.arrays().filter(|on| on.can_do_without(&gone)) {
+            let mut running = conditions.iter().map(|one| &one.running);
+            if let Some(running) = running.find(|running| on.takes_part(running, &gone)) {
+                self.host.touch(&on.device(Some(running)));
+            }
+        }
         // Only those that cost nothing: the kernel has written on the others that it does without them.
         let lost: Vec<String> = claim
             .group
@@ -99,6 +101,12 @@ impl Worker {
         if !lost.is_empty() {
             self.go_on_without_members(&lost);
         }
+    }
+
+    fn silent_for(&self, limit: Duration) -> Vec<String> {
+        let slot = lock(&self.watch);
+        let watch = slot.iter().map(|(_, watch)| watch);
+        watch.flat_map(|watch| watch.silent(limit)).collect()
     }
 
     /// From here on the claim is of the others.

@@ -16,7 +16,7 @@ use super::error::JobError;
 use crate::Step;
 use crate::array::{self, AssembleError, Condition};
 use crate::config::ServiceAddress;
-use crate::disk::Disk;
+use crate::disk::{Disk, direct, parallel};
 use crate::export::iscsi::reservations;
 use crate::export::nfs::{self, NfsPlan, Server, Sharing, Withheld};
 use crate::export::{ExportError, ExportPlan, Lio, LunPlan, STEP_LIMIT};
@@ -42,6 +42,9 @@ const REPEATS: [Duration; 4] = [
     Duration::from_millis(2000),
 ];
 
+/// How long a write to an array is waited for that only shows whether its members answer.
+const TOUCH_LIMIT: Duration = Duration::from_secs(2);
+
 /// What is done to metadata.
 pub(super) type ChangeOf<'a> = dyn Fn(&mut Edit<'_>) -> Result<(), EditError> + 'a;
 
@@ -63,6 +66,8 @@ pub(super) trait Host: Send {
     ) -> Result<VolumeGroup, JobError>;
     /// Stops them.
     fn stop_arrays(&self, group: &VolumeGroup) -> Result<Step, AssembleError>;
+    /// Makes the kernel write to all members of an array, by a write that changes nothing. Does not wait for long.
+    fn touch(&self, array: &Disk);
     /// How the arrays are that run.
     fn arrays(&self, group: &VolumeGroup) -> Result<Vec<Condition>, AssembleError>;
     /// Makes the volumes of a group ready for use.
@@ -203,6 +208,16 @@ impl Host for Kernel {
             }
         }
         Ok(all)
+    }
+
+    fn touch(&self, array: &Disk) {
+        let arrays = std::slice::from_ref(array);
+        let outcomes = parallel::each(arrays, TOUCH_LIMIT, |array| {
+            direct::rewrite_first_block(&array.path, array.logical_block)
+        });
+        for error in outcomes.into_iter().flatten().filter_map(Result::err) {
+            warn!(array = %array.name, %error, "cannot be written");
+        }
     }
 
     fn arrays(&self, group: &VolumeGroup) -> Result<Vec<Condition>, AssembleError> {

@@ -25,7 +25,7 @@ use crate::volume::write::WriteError;
 
 /// How long a member may not answer. Longer than a disk's own error recovery, and than its owner takes to hand the pool to
 /// a head that sees more.
-const MARK_AFTER: Duration = Duration::from_secs(30);
+pub(super) const MARK_AFTER: Duration = Duration::from_secs(30);
 
 impl Worker {
     /// Marks members that are lost, if the pool can do without them.

@@ -242,6 +242,32 @@ fn spares_wait_and_members_that_are_being_filled_do_not_count() {
 }
 
 #[test]
+fn what_an_array_can_do_without_is_what_its_level_says() {
+    for (name, one, two) in [
+        ("raid0", false, false),
+        ("raid1-10", true, false),
+        ("raid1-12", true, true),
+        ("raid5-ls", true, false),
+        ("raid6-ls", true, true),
+    ] {
+        let array = array(name);
+        let decision = array.decide(false).unwrap();
+        let on = Judged {
+            array,
+            decision,
+            is_running: true,
+        };
+        assert!(on.can_do_without(&[]), "{name}");
+        let gone = |count: usize| -> Vec<String> {
+            let disks = on.disks().take(count);
+            disks.map(|disk| disk.name.clone()).collect()
+        };
+        assert_eq!(on.can_do_without(&gone(1)), one, "{name}");
+        assert_eq!(on.can_do_without(&gone(2)), two, "{name}");
+    }
+}
+
+#[test]
 fn a_reshape_and_a_cluster_are_left_alone() {
     assert_eq!(array("reshape").decide(true), Err(Refusal::Reshape));
     let clustered = changed("raid1-12", |members| {
