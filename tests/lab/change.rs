@@ -11,7 +11,7 @@ use orthrus_tests::steps::{LIMIT, pool_field, resume_and_verify, start_writing, 
 const NAME: &str = "zvol";
 /// The name that it gets for a while; sorts there as well.
 const OTHER: &str = "zvolume-2";
-const MIB: u64 = 1 << 20;
+pub const MIB: u64 = 1 << 20;
 
 pub fn volumes(bench: &Bench, shelf: ShelfKind) -> Result<()> {
     bench.with(shelf, |lab| {
@@ -95,19 +95,25 @@ fn refused(lab: &Lab, owner: Head) -> Result<()> {
         (owner, "volume remove pond/vol0 --yes", "no pool"),
         (owner.peer(), "volume create tank/zvol 8M", "does not serve"),
     ] {
-        let answer = lab.tell(head, command)?;
-        ensure!(
-            answer.code == 1 && answer.text.contains(why),
-            "{command:?} was answered with {}: {}",
-            answer.code,
-            answer.text
-        );
+        answered(lab, head, command, why)?;
     }
     Ok(())
 }
 
+/// That a command is refused for this reason.
+pub fn answered(lab: &Lab, head: Head, command: &str, why: &str) -> Result<()> {
+    let answer = lab.tell(head, command)?;
+    ensure!(
+        answer.code == 1 && answer.text.contains(why),
+        "{command:?} was answered with {}: {}",
+        answer.code,
+        answer.text
+    );
+    Ok(())
+}
+
 /// Names, LUNs and sizes of what clients are offered, by LUN.
-fn offered(lab: &Lab, owner: Head) -> Result<Vec<(String, u64, u64)>> {
+pub fn offered(lab: &Lab, owner: Head) -> Result<Vec<(String, u64, u64)>> {
     let volumes = pool_field(lab, owner, "volumes")?;
     let volumes = volumes.as_array().context("no volumes")?.iter();
     let mut offered: Vec<_> = volumes
@@ -132,7 +138,7 @@ fn device(lab: &Lab, lun: u64) -> Result<String> {
 }
 
 /// Fills the first 24 MiB of a LUN; the sum of it.
-fn fill(lab: &Lab, lun: u64) -> Result<String> {
+pub fn fill(lab: &Lab, lun: u64) -> Result<String> {
     let script = device(lab, lun)?
         + "head -c 24M /dev/urandom > /tmp/fill; \
            dd if=/tmp/fill of=$device bs=1M oflag=direct conv=fsync status=none && sha256sum < /tmp/fill; rm /tmp/fill";
@@ -140,7 +146,7 @@ fn fill(lab: &Lab, lun: u64) -> Result<String> {
 }
 
 /// That a LUN has this size, and at its start what it was filled with.
-fn holds(lab: &Lab, lun: u64, bytes: u64, sum: &str) -> Result<()> {
+pub fn holds(lab: &Lab, lun: u64, bytes: u64, sum: &str) -> Result<()> {
     let script = device(lab, lun)?
         + "echo $(($(cat /sys/block/${device##*/}/size) * 512)); \
            dd if=$device bs=1M count=24 iflag=direct status=none | sha256sum";

@@ -9,6 +9,8 @@ use orthrus_qemu::names::{Head, Machine, ShelfKind};
 use orthrus_tests::Bench;
 use orthrus_tests::steps::{LIMIT, bare_disks, pool_field, wait_console, with_bare_disks};
 
+use crate::change::answered;
+
 const DISKS: usize = 4;
 const POOL: &str = "
 [[pool]]
@@ -157,16 +159,8 @@ fn unmake(lab: &Lab) -> Result<()> {
 }
 
 fn refused(lab: &Lab, head: Head, all: &[(String, &str)]) -> Result<()> {
-    for (command, why) in all {
-        let answer = lab.tell(head, command)?;
-        ensure!(
-            answer.code == 1 && answer.text.contains(why),
-            "{command:?} was answered with {}: {}",
-            answer.code,
-            answer.text
-        );
-    }
-    Ok(())
+    all.iter()
+        .try_for_each(|(command, why)| answered(lab, head, command, why))
 }
 
 fn offered(lab: &Lab, owner: Head) -> Result<Vec<(String, u64)>> {

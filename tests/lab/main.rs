@@ -18,6 +18,7 @@ mod pause;
 mod reservations;
 mod shares;
 mod state;
+mod thin;
 mod uefi;
 mod volumes;
 
@@ -107,6 +108,11 @@ const TESTS: &[(&str, ShelfKind, Test)] = &[
         "clients_reservations_move_with_the_pool",
         ShelfKind::Lio,
         reservations::move_with_the_pool,
+    ),
+    (
+        "thin_volumes_and_snapshots_come_and_go_while_served",
+        ShelfKind::Lio,
+        thin::volumes,
     ),
     ("torture_by_the_seed", ShelfKind::Lio, matrix::torture),
     (

@@ -58,8 +58,23 @@ synced r1 five r6 r10
 run lvcreate -y -l 1 -n theirs tank >/dev/null
 run lvrename tank/theirs tank/lvm2s >/dev/null
 off
+# The volume gets back what the snapshot has, and stays what lvm2 knows it as.
+known=$(run lvs --noheadings -o lv_uuid tank/tv | tr -d ' ')
+on
+yes "other other" | head -c 1048576 > /run/block
+dd if=/run/block of=$(node tv) bs=1M oflag=direct status=none
+off
+edit restore ts
+tell pool "delete 1" 2
+said=$(run lvs --noheadings -o lv_uuid tank/tv | tr -d ' ')
+[ "$said" = "$known" ] || fail "tv was $known and is $said"
+on
+verify tv
+off
+edit thin-snapshot tv ts
+tell pool "create_snap 3 2" 3
 edit remove ts
-tell pool "delete 2" 2
+tell pool "delete 3" 4
 edit remove sn
 edit remove lvm2s
 edit remove r0
@@ -71,7 +86,7 @@ on
 verify r1 r6 r10 tv
 off
 edit remove tv
-tell pool "delete 1" 3
+tell pool "delete 2" 5
 edit remove pool
 first=$(nth 1)
 gone=$(run pvs --noheadings -o pv_uuid $first | tr -d ' ')

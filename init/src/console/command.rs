@@ -149,6 +149,7 @@ pub(super) enum Takes {
     PoolWords,
     DiskWords,
     Volume,
+    SnapshotWords,
     Rehearsal,
 }
 
@@ -252,7 +253,14 @@ pub(super) const VERBS: &[Verb] = &[
         question: Some(
             "What is on the volume is lost, and its clients lose it at once. Remove it?",
         ),
-        help: "make, grow, rename or remove a volume of a pool that this head serves",
+        help: "make, grow, rename or remove a volume, or a thin pool, of a pool that this head serves",
+        build: said,
+    },
+    Verb {
+        name: "snapshot",
+        takes: Takes::SnapshotWords,
+        question: Some("Each of its actions has a question of its own."),
+        help: "keep a thin volume as it is now, give it back what a snapshot has, or remove a snapshot",
         build: said,
     },
     Verb {
@@ -306,6 +314,11 @@ pub(super) const VERBS: &[Verb] = &[
     },
 ];
 
+fn of_volume((pool, order): (String, VolumeOrder)) -> Command {
+    let order = PoolOrder::Volume(order);
+    Command::Order { pool, order }
+}
+
 fn said(argument: Argument) -> Command {
     // The check gives one, or an error.
     argument.command.unwrap_or(Command::Help)
@@ -317,14 +330,18 @@ impl Verb {
             Takes::Nothing => "",
             Takes::Lines => " [LINES] | log --ledger [POOL]",
             Takes::Pool => " POOL",
+            Takes::SnapshotWords => {
+                " create POOL/ORIGIN NAME | snapshot restore POOL/NAME | snapshot remove POOL/NAME"
+            }
             Takes::PoolWords => " create POOL DISK... [--wipe] | pool destroy POOL [--volumes]",
             Takes::DiskWords => {
                 " add POOL DISK [--wipe] | disk remove POOL DISK | disk replace POOL DISK [--wipe] | \
                  disk locate DISK on|off"
             }
             Takes::Volume => {
-                " create POOL/NAME SIZE [--raid LEVEL [--images N] | --stripes N] | volume grow POOL/NAME SIZE | \
-                 volume rename POOL/OLD NEW | volume remove POOL/NAME"
+                " create POOL/NAME SIZE [--raid LEVEL [--images N] | --stripes N | --thin THIN-POOL] [--fs ext4] | \
+                 volume thin-pool POOL/NAME SIZE [--raid LEVEL [--images N] | --stripes N] | \
+                 volume grow POOL/NAME SIZE | volume rename POOL/OLD NEW | volume remove POOL/NAME"
             }
             Takes::Rehearsal => " hang",
         };
@@ -335,7 +352,15 @@ impl Verb {
         match (self.question, self.takes) {
             (_, Takes::PoolWords) => &["--json", "--yes", WIPE, VOLUMES],
             (_, Takes::DiskWords) => &["--json", "--yes", WIPE],
-            (_, Takes::Volume) => &["--json", "--yes", "--raid", "--images", "--stripes"],
+            (_, Takes::Volume) => &[
+                "--json",
+                "--yes",
+                "--raid",
+                "--images",
+                "--stripes",
+                "--thin",
+                "--fs",
+            ],
             (Some(_), _) => &["--json", "--yes"],
             (None, Takes::Lines) => &["--json", LEDGER],
             (None, _) => &["--json"],
@@ -452,14 +477,12 @@ fn check(
             argument.pool = (*word).to_owned();
             1
         }
-        (Takes::Volume | Takes::PoolWords | Takes::DiskWords, _) => {
+        (Takes::Volume | Takes::SnapshotWords | Takes::PoolWords | Takes::DiskWords, _) => {
             let command = match verb.takes {
                 Takes::PoolWords => pool::parse_pool(words, flags),
                 Takes::DiskWords => pool::parse_disk(words, flags),
-                _ => volume::parse(words, valued).map(|(pool, order)| Command::Order {
-                    pool,
-                    order: PoolOrder::Volume(order),
-                }),
+                Takes::SnapshotWords => volume::parse_snapshot(words).map(of_volume),
+                _ => volume::parse(words, valued).map(of_volume),
             };
             let command = command.map_err(|why| match why {
                 Wrong::Missing(what) => missing(what),
@@ -526,6 +549,7 @@ mod tests {
                 Takes::Pool => format!("{} tank", verb.name),
                 Takes::Rehearsal => format!("{} hang", verb.name),
                 Takes::Volume => format!("{} remove tank/vol", verb.name),
+                Takes::SnapshotWords => format!("{} restore tank/vol", verb.name),
                 Takes::PoolWords => format!("{} create tank sda", verb.name),
                 Takes::DiskWords => format!("{} replace tank sda", verb.name),
                 _ => verb.name.to_owned(),
@@ -534,7 +558,9 @@ mod tests {
             assert!(!request.json && !request.yes);
             let asks = request.command.question();
             match verb.takes {
-                Takes::PoolWords | Takes::DiskWords => assert!(asks.is_some()),
+                Takes::PoolWords | Takes::DiskWords | Takes::SnapshotWords => {
+                    assert!(asks.is_some());
+                }
                 _ => assert_eq!(asks, verb.question, "{}", verb.name),
             }
             assert!(help.contains(&format!("\n  {}", verb.name)) || help.starts_with("  status"));

@@ -2,7 +2,7 @@
 
 use super::command::{LEDGER, Takes, VERBS};
 use super::pool::{DISK_ACTIONS, POOL_ACTIONS};
-use super::volume::ACTIONS;
+use super::volume::{ACTIONS, SNAPSHOT_ACTIONS};
 
 /// What the word before the cursor can become.
 #[derive(Debug, PartialEq, Eq)]
@@ -57,6 +57,7 @@ pub(super) fn complete(before: &str, pools: &[String]) -> Completion {
         Takes::PoolWords => choose(word, POOL_ACTIONS.into_iter()),
         Takes::DiskWords => choose(word, DISK_ACTIONS.into_iter()),
         Takes::Volume => choose(word, ACTIONS.into_iter()),
+        Takes::SnapshotWords => choose(word, SNAPSHOT_ACTIONS.into_iter()),
         Takes::Rehearsal => choose(word, ["hang"].into_iter()),
         Takes::Nothing | Takes::Lines => Completion::Nothing,
     }
@@ -108,6 +109,8 @@ mod tests {
         assert_eq!(insert("rehearse "), "hang ");
         assert_eq!(insert("volume g"), "row ");
         assert_eq!(insert("volume ren"), "ame ");
+        assert_eq!(insert("volume t"), "hin-pool ");
+        assert_eq!(insert("snapshot res"), "tore ");
         assert_eq!(insert("pool d"), "estroy ");
         assert_eq!(insert("pool destroy v"), "ault ");
         assert_eq!(insert("disk a"), "dd ");

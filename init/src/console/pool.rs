@@ -3,6 +3,7 @@
 
 use super::command::Command;
 use super::volume::Wrong;
+use crate::volume::edit::VolumeOrder;
 use crate::worker::PoolOrder;
 
 /// Loses what is on the disks.
@@ -107,6 +108,13 @@ pub(super) fn question(order: &PoolOrder) -> Option<&'static str> {
             "The disk becomes one of the pool; with --wipe all that is on it is lost. Add it?"
         }
         PoolOrder::Remove { .. } => "The disk leaves the pool, and is bare then. Remove it?",
+        PoolOrder::Volume(VolumeOrder::RemoveSnapshot { .. }) => {
+            "What only the snapshot has is lost, and its clients lose it at once. Remove it?"
+        }
+        PoolOrder::Volume(VolumeOrder::Restore { .. }) => {
+            "What was written to the volume since is lost, its clients lose it for a moment, and the snapshot is no more. \
+             Restore it?"
+        }
         PoolOrder::Volume(_) => return None,
     })
 }

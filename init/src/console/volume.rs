@@ -1,13 +1,17 @@
-//! The arguments of `volume`: `create POOL/NAME SIZE`, `grow POOL/NAME SIZE`, `rename POOL/OLD NEW`, `remove POOL/NAME`.
+//! The arguments of `volume`: `create POOL/NAME SIZE`, `thin-pool POOL/NAME SIZE`, `grow POOL/NAME SIZE`,
+//! `rename POOL/OLD NEW`, `remove POOL/NAME`; and of `snapshot`: `create POOL/ORIGIN NAME`, `restore POOL/NAME`, `remove POOL/NAME`.
 
 use crate::filesystem::Kind;
 use crate::volume::edit::{Layout, Raid, VolumeOrder};
 
 /// Options of `volume` that have a value.
-pub(super) const VALUED: [&str; 4] = ["--raid", "--images", "--stripes", "--fs"];
+pub(super) const VALUED: [&str; 5] = ["--raid", "--images", "--stripes", "--fs", "--thin"];
 
 /// What can be done to a volume.
-pub(super) const ACTIONS: [&str; 4] = ["create", "grow", "rename", "remove"];
+pub(super) const ACTIONS: [&str; 5] = ["create", "grow", "rename", "remove", "thin-pool"];
+
+/// What can be done to a snapshot.
+pub(super) const SNAPSHOT_ACTIONS: [&str; 3] = ["create", "restore", "remove"];
 
 /// Levels of RAID, by name.
 const LEVELS: [(&str, Raid); 5] = [
@@ -34,21 +38,39 @@ pub(super) fn parse(
     let mut words = words.iter();
     let action = *words
         .next()
-        .ok_or(Wrong::Missing("create, grow, rename or remove"))?;
+        .ok_or(Wrong::Missing("create, thin-pool, grow, rename or remove"))?;
     if !ACTIONS.contains(&action) {
         return Err(wrong(action, &ACTIONS.join(", ")));
     }
-    let place = *words.next().ok_or(Wrong::Missing("POOL/NAME"))?;
-    let (pool, name) = place
-        .split_once('/')
-        .filter(|(pool, name)| !pool.is_empty() && !name.is_empty())
-        .ok_or_else(|| wrong(place, "POOL/NAME"))?;
-    let name = name.to_owned();
+    let (pool, name) = place(words.next().copied())?;
+    let thin = options.iter().find(|(option, _)| *option == "--thin");
     let mut size = || {
         let word = *words.next().ok_or(Wrong::Missing("a size, as 50G"))?;
         bytes(word).ok_or_else(|| wrong(word, "a size: a number and K, M, G or T (powers of 1024)"))
     };
     let order = match action {
+        "create" if thin.is_some() => {
+            // It lies where its pool does.
+            if let Some((option, _)) = options.iter().find(|(option, _)| *option != "--thin") {
+                return Err(wrong(option, "an option together with --thin"));
+            }
+            VolumeOrder::CreateThin {
+                name,
+                bytes: size()?,
+                pool: thin.map(|(_, pool)| (*pool).to_owned()).unwrap_or_default(),
+            }
+        }
+        "thin-pool" => {
+            let others = ["--thin", "--fs"];
+            if let Some((option, _)) = options.iter().find(|(option, _)| others.contains(option)) {
+                return Err(wrong(option, "an option of create only"));
+            }
+            VolumeOrder::CreatePool {
+                name,
+                bytes: size()?,
+                layout: layout(options)?,
+            }
+        }
         "create" => VolumeOrder::Create {
             name,
             bytes: size()?,
@@ -74,9 +96,55 @@ pub(super) fn parse(
         return Err(wrong(extra, "expected here"));
     }
     match options.first() {
-        Some((option, _)) if action != "create" => Err(wrong(option, "an option of create only")),
-        _ => Ok((pool.to_owned(), order)),
+        Some((option, _)) if !matches!(action, "create" | "thin-pool") => {
+            Err(wrong(option, "an option of create only"))
+        }
+        _ => Ok((pool, order)),
     }
+}
+
+/// Pool and order, from the words behind `snapshot`.
+pub(super) fn parse_snapshot(words: &[&str]) -> Result<(String, VolumeOrder), Wrong> {
+    let wrong = |word: &str, allowed: &str| Wrong::Word(word.to_owned(), allowed.to_owned());
+    let mut words = words.iter();
+    let action = *words
+        .next()
+        .ok_or(Wrong::Missing("create, restore or remove"))?;
+    if !SNAPSHOT_ACTIONS.contains(&action) {
+        return Err(wrong(action, &SNAPSHOT_ACTIONS.join(", ")));
+    }
+    let (pool, name) = place(words.next().copied())?;
+    let order = match action {
+        "create" => {
+            let new = *words
+                .next()
+                .ok_or(Wrong::Missing("the name of the snapshot"))?;
+            // It is where its origin is.
+            if new.contains('/') {
+                return Err(wrong(new, "a name without its pool"));
+            }
+            VolumeOrder::Snapshot {
+                name: new.to_owned(),
+                origin: name,
+                bytes: None,
+            }
+        }
+        "restore" => VolumeOrder::Restore { name },
+        _ => VolumeOrder::RemoveSnapshot { name },
+    };
+    match words.next() {
+        Some(extra) => Err(wrong(extra, "expected here")),
+        None => Ok((pool, order)),
+    }
+}
+
+fn place(word: Option<&str>) -> Result<(String, String), Wrong> {
+    let word = word.ok_or(Wrong::Missing("POOL/NAME"))?;
+    let parts = word
+        .split_once('/')
+        .filter(|(pool, name)| !pool.is_empty() && !name.is_empty());
+    let (pool, name) = parts.ok_or_else(|| Wrong::Word(word.to_owned(), "POOL/NAME".to_owned()))?;
+    Ok((pool.to_owned(), name.to_owned()))
 }
 
 /// Bytes of a size with its unit.
@@ -174,11 +242,73 @@ mod tests {
     }
 
     #[test]
+    fn thin_volumes_and_snapshots_are_said_by_name() {
+        let order = |words: &[&str], options: &[(&'static str, &'static str)]| {
+            parse(words, options).unwrap().1
+        };
+        assert_eq!(
+            order(&["thin-pool", "tank/tp", "8G"], &[("--raid", "raid1")]),
+            VolumeOrder::CreatePool {
+                name: "tp".to_owned(),
+                bytes: 8 << 30,
+                layout: Layout::Raid(Raid::Raid1, 2),
+            }
+        );
+        assert_eq!(
+            order(&["create", "tank/vol", "1T"], &[("--thin", "tp")]),
+            VolumeOrder::CreateThin {
+                name: "vol".to_owned(),
+                bytes: 1 << 40,
+                pool: "tp".to_owned(),
+            }
+        );
+        let (pool, order) = parse_snapshot(&["create", "tank/vol", "before"]).unwrap();
+        assert_eq!(pool, "tank");
+        assert_eq!(
+            order,
+            VolumeOrder::Snapshot {
+                name: "before".to_owned(),
+                origin: "vol".to_owned(),
+                bytes: None,
+            }
+        );
+        let name = || "before".to_owned();
+        for (action, wanted) in [
+            ("restore", VolumeOrder::Restore { name: name() }),
+            ("remove", VolumeOrder::RemoveSnapshot { name: name() }),
+        ] {
+            assert_eq!(parse_snapshot(&[action, "tank/before"]).unwrap().1, wanted);
+        }
+        for (words, bad) in [
+            (&["merge", "tank/s"][..], "merge"),
+            (&["create", "vol", "s"], "vol"),
+            (&["create", "tank/vol", "tank/s"], "tank/s"),
+            (&["restore", "tank/s", "now"], "now"),
+        ] {
+            match parse_snapshot(words) {
+                Err(Wrong::Word(word, _)) => assert_eq!(word, bad),
+                other => panic!("{words:?}: {other:?}"),
+            }
+        }
+        assert!(matches!(
+            parse_snapshot(&["create", "tank/vol"]),
+            Err(Wrong::Missing(_))
+        ));
+    }
+
+    #[test]
     fn what_is_wrong_is_named_with_what_is_allowed() {
         for (words, options, bad) in [
             (&["destroy", "tank/vol"][..], &[][..], "destroy"),
             (&["remove", "vol"], &[], "vol"),
             (&["rename", "tank/vol", "tank/new"], &[], "tank/new"),
+            (&["thin-pool", "tank/tp", "1G"], &[("--fs", "ext4")], "--fs"),
+            (
+                &["create", "tank/vol", "1G"],
+                &[("--thin", "tp"), ("--raid", "raid1")],
+                "--raid",
+            ),
+            (&["grow", "tank/vol", "1G"], &[("--thin", "tp")], "--thin"),
             (&["rename", "tank/vol", "new", "newer"], &[], "newer"),
             (&["remove", "/vol"], &[], "/vol"),
             (&["remove", "tank/vol", "4G"], &[], "4G"),

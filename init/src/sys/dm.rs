@@ -310,6 +310,13 @@ impl Control {
         Ok(buffer.info())
     }
 
+    /// Holds back what comes to a device, once all that is under way is done and flushed, until it is resumed.
+    pub fn suspend(&self, uuid: &str) -> io::Result<()> {
+        let mut buffer = Buffer::new(uuid, 0)?;
+        buffer.put32(AT_FLAGS, SUSPENDED);
+        buffer.call(self.0.as_fd(), DM_DEV_SUSPEND)
+    }
+
     /// Gives a device another name, in use or not. Fails with EBUSY when another one has it.
     ///
     /// It is addressed by the old name: the kernel looks for nothing else here (`dm_hash_rename`).

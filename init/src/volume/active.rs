@@ -321,7 +321,16 @@ impl Made<'_> {
             });
         }
         for message in &check.messages {
-            match self.control.message(&device.uuid, 0, message) {
+            let paused = match &message.origin {
+                Some(origin) => self.pause(device, origin)?,
+                None => false,
+            };
+            let sent = self.control.message(&device.uuid, 0, &message.text);
+            if let Some(origin) = message.origin.as_ref().filter(|_| paused) {
+                let resumed = self.control.resume(origin);
+                resumed.map_err(failed(device, "resume of the origin"))?;
+            }
+            match sent {
                 // Made, and not yet counted.
                 Err(error)
                     if matches!(error.raw_os_error(), Some(libc::EEXIST | libc::ENODATA)) => {}
@@ -337,16 +346,20 @@ impl Made<'_> {
         Ok(())
     }
 
-    /// The first word of a thin pool's status.
+    /// Holds an active device back; whether there is one.
+    fn pause(&self, device: &Device, uuid: &str) -> Result<bool, VolumeError> {
+        let known = self.control.status(uuid);
+        let known = known.map_err(failed(device, "status of the origin"))?;
+        let is_active = known.is_some_and(|info| info.is_live && !info.is_suspended);
+        if is_active {
+            let paused = self.control.suspend(uuid);
+            paused.map_err(failed(device, "suspend of the origin"))?;
+        }
+        Ok(is_active)
+    }
+
     fn transaction(&self, device: &Device) -> Result<String, VolumeError> {
-        let status = self.control.target_status(&device.uuid);
-        let status = status.map_err(failed(device, "target status"))?;
-        let text = status.first().map_or("", |line| line.parameters.as_str());
-        Ok(text
-            .split_ascii_whitespace()
-            .next()
-            .unwrap_or_default()
-            .to_owned())
+        transaction(self.control, device)
     }
 
     fn undo(&self) {
@@ -358,6 +371,75 @@ impl Made<'_> {
     }
 }
 
+/// The first word of a thin pool's status.
+fn transaction(control: &Control, device: &Device) -> Result<String, VolumeError> {
+    let status = control.target_status(&device.uuid);
+    let status = status.map_err(failed(device, "target status"))?;
+    let text = status.first().map_or("", |line| line.parameters.as_str());
+    let word = text.split_ascii_whitespace().next();
+    Ok(word.unwrap_or_default().to_owned())
+}
+
+/// How full a thin pool is, in percent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolUsage {
+    /// The pool.
+    pub pool: String,
+    /// Of its data.
+    pub data: u64,
+    /// Of its metadata.
+    pub metadata: u64,
+}
+
+/// How full the active thin pools of a group are. One whose status is of another form (it failed) has none.
+pub fn pool_usage(group: &VolumeGroup) -> Result<Vec<PoolUsage>, VolumeError> {
+    let plan = Plan::new(group, &Choice::serving())?;
+    let pools: Vec<&Device> = plan
+        .devices
+        .iter()
+        .filter(|device| device.check.is_some())
+        .collect();
+    if pools.is_empty() {
+        return Ok(Vec::new());
+    }
+    let control = Control::open().map_err(VolumeError::Control)?;
+    let mut usage = Vec::new();
+    for device in pools {
+        let status = control.target_status(&device.uuid);
+        let status = status.map_err(failed(device, "target status"))?;
+        let line = status.first().map_or("", |line| line.parameters.as_str());
+        if let Some((metadata, data)) = percents(line) {
+            usage.push(PoolUsage {
+                pool: group.lvs[device.lv].name.clone(),
+                data,
+                metadata,
+            });
+        }
+    }
+    Ok(usage)
+}
+
+/// `TRANSACTION USED/TOTAL USED/TOTAL ...`, of metadata and of data (`pool_status` of `dm-thin.c`).
+fn percents(status: &str) -> Option<(u64, u64)> {
+    let mut words = status.split_ascii_whitespace().skip(1).map(|word| {
+        let (used, total) = word.split_once('/')?;
+        let (used, total): (u64, u64) = (used.parse().ok()?, total.parse().ok()?);
+        used.saturating_mul(100).checked_div(total)
+    });
+    Some((words.next()??, words.next()??))
+}
+
+/// The number of the last change that an active thin pool has made.
+pub fn pool_transaction(group: &VolumeGroup, pool: &str) -> Result<Option<u64>, VolumeError> {
+    let plan = Plan::new(group, &Choice::serving())?;
+    let is_its = |device: &&Device| device.check.is_some() && group.lvs[device.lv].name == pool;
+    let Some(device) = plan.devices.iter().find(is_its) else {
+        return Ok(None);
+    };
+    let control = Control::open().map_err(VolumeError::Control)?;
+    Ok(transaction(&control, device)?.parse().ok())
+}
+
 /// For `map_err`.
 fn failed(device: &Device, step: &'static str) -> impl FnOnce(io::Error) -> VolumeError {
     let device = device.name.clone();
@@ -365,5 +447,19 @@ fn failed(device: &Device, step: &'static str) -> impl FnOnce(io::Error) -> Volu
         device,
         step,
         source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_full_a_pool_is_stands_in_its_status() {
+        let status = "5 119/512 900/1000 - rw discard_passdown queue_if_no_space - 1024";
+        assert_eq!(percents(status), Some((23, 90)));
+        for other in ["Fail", "Error", "", "5 1/0 2/3", "5 1/2"] {
+            assert_eq!(percents(other), None, "{other}");
+        }
     }
 }

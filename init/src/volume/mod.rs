@@ -36,7 +36,10 @@ pub mod text;
 pub mod uuid;
 pub mod write;
 
-pub use active::{Active, VolumeError, activate, deactivate_volume, reactivate};
+pub use active::{
+    Active, PoolUsage, VolumeError, activate, deactivate_volume, pool_transaction, pool_usage,
+    reactivate,
+};
 pub use group::{Conflict, LogicalVolume, PhysicalVolume, VolumeGroup};
 pub use plan::{Choice, Plan};
 pub use progress::{Progress, progress};

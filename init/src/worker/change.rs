@@ -16,6 +16,8 @@
 //! - A change may not give another number to a LUN that clients know (invariant I6): with `luns = "all"` they are numbered by
 //!   name, so that only the last one can come or go, and a new name must stand where the old one stood.
 //! - What fails after the metadata were written is undone there, too: the next import would fail at the same place.
+//!
+//! Thin volumes have more to them: see [`super::thin`].
 
 use tracing::{info, warn};
 
@@ -47,6 +49,9 @@ pub enum ChangeError {
         "the pool is held by a lease: do it with lvm2 on one host, while neither head holds the pool"
     )]
     Lease,
+    /// It is no snapshot, or its origin is gone.
+    #[error("{0} is no thin snapshot of a volume that is there; a classic one is merged with lvm2")]
+    NoOrigin(String),
     /// Arrays are mdadm's to take apart.
     #[error("stands on an array: take it apart with mdadm on a host that has the pool")]
     OnArray,
@@ -127,6 +132,7 @@ impl Worker {
     /// Does what was asked for; what to say of it.
     pub(super) fn change(&mut self, order: &VolumeOrder) -> Result<String, ChangeError> {
         self.may_change()?;
+        self.settle()?;
         // What cannot be is said before anything is taken away.
         let author = self.author(order.to_string());
         self.host
@@ -149,6 +155,31 @@ impl Worker {
                     }
                 }
             }
+            VolumeOrder::CreatePool { .. } => {
+                self.edit(order)?;
+                if let Err(error) = self.follow() {
+                    self.take_back(name);
+                    return Err(error);
+                }
+                format!(
+                    "thin pool {name} is made: no client sees it, and volumes can be made in it"
+                )
+            }
+            VolumeOrder::CreateThin { .. } | VolumeOrder::Snapshot { .. } => {
+                self.keeps_numbers(name)?;
+                self.fits(name, None)?;
+                self.edit(order)?;
+                if let Err(error) = self.follow() {
+                    self.take_back_thin(name);
+                    return Err(error);
+                }
+                self.settle()?;
+                match self.lun(name) {
+                    Some(lun) => format!("{name} is made, and LUN {}", lun.lun),
+                    None => format!("{name} is made; the configuration offers it to nobody"),
+                }
+            }
+            VolumeOrder::Restore { .. } => self.restore(name, order)?,
             VolumeOrder::Grow { .. } => {
                 self.edit(order)?;
                 // Not undone: what was added may be in use at once.
@@ -173,7 +204,7 @@ impl Worker {
                 }
                 format!("{name} is called {new} now")
             }
-            VolumeOrder::Remove { .. } => {
+            VolumeOrder::Remove { .. } | VolumeOrder::RemoveSnapshot { .. } => {
                 self.may_go(name)?;
                 if let Err(error) = self.remove(name, order) {
                     // As it was, as far as that goes.
@@ -182,6 +213,7 @@ impl Worker {
                     }
                     return Err(error);
                 }
+                self.settle()?;
                 format!("{name} is removed")
             }
         };
@@ -226,7 +258,7 @@ impl Worker {
     }
 
     /// Writes it into the metadata.
-    fn edit(&self, order: &VolumeOrder) -> Result<(), ChangeError> {
+    pub(super) fn edit(&self, order: &VolumeOrder) -> Result<(), ChangeError> {
         let author = self.author(order.to_string());
         let written = self
             .host
@@ -293,7 +325,7 @@ impl Worker {
     }
 
     /// That the pool can be imported without a volume, with all other LUNs as they are.
-    fn may_go(&self, name: &str) -> Result<(), ChangeError> {
+    pub(super) fn may_go(&self, name: &str) -> Result<(), ChangeError> {
         if let Some(share) = self.share_of(name) {
             return Err(ChangeError::Shared {
                 share: share.name.clone(),
@@ -352,16 +384,16 @@ impl Worker {
     }
 
     /// The share that the configuration makes of a volume.
-    fn share_of(&self, volume: &str) -> Option<&ShareConfig> {
+    pub(super) fn share_of(&self, volume: &str) -> Option<&ShareConfig> {
         let shares = self.pool().nfs.iter().flat_map(|nfs| &nfs.shares);
         shares.into_iter().find(|share| share.volume == volume)
     }
 
-    fn lun(&self, volume: &str) -> Option<&LunPlan> {
+    pub(super) fn lun(&self, volume: &str) -> Option<&LunPlan> {
         self.plan()?.luns.iter().find(|lun| lun.volume == volume)
     }
 
-    fn plan(&self) -> Option<&ExportPlan> {
+    pub(super) fn plan(&self) -> Option<&ExportPlan> {
         self.served.as_ref()?.plan.as_ref()
     }
 

@@ -31,7 +31,7 @@ use crate::volume::edit::apply::{ApplyError, apply, check};
 use crate::volume::edit::{Edit, EditError};
 use crate::volume::write::stamp::{Stamp, Stamped};
 use crate::volume::write::{Author, BlockDevice, Medium as _, WriteError, Written};
-use crate::volume::{self, Active, Progress, Uuid, VolumeError, VolumeGroup};
+use crate::volume::{self, Active, PoolUsage, Progress, Uuid, VolumeError, VolumeGroup};
 
 /// When announcements and tickles are repeated, after the first: they are single packets, and a switch
 /// that just learned of a link may drop them.
@@ -96,6 +96,11 @@ pub(super) trait Host: Send {
     ) -> Result<Vec<Active>, VolumeError>;
     /// How far the volumes are that are made equal.
     fn progress(&self, group: &VolumeGroup) -> Result<Vec<Progress>, VolumeError>;
+    /// How full the thin pools are.
+    fn pool_usage(&self, group: &VolumeGroup) -> Result<Vec<PoolUsage>, VolumeError>;
+    /// The number of the last change that an active thin pool has made.
+    fn pool_transaction(&self, group: &VolumeGroup, pool: &str)
+    -> Result<Option<u64>, VolumeError>;
     /// Takes one volume away.
     fn deactivate_volume(&self, group: &VolumeGroup, lv: &str) -> Result<Step, VolumeError>;
     /// Takes them away.
@@ -280,6 +285,18 @@ impl Host for Kernel {
 
     fn progress(&self, group: &VolumeGroup) -> Result<Vec<Progress>, VolumeError> {
         volume::progress(group)
+    }
+
+    fn pool_usage(&self, group: &VolumeGroup) -> Result<Vec<PoolUsage>, VolumeError> {
+        volume::pool_usage(group)
+    }
+
+    fn pool_transaction(
+        &self,
+        group: &VolumeGroup,
+        pool: &str,
+    ) -> Result<Option<u64>, VolumeError> {
+        volume::pool_transaction(group, pool)
     }
 
     fn deactivate_volume(&self, group: &VolumeGroup, lv: &str) -> Result<Step, VolumeError> {

@@ -35,6 +35,7 @@ mod orders;
 mod replace;
 mod shares;
 mod stamp;
+mod thin;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -54,6 +55,7 @@ use crate::ledger::Ledger;
 use crate::modules::Modules;
 use crate::status::{self, Report};
 use crate::sync::lock;
+use crate::volume;
 
 use claim::Claim;
 pub use clients::tell_clients;
@@ -75,6 +77,9 @@ const ORDERS_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Calls to disks that may be under way before a look is left out: some for each disk of the largest pool.
 const MOST_CALLS: usize = 4 * MAX_MEMBERS;
+
+/// From so many percent on a thin pool is worth an alarm: writes of an hour fill the rest of a busy one.
+const POOL_FULL: u64 = 80;
 
 /// How old the last read-back of a disk may be. They come several times a second, and a disk that is busy with
 /// its own error recovery takes some seconds.
@@ -263,7 +268,7 @@ impl Worker {
         self.found(unready);
     }
 
-    /// Strangers beside our key. No fault of this head: handing the pool over would not help.
+    /// Strangers beside our key, and thin pools that run full. No fault of this head: handing the pool over would not help.
     fn report_alarms(&self) {
         let slot = lock(&self.watch);
         let watch = slot.iter().flat_map(|(_, watch)| watch.alarms());
@@ -271,7 +276,35 @@ impl Worker {
             what: format!("{disk}: {alarm}"),
             todo: alarm.way_out().to_owned(),
         });
-        lock(&self.report).alarms = found.collect();
+        let mut found: Vec<status::Problem> = found.collect();
+        drop(slot);
+        found.extend(self.full_pools());
+        lock(&self.report).alarms = found;
+    }
+
+    fn full_pools(&self) -> Vec<status::Problem> {
+        let Some(claim) = self.claim.as_ref().filter(|_| self.served.is_some()) else {
+            return Vec::new();
+        };
+        let usage = self.host.pool_usage(&claim.group).unwrap_or_else(|error| {
+            warn!(pool = self.pool().name, "{error}");
+            Vec::new()
+        });
+        let full = usage
+            .into_iter()
+            .filter(|pool| pool.data.max(pool.metadata) >= POOL_FULL);
+        let problem = |pool: volume::PoolUsage| status::Problem {
+            what: format!(
+                "thin pool {} is {} % full, its metadata {} %: writes to its volumes wait, and then fail, when it is",
+                pool.pool, pool.data, pool.metadata
+            ),
+            todo: format!(
+                "`volume grow {}/{}`, or remove what is not needed in it",
+                self.pool().name,
+                pool.pool
+            ),
+        };
+        full.map(problem).collect()
     }
 
     /// A disk whose reservation was not read back for long: its path is broken, and a loss would go unseen.

@@ -31,7 +31,7 @@ use crate::volume::edit::apply::ApplyError;
 use crate::volume::tests::made::Made;
 use crate::volume::write::stamp::{Stamp, Stamped};
 use crate::volume::write::{Author, Failure, Phase, WriteError, Written};
-use crate::volume::{Active, Progress, Uuid, VolumeError, VolumeGroup};
+use crate::volume::{Active, PoolUsage, Progress, Uuid, VolumeError, VolumeGroup};
 
 /// What is done, in order.
 pub(super) type Log = Arc<Mutex<Vec<String>>>;
@@ -182,6 +182,23 @@ impl Host for Witness {
 
     fn progress(&self, _group: &VolumeGroup) -> Result<Vec<Progress>, VolumeError> {
         Ok(Vec::new())
+    }
+
+    fn pool_usage(&self, _group: &VolumeGroup) -> Result<Vec<PoolUsage>, VolumeError> {
+        let usage = |pool: &str, data| PoolUsage {
+            pool: pool.to_owned(),
+            data,
+            metadata: 1,
+        };
+        Ok(vec![usage("roomy", 79), usage("full", 97)])
+    }
+
+    fn pool_transaction(
+        &self,
+        _group: &VolumeGroup,
+        _pool: &str,
+    ) -> Result<Option<u64>, VolumeError> {
+        Ok(None)
     }
 
     fn deactivate_volume(&self, _group: &VolumeGroup, _lv: &str) -> Result<Step, VolumeError> {

@@ -128,3 +128,23 @@ fn why_an_import_failed_is_not_forgotten_by_a_look_and_a_survey_that_failed_is()
         assert_eq!(lock(&worker.report).problem.is_some(), kept, "{work:?}");
     }
 }
+
+#[test]
+fn a_thin_pool_that_runs_full_is_an_alarm_while_it_is_served() {
+    let shelf = Shelf::new(2);
+    let (mut worker, _log) = super::order::owner(&shelf, "");
+    worker.report_alarms();
+    assert!(lock(&worker.report).alarms.is_empty());
+    worker.import(Epoch(1)).unwrap();
+    worker.report_alarms();
+    let alarms = lock(&worker.report).alarms.clone();
+    let [alarm] = &alarms[..] else {
+        panic!("{alarms:?}")
+    };
+    assert!(alarm.what.contains("full is 97 % full"), "{}", alarm.what);
+    assert!(
+        alarm.todo.contains("volume grow tank/full"),
+        "{}",
+        alarm.todo
+    );
+}

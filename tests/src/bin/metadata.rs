@@ -125,6 +125,7 @@ fn edit(work: &mut Edit<'_>, words: &[&str]) -> Result<(), EditError> {
         ["missing", id] => work.set_missing(uuid(id)?, true),
         ["replace", old, new] => work.replace_member(uuid(old)?, uuid(new)?),
         ["reduce", id] => work.remove_member(uuid(id)?),
+        ["restore", snapshot] => work.restore_thin(snapshot),
         ["destroy"] => {
             work.destroy();
             Ok(())

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::super::reserved;
 use super::tree;
-use super::{Edit, EditError, Layout, Raid};
+use super::{Edit, EditError, Layout, PoolSize, Raid};
 use crate::filesystem::Kind;
 
 /// A change of one volume, by its name in the group.
@@ -20,6 +20,43 @@ pub enum VolumeOrder {
         layout: Layout,
         /// What file system it gets, if any. No matter of the metadata.
         filesystem: Option<Kind>,
+    },
+    /// A thin pool: room for thin volumes, and their metadata.
+    CreatePool {
+        /// Its name.
+        name: String,
+        /// Of its data.
+        bytes: u64,
+        /// Of its data; its metadata are on a mirror when that can lose a disk.
+        layout: Layout,
+    },
+    /// A volume in a thin pool.
+    CreateThin {
+        /// Its name.
+        name: String,
+        /// How large it says it is.
+        bytes: u64,
+        /// The pool.
+        pool: String,
+    },
+    /// A copy of a volume as it is now: in the thin pool of a thin one, else with a store for what it overwrites.
+    Snapshot {
+        /// Its name.
+        name: String,
+        /// Of what.
+        origin: String,
+        /// The store's size.
+        bytes: Option<u64>,
+    },
+    /// A snapshot goes, and nothing but a snapshot.
+    RemoveSnapshot {
+        /// Its name.
+        name: String,
+    },
+    /// Its origin gets back what a thin snapshot has, and the snapshot is no more.
+    Restore {
+        /// The snapshot.
+        name: String,
     },
     /// More room at its end.
     Grow {
@@ -47,6 +84,11 @@ impl VolumeOrder {
     pub fn name(&self) -> &str {
         match self {
             VolumeOrder::Create { name, .. }
+            | VolumeOrder::CreatePool { name, .. }
+            | VolumeOrder::CreateThin { name, .. }
+            | VolumeOrder::Snapshot { name, .. }
+            | VolumeOrder::Restore { name }
+            | VolumeOrder::RemoveSnapshot { name }
             | VolumeOrder::Grow { name, .. }
             | VolumeOrder::Rename { name, .. }
             | VolumeOrder::Remove { name } => name,
@@ -60,6 +102,7 @@ impl VolumeOrder {
     pub fn apply(&self, edit: &mut Edit<'_>) -> Result<(), EditError> {
         let new = match self {
             VolumeOrder::Rename { new, .. } => Some(new.as_str()),
+            VolumeOrder::Snapshot { origin, .. } => Some(origin.as_str()),
             _ => None,
         };
         let mut names = [self.name()].into_iter().chain(new);
@@ -74,13 +117,52 @@ impl VolumeOrder {
                 layout,
                 ..
             } => edit.create(name, edit.extents(*bytes)?, *layout),
+            VolumeOrder::CreatePool {
+                name,
+                bytes,
+                layout,
+            } => {
+                let metadata = match layout {
+                    Layout::Raid(level, _) if *level != Raid::Raid0 => Layout::Raid(Raid::Raid1, 2),
+                    _ => Layout::Linear,
+                };
+                let size = PoolSize {
+                    extents: edit.extents(*bytes)?,
+                    data: *layout,
+                    metadata,
+                };
+                edit.create_pool(name, size)
+            }
+            VolumeOrder::CreateThin { name, bytes, pool } => {
+                edit.create_thin(pool, name, edit.extents(*bytes)?)
+            }
+            VolumeOrder::Snapshot {
+                name,
+                origin,
+                bytes,
+            } => {
+                let is_thin = tree::kind(edit.volume(origin)?) == Some("thin");
+                match (is_thin, bytes) {
+                    (true, None) => edit.snapshot_thin(origin, name),
+                    (true, Some(_)) => Err(EditError::Size(format!(
+                        "{origin} is thin: a snapshot of it takes no size"
+                    ))),
+                    (false, _) => Err(edit.wrong_kind(origin)),
+                }
+            }
+            VolumeOrder::RemoveSnapshot { name } => {
+                edit.is_snapshot(name)?;
+                edit.may_go(name)?;
+                edit.remove(name)
+            }
+            VolumeOrder::Restore { name } => edit.restore_thin(name),
             VolumeOrder::Grow { name, bytes } => {
-                edit.stands_alone(name)?;
+                edit.may_grow(name)?;
                 edit.grow(name, edit.extents(*bytes)?)
             }
             VolumeOrder::Rename { name, new } => edit.rename(name, new),
             VolumeOrder::Remove { name } => {
-                edit.stands_alone(name)?;
+                edit.may_go(name)?;
                 edit.remove(name)
             }
         }
@@ -91,7 +173,12 @@ impl VolumeOrder {
 impl fmt::Display for VolumeOrder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self {
-            VolumeOrder::Create { .. } => "create",
+            VolumeOrder::Create { .. }
+            | VolumeOrder::CreatePool { .. }
+            | VolumeOrder::CreateThin { .. } => "create",
+            VolumeOrder::Snapshot { .. } => "snapshot",
+            VolumeOrder::Restore { .. } => "restore",
+            VolumeOrder::RemoveSnapshot { .. } => "remove",
             VolumeOrder::Grow { .. } => "grow",
             VolumeOrder::Rename { .. } => "rename",
             VolumeOrder::Remove { .. } => "remove",
@@ -111,6 +198,38 @@ impl Edit<'_> {
         match bytes.div_ceil(extent) {
             0 => Err(EditError::Size("a volume of no size".to_owned())),
             extents => Ok(extents),
+        }
+    }
+
+    /// That a volume is a snapshot of one that is there.
+    fn is_snapshot(&self, name: &str) -> Result<(), EditError> {
+        let is_thin = |segment| tree::word(segment, "type") == Some("thin");
+        let mut segments = tree::segments(self.volume(name)?);
+        match segments.any(|segment| is_thin(segment) && tree::word(segment, "origin").is_some()) {
+            true => Ok(()),
+            false => Err(EditError::InUse {
+                lv: name.to_owned(),
+                why: "is no snapshot of a volume that is there: volume remove takes it away"
+                    .to_owned(),
+            }),
+        }
+    }
+
+    /// That a volume can get more room while it is served.
+    fn may_grow(&self, name: &str) -> Result<(), EditError> {
+        match tree::kind(self.volume(name)?) {
+            // Its own edit says what stands in the way.
+            Some("thin" | "thin-pool") => Ok(()),
+            _ => self.stands_alone(name),
+        }
+    }
+
+    /// That a volume can be taken away while others are served.
+    fn may_go(&self, name: &str) -> Result<(), EditError> {
+        match tree::kind(self.volume(name)?) {
+            // Its own edit says what stands on it: snapshots in the pool do not.
+            Some("thin" | "thin-pool") => Ok(()),
+            _ => self.stands_alone(name),
         }
     }
 

@@ -86,7 +86,12 @@ impl Edit<'_> {
             });
         }
         self.message(&pool, "delete", value(device))?;
-        // Snapshots of it stand alone from now on.
+        self.orphan(name);
+        Ok(())
+    }
+
+    /// Thin snapshots of a volume stand alone from now on.
+    pub(super) fn orphan(&mut self, name: &str) {
         let volumes = tree::section_mut(&mut self.metadata.body, "logical_volumes");
         for (_, volume) in volumes.into_iter().flatten() {
             let Value::Section(volume) = volume else {
@@ -99,11 +104,10 @@ impl Edit<'_> {
                 segment.shift_remove("origin");
             }
         }
-        Ok(())
     }
 
     /// The pool of a thin volume.
-    fn pool_of(&self, name: &str) -> Option<String> {
+    pub(super) fn pool_of(&self, name: &str) -> Option<String> {
         let volume = self.volume(name).ok()?;
         let mut segments = tree::segments(volume);
         segments.find_map(|segment| tree::word(segment, "thin_pool").map(str::to_owned))
@@ -117,7 +121,7 @@ impl Edit<'_> {
         })
     }
 
-    fn drop_volumes(&mut self, names: &[String]) {
+    pub(super) fn drop_volumes(&mut self, names: &[String]) {
         let body = &mut self.metadata.body;
         if let Some(volumes) = tree::section_mut(body, "logical_volumes") {
             volumes.retain(|name, _| !names.contains(name));

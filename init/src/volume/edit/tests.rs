@@ -178,7 +178,7 @@ fn step(edit: &mut Edit<'_>, dice: &mut Chance, number: usize) -> Result<(), Edi
     let new = format!("v{number}");
     let extents = 1 + dice.below(6) as u64;
     let layout = LAYOUTS[dice.below(LAYOUTS.len())];
-    match dice.below(10) {
+    match dice.below(11) {
         0..=2 => edit.create(&new, extents, layout),
         3 => {
             let (data, metadata) = (layout, LAYOUTS[dice.below(LAYOUTS.len())]);
@@ -196,6 +196,7 @@ fn step(edit: &mut Edit<'_>, dice: &mut Chance, number: usize) -> Result<(), Edi
         6 => edit.create_snapshot(&any, &new, extents),
         7 => edit.grow(&any, 2 * extents + 3),
         8 => edit.rename(&any, &new),
+        9 => edit.restore_thin(&any),
         _ => {
             let pools = names.iter().filter(|name| edit.settle_thin(name).is_ok());
             let _ = pools.count();
@@ -397,6 +398,106 @@ fn a_thin_pool_is_told_of_each_volume_within_a_transaction() {
     assert_eq!(tree::number(&pool(&settled), "transaction_id"), Some(1));
 }
 
+/// A pool with a volume, a snapshot of it and one of that, all settled.
+fn with_snapshots() -> Metadata {
+    let (data, metadata) = (Layout::Linear, Layout::Linear);
+    let size = PoolSize {
+        extents: 4,
+        data,
+        metadata,
+    };
+    edited(group(2), |edit| {
+        edit.create_pool("pool", size)?;
+        edit.create_thin("pool", "vol", 10)?;
+        edit.settle_all()?;
+        edit.snapshot_thin("vol", "first")?;
+        edit.settle_all()?;
+        edit.grow("vol", 20)?;
+        edit.snapshot_thin("vol", "second")?;
+        edit.settle_all()
+    })
+    .unwrap()
+}
+
+fn segment_of(metadata: &Metadata, name: &str) -> Section {
+    let mut volumes = metadata.volumes();
+    let (_, volume) = volumes.find(|(known, _)| *known == name).unwrap();
+    tree::segments(volume).next().unwrap().clone()
+}
+
+#[test]
+fn a_volume_gets_back_what_its_snapshot_has_and_stays_itself() {
+    let made = with_snapshots();
+    let id = |metadata: &Metadata| {
+        let mut volumes = metadata.volumes();
+        let (_, volume) = volumes.find(|(name, _)| *name == "vol").unwrap();
+        tree::word(volume, "id").unwrap().to_owned()
+    };
+    let restored = edited(made.clone(), |edit| edit.restore_thin("first")).unwrap();
+    check(&restored);
+    assert_eq!(id(&restored), id(&made), "clients know it by that");
+    assert!(restored.volumes().all(|(name, _)| name != "first"));
+    let (before, after) = (segment_of(&made, "first"), segment_of(&restored, "vol"));
+    for key in ["device_id", "transaction_id", "extent_count"] {
+        assert_eq!(after[key], before[key], "{key}");
+    }
+    assert_eq!(
+        tree::number(&after, "extent_count"),
+        Some(10),
+        "its size, too"
+    );
+    // The pool is told that the former contents end, and who was made of them stands alone.
+    let pool = segment_of(&restored, "pool");
+    let text::Value::Section(message) = &pool["message1"] else {
+        panic!()
+    };
+    assert_eq!(tree::number(message, "delete"), Some(1));
+    assert_eq!(tree::word(&segment_of(&restored, "second"), "origin"), None);
+    for (name, why) in [
+        ("vol", "snapshot of nothing"),
+        ("pool", "type \"thin-pool\""),
+    ] {
+        let refused = edited(made.clone(), |edit| edit.restore_thin(name)).unwrap_err();
+        assert!(refused.to_string().contains(why), "{refused}");
+    }
+}
+
+#[test]
+fn what_the_kernel_was_not_told_of_is_not_given_back_and_can_be_abandoned() {
+    let made = with_snapshots();
+    let waits = edited(made.clone(), |edit| edit.snapshot_thin("vol", "third")).unwrap();
+    let refused = edited(waits.clone(), |edit| edit.restore_thin("third")).unwrap_err();
+    assert!(refused.to_string().contains("not made yet"), "{refused}");
+    let abandoned = edited(waits.clone(), |edit| edit.abandon_thin("third")).unwrap();
+    check(&abandoned);
+    assert_eq!(segment_of(&abandoned, "pool"), segment_of(&made, "pool"));
+    // Not with another one's message, nor when it is told.
+    let two = edited(waits.clone(), |edit| edit.create_thin("pool", "fourth", 3)).unwrap();
+    assert!(edited(two, |edit| edit.abandon_thin("third")).is_err());
+    let told = edited(waits, |edit| edit.settle_all()).unwrap();
+    assert!(edited(told, |edit| edit.abandon_thin("third")).is_err());
+}
+
+#[test]
+fn a_snapshot_is_removed_as_one_only_while_it_is_one() {
+    let made = with_snapshots();
+    let remove = |metadata: Metadata, name: &str| {
+        let name = name.to_owned();
+        edited(metadata, |edit| {
+            VolumeOrder::RemoveSnapshot { name }.apply(edit)
+        })
+    };
+    let left = remove(made.clone(), "first").unwrap();
+    check(&left);
+    for name in ["vol", "pool"] {
+        let refused = remove(made.clone(), name).unwrap_err();
+        assert!(refused.to_string().contains("is no snapshot"), "{refused}");
+    }
+    // Its origin went: it is a volume like any other.
+    let alone = edited(made, |edit| edit.remove("vol")).unwrap();
+    assert!(remove(alone, "second").is_err());
+}
+
 #[test]
 fn a_member_with_volumes_stays_and_an_empty_one_goes() {
     let made = edited(group(2), |edit| edit.create("v", 5, Layout::Linear)).unwrap();
@@ -405,6 +506,11 @@ fn a_member_with_volumes_stays_and_an_empty_one_goes() {
         refused.to_string().ends_with("has 5 extents of v"),
         "{refused}"
     );
+    // Whose parts they are is what people know.
+    let raid = Layout::Raid(Raid::Raid1, 2);
+    let mirrored = edited(group(2), |edit| edit.create("m", 5, raid)).unwrap();
+    let refused = edited(mirrored, |edit| edit.remove_member(member(1).id)).unwrap_err();
+    assert!(refused.to_string().ends_with("extents of m"), "{refused}");
     let left = edited(made, |edit| edit.remove_member(member(1).id)).unwrap();
     check(&left);
     assert_eq!(left.members().count(), 1);

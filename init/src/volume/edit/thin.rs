@@ -154,6 +154,99 @@ impl Edit<'_> {
         Ok(())
     }
 
+    /// Gives a thin volume what a snapshot of it has; the snapshot is no more then. What lvm2 ends with after a merge: the
+    /// origin keeps its name and identity, and takes the snapshot's number in the pool.
+    ///
+    /// # Errors
+    /// No such snapshot, or its origin is gone.
+    pub fn restore_thin(&mut self, snapshot: &str) -> Result<(), EditError> {
+        let in_use = |why: &str| {
+            Err(EditError::InUse {
+                lv: snapshot.to_owned(),
+                why: why.to_owned(),
+            })
+        };
+        let segment = tree::segments(self.volume(snapshot)?).next();
+        let segment = segment.filter(|segment| tree::word(segment, "type") == Some("thin"));
+        let Some(segment) = segment.cloned() else {
+            return Err(self.wrong_kind(snapshot));
+        };
+        let Some(origin) = tree::word(&segment, "origin").map(str::to_owned) else {
+            return in_use("is a snapshot of nothing that is there");
+        };
+        let Some(pool) = self.pool_of(snapshot) else {
+            return Err(self.wrong_kind(snapshot));
+        };
+        for name in [snapshot, &origin] {
+            let users = self.users(name);
+            // Its pool names a volume as long as a message waits.
+            if users.contains(&pool) {
+                return in_use("or its origin is not made yet: activate its pool first");
+            }
+            // A snapshot names its origin.
+            if !users.iter().all(|user| self.pool_of(user).is_some()) {
+                return in_use("or its origin is used by another one");
+            }
+        }
+        let taken = ["extent_count", "transaction_id", "device_id"];
+        let volume = self.volume_mut(&origin)?;
+        let target = tree::section_mut(volume, "segment1")
+            .ok_or(EditError::Malformed("a thin volume has no segment"))?;
+        let former = tree::number(target, "device_id")
+            .ok_or(EditError::Malformed("a thin volume has no number"))?;
+        for key in taken {
+            if let Some(value) = segment.get(key) {
+                target.insert(key.to_owned(), value.clone());
+            }
+        }
+        target.shift_remove("origin");
+        self.orphan(&origin);
+        self.orphan(snapshot);
+        self.drop_volumes(&[snapshot.to_owned()]);
+        self.message(&pool, "delete", value(former))
+    }
+
+    /// Takes a thin volume back that the kernel was not told of: the transaction as well.
+    ///
+    /// # Errors
+    /// More than that waits.
+    pub fn abandon_thin(&mut self, name: &str) -> Result<(), EditError> {
+        let Some(pool) = self.pool_of(name) else {
+            return Err(self.wrong_kind(name));
+        };
+        let transaction = self.pool_transaction(&pool)?;
+        let segment = self.pool_segment(&pool)?;
+        let is_message = |key: &String| key.starts_with("message");
+        let messages: Vec<&Section> = segment
+            .iter()
+            .filter_map(|(key, value)| match value {
+                Value::Section(message) if is_message(key) => Some(message),
+                _ => None,
+            })
+            .collect();
+        match messages[..] {
+            [message] if tree::word(message, "create") == Some(name) => {}
+            _ => return Err(EditError::Malformed("a thin pool has other messages")),
+        }
+        segment.retain(|key, _| !is_message(key));
+        segment.insert("transaction_id".to_owned(), value(transaction - 1));
+        self.drop_volumes(&[name.to_owned()]);
+        Ok(())
+    }
+
+    /// The thin pools that have messages, which the kernel has had when they are active.
+    pub fn settle_all(&mut self) -> Result<(), EditError> {
+        let waits = |volume: &Section| {
+            tree::segments(volume).any(|s| s.keys().any(|key| key.starts_with("message")))
+        };
+        let pools = self
+            .metadata
+            .volumes()
+            .filter(|(_, volume)| tree::kind(volume) == Some("thin-pool") && waits(volume));
+        let pools: Vec<String> = pools.map(|(name, _)| name.to_owned()).collect();
+        pools.iter().try_for_each(|pool| self.settle_thin(pool))
+    }
+
     /// Puts a message into a pool's segment; the first one begins a transaction.
     pub(super) fn message(&mut self, pool: &str, key: &str, what: Value) -> Result<(), EditError> {
         let transaction = self.pool_transaction(pool)?;

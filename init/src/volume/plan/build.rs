@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use super::line::{Backing, Line, Place, Target};
-use super::names::{device_name, layer_name, layer_uuid};
+use super::names::{device_name, device_uuid, layer_name, layer_uuid};
 use super::support::{PlanError, check};
-use super::thin::PoolCheck;
+use super::thin::{PoolCheck, PoolMessage};
 use super::{Device, Plan, Purpose};
 use crate::volume::group::{
     Flag, GroupError, Links, LogicalVolume, Message, Part, SegmentKind, ThinPool, VolumeGroup,
@@ -313,18 +313,26 @@ impl<'a> Builder<'a> {
         let mut messages = Vec::new();
         for message in &pool.messages {
             messages.push(match message {
-                Message::Delete(id) => format!("delete {id}"),
+                Message::Delete(id) => PoolMessage {
+                    text: format!("delete {id}"),
+                    origin: None,
+                },
                 Message::Create(lv) => {
                     let volume = thin(*lv).ok_or_else(|| PlanError::WrongKind {
                         lv: self.lv(index).name.clone(),
                         other: self.lv(*lv).name.clone(),
                         kind: "thin volume",
                     })?;
-                    match volume.origin.and_then(thin) {
-                        Some(origin) => {
-                            format!("create_snap {} {}", volume.device_id, origin.device_id)
-                        }
-                        None => format!("create_thin {}", volume.device_id),
+                    let origin = volume.origin.and_then(|lv| Some((lv, thin(lv)?)));
+                    match origin {
+                        Some((lv, origin)) => PoolMessage {
+                            text: format!("create_snap {} {}", volume.device_id, origin.device_id),
+                            origin: Some(device_uuid(&self.group.uuid, &self.lv(lv).uuid)),
+                        },
+                        None => PoolMessage {
+                            text: format!("create_thin {}", volume.device_id),
+                            origin: None,
+                        },
                     }
                 }
             });

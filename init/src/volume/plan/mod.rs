@@ -36,7 +36,7 @@ pub use names::{device_name, device_uuid, uuid_prefix};
 pub use raid::RaidTarget;
 pub use same::is_same;
 pub use support::{PlanError, Work};
-pub use thin::{PoolCheck, ThinPoolTarget};
+pub use thin::{PoolCheck, PoolMessage, ThinPoolTarget};
 pub use vdo::VdoTarget;
 pub use writecache::WritecacheTarget;
 

@@ -32,7 +32,17 @@ pub struct PoolCheck {
     /// The number of the last change that the metadata know of.
     pub transaction_id: u64,
     /// What the kernel is told when it is one behind: the change was written and not made.
-    pub messages: Vec<String>,
+    pub messages: Vec<PoolMessage>,
+}
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolMessage {
+    /// Its words.
+    pub text: String,
+    /// The device, by its uuid, that must not be written to meanwhile, should it be active: of what is copied half a
+    /// write would be in the copy (`Documentation/admin-guide/device-mapper/thin-provisioning.rst`).
+    pub origin: Option<String>,
 }
 
 impl ThinPoolTarget {

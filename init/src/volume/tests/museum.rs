@@ -242,7 +242,11 @@ fn a_pool_that_is_one_change_behind_is_told_what_the_metadata_know() {
     let plan = Plan::new(&museum().group(), &Choice::default()).unwrap();
     let check = device(&plan, "tank-pool-tpool").check.clone().unwrap();
     assert_eq!(check.transaction_id, 3);
-    assert_eq!(check.messages, ["create_snap 2 1", "delete 9"]);
+    let texts: Vec<&str> = check.messages.iter().map(|m| m.text.as_str()).collect();
+    assert_eq!(texts, ["create_snap 2 1", "delete 9"]);
+    // What is copied must hold still; who is deleted is not there any more.
+    let held: Vec<bool> = check.messages.iter().map(|m| m.origin.is_some()).collect();
+    assert_eq!(held, [true, false]);
     assert!(device(&plan, "tank-pool").check.is_none());
 }
 
