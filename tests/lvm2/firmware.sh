@@ -125,8 +125,11 @@ verify onit r1
 off
 edit remove onit
 new=$(run pvs --noheadings -o pv_uuid $first | tr -d ' ')
+# Until it is wiped its metadata are those of before.
+lost=1
 edit reduce $new
 $tool wipe $first || fail "wipe $first"
+lost=
 disks=$(echo $disks | cut -d' ' -f2-)
 check
 ! run pvs $first >/dev/null 2>&1 || fail "$first is known still"
