@@ -231,7 +231,8 @@ impl Bed {
              tail -n +2 /run/started | sort; for i in {}; do disk $i; done | sort >/run/wanted
              tail -n +2 /run/started | sort | cmp - /run/wanted >&2
              [ $(grep -c '' /run/wanted) = {} ]
-             head -n1 /run/started | grep -q ' Changed \(clean\|active\|active-idle\)$'
+             # write-pending: it runs, and its superblocks are on their way.
+             head -n1 /run/started | grep -q ' Changed \(clean\|active\|active-idle\|write-pending\)$'
              [ $(grep -c ^md_ /proc/mdstat) = 1 ]
              sum >/run/sum
              /run/arrays {how} {name} | head -n1 | grep -q ' Already ' || {{ echo not already; exit 9; }}
@@ -325,8 +326,9 @@ impl Bed {
         ))
         .context("mdadm makes it")?;
         let outcome = run();
-        self.clear().context("taking it down")?;
-        outcome
+        let cleared = self.clear().context("taking it down");
+        // What came first says more: what it left behind cannot be taken down either.
+        outcome.and(cleared)
     }
 }
 
