@@ -68,6 +68,15 @@ fn run(lab: &Lab) -> Result<()> {
     reclaimed(lab, Head::A, "tank")?;
     home.is_kept(lab).context("after a handover")?;
 
+    // Its kernel goes on to serve: what it would answer once it is fenced must not leave it.
+    start_writing_on(lab, "home")?;
+    let struck = unix_ms();
+    lab.hang(Head::A)?;
+    lab.wait_for("b serves", LIMIT)?;
+    resume_and_verify(lab, "NFS, owner hung", struck)?;
+    home.is_kept(lab).context("after the owner hung")?;
+    lab.wait_for("a standby", LIMIT)?;
+
     lab.crash_all(&Head::BOTH.map(Machine::from))?;
     lab.boot_all(&Head::BOTH.map(Machine::from))?;
     lab.wait_for("any serves", LIMIT)?;
