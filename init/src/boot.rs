@@ -54,6 +54,7 @@ const CONSOLE: &str = "ttyS0";
 
 /// Runs PID 1. Returns only when not even the first steps work.
 pub fn run() -> Result<Infallible, Box<dyn std::error::Error>> {
+    sched::few_arenas();
     signal::prepare()?;
     mounts::base()?;
     log::start(LevelFilter::INFO)?;
