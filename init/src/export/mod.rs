@@ -9,5 +9,19 @@ pub mod iscsi;
 mod limit;
 pub mod nfs;
 
+use sha2::{Digest, Sha256};
+
 pub use error::{Cause, ExportError};
 pub use iscsi::{ExportPlan, Lio, LunPlan, PlanError, STEP_LIMIT, Volume, naa_digits, unit_serial};
+
+/// What an export is known by is made of texts, each with its length, after the name of the derivation: 16 bytes of their SHA-256.
+fn digest(domain: &str, parts: &[&str]) -> [u8; 16] {
+    let mut hash = Sha256::new();
+    for part in [domain].iter().chain(parts) {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    let mut first = [0; 16];
+    first.copy_from_slice(&hash.finalize()[..16]);
+    first
+}

@@ -9,6 +9,7 @@
 //! owner is silent before anything else of it changes.
 
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 
 use orthrus_hb::{Done, Epoch};
 use tracing::{error, info, warn};
@@ -84,18 +85,30 @@ impl Worker {
             })
             .collect();
         let mut plan = ExportPlan::new(&self.config, self.pool(), &volumes)?;
-        let mut report = lock(&self.report);
-        let state = report.state_volume.as_ref();
-        let is_open =
-            state.is_some_and(|state| state.problem.is_none() && !state.owners.is_empty());
-        report.lost_reservations.clear();
-        if let Some(plan) = &mut plan
-            && is_open
-        {
-            let place = state::place(&self.pool().name);
-            report.lost_reservations = self.host.keep_reservations(plan, &place);
+        if let (Some(plan), Ok(place)) = (&mut plan, self.open_state_place()) {
+            let lost = self.host.keep_reservations(plan, &place);
+            let mut report = lock(&self.report);
+            // What was said of an import stands as long as it does.
+            for problem in lost {
+                if !report.lost_reservations.contains(&problem) {
+                    report.lost_reservations.push(problem);
+                }
+            }
         }
         Ok(plan)
+    }
+
+    /// Where the pool's state is kept while it is served here, or why it is not.
+    pub(super) fn open_state_place(&self) -> Result<PathBuf, String> {
+        match &lock(&self.report).state_volume {
+            None => Err("the state volume is not open".to_owned()),
+            Some(state) => match &state.problem {
+                Some(problem) => Err(format!("the state volume is not used: {problem}")),
+                // Whoever opened it stands in it as its last owner.
+                None if state.owners.is_empty() => Err("the pool has no state volume".to_owned()),
+                None => Ok(state::place(&self.pool().name)),
+            },
+        }
     }
 
     /// From before the first client comes.
@@ -176,7 +189,11 @@ impl Worker {
         }
         // With it ends who copies clients' reservations: nobody writes them any more.
         self.served = None;
-        lock(&self.report).volumes.clear();
+        {
+            let mut report = lock(&self.report);
+            report.volumes.clear();
+            report.lost_reservations.clear();
+        }
         if let Some(claim) = &self.claim {
             self.host.close_state(&state::place(&self.pool().name))?;
             lock(&self.report).state_volume = None;

@@ -10,7 +10,6 @@ use super::Worker;
 use crate::export::ExportError;
 use crate::export::nfs::{NfsPlan, Sharing, Withheld};
 use crate::filesystem::MountError;
-use crate::state;
 use crate::status;
 use crate::sync::lock;
 use crate::volume::Active;
@@ -39,12 +38,15 @@ impl Worker {
         let Some((mut plan, mut withheld)) = planned else {
             return Ok(());
         };
-        if let Some(why) = self.no_records() {
-            withheld = self.all_withheld(&why);
-            plan.shares.clear();
-            self.report_shares(&plan, &withheld);
-            return Ok(());
-        }
+        let records = match self.open_state_place() {
+            Ok(place) => place,
+            Err(why) => {
+                withheld = self.all_withheld(&why);
+                plan.shares.clear();
+                self.report_shares(&plan, &withheld);
+                return Ok(());
+            }
+        };
         let Some(served) = &mut self.served else {
             return Ok(());
         };
@@ -58,7 +60,6 @@ impl Worker {
         match &shares.server {
             Some(server) => server.update(&plan)?,
             None => {
-                let records = state::place(&plan.pool);
                 shares.server = Some(self.host.share(&plan, &records)?);
                 info!(pool = plan.pool, "{} shares are open", plan.shares.len());
             }
@@ -96,21 +97,6 @@ impl Worker {
             awaited: tracked.awaited,
             problem: tracked.problem,
         });
-    }
-
-    /// Why clients' records cannot be kept, if they cannot.
-    fn no_records(&self) -> Option<String> {
-        let report = lock(&self.report);
-        match &report.state_volume {
-            Some(state) if state.owners.is_empty() && state.problem.is_none() => Some(
-                "the pool has no state volume, in which the locks of clients are kept".to_owned(),
-            ),
-            Some(state) => {
-                let problem = state.problem.as_ref()?;
-                Some(format!("the state volume is not used: {problem}"))
-            }
-            None => Some("the state volume is not open".to_owned()),
-        }
     }
 
     fn all_withheld(&self, why: &str) -> Vec<Withheld> {

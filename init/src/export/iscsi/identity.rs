@@ -4,7 +4,7 @@
 //! NAA identifier of page 0x83, which multipath and `/dev/disk/by-id/wwn-*` go by, from the hex digits of the
 //! serial number. So none of them may depend on the head, the firmware's version or the order of anything.
 
-use sha2::{Digest, Sha256};
+use crate::export::digest;
 
 /// T10 vendor identification, at most eight characters.
 pub(super) const VENDOR: &str = "ORTHRUS";
@@ -14,25 +14,14 @@ pub(super) const PRODUCT: &str = "VOLUME";
 pub(super) const REVISION: &str = "1";
 
 /// Before the hashed parts, so that another derivation can be told apart should one be needed.
-const DOMAIN: &[u8] = b"orthrus unit serial 1";
+const DOMAIN: &str = "orthrus unit serial 1";
 
 /// The serial number of a volume that the configuration gives none: 32 hex digits.
 ///
 /// From the volume's UUID, which stays through renames and moves with the disks, and from cluster and pool, so
 /// that a copy of the disks in another box is another device to a client that sees both.
 pub fn unit_serial(cluster: &str, pool: &str, lv_uuid: &str) -> String {
-    let mut hash = Sha256::new();
-    for part in [
-        DOMAIN,
-        cluster.as_bytes(),
-        pool.as_bytes(),
-        lv_uuid.as_bytes(),
-    ] {
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part);
-    }
-    let digest = hash.finalize();
-    digest[..16]
+    digest(DOMAIN, &[cluster, pool, lv_uuid])
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect()

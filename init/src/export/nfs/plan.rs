@@ -4,9 +4,8 @@ use std::fmt;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-
 use crate::config::{Access, Config, Network, PoolConfig, ShareConfig, Squash};
+use crate::export::digest;
 use crate::volume::Active;
 
 /// The shares of one pool.
@@ -140,27 +139,15 @@ impl SharePlan {
     }
 }
 
-fn digest(domain: &str, parts: &[&str]) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    for part in [domain].iter().chain(parts) {
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part);
-    }
-    hash.finalize().into()
-}
-
 /// 16 bytes from the volume's UUID, which stays through renames, and from cluster and pool.
 fn identity(cluster: &str, pool: &str, lv_uuid: &str) -> [u8; 16] {
-    let digest = digest("orthrus share 1", &[cluster, pool, lv_uuid]);
-    let mut uuid = [0; 16];
-    uuid.copy_from_slice(&digest[..16]);
-    uuid
+    digest("orthrus share 1", &[cluster, pool, lv_uuid])
 }
 
 /// At most 64 bytes: the kernel takes it for a host's name.
 fn scope(cluster: &str, pool: &str) -> String {
     let digest = digest("orthrus scope 1", &[cluster, pool]);
-    format!("orthrus-{}", super::line::to_hex(&digest[..16]))
+    format!("orthrus-{}", super::line::to_hex(&digest))
 }
 
 #[cfg(test)]

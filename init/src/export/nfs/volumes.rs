@@ -39,7 +39,6 @@ pub fn mount(plan: &mut NfsPlan, prepare: &Prepare<'_>) -> Result<Vec<Withheld>,
         .retain(|share| match mount_share(share, prepare) {
             Ok(()) => true,
             Err(why) => {
-                warn!(pool = plan.pool, share = share.name, "not offered: {why}");
                 withheld.push(Withheld {
                     share: share.name.clone(),
                     why,
