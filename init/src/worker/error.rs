@@ -13,7 +13,7 @@ use crate::fence::{ClaimError, FenceError, Stranger};
 use crate::filesystem::MountError;
 use crate::ledger::{SlotError, WriteStuck};
 use crate::modules::ModuleError;
-use crate::net::NetError;
+use crate::net::{NetError, Taken};
 use crate::volume::bare::BareError;
 use crate::volume::write::WriteError;
 use crate::volume::{Refusal, VolumeError};
@@ -111,6 +111,9 @@ pub enum JobError {
         /// What it says of its cache.
         found: WriteCache,
     },
+    /// A service address is a stranger's on the clients' network.
+    #[error("{0}")]
+    Taken(#[from] Taken),
     /// The metadata could not be written.
     #[error("{0}")]
     Metadata(#[from] WriteError),
