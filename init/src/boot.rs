@@ -189,6 +189,9 @@ fn start(
     if config.pools.iter().any(|pool| pool.nfs.is_some()) {
         load(&modules, &["nfsd", "ipvlan"]);
     }
+    if config.pools.iter().any(|pool| pool.nvme.is_some()) {
+        load(&modules, &["nvmet", "nvmet_tcp"]);
+    }
     let data = &config.head(me).data;
     if data.bond.is_some() {
         load(&modules, &["bonding"]);

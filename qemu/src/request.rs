@@ -111,6 +111,9 @@ pub struct IoOptions {
     pub lun: Option<u64>,
     /// A file on this share, and no LUN.
     pub share: Option<String>,
+    /// This device of the client, and no LUN: whoever asks has connected it.
+    #[serde(default)]
+    pub device: Option<String>,
     /// Writes in flight.
     pub depth: u64,
     /// Pause of each of them after a write.
@@ -126,6 +129,7 @@ impl Default for IoOptions {
             pool: None,
             lun: None,
             share: None,
+            device: None,
             depth: 4,
             pace_ms: 50,
             blocks: 4096,

@@ -16,6 +16,7 @@ mod lease;
 mod lost;
 mod matrix;
 mod mutant;
+mod nvme;
 mod pause;
 mod reservations;
 mod shares;
@@ -141,6 +142,11 @@ const TESTS: &[(&str, ShelfKind, Test)] = &[
         "a_card_of_a_bond_loses_its_link_and_nothing_moves",
         ShelfKind::Tgt,
         bond::loses_a_card,
+    ),
+    (
+        "namespaces_move_with_the_pool_and_their_client_sees_no_error",
+        ShelfKind::Lio,
+        nvme::moves,
     ),
     (
         "clients_of_ipv6_see_a_pause_and_no_error",

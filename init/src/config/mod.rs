@@ -14,6 +14,7 @@ mod chap;
 mod data;
 mod error;
 mod names;
+mod nvme;
 mod parse;
 mod secret;
 mod section;
@@ -28,6 +29,7 @@ use orthrus_hb::{ClusterId, HeadId};
 
 pub use chap::{ChapConfig, Password};
 pub use error::ConfigError;
+pub use nvme::{NamespaceConfig, NvmeConfig};
 pub use secret::Secret;
 pub use share::{Access, Check, Network, NfsConfig, ShareConfig, Squash};
 pub use whoami::WhoamiError;
@@ -125,6 +127,8 @@ pub struct PoolConfig {
     pub iscsi: Option<IscsiConfig>,
     /// What it shares by NFS.
     pub nfs: Option<NfsConfig>,
+    /// What it exports by NVMe.
+    pub nvme: Option<NvmeConfig>,
 }
 
 /// A service address with the length of its network's prefix.
@@ -173,6 +177,16 @@ pub struct LunConfig {
     pub volume: String,
     /// Its unit serial number, hex digits; derived from the volume when absent.
     pub serial: Option<String>,
+}
+
+impl PoolConfig {
+    /// Whether the configuration says of a volume that it is a share or a namespace: it is no LUN then.
+    pub fn keeps_from_luns(&self, volume: &str) -> bool {
+        let shares = self.nfs.iter().flat_map(|nfs| &nfs.shares);
+        let namespaces = self.nvme.iter().flat_map(|nvme| &nvme.namespaces);
+        shares.map(|share| &share.volume).any(|name| name == volume)
+            || namespaces.map(|one| &one.volume).any(|name| name == volume)
+    }
 }
 
 impl Config {

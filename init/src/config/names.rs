@@ -18,6 +18,8 @@ pub(super) const SMBIOS: &str = "the system's UUID or serial number, 1 to 64 pri
 pub(super) const SECRET: &str = "64 hex digits, not all the same (32 random bytes)";
 pub(super) const ADDRESS: &str = "an address of one host with the length of its network's prefix, such as 10.77.0.10/24 or fd00:77::10/64 (not link-local), or a list of 1 to 8 of them";
 pub(super) const ISCSI: &str = "an iSCSI name in lower case, at most 223 characters: iqn.YYYY-MM.DOMAIN[:ANYTHING], eui. and 16 hex digits, or naa. and 16 or 32";
+pub(super) const NQN: &str =
+    "an NVMe name in lower case, at most 223 characters: nqn.YYYY-MM.DOMAIN:ANYTHING";
 pub(super) const NETWORK: &str =
     "an address or a network, such as 10.77.0.0/24 or fd00:77::/64, or a list of them";
 pub(super) const USER: &str = "1 to 64 printable characters without blanks";
@@ -117,6 +119,12 @@ pub(super) fn is_iscsi(text: &str) -> bool {
         && !authority.ends_with(':')
 }
 
+/// NVM Express base specification, section 4.7 (2.0): built as iSCSI's are.
+pub(super) fn is_nqn(text: &str) -> bool {
+    let rest = text.strip_prefix("nqn.");
+    rest.is_some_and(|rest| rest.contains(':') && is_iscsi(&format!("iqn.{rest}")))
+}
+
 /// `ADDRESS/PREFIX` of one host: neither a group, the segment's own address nor its broadcast.
 pub(super) fn address(text: &str) -> Option<ServiceAddress> {
     let (ip, prefix) = text.split_once('/')?;
@@ -188,6 +196,25 @@ mod tests {
             "iqn.é",
         ] {
             assert!(!is_iscsi(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn nvme_names_are_built_as_iscsi_names_are() {
+        for good in [
+            "nqn.2026-01.org.orthrus:tank",
+            "nqn.2014-08.org.nvmexpress:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6",
+        ] {
+            assert!(is_nqn(good), "{good}");
+        }
+        for bad in [
+            "",
+            "iqn.2026-01.org.orthrus:tank",
+            "nqn.2026-01.org.orthrus",
+            "nqn.2026-01.org/../x:y",
+            "nqn.2026-01.org.orthrus:A",
+        ] {
+            assert!(!is_nqn(bad), "{bad}");
         }
     }
 

@@ -9,7 +9,7 @@ use super::section::{Field, Section, line_of};
 use super::{
     CONTROL_DEFAULT, Config, HeadConfig, HeartbeatConfig, Identity, IscsiConfig, LunConfig, Luns,
     MAX_ADDRESSES, MAX_BYTES, MAX_CLIENTS, MAX_LUN_NUMBER, MAX_LUNS, MAX_POOLS, PoolConfig, Secret,
-    chap, data, names, share, unique,
+    chap, data, names, nvme, share, unique,
 };
 use crate::net::Mac;
 use crate::volume::reserved;
@@ -213,6 +213,7 @@ fn pool(section: &Section<'_>, heads: &[HeadConfig; 2]) -> Result<PoolConfig, Co
         "dirty_degraded",
         "iscsi",
         "nfs",
+        "nvme",
     ])?;
     let pool_name = name(
         section.text("name", names::POOL)?,
@@ -253,6 +254,10 @@ fn pool(section: &Section<'_>, heads: &[HeadConfig; 2]) -> Result<PoolConfig, Co
         },
         nfs: match section.section("nfs")? {
             Some(section) => Some(share::nfs(&section)?),
+            None => None,
+        },
+        nvme: match section.section("nvme")? {
+            Some(section) => Some(nvme::nvme(&section)?),
             None => None,
         },
     })

@@ -157,6 +157,44 @@ fn a_data_port_may_be_several_cards_and_a_vlan() {
 }
 
 #[test]
+fn namespaces_are_read_and_a_volume_is_offered_in_one_way() {
+    const NVME: &str = "[pool.nvme]\nnqn = \"nqn.2026-01.org.orthrus:bulk\"\n\
+        hosts = [\"nqn.2014-08.org.nvmexpress:uuid:1\"]\n\
+        [[pool.nvme.namespace]]\nnsid = 1\nvolume = \"fast\"\n";
+    let said = |nvme: &str| Config::parse(&format!("{GOOD}{nvme}"));
+    let bulk = said(NVME).unwrap().pools[1].clone();
+    assert!(bulk.keeps_from_luns("fast") && !bulk.keeps_from_luns("slow"));
+    let nvme = bulk.nvme.unwrap();
+    assert_eq!((nvme.namespaces[0].nsid, nvme.hosts.len()), (1, 1));
+    let second = "[[pool.nvme.namespace]]\nnsid = 1\nvolume = \"other\"\n";
+    let share = "[[pool.nfs.share]]\nvolume = \"fast\"\nclients = \"10.77.0.0/24\"\n";
+    for (text, says) in [
+        (NVME.replace("nsid = 1", "nsid = 0"), "from 1 to 1024"),
+        (NVME.replace("nqn.2026", "iqn.2026"), "an NVMe name"),
+        (
+            NVME.replace("\"fast\"", "\"orthrus_state\""),
+            "never exported",
+        ),
+        (
+            NVME.replace(
+                "hosts = [\"nqn.2014-08.org.nvmexpress:uuid:1\"]",
+                "hosts = []",
+            ),
+            "1 to 64",
+        ),
+        (format!("{NVME}{second}"), "the same namespace"),
+        (format!("{NVME}{share}"), "the same volume"),
+        (
+            NVME.split("[[").next().unwrap().to_owned(),
+            "tables [[pool.nvme.namespace]]",
+        ),
+    ] {
+        let error = said(&text).unwrap_err();
+        assert!(error.message.contains(says), "{error}");
+    }
+}
+
+#[test]
 fn a_file_without_pools_is_enough_to_boot() {
     let text = GOOD.split("[[pool]]").next().unwrap();
     assert!(Config::parse(text).unwrap().pools.is_empty());

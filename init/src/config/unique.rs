@@ -99,6 +99,10 @@ pub(super) fn pools(root: &Section<'_>) -> Result<(), ConfigError> {
         if let Some(nfs) = pool.section("nfs")? {
             shares(&nfs, &mut volumes)?;
         }
+        if let Some(nvme) = pool.section("nvme")? {
+            targets.add_text(nvme.optional_text("nqn", "")?)?;
+            namespaces(&nvme, &mut volumes)?;
+        }
         let Some(iscsi) = pool.section("iscsi")? else {
             continue;
         };
@@ -123,6 +127,22 @@ fn shares(nfs: &Section<'_>, volumes: &mut Seen) -> Result<(), ConfigError> {
         let name = if share.has("name") { "name" } else { "volume" };
         share_names.add_text(share.optional_text(name, "")?)?;
         volumes.add_text(share.optional_text("volume", "")?)?;
+    }
+    Ok(())
+}
+
+/// Names of hosts, numbers and volumes of namespaces.
+fn namespaces(nvme: &Section<'_>, volumes: &mut Seen) -> Result<(), ConfigError> {
+    let mut hosts = Seen::new("host name");
+    for field in nvme.texts("hosts", "")? {
+        hosts.add(field.value, field.at)?;
+    }
+    let mut numbers = Seen::new("namespace");
+    for namespace in nvme.sections("namespace", MAX_LUNS)? {
+        if let Some(field) = namespace.optional_number("nsid", 0..=u32::MAX)? {
+            numbers.add(field.value.to_string(), field.at)?;
+        }
+        volumes.add_text(namespace.optional_text("volume", "")?)?;
     }
     Ok(())
 }

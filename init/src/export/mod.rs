@@ -1,4 +1,4 @@
-//! What a pool offers to its clients: LUNs ([`iscsi`]) and shares ([`nfs`]), by the kernel's own servers.
+//! What a pool offers to its clients: LUNs ([`iscsi`]), namespaces ([`nvme`]) and shares ([`nfs`]), by the kernel's own servers.
 //!
 //! Both go by a plan: what is offered, made of the configuration and the active volumes alone, so that both heads make the
 //! same of it (invariant I6). All exports of a pool open before its service address comes, and close after it went.
@@ -8,6 +8,7 @@ mod error;
 pub mod iscsi;
 mod limit;
 pub mod nfs;
+pub mod nvme;
 
 use sha2::{Digest, Sha256};
 

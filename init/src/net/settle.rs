@@ -46,8 +46,15 @@ pub fn settle(interface: &Interface) -> Result<Step, NetError> {
             }
         }
     }
+    // A port of NVMe is made before its address comes.
+    if write("ipv4/ip_nonlocal_bind", "1")? == Step::Changed {
+        step = Step::Changed;
+    }
     // A kernel without IPv6 has nothing to be set, and says so when an address is to be added.
     if Path::new("/proc/sys/net/ipv6").exists() {
+        if write("ipv6/ip_nonlocal_bind", "1")? == Step::Changed {
+            step = Step::Changed;
+        }
         for (setting, value) in SETTINGS_V6 {
             let name = format!("ipv6/conf/{}/{setting}", interface.name);
             if write(&name, value)? == Step::Changed {

@@ -19,6 +19,8 @@ pub struct Report {
     pub state_volume: Option<State>,
     /// Clients' own reservations that could not be given back, or are not kept safely.
     pub lost_reservations: Vec<String>,
+    /// Namespaces of the configuration that cannot be offered, and why.
+    pub namespaces_withheld: Vec<String>,
     /// What is shared, while it is served here, and what should be.
     pub shares: Vec<Share>,
     /// Clients of the shares, while they are served here.
@@ -112,6 +114,9 @@ pub struct Volume {
     pub bytes: u64,
     /// Its LUN number, when it is exported.
     pub lun: Option<u32>,
+    /// Its number as a namespace of NVMe, when it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<u32>,
     /// The unit serial number that clients see.
     pub serial: Option<String>,
     /// A disk of it is lost, and what is left is enough.

@@ -96,9 +96,11 @@ impl Status {
                 );
             }
             for volume in &pool.report.volumes {
-                let lun = volume
-                    .lun
-                    .map_or("not exported".to_owned(), |lun| format!("LUN {lun}"));
+                let lun = match (volume.lun, volume.namespace) {
+                    (Some(lun), _) => format!("LUN {lun}"),
+                    (None, Some(number)) => format!("namespace {number}"),
+                    (None, None) => "not exported".to_owned(),
+                };
                 let mib = volume.bytes >> 20;
                 let _ = writeln!(
                     text,

@@ -294,6 +294,9 @@ impl Status {
                     "let those clients register again; see `pools` for the state volume",
                 );
             }
+            for withheld in &pool.report.namespaces_withheld {
+                say(format!("pool {name}: {withheld}"), "see `pools`");
+            }
             for share in &pool.report.shares {
                 if let Some(why) = &share.withheld {
                     say(
@@ -539,6 +542,7 @@ mod tests {
             device: "/dev/dm-0".into(),
             bytes: 1 << 30,
             lun: None,
+            namespace: None,
             serial: None,
             degraded,
             resync: None,

@@ -76,6 +76,12 @@ pub enum ChangeError {
         /// The LUN.
         lun: u32,
     },
+    /// The configuration has it as a namespace.
+    #[error("the configuration has it as namespace {nsid}: take it out there first, on both heads")]
+    Namespace {
+        /// The namespace.
+        nsid: u32,
+    },
     /// The configuration shares it.
     #[error("the configuration shares it as {share}: take it out there first, on both heads")]
     Shared {
@@ -150,9 +156,10 @@ impl Worker {
                 match (self.lun(name), self.share_of(name)) {
                     (Some(lun), _) => format!("{name} is made, and LUN {}", lun.lun),
                     (None, Some(share)) => format!("{name} is made, and shared as /{}", share.name),
-                    (None, None) => {
-                        format!("{name} is made; the configuration offers it to nobody")
-                    }
+                    (None, None) => match self.namespace_of(name) {
+                        Some(one) => format!("{name} is made, and namespace {}", one.nsid),
+                        None => format!("{name} is made; the configuration offers it to nobody"),
+                    },
                 }
             }
             VolumeOrder::CreatePool { .. } => {
@@ -225,6 +232,7 @@ impl Worker {
         if let (Some(plan), Some(lun)) = (self.plan(), self.lun(name)) {
             self.host.withdraw(plan, lun)?;
         }
+        self.withdraw_namespace(name)?;
         self.host.deactivate_volume(self.group()?, name)?;
         self.edit(order)?;
         self.follow()
@@ -308,6 +316,7 @@ impl Worker {
         if let Some(plan) = &plan {
             self.host.open(plan)?;
         }
+        self.open_nvme(&active)?;
         self.open_shares(&active)?;
         self.report_volumes(&active, plan.as_ref());
         Ok(())
@@ -315,6 +324,9 @@ impl Worker {
 
     /// That a new volume changes the number of no LUN.
     fn keeps_numbers(&self, name: &str) -> Result<(), ChangeError> {
+        if self.pool().keeps_from_luns(name) {
+            return Ok(());
+        }
         let behind = self
             .offered_by_name()
             .filter(|volume| volume.as_str() > name);
@@ -331,6 +343,7 @@ impl Worker {
                 share: share.name.clone(),
             });
         }
+        self.is_no_namespace(name)?;
         let Some(lun) = self.lun(name) else {
             return Ok(());
         };
@@ -340,6 +353,14 @@ impl Worker {
         self.keeps_numbers(name)
     }
 
+    fn is_no_namespace(&self, name: &str) -> Result<(), ChangeError> {
+        let mut all = self.pool().nvme.iter().flat_map(|nvme| &nvme.namespaces);
+        match all.find(|one| one.volume == name) {
+            Some(one) => Err(ChangeError::Namespace { nsid: one.nsid }),
+            None => Ok(()),
+        }
+    }
+
     /// That a volume can be called otherwise, with all LUNs as they are.
     fn may_be_called(&self, name: &str, new: &str) -> Result<(), ChangeError> {
         if let Some(share) = self.share_of(name).or(self.share_of(new)) {
@@ -347,6 +368,8 @@ impl Worker {
                 share: share.name.clone(),
             });
         }
+        self.is_no_namespace(name)?;
+        self.is_no_namespace(new)?;
         let Some(lun) = self.lun(name) else {
             return Ok(());
         };

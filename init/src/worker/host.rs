@@ -19,6 +19,7 @@ use crate::config::ServiceAddress;
 use crate::disk::{Disk, direct, parallel};
 use crate::export::iscsi::reservations;
 use crate::export::nfs::{self, NfsPlan, Server, Sharing, Withheld};
+use crate::export::nvme::{NamespacePlan, NvmePlan, Nvmet};
 use crate::export::{ExportError, ExportPlan, Lio, LunPlan, STEP_LIMIT};
 use crate::filesystem::{self, MakeError, MountError, Use};
 use crate::ledger::Stretch;
@@ -124,6 +125,16 @@ pub(super) trait Host: Send {
     fn withdraw(&self, plan: &ExportPlan, lun: &LunPlan) -> Result<(), ExportError>;
     /// Takes it back, from whatever state there is.
     fn close(&self, plan: &ExportPlan) -> Result<(), ExportError>;
+    /// Makes a subsystem, or brings it in line with its volumes.
+    fn open_nvme(&self, plan: &NvmePlan) -> Result<(), ExportError>;
+    /// Takes one namespace of it back.
+    fn withdraw_namespace(
+        &self,
+        plan: &NvmePlan,
+        namespace: &NamespacePlan,
+    ) -> Result<(), ExportError>;
+    /// Takes it back, from whatever state there is.
+    fn close_nvme(&self, plan: &NvmePlan) -> Result<(), ExportError>;
     /// Makes a file system on a volume, whatever is on it.
     fn make_filesystem(&self, volume: &Active, kind: filesystem::Kind) -> Result<(), MakeError>;
     /// Gives a mounted file system all the room of its volume.
@@ -346,6 +357,23 @@ impl Host for Kernel {
 
     fn close(&self, plan: &ExportPlan) -> Result<(), ExportError> {
         Lio::new(STEP_LIMIT).close(plan).map(drop)
+    }
+
+    fn open_nvme(&self, plan: &NvmePlan) -> Result<(), ExportError> {
+        Nvmet::new(STEP_LIMIT).open(plan).map(drop)
+    }
+
+    fn withdraw_namespace(
+        &self,
+        plan: &NvmePlan,
+        namespace: &NamespacePlan,
+    ) -> Result<(), ExportError> {
+        let nvmet = Nvmet::new(STEP_LIMIT);
+        nvmet.withdraw(plan, namespace).map(drop)
+    }
+
+    fn close_nvme(&self, plan: &NvmePlan) -> Result<(), ExportError> {
+        Nvmet::new(STEP_LIMIT).close(plan).map(drop)
     }
 
     fn make_filesystem(&self, volume: &Active, kind: filesystem::Kind) -> Result<(), MakeError> {

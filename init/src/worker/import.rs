@@ -1,8 +1,8 @@
 //! Import and release: everything between a claim and a client.
 //!
 //! ```text
-//! import:   arrays ─► volumes ─► state ─► LUNs ─► shares ─► nobody has the address? ─► address ─► announcements, tickles
-//! release:  address off ─► our sockets ended ─► shares ─► LUNs ─► state ─► volumes ─► arrays ─► ledger ─► reservations
+//! import:   arrays ─► volumes ─► state ─► LUNs ─► namespaces ─► shares ─► nobody has the address? ─► address ─► announcements, tickles
+//! release:  address off ─► our sockets ended ─► shares ─► namespaces ─► LUNs ─► state ─► volumes ─► arrays ─► ledger ─► reservations
 //! ```
 //!
 //! The address comes last and goes first: no client sees a target that is half built, and a former
@@ -19,7 +19,8 @@ use super::error::JobError;
 use super::shares::Shares;
 use crate::clients;
 use crate::clock;
-use crate::export::{ExportPlan, PlanError, Volume};
+use crate::export::nvme::{NamespacePlan, NvmePlan};
+use crate::export::{ExportError, ExportPlan, PlanError, Volume};
 use crate::net::{self, Connection, Interface, Probe};
 use crate::state::{self, Owner};
 use crate::status;
@@ -32,6 +33,7 @@ pub struct Served {
     pub(super) plan: Option<ExportPlan>,
     /// Copies clients' reservations while the kernel writes them.
     reservations: Option<Box<dyn Send>>,
+    pub(super) nvme: Option<NvmePlan>,
     pub(super) shares: Option<Shares>,
     /// The port that has the addresses, from before the first one was added.
     port: Option<Interface>,
@@ -63,6 +65,7 @@ impl Worker {
         if let Some(plan) = &plan {
             self.host.open(plan)?;
         }
+        self.open_nvme(&active)?;
         self.open_shares(&active)?;
         self.report_volumes(&active, plan.as_ref());
         probe.verdict()?;
@@ -74,6 +77,18 @@ impl Worker {
         }
         self.greet(&port);
         Ok(Done::Imported)
+    }
+
+    /// Offers what the configuration has as namespaces of these volumes, and has clients look again at their sizes.
+    pub(super) fn open_nvme(&mut self, active: &[Active]) -> Result<(), ExportError> {
+        let planned = NvmePlan::new(&self.config, self.pool(), active);
+        let (Some((plan, withheld)), Some(served)) = (planned, &mut self.served) else {
+            return Ok(());
+        };
+        lock(&self.report).namespaces_withheld = withheld;
+        // Kept before the first step, so that a failure half-way is undone.
+        let plan = served.nvme.insert(plan);
+        self.host.open_nvme(plan)
     }
 
     /// What is to be offered of these volumes.
@@ -185,6 +200,9 @@ impl Worker {
             if let Some(shares) = &served.shares {
                 self.close_shares(shares)?;
             }
+            if let Some(plan) = &served.nvme {
+                self.host.close_nvme(plan)?;
+            }
             if let Some(plan) = &served.plan {
                 self.host.close(plan)?;
             }
@@ -194,6 +212,7 @@ impl Worker {
         {
             let mut report = lock(&self.report);
             report.volumes.clear();
+            report.namespaces_withheld.clear();
             report.lost_reservations.clear();
         }
         if let Some(claim) = &self.claim {
@@ -267,6 +286,21 @@ impl Worker {
         self.host.greet(port, addresses, old);
     }
 
+    /// The namespace that a volume is offered as.
+    pub(super) fn namespace_of(&self, volume: &str) -> Option<&NamespacePlan> {
+        let plan = self.served.as_ref()?.nvme.as_ref()?;
+        plan.namespaces.iter().find(|one| one.volume == volume)
+    }
+
+    /// Takes a volume back that is offered as a namespace.
+    pub(super) fn withdraw_namespace(&self, volume: &str) -> Result<(), ExportError> {
+        let plan = self.served.as_ref().and_then(|served| served.nvme.as_ref());
+        match (plan, self.namespace_of(volume)) {
+            (Some(plan), Some(namespace)) => self.host.withdraw_namespace(plan, namespace),
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn report_volumes(&self, active: &[Active], plan: Option<&ExportPlan>) {
         let volumes = active.iter().map(|active| {
             let lun = plan.and_then(|plan| plan.luns.iter().find(|lun| lun.volume == active.lv));
@@ -275,6 +309,7 @@ impl Worker {
                 device: active.node.display().to_string(),
                 bytes: active.sectors * 512,
                 lun: lun.map(|lun| lun.lun),
+                namespace: self.namespace_of(&active.lv).map(|one| one.nsid),
                 serial: lun.map(|lun| lun.serial.clone()),
                 degraded: active.is_degraded,
                 resync: None,

@@ -19,6 +19,7 @@ use crate::clock;
 use crate::config::ServiceAddress;
 use crate::disk::Disk;
 use crate::export::nfs::{NfsPlan, Sharing, Tracked, Withheld};
+use crate::export::nvme::{NamespacePlan, NvmePlan};
 use crate::export::{ExportError, ExportPlan, LunPlan};
 use crate::fence::WatchSlot;
 use crate::fence::shelf::{Command, Shelf};
@@ -259,6 +260,25 @@ impl Host for Witness {
 
     fn close(&self, _plan: &ExportPlan) -> Result<(), ExportError> {
         let noted = self.note("export off");
+        noted.map_err(|errno| ExportError::kernel("/t", "close", errno))
+    }
+
+    fn open_nvme(&self, _plan: &NvmePlan) -> Result<(), ExportError> {
+        let noted = self.note("NVMe on");
+        noted.map_err(|errno| ExportError::kernel("/t", "open", errno))
+    }
+
+    fn withdraw_namespace(
+        &self,
+        _plan: &NvmePlan,
+        _namespace: &NamespacePlan,
+    ) -> Result<(), ExportError> {
+        let noted = self.note("namespace off");
+        noted.map_err(|errno| ExportError::kernel("/t", "withdraw", errno))
+    }
+
+    fn close_nvme(&self, _plan: &NvmePlan) -> Result<(), ExportError> {
+        let noted = self.note("NVMe off");
         noted.map_err(|errno| ExportError::kernel("/t", "close", errno))
     }
 
@@ -580,6 +600,63 @@ fn sharer(shelf: &Shelf, fails: &'static str) -> (Worker, Log) {
     );
     worker.config = Arc::new(crate::config::Config::parse(&config).unwrap());
     (worker, log)
+}
+
+/// The owner of a pool whose volume is a namespace; a second one has none yet.
+fn with_namespaces(shelf: &Shelf, fails: &'static str) -> (Worker, Log) {
+    let (mut worker, log) = owner(shelf, fails);
+    let config = format!(
+        "{}\n[pool.nvme]\nnqn = \"nqn.2026-01.org.orthrus:tank\"\nhosts = [\"nqn.2014-08.org.nvmexpress:uuid:1\"]\n\
+         [[pool.nvme.namespace]]\nnsid = 1\nvolume = \"vol0\"\n\
+         [[pool.nvme.namespace]]\nnsid = 2\nvolume = \"later\"\n",
+        super::tests::CONFIG
+    );
+    worker.config = Arc::new(crate::config::Config::parse(&config).unwrap());
+    (worker, log)
+}
+
+#[test]
+fn namespaces_open_before_the_address_and_close_after_it_went() {
+    let shelf = Shelf::new(2);
+    let (mut worker, log) = with_namespaces(&shelf, "");
+    assert_eq!(worker.import(Epoch(1)).unwrap(), Done::Imported);
+    let opened = taken(&log);
+    let expected = ["export on", "NVMe on", "address on"];
+    assert!(
+        opened.windows(3).any(|steps| steps == expected),
+        "{opened:?}"
+    );
+    {
+        let report = lock(&worker.report);
+        let volume = &report.volumes[1];
+        assert_eq!((volume.lun, volume.namespace), (None, Some(1)));
+        let withheld = &report.namespaces_withheld;
+        assert_eq!(withheld.len(), 1);
+        assert!(withheld[0].contains("no volume later"), "{withheld:?}");
+    }
+    assert_eq!(worker.release().unwrap(), Done::Released);
+    let released = taken(&log);
+    let expected = ["address off", "connections off", "NVMe off", "export off"];
+    assert_eq!(released[..4], expected);
+    assert!(lock(&worker.report).namespaces_withheld.is_empty());
+}
+
+#[test]
+fn a_subsystem_that_does_not_close_keeps_its_volumes_and_one_that_does_not_open_is_undone() {
+    let shelf = Shelf::new(2);
+    let (mut worker, log) = with_namespaces(&shelf, "NVMe off");
+    worker.import(Epoch(1)).unwrap();
+    taken(&log);
+    assert!(worker.release().is_err());
+    assert_eq!(taken(&log).last().map(String::as_str), Some("NVMe off"));
+    assert!(shelf.all().all(|disk| !disk.keys().is_empty()));
+
+    let shelf = Shelf::new(2);
+    let (mut worker, log) = with_namespaces(&shelf, "NVMe on");
+    assert!(worker.import(Epoch(1)).is_err());
+    assert!(!taken(&log).iter().any(|step| step == "address on"));
+    assert_eq!(worker.release().unwrap(), Done::Released);
+    assert_eq!(taken(&log)[..2], ["connections off", "NVMe off"]);
 }
 
 const RELEASE_SHARES: [&str; 8] = [

@@ -51,6 +51,7 @@ impl Worker {
             if let (Some(plan), Some(lun)) = (self.plan(), self.lun(name)) {
                 self.host.withdraw(plan, lun)?;
             }
+            self.withdraw_namespace(name)?;
             self.host.deactivate_volume(self.group()?, name)?;
         }
         Ok(())

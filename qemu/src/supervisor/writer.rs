@@ -30,6 +30,8 @@ pub(super) enum Target {
     Lun { iqn: String, lun: u64 },
     /// A file on a share.
     File { address: String, share: String },
+    /// A device node of the client.
+    Device { path: String },
 }
 
 impl Supervisor {
@@ -110,6 +112,7 @@ impl Supervisor {
                 }
                 Ok(found.stdout.trim().to_owned())
             }
+            Target::Device { path } => Ok(path.clone()),
             Target::File { address, share } => {
                 let (script, place) = client::mount_script(address, share);
                 self.client
@@ -121,6 +124,10 @@ impl Supervisor {
     }
 
     fn choose(&self, options: &IoOptions) -> anyhow::Result<(String, Target)> {
+        if let Some(path) = &options.device {
+            let path = path.clone();
+            return Ok((path.clone(), Target::Device { path }));
+        }
         if let Some(share) = &options.share {
             let mut pools = self.spec.pools.iter();
             let pool = pools.find(|pool| pool.shares.contains(share));

@@ -10,7 +10,7 @@ use crate::Step;
 
 /// One step.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) enum Action {
+pub(in crate::export) enum Action {
     /// Makes an object. Undone by removing it.
     Directory(PathBuf),
     /// Puts a block device behind a backstore and switches it on. Undone with the backstore's directory.
@@ -33,18 +33,21 @@ pub(super) enum Action {
         /// The object that it points to.
         target: PathBuf,
     },
-    /// Opens a portal group for logins. Undone by closing it, which ends its sessions.
+    /// Writes what cannot be read. Nothing to be undone.
+    Tell(PathBuf, String),
+    /// Switches an object on, a portal group or a namespace. Undone by switching it off, which ends what uses it.
     Enable(PathBuf),
 }
 
 impl Action {
     /// The directory, link or attribute that errors name.
-    pub(super) fn path(&self) -> &Path {
+    pub(in crate::export) fn path(&self) -> &Path {
         match self {
             Action::Directory(path)
             | Action::Attribute(path, _)
             | Action::Secret(path, _)
             | Action::Restore(path, _)
+            | Action::Tell(path, _)
             | Action::Enable(path) => path,
             Action::Backing { backstore, .. } => backstore,
             Action::Link { path, .. } => path,
@@ -52,32 +55,33 @@ impl Action {
     }
 
     /// What errors call the step.
-    pub(super) fn name(&self) -> &'static str {
+    pub(in crate::export) fn name(&self) -> &'static str {
         match self {
             Action::Directory(_) => "make",
             Action::Backing { .. } => "put a block device behind the backstore",
-            Action::Attribute(..) | Action::Secret(..) => "write",
+            Action::Attribute(..) | Action::Secret(..) | Action::Tell(..) => "write",
             Action::Restore(..) => "restore a client's reservation",
             Action::Link { .. } => "link",
-            Action::Enable(_) => "enable the portal group",
+            Action::Enable(_) => "switch on",
         }
     }
 
     /// What errors call its undo.
-    pub(super) fn undo_name(&self) -> &'static str {
+    pub(in crate::export) fn undo_name(&self) -> &'static str {
         match self {
             Action::Directory(_) => "remove",
             Action::Backing { .. }
             | Action::Attribute(..)
             | Action::Secret(..)
+            | Action::Tell(..)
             | Action::Restore(..) => "leave",
             Action::Link { .. } => "unlink",
-            Action::Enable(_) => "disable the portal group and end its sessions",
+            Action::Enable(_) => "switch off, with what uses it",
         }
     }
 
     /// Does the step.
-    pub(super) fn perform(&self, tree: &impl Tree) -> Result<Step, ExportError> {
+    pub(in crate::export) fn perform(&self, tree: &impl Tree) -> Result<Step, ExportError> {
         match self {
             Action::Directory(path) => self.unless(Errno::EXIST, tree.mkdir(path)),
             Action::Backing { backstore, node } => self.back(tree, backstore, node),
@@ -93,17 +97,19 @@ impl Action {
                 })
             }
             // What it was given cannot be read back.
-            Action::Restore(path, value) => match tree.write(path, value) {
-                Ok(()) => Ok(Step::Changed),
-                Err(errno) => Err(ExportError::kernel(path, self.name(), errno)),
-            },
+            Action::Restore(path, value) | Action::Tell(path, value) => {
+                match tree.write(path, value) {
+                    Ok(()) => Ok(Step::Changed),
+                    Err(errno) => Err(ExportError::kernel(path, self.name(), errno)),
+                }
+            }
             Action::Enable(path) => self.write(tree, path, "1"),
             Action::Link { path, target } => self.link(tree, path, target),
         }
     }
 
     /// Undoes the step; what is not there is undone already, whatever came before.
-    pub(super) fn undo(&self, tree: &impl Tree) -> Result<Step, ExportError> {
+    pub(in crate::export) fn undo(&self, tree: &impl Tree) -> Result<Step, ExportError> {
         let undone = match self {
             Action::Directory(path) => tree.rmdir(path),
             Action::Link { path, .. } => tree.unlink(path),
@@ -115,6 +121,7 @@ impl Action {
             Action::Backing { .. }
             | Action::Attribute(..)
             | Action::Secret(..)
+            | Action::Tell(..)
             | Action::Restore(..) => {
                 return Ok(Step::Already);
             }

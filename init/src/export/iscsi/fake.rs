@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use super::tree::Tree;
 
 #[derive(Default)]
-pub(super) struct Fake {
+pub(in crate::export) struct Fake {
     state: Mutex<State>,
 }
 
@@ -33,7 +33,7 @@ enum Entry {
 
 impl Fake {
     /// A tree as it is after the modules were loaded.
-    pub(super) fn new(root: &str) -> Fake {
+    pub(in crate::export) fn new(root: &str) -> Fake {
         let fake = Fake::default();
         {
             let mut state = fake.state.lock().unwrap();
@@ -47,16 +47,28 @@ impl Fake {
         fake
     }
 
-    pub(super) fn changes(&self) -> Vec<String> {
+    /// One of nvmet's, as it is after the modules were loaded.
+    pub(in crate::export) fn nvmet(root: &str) -> Fake {
+        let fake = Fake::default();
+        {
+            let entries = &mut fake.state.lock().unwrap().entries;
+            for name in ["", "hosts", "subsystems", "ports"] {
+                entries.insert(Path::new(root).join(name), Entry::Directory);
+            }
+        }
+        fake
+    }
+
+    pub(in crate::export) fn changes(&self) -> Vec<String> {
         self.state.lock().unwrap().changes.clone()
     }
 
-    pub(super) fn forget(&self) {
+    pub(in crate::export) fn forget(&self) {
         self.state.lock().unwrap().changes.clear();
     }
 
     /// Everything but the root, core, dbroot and the fabric, and their attributes.
-    pub(super) fn left(&self) -> Vec<String> {
+    pub(in crate::export) fn left(&self) -> Vec<String> {
         let state = self.state.lock().unwrap();
         state
             .entries
@@ -67,19 +79,19 @@ impl Fake {
     }
 
     /// Fails the n-th change from now on.
-    pub(super) fn fail_at(&self, change: usize, errno: Errno) {
+    pub(in crate::export) fn fail_at(&self, change: usize, errno: Errno) {
         let mut state = self.state.lock().unwrap();
         let change = state.changes.len() + change;
         state.fail_at = Some((change, errno));
     }
 
     /// Hangs at a change that contains this, until it is told to go on.
-    pub(super) fn hang_on(&self, what: &'static str) {
+    pub(in crate::export) fn hang_on(&self, what: &'static str) {
         self.state.lock().unwrap().hang_on = Some(what);
     }
 
     /// Lets a change that hangs go on; whether one hung.
-    pub(super) fn go_on(&self) -> bool {
+    pub(in crate::export) fn go_on(&self) -> bool {
         let mut state = self.state.lock().unwrap();
         state.hang_on = None;
         state.hangs
@@ -155,6 +167,29 @@ fn attributes(path: &Path) -> Vec<(&'static str, &'static str)> {
             ("auth/userid_mutual", "\n"),
             ("auth/password_mutual", "\n"),
         ],
+        [_, "nvmet", "subsystems", _] => vec![
+            ("attr_allow_any_host", "0\n"),
+            ("attr_serial", "random\n"),
+            ("attr_model", "Linux\n"),
+            ("attr_firmware", "6.12\n"),
+            ("namespaces/", ""),
+            ("allowed_hosts/", ""),
+        ],
+        [_, "nvmet", "subsystems", _, "namespaces", _] => vec![
+            ("enable", "0\n"),
+            ("device_path", "\n"),
+            ("device_uuid", "random\n"),
+            ("device_nguid", "random\n"),
+            ("buffered_io", "0\n"),
+            ("revalidate_size", ""),
+        ],
+        [_, "nvmet", "ports", _] => vec![
+            ("addr_trtype", "\n"),
+            ("addr_adrfam", "\n"),
+            ("addr_traddr", "\n"),
+            ("addr_trsvcid", "\n"),
+            ("subsystems/", ""),
+        ],
         _ => vec![],
     }
 }
@@ -172,7 +207,16 @@ impl State {
 
 fn is_default(path: &Path) -> bool {
     let name = path.file_name().unwrap();
-    ["np", "lun", "acls"].iter().any(|group| name == *group)
+    [
+        "np",
+        "lun",
+        "acls",
+        "namespaces",
+        "allowed_hosts",
+        "subsystems",
+    ]
+    .iter()
+    .any(|group| name == *group)
 }
 
 impl Tree for Fake {

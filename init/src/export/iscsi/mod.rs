@@ -22,13 +22,13 @@
 //! (`bdev_write_cache`) when a client asks it. `emulate_write_cache` is refused for iblock and means nothing
 //! there. Nothing in here writes to `queue/write_cache` either: that would make the kernel drop flushes.
 
-mod action;
+pub(super) mod action;
 mod identity;
 mod lio;
 mod plan;
 pub mod reservations;
-mod sequence;
-mod tree;
+pub(super) mod sequence;
+pub(super) mod tree;
 
 use super::{Cause, ExportError};
 pub use identity::{naa_digits, unit_serial};
@@ -36,6 +36,6 @@ pub use lio::{Lio, STEP_LIMIT};
 pub use plan::{ExportPlan, LunPlan, PlanError, Volume};
 
 #[cfg(test)]
-mod fake;
+pub(super) mod fake;
 #[cfg(test)]
 mod tests;

@@ -140,15 +140,13 @@ fn luns(
             .unwrap_or_else(|| unit_serial(cluster, &pool.name, &volume.uuid)),
         registrations: Vec::new(),
     };
-    // The firmware's own are never a client's, whatever the configuration says, and one with a file system that is shared
-    // is nothing to write blocks of.
-    let shared = |name: &str| {
-        let shares = pool.nfs.iter().flat_map(|nfs| &nfs.shares);
-        shares.into_iter().any(|share| share.volume == name)
-    };
+    // The firmware's own are never a client's, whatever the configuration says, and one that is offered in another way is
+    // nothing to write blocks of.
     let mut sorted: Vec<&Volume> = volumes
         .iter()
-        .filter(|volume| !reserved::is_reserved(&volume.name) && !shared(&volume.name))
+        .filter(|volume| {
+            !reserved::is_reserved(&volume.name) && !pool.keeps_from_luns(&volume.name)
+        })
         .collect();
     sorted.sort_by(|a, b| a.name.cmp(&b.name));
     let mut luns = match &iscsi.luns {

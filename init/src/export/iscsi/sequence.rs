@@ -33,7 +33,7 @@ const STACK_BYTES: usize = 128 * 1024;
 
 /// Which way to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
+pub(in crate::export) enum Way {
     /// Do the actions, and stop at the first that fails.
     Forth,
     /// Undo them, in the order given, and go on past a failure: what can be freed should be, and the first
@@ -42,7 +42,7 @@ pub(super) enum Way {
 }
 
 /// Runs the actions; `Already` when none of them changed anything.
-pub(super) fn run(
+pub(in crate::export) fn run(
     tree: &Arc<impl Tree>,
     actions: Vec<Action>,
     way: Way,

@@ -287,9 +287,7 @@ fn a_step_that_hangs_ends_the_wait_and_nothing_follows_it() {
     let error = lio.close(&plan()).unwrap_err();
     assert_eq!(error.cause, Cause::TimedOut(limit));
     assert!(
-        error
-            .to_string()
-            .contains("tpgt_1/enable: disable the portal group"),
+        error.to_string().contains("tpgt_1/enable: switch off"),
         "{error}"
     );
     // The late call returns; the steps after it must not be done then.
