@@ -30,6 +30,7 @@ use crate::message::{Inbox, Outbox, Piece};
 use crate::peer::{Liveness, Peer, Word};
 use crate::pool::{Pool, View, Wanted};
 use crate::sight::{Ledger, LedgerState, Sight};
+use crate::told::Told;
 use crate::wire::{
     self, Body, FRAGMENT_MAX_BYTES, Frame, FrameError, Incarnation, PoolBeat, PoolState,
 };
@@ -41,10 +42,6 @@ const SERIAL_FRAGMENT_BYTES: usize = 96;
 /// Beats that may be unacknowledged before we say that the peer does not hear us on a link: its
 /// acknowledgement is itself a beat old when it arrives.
 const UNHEARD_WINDOW: u32 = 10;
-
-/// Frames on Ethernet in which a boot of the peer has surely heard what this head tells of fences: several beats,
-/// among fragments and receipts.
-const TOLD_FRAMES: u32 = 10;
 
 /// Room for all that one input can cause: a job a pool, and a reset.
 const ACTIONS_MAX: usize = 2 * MAX_POOLS;
@@ -96,9 +93,9 @@ pub struct Head {
     /// By pool.
     ledgers: [Ledger; MAX_POOLS],
     fences: Fences,
-    /// The peer has heard this head's account of fences in its present boot when it acknowledges this frame on
-    /// Ethernet; `None` before it acknowledged any.
-    told_fences: Option<u32>,
+    /// How far the peer was told this head's account of fences in its present boot; `None` before it acknowledged
+    /// any frame on Ethernet, where that is told.
+    told_fences: Option<Told>,
     actions: Deque<Action, ACTIONS_MAX>,
     events: Deque<Event, 32>,
     outbox: Outbox,
@@ -343,6 +340,7 @@ impl Head {
         let speak =
             |sequence: u32, body: Body<'_>, peer: &Peer, config: &Config, buffer: &mut [u8]| {
                 let [_, cluster @ ..] = config.cluster.bits().to_be_bytes();
+                let (acknowledged, lag) = peer.acknowledged(link, config.timing.dead, now);
                 let frame = Frame {
                     version: wire::VERSION,
                     cluster,
@@ -350,26 +348,32 @@ impl Head {
                     incarnation: self.me,
                     echo: peer.echo(config.timing.dead, now),
                     sequence,
-                    acknowledged: peer.acknowledged(link, config.timing.dead, now),
+                    acknowledged,
                     body,
                     fences: (link == LinkId::Ether).then_some(ages),
+                    lag,
                 };
                 wire::encode(&frame, link, &config.secret, buffer).ok()
             };
-        let sequence = self.peer.link(link).sent.wrapping_add(1);
+        let sequence = self.peer.next_number();
         let length = if due.beat {
             self.due[link.index()].beat = false;
-            let mut pools = heapless::Vec::new();
-            match link {
+            let told = match link {
                 LinkId::Serial => {
-                    let _ = self.pools.get(rotation).map(|pool| pools.push(pool.beat()));
                     self.rotation = (rotation + 1) % self.pools.len().max(1);
+                    self.pools.get_mut(rotation..=rotation).unwrap_or_default()
                 }
                 LinkId::Ether => {
-                    for pool in &self.pools {
-                        let _ = pools.push(pool.beat()); // same capacity
+                    if let Some(told) = &mut self.told_fences {
+                        told.say(sequence);
                     }
+                    self.pools.as_mut_slice()
                 }
+            };
+            let mut pools = heapless::Vec::new();
+            for pool in told {
+                pool.said(link, sequence);
+                let _ = pools.push(pool.beat()); // same capacity
             }
             let digest = self.config.digest.to_be_bytes();
             speak(
@@ -402,7 +406,7 @@ impl Head {
         } else {
             None
         }?;
-        self.peer.links[link.index()].sent = sequence;
+        self.peer.links[link.index()].send(sequence);
         Some(length)
     }
 
@@ -507,11 +511,11 @@ impl Head {
         )
     }
 
-    /// Whether a link carries frames of the peer to us, and ours to it.
+    /// Whether a link carries frames of the peer to us, and ours to it: the one is known without the other.
     pub fn link_works(&self, link: LinkId) -> (bool, bool) {
         let link = self.peer.link(link);
         let up = link.is_up(self.config.timing.dead);
-        (up, up && link.is_heard(UNHEARD_WINDOW))
+        (up, link.is_heard(UNHEARD_WINDOW))
     }
 
     /// Whether this head retired, and nothing of any pool is held here, nor on its way here.
@@ -558,12 +562,10 @@ impl Head {
             // Counted from the first frame that it heard, which may have been sent long after this head heard it, and
             // may be none that tells of fences.
             if ether.acknowledged > 0 {
-                self.told_fences
-                    .get_or_insert(ether.acknowledged.saturating_add(TOLD_FRAMES));
+                self.told_fences.get_or_insert_default();
             }
-            let news = self
-                .told_fences
-                .is_none_or(|told| ether.acknowledged < told);
+            let heard = ether.acknowledged;
+            let news = self.told_fences.is_none_or(|told| !told.is_heard(heard));
             self.fences.learn(ages, self.config.me, news, now);
         }
         match frame.body {
@@ -645,7 +647,7 @@ impl Head {
             word: self.living_word(pool),
             last_word: self.peer.word(pool.index()),
             digest_differs: self.digest_differs(),
-            marks: self.peer.links.map(|link| link.sent.wrapping_add(1)),
+            mark: self.peer.next_number(),
         }
     }
 

@@ -40,7 +40,8 @@ pub struct Frame {
     pub incarnation: Incarnation,
     pub echo: Option<Incarnation>,
     pub sequence: u32,
-    pub acknowledged: u32,
+    /// Ours, heard by the sender, by link.
+    pub heard: [u32; LinkId::ALL.len()],
     pub beat: Option<PoolBeat>,
 }
 
@@ -304,13 +305,13 @@ impl World {
             Body::Fragment { .. } | Body::Received { .. } => None,
         };
         let (incarnation, echo) = (frame.incarnation, frame.echo);
-        let (sequence, acknowledged) = (frame.sequence, frame.acknowledged);
+        let (sequence, heard) = (frame.sequence, frame.heard(link));
         inbox.push_back(Arc::new(Frame {
             bytes,
             incarnation,
             echo,
             sequence,
-            acknowledged,
+            heard,
             beat,
         }));
     }

@@ -74,6 +74,14 @@ fn settled_with_one_cable(budget: Budget, owner: usize) -> World {
     world
 }
 
+/// The same for whatever world: each head hears the other on one cable only, and on another one, until all is joined. Not
+/// a fault that explains anything, as nobody is cut off.
+fn crossed(mut world: World) -> World {
+    world.carries[0][LinkId::Serial.index()] = false;
+    world.carries[1][LinkId::Ether.index()] = false;
+    world
+}
+
 /// The same without a ledger, after so many deaths in turn that each head is barred.
 fn settled_and_barred(budget: Budget) -> World {
     let mut world = settled(Budget::default(), 0, false);
@@ -139,6 +147,11 @@ pub fn roots(deep: bool) -> Vec<Root> {
     let cut = Budget {
         cuts,
         halts: n,
+        ..none
+    };
+    let halt = Budget {
+        halts,
+        crashes: n,
         ..none
     };
     let trouble = Budget {
@@ -208,6 +221,13 @@ pub fn roots(deep: bool) -> Vec<Root> {
         root("bare-make-crash", bare(make_crash, true)),
         root("bare-make-trouble", bare(make_trouble, true)),
         root("bare-make-cut", bare(make_cut, true)),
+        root("bare-make-crossed", crossed(bare(make_twice, true))),
+        root("a-serves-ail-crossed", crossed(settled(ail, 0, true))),
+        root(
+            "a-serves-order-crossed",
+            crossed(settled(order_trouble, 0, true)),
+        ),
+        root("boot-left-by-b-crossed", crossed(dark(halt, Some(1), true))),
         root("a-serves-forge", settled(forge, 0, true)),
         root("a-serves-one-cable-forge", settled_with_one_cable(forge, 0)),
         root("a-serves-barred-cut-cables", settled_and_barred(cut)),
