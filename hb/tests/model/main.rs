@@ -26,9 +26,9 @@
 //! has all of these), how a head comes to be barred (one root begins with both barred and cuts the cables; how often
 //! and when each was fenced is not in a state's identity).
 //! Of what can be forged there is one at a time, each the likeliest of its kind: see [`forgery`]; `fuzz` has the rest.
-//! Two of the planted errors cannot be seen here. `duel-without-order` takes a pool on each head. With
-//! `first-sight-ticks` as without, a record of years ago is waited out for `ledger_dead`, and leads to the same ends;
-//! a bound that told them apart would be the core's own waits, written down twice.
+//! Two of the planted errors cannot be seen here, and are by the simulator. `duel-without-order` takes a pool on each
+//! head. With `first-sight-ticks` as without, a record of years ago is waited out for `ledger_dead`, and leads to the same
+//! ends: what it breaks is what a head says meanwhile, that its peer lives and only the cables are lost.
 //! An owner that is worse off than its peer together with cuts: see [`roots`]; `pair` has it.
 
 #![allow(clippy::unwrap_used)] // a panic is how a test fails
