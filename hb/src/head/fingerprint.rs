@@ -4,7 +4,8 @@ use core::hash::Hasher;
 
 use embassy_time::Instant;
 
-use super::{Head, UNHEARD_WINDOW};
+use super::Head;
+use super::outlook::UNHEARD_WINDOW;
 use crate::config::PoolId;
 use crate::fingerprint::Print;
 use crate::ledger::Record;
@@ -35,7 +36,7 @@ impl Head {
             fences,
             told_fences: _, // see above
             actions,
-            events: _, // for the log
+            events, // what the log was told of the pools is what the peer was told at once
             outbox,
             inbox,
             due,
@@ -45,10 +46,6 @@ impl Head {
             last_timeout,
             retiring,
             resetting,
-            told_liveness: _, // for the log
-            told_links: _,    // for the log
-            told_pools,
-            told_ledgers: _, // for the log
         } = self;
         let timing = config.timing;
         let mut print = Print { hasher, now };
@@ -70,7 +67,7 @@ impl Head {
             print.put(LinkId::ALL.map(unheard));
         }
         print.put([config.me, config.me.peer()].map(|head| fences.is_barred(head, now)));
-        for (index, (pool, told)) in pools.iter().zip(told_pools).enumerate() {
+        for (index, (pool, told)) in pools.iter().zip(&events.pools).enumerate() {
             print.put(
                 pool.awaited()
                     .map(|marks| peer.has_acknowledged(index, &marks)),
