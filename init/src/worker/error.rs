@@ -15,6 +15,7 @@ use crate::ledger::{SlotError, WriteStuck};
 use crate::modules::ModuleError;
 use crate::net::NetError;
 use crate::volume::bare::BareError;
+use crate::volume::flushes::SWALLOWED;
 use crate::volume::write::WriteError;
 use crate::volume::{Refusal, VolumeError};
 
@@ -100,16 +101,15 @@ pub enum JobError {
     /// A disk failed.
     #[error("{0}")]
     Disk(#[from] DiskError),
-    /// What a member of an array acknowledges may be lost, and its failed flush would not be heard of.
-    #[error(
-        "{disk}: its write cache stays {found}, and MD passes a failed flush of a member on to nobody: an array of such \
-         disks is not served; turn the cache off at the disk or its target"
-    )]
-    CacheUnderArray {
+    /// What a disk under MD acknowledges may be lost, and its failed flush would not be heard of.
+    #[error("{disk}: its write cache stays {found}, {what} is on it, and {SWALLOWED}")]
+    CacheUnderMd {
         /// The kernel's name of the disk.
         disk: String,
         /// What it says of its cache.
         found: WriteCache,
+        /// The array or the volume.
+        what: String,
     },
     /// The metadata could not be written.
     #[error("{0}")]
@@ -161,7 +161,7 @@ impl JobError {
             | JobError::Refused { .. }
             | JobError::Plan(_)
             | JobError::Changed { .. }
-            | JobError::CacheUnderArray { .. }
+            | JobError::CacheUnderMd { .. }
             | JobError::Lease(LeaseError::NoWatchdog | LeaseError::NoTerms { .. })
             | JobError::Slots(SlotError::Absent)
             | JobError::Fence(_) => Failure::Refused,
