@@ -132,6 +132,11 @@ const TESTS: &[(&str, ShelfKind, Test)] = &[
         create::from_bare_disks,
     ),
     (
+        "a_disk_that_was_lost_while_nobody_held_the_pool_is_given_up_by_an_order",
+        ShelfKind::Lio,
+        lost::while_nobody_held,
+    ),
+    (
         "raid_on_disks_whose_caches_stay_on_is_refused",
         ShelfKind::Lio,
         cached::raid_is_refused,

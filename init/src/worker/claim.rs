@@ -36,6 +36,7 @@ pub struct Claim {
 impl Worker {
     /// Looks, and changes nothing.
     pub(super) fn survey(&mut self) -> Result<Done, JobError> {
+        self.forget_words();
         let group = self.read_group()?;
         let fence = Fence::open(&group.disks())?;
         self.report_disks(&group.disks(), &fence);
@@ -172,8 +173,8 @@ impl Worker {
         Ok(())
     }
 
-    /// The pool's volume group, complete and ours to use.
-    pub(super) fn read_group(&self) -> Result<VolumeGroup, JobError> {
+    /// The pool's volume group, whatever speaks against it; and what could not be read.
+    pub(super) fn find_group(&self) -> Result<(VolumeGroup, String), JobError> {
         let mut disks: Vec<Disk> = Vec::new();
         let mut unreadable: Vec<String> = Vec::new();
         for disk in disk::scan() {
@@ -193,15 +194,23 @@ impl Worker {
         if !is_there && found.destroyed.iter().any(|group| group.name == *vg) {
             return Err(JobError::Destroyed { vg: vg.clone() });
         }
-        let Some(group) = found.groups.into_iter().find(|group| group.name == *vg) else {
+        let Some(mut group) = found.groups.into_iter().find(|group| group.name == *vg) else {
             return Err(JobError::NoGroup {
                 vg: vg.clone(),
                 detail,
             });
         };
+        self.heed(&mut group);
+        Ok((group, detail))
+    }
+
+    /// The pool's volume group, complete and ours to use.
+    pub(super) fn read_group(&self) -> Result<VolumeGroup, JobError> {
+        let (group, detail) = self.find_group()?;
         // Whatever speaks against serving it, the peer may tick there.
         self.ledger.follow(&group);
         if let Some(refusal) = group.refusal(&self.config.cluster) {
+            let detail = format!("{}{detail}", self.hint_of_word(&group, &refusal));
             return Err(JobError::Refused { refusal, detail });
         }
         let risky = group.arrays().find(|on| on.may_be_wrong());

@@ -15,6 +15,7 @@ use crate::ledger::{SlotError, WriteStuck};
 use crate::modules::ModuleError;
 use crate::net::NetError;
 use crate::volume::bare::BareError;
+use crate::volume::edit::apply::ApplyError;
 use crate::volume::flushes::SWALLOWED;
 use crate::volume::write::WriteError;
 use crate::volume::{Refusal, VolumeError};
@@ -111,6 +112,9 @@ pub enum JobError {
         /// The array or the volume.
         what: String,
     },
+    /// What the operator said is lost could not be marked so: nothing may run without it.
+    #[error("the lost disk cannot be marked as missing: {0}")]
+    NotMarked(ApplyError),
     /// The metadata could not be written.
     #[error("{0}")]
     Metadata(#[from] WriteError),
