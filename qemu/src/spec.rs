@@ -22,6 +22,8 @@ pub struct Options {
     pub disks: Disks,
     /// Whether made disks hold a ledger and a state volume.
     pub ledger: bool,
+    /// The disks have a volatile write cache that cannot be turned off; not for a tgt shelf, whose can be.
+    pub disk_caches: bool,
     /// The text of `orthrus.toml`; generated from the disks if absent.
     pub config: Option<String>,
     /// Silence that counts as death in a generated configuration. The default is the product's; a test
@@ -44,6 +46,7 @@ impl Default for Options {
             shelf: ShelfKind::default(),
             disks: Disks::Made,
             ledger: LEDGER,
+            disk_caches: false,
             config: None,
             dead_ms: 1000,
             uefi: false,
@@ -103,6 +106,9 @@ pub struct Spec {
     pub shelf: ShelfKind,
     /// The raw images.
     pub disks: Vec<PathBuf>,
+    /// They have a volatile write cache.
+    #[serde(default)]
+    pub disk_caches: bool,
     /// KVM or emulation.
     pub accel: Accel,
     /// How heads boot.

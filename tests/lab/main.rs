@@ -5,6 +5,7 @@ mod arrays;
 mod bad_input;
 mod boot;
 mod cables;
+mod cached;
 mod change;
 mod crash;
 mod create;
@@ -129,6 +130,16 @@ const TESTS: &[(&str, ShelfKind, Test)] = &[
         "a_pool_is_made_of_bare_disks_and_served",
         ShelfKind::Lio,
         create::from_bare_disks,
+    ),
+    (
+        "a_disk_that_was_lost_while_nobody_held_the_pool_is_given_up_by_an_order",
+        ShelfKind::Lio,
+        lost::while_nobody_held,
+    ),
+    (
+        "raid_on_disks_whose_caches_stay_on_is_refused",
+        ShelfKind::Lio,
+        cached::raid_is_refused,
     ),
     (
         "shares_and_locks_move_with_the_pool",

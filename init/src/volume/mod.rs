@@ -20,6 +20,7 @@ pub mod area;
 pub mod bare;
 mod crc;
 pub mod edit;
+pub mod flushes;
 pub mod group;
 pub mod health;
 pub mod label;

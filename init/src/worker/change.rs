@@ -22,9 +22,11 @@
 use tracing::{info, warn};
 
 use super::Worker;
+use super::claim::allows_cache;
 use super::error::JobError;
 use super::shares::SharesError;
 use crate::config::{Luns, ShareConfig};
+use crate::disk::{self, WriteCache};
 use crate::export::nfs;
 use crate::export::{ExportError, ExportPlan, LunPlan, PlanError};
 use crate::filesystem::{self, MakeError, MountError};
@@ -135,8 +137,10 @@ impl Worker {
         self.settle()?;
         // What cannot be is said before anything is taken away.
         let author = self.author(order.to_string());
-        self.host
+        let group = self
+            .host
             .try_edit(self.group()?, &author, &|edit| order.apply(edit))?;
+        no_cache_under_md(&group)?;
         let name = order.name();
         let said = match order {
             VolumeOrder::Create { filesystem, .. } => {
@@ -405,6 +409,17 @@ impl Worker {
     }
 }
 
+/// That no disk whose cache stays on would come to be under RAID: it was turned off at the claim, if that can be.
+fn no_cache_under_md(group: &VolumeGroup) -> Result<(), ChangeError> {
+    for disk in group.disks() {
+        let found = disk::refresh(&disk).unwrap_or(disk);
+        if found.write_cache != WriteCache::WriteThrough {
+            allows_cache(group, &found.name, found.write_cache).map_err(Box::new)?;
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use orthrus_hb::Epoch;
@@ -412,6 +427,7 @@ mod tests {
     use super::super::order::{owner, taken};
     use super::*;
     use crate::fence::shelf::Shelf;
+    use crate::volume::tests::made::Made;
 
     fn remove(name: &str) -> VolumeOrder {
         VolumeOrder::Remove {
@@ -450,6 +466,25 @@ mod tests {
         assert!(
             matches!(&refused, Err(ChangeError::Renumbers { volume }) if volume == "vol0"),
             "{refused:?}"
+        );
+        assert!(taken(&log).is_empty());
+    }
+
+    #[test]
+    fn a_volume_on_raid_is_not_made_on_a_disk_whose_cache_stays() {
+        let shelf = Shelf::new(2);
+        let (mut worker, log) = owner(&shelf, "");
+        worker.import(Epoch(1)).unwrap();
+        taken(&log);
+        // What would come of the order, on this host that changes nothing.
+        let mut group = Made::on(2).raid("vol1", "raid1", &[0, 1]).group();
+        group.pvs[1].disk.as_mut().unwrap().name = "no-such-disk".to_owned();
+        group.pvs[1].disk.as_mut().unwrap().write_cache = WriteCache::WriteBack;
+        worker.claim.as_mut().unwrap().group = group;
+        let why = worker.change(&create("vol1")).unwrap_err().to_string();
+        assert!(
+            why.contains("no-such-disk") && why.contains("MD passes"),
+            "{why}"
         );
         assert!(taken(&log).is_empty());
     }

@@ -10,7 +10,7 @@ use super::Worker;
 use super::error::JobError;
 use super::lease::Lease;
 use crate::clock;
-use crate::disk::{self, Disk, DiskError};
+use crate::disk::{self, Disk, DiskError, WriteCache};
 use crate::fence::{COMMAND_LIFETIME, ClaimRequest, Claimed, Fence};
 use crate::status;
 use crate::sync::lock;
@@ -36,6 +36,7 @@ pub struct Claim {
 impl Worker {
     /// Looks, and changes nothing.
     pub(super) fn survey(&mut self) -> Result<Done, JobError> {
+        self.forget_words();
         let group = self.read_group()?;
         let fence = Fence::open(&group.disks())?;
         self.report_disks(&group.disks(), &fence);
@@ -142,18 +143,15 @@ impl Worker {
         for outcome in disk::disable_write_caches(&group.disks()) {
             match outcome {
                 Ok(_) => {}
-                // MD says a member's failed flush in its log alone (`md_end_flush`): above it nobody would know.
-                Err(DiskError::CacheStays { disk, found })
-                    if group
-                        .arrays()
-                        .any(|on| on.disks().any(|one| one.name == disk)) =>
-                {
-                    return Err(JobError::CacheUnderArray { disk, found });
-                }
-                // Passed on honestly: the volumes report what their disks do, LIO reports that to clients,
-                // and `disks` says so.
-                Err(error @ DiskError::CacheStays { .. }) => {
-                    warn!(pool = self.pool().name, "{error}; clients are told");
+                // Passed on honestly, where nothing keeps it back: the volumes report what their disks do, LIO reports that
+                // to clients, and `disks` says so.
+                Err(DiskError::CacheStays { disk, found }) => {
+                    allows_cache(&group, &disk, found)?;
+                    let pool = &self.pool().name;
+                    warn!(
+                        pool,
+                        "{disk}: its write cache stays {found}; clients are told"
+                    );
                 }
                 // Not known: clients might be told that there is none, and lose what they do not flush.
                 Err(error) => return Err(error.into()),
@@ -175,8 +173,8 @@ impl Worker {
         Ok(())
     }
 
-    /// The pool's volume group, complete and ours to use.
-    pub(super) fn read_group(&self) -> Result<VolumeGroup, JobError> {
+    /// The pool's volume group, whatever speaks against it; and what could not be read.
+    pub(super) fn find_group(&self) -> Result<(VolumeGroup, String), JobError> {
         let mut disks: Vec<Disk> = Vec::new();
         let mut unreadable: Vec<String> = Vec::new();
         for disk in disk::scan() {
@@ -196,15 +194,23 @@ impl Worker {
         if !is_there && found.destroyed.iter().any(|group| group.name == *vg) {
             return Err(JobError::Destroyed { vg: vg.clone() });
         }
-        let Some(group) = found.groups.into_iter().find(|group| group.name == *vg) else {
+        let Some(mut group) = found.groups.into_iter().find(|group| group.name == *vg) else {
             return Err(JobError::NoGroup {
                 vg: vg.clone(),
                 detail,
             });
         };
+        self.heed(&mut group);
+        Ok((group, detail))
+    }
+
+    /// The pool's volume group, complete and ours to use.
+    pub(super) fn read_group(&self) -> Result<VolumeGroup, JobError> {
+        let (group, detail) = self.find_group()?;
         // Whatever speaks against serving it, the peer may tick there.
         self.ledger.follow(&group);
         if let Some(refusal) = group.refusal(&self.config.cluster) {
+            let detail = format!("{}{detail}", self.hint_of_word(&group, &refusal));
             return Err(JobError::Refused { refusal, detail });
         }
         let risky = group.arrays().find(|on| on.may_be_wrong());
@@ -236,6 +242,22 @@ impl Worker {
     }
 }
 
+/// That a disk of a group may have its cache on.
+pub(super) fn allows_cache(
+    group: &VolumeGroup,
+    disk: &str,
+    found: WriteCache,
+) -> Result<(), JobError> {
+    match group.on_md(disk) {
+        None => Ok(()),
+        Some(what) => Err(JobError::CacheUnderMd {
+            disk: disk.to_owned(),
+            found,
+            what,
+        }),
+    }
+}
+
 /// Why a group has no ledger that could have none.
 fn without_ledger(group: &VolumeGroup) -> Option<String> {
     let on_arrays = group.arrays().count();
@@ -263,9 +285,23 @@ fn forgetful(claimed: &Claimed, said: &[String]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use orthrus_hb::{ClusterId, HeadId};
+    use orthrus_hb::{ClusterId, Failure, HeadId};
 
     use super::*;
+    use crate::volume::tests::made::Made;
+
+    #[test]
+    fn a_cache_that_stays_is_refused_under_raid_and_told_of_elsewhere() {
+        let group = Made::on(3)
+            .raid("vol0", "raid1", &[0, 1])
+            .simple("vol1", 2)
+            .group();
+        let refused = allows_cache(&group, "sd1", WriteCache::WriteBack).unwrap_err();
+        assert_eq!(refused.kind(), Failure::Refused);
+        let why = refused.to_string();
+        assert!(why.contains("sd1") && why.contains("volume vol0"), "{why}");
+        assert!(allows_cache(&group, "sd2", WriteCache::WriteBack).is_ok());
+    }
 
     #[test]
     fn a_shelf_that_could_keep_reservations_and_does_not_is_named() {

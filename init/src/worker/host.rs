@@ -79,13 +79,13 @@ pub(super) trait Host: Send {
         author: &Author,
         change: &ChangeOf<'_>,
     ) -> Result<Written, ApplyError>;
-    /// Whether that could be done; writes nothing.
+    /// Whether that could be done, and the group that would come of it; writes nothing.
     fn try_edit(
         &self,
         group: &VolumeGroup,
         author: &Author,
         change: &ChangeOf<'_>,
-    ) -> Result<(), ApplyError>;
+    ) -> Result<VolumeGroup, ApplyError>;
     /// Makes disks bare, and zeroes what was theirs of the ledger first; what failed, in words. Ends when all of it is over.
     fn wipe(&self, disks: &[Disk], copies: &[Stretch]) -> Vec<String>;
     /// Brings volumes that are active in line with a group that was changed since.
@@ -252,9 +252,10 @@ impl Host for Kernel {
         group: &VolumeGroup,
         author: &Author,
         change: &ChangeOf<'_>,
-    ) -> Result<(), ApplyError> {
+    ) -> Result<VolumeGroup, ApplyError> {
         let disks = open_all(group);
-        check(disks, &group.uuid, author, change)
+        let metadata = check(disks, &group.uuid, author, change)?;
+        Ok(metadata.group_on(group, author)?)
     }
 
     fn wipe(&self, disks: &[Disk], copies: &[Stretch]) -> Vec<String> {

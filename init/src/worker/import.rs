@@ -47,6 +47,7 @@ impl Worker {
         // Looked up first: without a port for clients there is nothing to begin, and nothing to undo.
         let port = self.data_port()?;
         self.start_arrays()?;
+        self.mark_by_word()?;
         self.stamp(epoch)?;
         let claim = self.claim.as_ref().ok_or(JobError::NotClaimed(epoch))?;
         // From here on there may be something to undo.

@@ -14,7 +14,7 @@
 //! and go ([`members`]).
 //!
 //! An owner that loses a disk for good notes that, so that the pool can be taken over without it: [`lost`]; [`replace`]
-//! puts a new one in.
+//! puts a new one in. One that was lost while nobody held the pool is an operator's to give up: [`word`].
 //!
 //! An outcome repeats its job's ticket and epoch; words for the operator go into the [`Report`].
 
@@ -36,6 +36,7 @@ mod replace;
 mod shares;
 mod stamp;
 mod thin;
+mod word;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -65,6 +66,7 @@ use import::Served;
 use making::Making;
 use orders::Order;
 pub use orders::{Orders, PoolOrder};
+use word::Word;
 
 /// How often a head that does not hold the pool looks whether it could: long enough that a look costs
 /// nothing that matters, short enough that the peer knows whether this head is the better one by the time
@@ -110,6 +112,8 @@ pub struct Worker {
     making: Option<Making>,
     /// An order to destroy it, which waits for its job.
     destroying: Option<Order>,
+    /// Members that the operator says are lost.
+    words: Vec<Word>,
     /// The report's problem is that of an attempt to take or serve the pool: it stands until an
     /// attempt succeeds, whatever a look says meanwhile.
     attempt_failed: bool,
@@ -145,6 +149,7 @@ impl Worker {
             network: Arc::default(),
             making: None,
             destroying: None,
+            words: Vec::new(),
             attempt_failed: false,
         }
     }
@@ -342,6 +347,7 @@ impl Worker {
             PoolOrder::Add { disk, wipe } => self
                 .add_disk(disk, *wipe)
                 .map_err(|error| error.to_string()),
+            PoolOrder::Lost { disk } => self.disk_lost(disk).map_err(|error| error.to_string()),
             PoolOrder::Remove { disk } => self.remove_disk(disk).map_err(|error| error.to_string()),
             PoolOrder::Replace { disk, wipe } => self
                 .replace_disk(disk, *wipe)

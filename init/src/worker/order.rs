@@ -160,11 +160,11 @@ impl Host for Witness {
 
     fn try_edit(
         &self,
-        _group: &VolumeGroup,
+        group: &VolumeGroup,
         _author: &Author,
         _change: &ChangeOf<'_>,
-    ) -> Result<(), ApplyError> {
-        Ok(())
+    ) -> Result<VolumeGroup, ApplyError> {
+        Ok(group.clone())
     }
 
     fn wipe(&self, _disks: &[Disk], _copies: &[Stretch]) -> Vec<String> {
