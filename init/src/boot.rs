@@ -11,7 +11,7 @@
 //! with one cable is of more use, and says more, than one that does not boot.
 
 use std::convert::Infallible;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -327,7 +327,7 @@ fn gates(
     reports: &[Arc<Mutex<Report>>],
 ) -> Vec<Option<Gate>> {
     let gate = |pool: &config::PoolConfig| {
-        let addresses: Vec<Ipv4Addr> = pool.addresses.iter().map(|address| address.ip).collect();
+        let addresses: Vec<IpAddr> = pool.addresses.iter().map(|address| address.ip).collect();
         Gate::place(&addresses, port.as_ref().map_err(Clone::clone)?)
     };
     let gates = config.pools.iter().zip(reports).map(|(pool, report)| {

@@ -2,47 +2,78 @@
 //! reset the clients' old connections and nobody waits for a TCP timeout.
 //!
 //! A message holds the established connections of all pools that the sender serves, and the last ones of those
-//! that it let go, 12 bytes each:
-//! service address and port, client address and port, big-endian. What does not fit is left out:
-//! those clients find out by themselves, later.
+//! that it let go: service address and port, client address and port, big-endian. Those of IPv4 are 12 bytes each; those of
+//! IPv6 are 48, of which the first four are zero, as no service address begins, and the last 36 say it: a head that knows
+//! only the short form takes them for four connections of nobody's. What does not fit is left out: those clients find out by
+//! themselves, later.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 
 use crate::inbox::Message;
 use crate::net::Connection;
 
-const RECORD_BYTES: usize = 12;
+const SHORT_BYTES: usize = 12;
+const LONG_BYTES: usize = 48;
+/// Where the long form begins to say something.
+const LONG_AT: usize = 12;
 
 /// Connections as a message.
 pub fn encode(connections: &[Connection]) -> Message {
     let mut message = Message::new();
     for connection in connections {
-        let mut record = [0; RECORD_BYTES];
-        put(&mut record[..6], connection.local);
-        put(&mut record[6..], connection.remote);
-        if message.extend_from_slice(&record).is_err() {
+        let ends = [connection.local, connection.remote];
+        let mut record = Vec::with_capacity(LONG_BYTES);
+        if ends.iter().any(SocketAddr::is_ipv6) {
+            record.resize(LONG_AT, 0);
+        }
+        for end in ends {
+            match end.ip() {
+                IpAddr::V4(ip) => record.extend_from_slice(&ip.octets()),
+                IpAddr::V6(ip) => record.extend_from_slice(&ip.octets()),
+            }
+            record.extend_from_slice(&end.port().to_be_bytes());
+        }
+        let is_whole = matches!(record.len(), SHORT_BYTES | LONG_BYTES);
+        if is_whole && message.extend_from_slice(&record).is_err() {
             break;
         }
     }
     message
 }
 
-fn put(bytes: &mut [u8], address: SocketAddrV4) {
-    bytes[..4].copy_from_slice(&address.ip().octets());
-    bytes[4..].copy_from_slice(&address.port().to_be_bytes());
-}
-
 /// The connections of a message.
-pub fn decode(message: &[u8]) -> impl Iterator<Item = Connection> {
-    message.chunks_exact(RECORD_BYTES).map(|record| Connection {
-        local: address(&record[..6]),
-        remote: address(&record[6..]),
-    })
+pub fn decode(message: &[u8]) -> Vec<Connection> {
+    let mut all = Vec::new();
+    let mut rest = message;
+    while let Some((short, after)) = rest.split_at_checked(SHORT_BYTES) {
+        let (connection, after) = if short[..4] == [0; 4] {
+            match rest.split_at_checked(LONG_BYTES) {
+                Some((long, after)) => (ends::<16>(&long[LONG_AT..]), after),
+                None => break,
+            }
+        } else {
+            (ends::<4>(short), after)
+        };
+        all.extend(connection);
+        rest = after;
+    }
+    all
 }
 
-fn address(bytes: &[u8]) -> SocketAddrV4 {
-    let ip = Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3]);
-    SocketAddrV4::new(ip, u16::from_be_bytes([bytes[4], bytes[5]]))
+/// Two addresses of so many bytes, each with its port.
+fn ends<const N: usize>(bytes: &[u8]) -> Option<Connection>
+where
+    IpAddr: From<[u8; N]>,
+{
+    let end = |bytes: &[u8]| {
+        let ip: [u8; N] = bytes.get(..N)?.try_into().ok()?;
+        let port = bytes.get(N..N + 2)?.try_into().ok()?;
+        Some(SocketAddr::new(ip.into(), u16::from_be_bytes(port)))
+    };
+    Some(Connection {
+        local: end(bytes)?,
+        remote: end(bytes.get(N + 2..)?)?,
+    })
 }
 
 #[cfg(test)]
@@ -54,17 +85,37 @@ mod tests {
     fn connection(port: u16) -> Connection {
         Connection {
             local: "10.77.0.10:3260".parse().unwrap(),
-            remote: SocketAddrV4::new(Ipv4Addr::new(10, 77, 0, 100), port),
+            remote: SocketAddr::from(([10, 77, 0, 100], port)),
+        }
+    }
+
+    fn connection_v6(port: u16) -> Connection {
+        Connection {
+            local: "[fd00:77::10]:3260".parse().unwrap(),
+            remote: format!("[fd00:77::100]:{port}").parse().unwrap(),
         }
     }
 
     #[test]
     fn connections_come_back_and_what_does_not_fit_is_left_out() {
-        let few = [connection(1), connection(65535)];
-        assert_eq!(decode(&encode(&few)).collect::<Vec<_>>(), few);
+        let few = [
+            connection(1),
+            connection_v6(7),
+            connection(65535),
+            connection_v6(65535),
+        ];
+        assert_eq!(decode(&encode(&few)), few);
         let many: Vec<_> = (0..1000).map(connection).collect();
-        let kept: Vec<_> = decode(&encode(&many)).collect();
-        assert_eq!(kept, many[..MESSAGE_MAX_BYTES / RECORD_BYTES]);
-        assert_eq!(decode(&[1, 2, 3]).count(), 0);
+        assert_eq!(
+            decode(&encode(&many)),
+            many[..MESSAGE_MAX_BYTES / SHORT_BYTES]
+        );
+        let many: Vec<_> = (0..1000).map(connection_v6).collect();
+        assert_eq!(
+            decode(&encode(&many)),
+            many[..MESSAGE_MAX_BYTES / LONG_BYTES]
+        );
+        assert_eq!(decode(&[1, 2, 3]), []);
+        assert_eq!(decode(&[0; 40]), []);
     }
 }

@@ -9,7 +9,7 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -19,20 +19,65 @@ use orthrus_init::Step;
 use orthrus_init::clock;
 use orthrus_init::config::ServiceAddress;
 use orthrus_init::net::{
-    Connection, Gate, Interface, Mac, add_address, announce, connections, end_connections,
-    remove_address, settle, tickle,
+    Connection, Gate, Interface, Mac, Probe, Taken, add_address, announce, connections,
+    end_connections, has_address, remove_address, settle, tickle,
 };
 use orthrus_init::sys::packet::PacketSocket;
 
 const INSIDE: &str = "ORTHRUS_TEST_IN_NAMESPACE";
-const SERVICE: ServiceAddress = ServiceAddress {
-    ip: Ipv4Addr::new(10, 77, 0, 10),
-    prefix: 24,
+/// The addresses of one kind.
+#[derive(Clone, Copy)]
+struct Kind {
+    service: ServiceAddress,
+    /// Of another pool, in the same network.
+    second: ServiceAddress,
+    client: ServiceAddress,
+}
+
+const V4: Kind = Kind {
+    service: v4(10),
+    second: v4(11),
+    client: v4(100),
 };
-const CLIENT: ServiceAddress = ServiceAddress {
-    ip: Ipv4Addr::new(10, 77, 0, 100),
-    prefix: 24,
+const V6: Kind = Kind {
+    service: v6(10),
+    second: v6(11),
+    client: v6(100),
 };
+const KINDS: [Kind; 2] = [V4, V6];
+
+impl Kind {
+    /// What hears where an address is said to be.
+    fn ears(self, port: &Interface) -> PacketSocket {
+        let ethertype = if self.service.ip.is_ipv4() {
+            0x0806
+        } else {
+            0x86dd
+        };
+        PacketSocket::open(port.index, Some(ethertype)).unwrap()
+    }
+
+    /// Whether a frame of ARP or IPv6 comes from the service address.
+    fn claims(self, frame: &[u8]) -> bool {
+        match self.service.ip {
+            IpAddr::V4(ip) => frame.get(28..32) == Some(&ip.octets()),
+            IpAddr::V6(ip) => frame.get(22..38) == Some(&ip.octets()),
+        }
+    }
+}
+
+const fn v4(host: u8) -> ServiceAddress {
+    let ip = IpAddr::V4(Ipv4Addr::new(10, 77, 0, host));
+    ServiceAddress { ip, prefix: 24 }
+}
+
+const fn v6(host: u16) -> ServiceAddress {
+    let ip = IpAddr::V6(Ipv6Addr::new(0xfd00, 0x77, 0, 0, 0, 0, 0, host));
+    ServiceAddress { ip, prefix: 64 }
+}
+
+/// Those of [`V4`]'s service address.
+const OCTETS: [u8; 4] = [10, 77, 0, 10];
 const HEAD_A: Mac = Mac([0x52, 0x54, 0, 0x0a, 1, 2]);
 const HEAD_B: Mac = Mac([0x52, 0x54, 0, 0x0a, 2, 2]);
 const CLIENT_PORT: Mac = Mac([0x52, 0x54, 0, 0x0a, 9, 2]);
@@ -157,7 +202,9 @@ fn segment() -> [Host; 3] {
             until("a carrier", || port.refresh().unwrap().carrier);
         });
     }
-    hosts[2].run(|port| add_address(port, CLIENT)).unwrap();
+    for kind in KINDS {
+        hosts[2].run(|port| add_address(port, kind.client)).unwrap();
+    }
     hosts
 }
 
@@ -166,21 +213,24 @@ fn addresses_come_and_go_once() {
     isolated("addresses_come_and_go_once", || {
         let [a, _, _] = segment();
         a.run(|port| {
-            let second = ServiceAddress {
-                ip: Ipv4Addr::new(10, 77, 0, 11),
-                prefix: 24,
-            };
-            assert_eq!(remove_address(port, SERVICE), Ok(Step::Already));
-            assert_eq!(add_address(port, SERVICE), Ok(Step::Changed));
-            assert_eq!(add_address(port, SERVICE), Ok(Step::Already));
-            assert_eq!(add_address(port, second), Ok(Step::Changed));
-            assert_eq!(remove_address(port, SERVICE), Ok(Step::Changed));
-            assert_eq!(remove_address(port, SERVICE), Ok(Step::Already));
-            // The address of another pool in the same network stays.
-            assert_eq!(add_address(port, second), Ok(Step::Already));
+            for Kind {
+                service, second, ..
+            } in KINDS
+            {
+                assert_eq!(remove_address(port, service), Ok(Step::Already));
+                assert_eq!(add_address(port, service), Ok(Step::Changed));
+                assert_eq!(has_address(port, service.ip), Ok(true));
+                assert_eq!(add_address(port, service), Ok(Step::Already));
+                assert_eq!(add_address(port, second), Ok(Step::Changed));
+                assert_eq!(remove_address(port, service), Ok(Step::Changed));
+                assert_eq!(remove_address(port, service), Ok(Step::Already));
+                assert_eq!(has_address(port, service.ip), Ok(false));
+                // The address of another pool in the same network stays.
+                assert_eq!(add_address(port, second), Ok(Step::Already));
+            }
             let mut gone = port.clone();
             gone.index = 4000;
-            let error = add_address(&gone, SERVICE).unwrap_err();
+            let error = add_address(&gone, V4.service).unwrap_err();
             assert_eq!(
                 error.to_string(),
                 "eth0: add a service address: No such device (os error 19)"
@@ -194,15 +244,15 @@ fn announcement_reaches_the_segment_in_both_forms() {
     isolated("announcement_reaches_the_segment_in_both_forms", || {
         let [a, _, client] = segment();
         let ears = client.run(|port| PacketSocket::open(port.index, Some(0x0806)).unwrap());
-        a.run(|port| add_address(port, SERVICE)).unwrap();
+        a.run(|port| add_address(port, V4.service)).unwrap();
         let mut operations = Vec::new();
         until("both forms", || {
             // Again and again, as the bridge may not forward yet.
-            a.run(|port| announce(port, SERVICE.ip)).unwrap();
+            a.run(|port| announce(port, V4.service.ip)).unwrap();
             let mut frame = [0; 64];
             while let Ok(length) = ears.receive(&mut frame) {
                 assert!(length >= 42);
-                if frame[28..32] == SERVICE.ip.octets() {
+                if frame[28..32] == OCTETS {
                     assert_eq!(frame[6..12], HEAD_A.0);
                     operations.push(frame[21]);
                 }
@@ -210,8 +260,8 @@ fn announcement_reaches_the_segment_in_both_forms() {
             operations.contains(&1) && operations.contains(&2)
         });
         let late = a.run(|port| {
-            remove_address(port, SERVICE).unwrap();
-            announce(port, SERVICE.ip).unwrap_err()
+            remove_address(port, V4.service).unwrap();
+            announce(port, V4.service.ip).unwrap_err()
         });
         assert!(
             late.to_string().contains("announce a service address"),
@@ -221,30 +271,100 @@ fn announcement_reaches_the_segment_in_both_forms() {
 }
 
 #[test]
+fn a_client_of_ipv6_learns_where_the_address_went() {
+    let name = "a_client_of_ipv6_learns_where_the_address_went";
+    isolated(name, || {
+        let [a, b, client] = segment();
+        let ip = V6.service.ip;
+        let knows = |mac: Mac| {
+            let said = client.run(|_| {
+                let shown = Command::new("ip").args(["-6", "neigh", "show"]).output();
+                String::from_utf8(shown.unwrap().stdout).unwrap()
+            });
+            let mut lines = said.lines();
+            lines.any(|line| line.starts_with(&format!("{ip} ")) && line.contains(&mac.to_string()))
+        };
+        let listener = a.run(|port| {
+            add_address(port, V6.service).unwrap();
+            TcpListener::bind((ip, 3260)).unwrap()
+        });
+        client.run(|_| TcpStream::connect((ip, 3260))).unwrap();
+        assert!(knows(HEAD_A));
+        a.run(|port| remove_address(port, V6.service)).unwrap();
+        b.run(|port| add_address(port, V6.service)).unwrap();
+        until("the client knows the other head", || {
+            b.run(|port| announce(port, ip)).unwrap();
+            knows(HEAD_B)
+        });
+        drop(listener);
+    });
+}
+
+#[test]
+fn a_stranger_with_a_service_address_is_found_and_the_other_head_is_none() {
+    let name = "a_stranger_with_a_service_address_is_found_and_the_other_head_is_none";
+    isolated(name, || {
+        let [a, b, stranger] = segment();
+        let probe = |kind: Kind| {
+            let heads = vec![HEAD_A, HEAD_B];
+            let probe =
+                a.run(|_| Probe::begin(HEAD_A, None, vec![kind.second.ip, kind.service.ip], heads));
+            probe.verdict()
+        };
+        for kind in KINDS {
+            assert_eq!(probe(kind), Ok(()));
+            b.run(|port| add_address(port, kind.service)).unwrap();
+            assert_eq!(probe(kind), Ok(()));
+            b.run(|port| remove_address(port, kind.service)).unwrap();
+            stranger
+                .run(|port| add_address(port, kind.service))
+                .unwrap();
+            let taken = Taken {
+                address: kind.service.ip,
+                by: CLIENT_PORT,
+            };
+            assert_eq!(probe(kind), Err(taken));
+            stranger
+                .run(|port| remove_address(port, kind.service))
+                .unwrap();
+            assert_eq!(probe(kind), Ok(()));
+        }
+        // From another network than the port's.
+        let network = a.run(|_| File::open("/proc/thread-self/ns/net").unwrap());
+        stranger.run(|port| add_address(port, V6.service)).unwrap();
+        let probe = Probe::begin(HEAD_A, Some(network), vec![V6.service.ip], vec![HEAD_A]);
+        assert_eq!(probe.verdict().unwrap_err().by, CLIENT_PORT);
+    });
+}
+
+#[test]
 fn removed_address_is_answered_by_nobody() {
     isolated("removed_address_is_answered_by_nobody", || {
         let [a, _, client] = segment();
-        let connect = || {
-            let to = SocketAddrV4::new(SERVICE.ip, 3260).into();
-            client.run(|_| TcpStream::connect_timeout(&to, Duration::from_millis(1500)))
-        };
-        // As LIO does it: the listener outlives the address.
-        let listener = a.run(|port| {
-            add_address(port, SERVICE).unwrap();
-            TcpListener::bind((SERVICE.ip, 3260)).unwrap()
-        });
-        connect().unwrap();
-        let ears = client.run(|port| PacketSocket::open(port.index, Some(0x0806)).unwrap());
-        a.run(|port| remove_address(port, SERVICE)).unwrap();
-        // A child is in the namespace of the thread that starts it.
-        client.run(|_| ip("neigh flush dev eth0"));
-        assert!(connect().is_err());
-        let mut frame = [0; 64];
-        while let Ok(length) = ears.receive(&mut frame) {
-            let reply = length >= 42 && frame[21] == 2 && frame[28..32] == SERVICE.ip.octets();
-            assert!(!reply, "ARP reply for an address that was removed");
+        for kind in KINDS {
+            let service = kind.service;
+            let connect = || {
+                let to = SocketAddr::new(service.ip, 3260);
+                client.run(|_| TcpStream::connect_timeout(&to, Duration::from_millis(1500)))
+            };
+            // As LIO does it: the listener outlives the address.
+            let listener = a.run(|port| {
+                add_address(port, service).unwrap();
+                TcpListener::bind((service.ip, 3260)).unwrap()
+            });
+            connect().unwrap();
+            let ears = client.run(|port| kind.ears(port));
+            a.run(|port| remove_address(port, service)).unwrap();
+            // A child is in the namespace of the thread that starts it.
+            client.run(|_| ip("neigh flush dev eth0"));
+            assert!(connect().is_err());
+            let mut frame = [0; 128];
+            while let Ok(length) = ears.receive(&mut frame) {
+                let claims = kind.claims(&frame[..length]);
+                assert!(!claims, "an answer for an address that was removed");
+            }
+            drop(listener);
         }
-        drop(listener);
     });
 }
 
@@ -253,58 +373,61 @@ fn a_head_that_hangs_falls_silent_though_its_kernel_goes_on() {
     let name = "a_head_that_hangs_falls_silent_though_its_kernel_goes_on";
     isolated_as_root(name, || {
         let [a, _, client] = segment();
-        let gate = match a.run(|port| Gate::place(&[SERVICE.ip], port)) {
-            Ok(gate) => gate,
-            Err(error) => {
-                eprintln!(
-                    "SKIPPED {name}: {error} (a kernel before 6.6, or no right to load programs?)"
-                );
-                return;
+        for kind in KINDS {
+            let service = kind.service;
+            let gate = match a.run(|port| Gate::place(&[service.ip], port)) {
+                Ok(gate) => gate,
+                Err(error) => {
+                    eprintln!(
+                        "SKIPPED {name}: {error} (a kernel before 6.6, or no right to load programs?)"
+                    );
+                    return;
+                }
+            };
+            // What the heartbeat thread says as long as it runs. Long, as this thread may have to wait.
+            let run = || gate.hold_until(clock::now() + embassy_time::Duration::from_secs(600));
+            let hang = || gate.hold_until(clock::now() - embassy_time::Duration::from_micros(1));
+            let listener = a.run(|port| {
+                add_address(port, service).unwrap();
+                TcpListener::bind((service.ip, 3260)).unwrap()
+            });
+            run();
+            let to = SocketAddr::new(service.ip, 3260);
+            let mut stream = client.run(|_| TcpStream::connect(to)).unwrap();
+            let (mut server, _) = listener.accept().unwrap();
+            server.write_all(b"x").unwrap();
+            stream.read_exact(&mut [0]).unwrap();
+
+            hang();
+            server.write_all(b"y").unwrap();
+            stream
+                .set_read_timeout(Some(Duration::from_millis(300)))
+                .unwrap();
+            let waiting = stream.read(&mut [0]).unwrap_err();
+            assert_eq!(waiting.kind(), ErrorKind::WouldBlock, "{waiting}");
+            // Nor does it claim the address: neither asked, nor by itself.
+            let ears = client.run(|port| kind.ears(port));
+            client.run(|_| {
+                ip("neigh flush dev eth0");
+                let again = TcpStream::connect_timeout(&to, Duration::from_millis(1500));
+                assert!(again.is_err());
+            });
+            let _ = a.run(|port| announce(port, service.ip));
+            let mut frame = [0; 128];
+            while let Ok(length) = ears.receive(&mut frame) {
+                let claims = kind.claims(&frame[..length]);
+                assert!(!claims, "a word from an address behind a closed gate");
             }
-        };
-        // What the heartbeat thread says as long as it runs. Long, as this thread may have to wait.
-        let run = || gate.hold_until(clock::now() + embassy_time::Duration::from_secs(600));
-        let hang = || gate.hold_until(clock::now() - embassy_time::Duration::from_micros(1));
-        let listener = a.run(|port| {
-            add_address(port, SERVICE).unwrap();
-            TcpListener::bind((SERVICE.ip, 3260)).unwrap()
-        });
-        run();
-        let to = SocketAddrV4::new(SERVICE.ip, 3260);
-        let mut stream = client.run(|_| TcpStream::connect(to)).unwrap();
-        let (mut server, _) = listener.accept().unwrap();
-        server.write_all(b"x").unwrap();
-        stream.read_exact(&mut [0]).unwrap();
 
-        hang();
-        server.write_all(b"y").unwrap();
-        stream
-            .set_read_timeout(Some(Duration::from_millis(300)))
-            .unwrap();
-        let waiting = stream.read(&mut [0]).unwrap_err();
-        assert_eq!(waiting.kind(), ErrorKind::WouldBlock, "{waiting}");
-        // Nor does it claim the address: neither asked, nor by itself.
-        let ears = client.run(|port| PacketSocket::open(port.index, Some(0x0806)).unwrap());
-        client.run(|_| {
-            ip("neigh flush dev eth0");
-            let again = TcpStream::connect_timeout(&to.into(), Duration::from_millis(1500));
-            assert!(again.is_err());
-        });
-        let _ = a.run(|port| announce(port, SERVICE.ip));
-        let mut frame = [0; 64];
-        while let Ok(length) = ears.receive(&mut frame) {
-            let speaks = length >= 42 && frame[28..32] == SERVICE.ip.octets();
-            assert!(!speaks, "ARP from an address behind a closed gate");
+            // It was only late: what was said meanwhile is said again, by TCP.
+            run();
+            stream
+                .set_read_timeout(Some(Duration::from_secs(60)))
+                .unwrap();
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            assert_eq!(byte, *b"y");
         }
-
-        // It was only late: what was said meanwhile is said again, by TCP.
-        run();
-        stream
-            .set_read_timeout(Some(Duration::from_secs(60)))
-            .unwrap();
-        let mut byte = [0];
-        stream.read_exact(&mut byte).unwrap();
-        assert_eq!(byte, *b"y");
     });
 }
 
@@ -312,44 +435,50 @@ fn a_head_that_hangs_falls_silent_though_its_kernel_goes_on() {
 fn tickled_client_gives_its_old_connection_up() {
     isolated("tickled_client_gives_its_old_connection_up", || {
         let [a, b, client] = segment();
-        let listener = a.run(|port| {
-            add_address(port, SERVICE).unwrap();
-            TcpListener::bind((SERVICE.ip, 3260)).unwrap()
-        });
-        let to = SocketAddrV4::new(SERVICE.ip, 3260);
-        let mut stream = client.run(|_| TcpStream::connect(to)).unwrap();
-        let (mut server, _) = listener.accept().unwrap();
-        server.write_all(b"x").unwrap();
-        stream.read_exact(&mut [0]).unwrap();
-        let old: Vec<Connection> = a.run(|_| connections(SERVICE.ip)).unwrap();
-        assert_eq!(old.len(), 1, "{old:?}");
-        assert_eq!(old[0].local, to);
-        assert_eq!(old[0].remote.ip(), &CLIENT.ip);
+        for kind in KINDS {
+            let service = kind.service;
+            let listener = a.run(|port| {
+                add_address(port, service).unwrap();
+                TcpListener::bind((service.ip, 3260)).unwrap()
+            });
+            let to = SocketAddr::new(service.ip, 3260);
+            let mut stream = client.run(|_| TcpStream::connect(to)).unwrap();
+            let (mut server, _) = listener.accept().unwrap();
+            server.write_all(b"x").unwrap();
+            stream.read_exact(&mut [0]).unwrap();
+            let old: Vec<Connection> = a.run(|_| connections(service.ip)).unwrap();
+            assert_eq!(old.len(), 1, "{old:?}");
+            assert_eq!(old[0].local, to);
+            assert_eq!(old[0].remote.ip(), kind.client.ip);
 
-        // The owner dies: its cable is cut, so that no FIN and no RST leaves it.
-        ip("link set dev a down");
-        stream
-            .set_read_timeout(Some(Duration::from_millis(300)))
-            .unwrap();
-        let waiting = stream.read(&mut [0]).unwrap_err();
-        assert_eq!(waiting.kind(), ErrorKind::WouldBlock, "{waiting}");
+            // The owner dies: its cable is cut, so that no FIN and no RST leaves it.
+            ip("link set dev a down");
+            stream
+                .set_read_timeout(Some(Duration::from_millis(300)))
+                .unwrap();
+            let waiting = stream.read(&mut [0]).unwrap_err();
+            assert_eq!(waiting.kind(), ErrorKind::WouldBlock, "{waiting}");
 
-        let start = Instant::now();
-        b.run(|port| {
-            add_address(port, SERVICE).unwrap();
-            announce(port, SERVICE.ip).unwrap();
-            tickle(&old[0]).unwrap();
-        });
-        stream
-            .set_read_timeout(Some(Duration::from_secs(5)))
-            .unwrap();
-        let ended = stream.read(&mut [0]).unwrap_err();
-        assert_eq!(ended.kind(), ErrorKind::ConnectionReset, "{ended}");
-        eprintln!("reset {:?} after the takeover", start.elapsed());
+            let start = Instant::now();
+            b.run(|port| {
+                add_address(port, service).unwrap();
+                announce(port, service.ip).unwrap();
+                tickle(&old[0]).unwrap();
+            });
+            stream
+                .set_read_timeout(Some(Duration::from_secs(5)))
+                .unwrap();
+            let ended = stream.read(&mut [0]).unwrap_err();
+            assert_eq!(ended.kind(), ErrorKind::ConnectionReset, "{ended}");
+            eprintln!("reset {:?} after the takeover", start.elapsed());
 
-        // Again, with the connection gone: harmless.
-        b.run(|_| tickle(&old[0])).unwrap();
-        drop(server);
+            // Again, with the connection gone: harmless.
+            b.run(|_| tickle(&old[0])).unwrap();
+            b.run(|port| remove_address(port, service)).unwrap();
+            drop(server);
+            ip("link set dev a up");
+            a.run(|port| until("a carrier", || port.refresh().unwrap().carrier));
+        }
     });
 }
 
@@ -358,31 +487,38 @@ fn connections_of_a_removed_address_end_without_a_word_to_the_client() {
     let name = "connections_of_a_removed_address_end_without_a_word_to_the_client";
     isolated(name, || {
         let [a, _, client] = segment();
-        let listener = a.run(|port| {
-            add_address(port, SERVICE).unwrap();
-            TcpListener::bind((SERVICE.ip, 3260)).unwrap()
-        });
-        let to = SocketAddrV4::new(SERVICE.ip, 3260);
-        let mut stream = client.run(|_| TcpStream::connect(to)).unwrap();
-        let (mut server, _) = listener.accept().unwrap();
-        let ended = a.run(|port| {
-            remove_address(port, SERVICE).unwrap();
-            end_connections(SERVICE.ip)
-        });
-        match ended {
-            Ok(step) => assert_eq!(step, Step::Changed),
-            Err(error) => {
-                eprintln!("SKIPPED the rest of {name}: {error} (is the module tcp_diag there?)");
-                return;
+        for kind in KINDS {
+            let service = kind.service;
+            let listener = a.run(|port| {
+                // The one of another pool keeps the way to the client open.
+                add_address(port, kind.second).unwrap();
+                add_address(port, service).unwrap();
+                TcpListener::bind((service.ip, 3260)).unwrap()
+            });
+            let to = SocketAddr::new(service.ip, 3260);
+            let mut stream = client.run(|_| TcpStream::connect(to)).unwrap();
+            let (mut server, _) = listener.accept().unwrap();
+            let ended = a.run(|port| {
+                remove_address(port, service).unwrap();
+                end_connections(service.ip)
+            });
+            match ended {
+                Ok(step) => assert_eq!(step, Step::Changed),
+                Err(error) => {
+                    eprintln!(
+                        "SKIPPED the rest of {name}: {error} (is the module tcp_diag there?)"
+                    );
+                    return;
+                }
             }
+            assert_eq!(a.run(|_| end_connections(service.ip)), Ok(Step::Already));
+            let error = server.read(&mut [0]).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ConnectionAborted, "{error}");
+            stream
+                .set_read_timeout(Some(Duration::from_millis(300)))
+                .unwrap();
+            let waiting = stream.read(&mut [0]).unwrap_err();
+            assert_eq!(waiting.kind(), ErrorKind::WouldBlock, "{waiting}");
         }
-        assert_eq!(a.run(|_| end_connections(SERVICE.ip)), Ok(Step::Already));
-        let error = server.read(&mut [0]).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::ConnectionAborted, "{error}");
-        stream
-            .set_read_timeout(Some(Duration::from_millis(300)))
-            .unwrap();
-        let waiting = stream.read(&mut [0]).unwrap_err();
-        assert_eq!(waiting.kind(), ErrorKind::WouldBlock, "{waiting}");
     });
 }

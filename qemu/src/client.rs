@@ -42,16 +42,18 @@ node.session.iscsi.FastAbort = Yes
 /// client waits for a server that is away for as long as it takes.
 pub fn mount_script(address: &str, share: &str) -> (String, String) {
     let place = format!("/mnt/{share}");
+    let (host, protocol) = (host(address), if is_v6(address) { "tcp6" } else { "tcp" });
     let script = format!(
         "set -e\n\
          mkdir -p {place}\n\
-         mountpoint -q {place} || mount -t nfs -o vers=4.2,hard,proto=tcp {address}:/{share} {place}\n"
+         mountpoint -q {place} || mount -t nfs -o vers=4.2,hard,proto={protocol} {host}:/{share} {place}\n"
     );
     (script, place)
 }
 
 /// A script that logs in to a target, and does nothing when a session is there.
 pub fn login_script(address: &str, iqn: &str) -> String {
+    let host = host(address);
     format!(
         "set -e\n\
          for name in /sys/class/iscsi_session/*/targetname; do\n\
@@ -61,7 +63,19 @@ pub fn login_script(address: &str, iqn: &str) -> String {
          echo InitiatorName={CLIENT_IQN} > /etc/iscsi/initiatorname.iscsi\n\
          cat > /etc/iscsi/iscsid.conf <<'END'\n{ISCSID_CONF}END\n\
          if ! [ -e /run/lab-iscsid ]; then iscsid; touch /run/lab-iscsid; fi\n\
-         iscsiadm -m node -o new -T {iqn} -p {address}:3260,1\n\
-         iscsiadm -m node -T {iqn} -p {address}:3260 --login\n"
+         iscsiadm -m node -o new -T {iqn} -p {host}:3260,1\n\
+         iscsiadm -m node -T {iqn} -p {host}:3260 --login\n"
     )
+}
+
+fn is_v6(address: &str) -> bool {
+    address.contains(':')
+}
+
+/// As it stands before a port or a path.
+fn host(address: &str) -> String {
+    match is_v6(address) {
+        true => format!("[{address}]"),
+        false => address.to_owned(),
+    }
 }

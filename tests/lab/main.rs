@@ -11,6 +11,7 @@ mod crash;
 mod create;
 mod flight;
 mod handover;
+mod ipv6;
 mod lease;
 mod lost;
 mod matrix;
@@ -145,6 +146,11 @@ const TESTS: &[(&str, ShelfKind, Test)] = &[
         "shares_and_locks_move_with_the_pool",
         ShelfKind::Lio,
         shares::locks_move,
+    ),
+    (
+        "clients_of_ipv6_see_a_pause_and_no_error",
+        ShelfKind::Lio,
+        ipv6::moves,
     ),
     (
         "pools_with_shares_move_one_by_one",

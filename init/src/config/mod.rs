@@ -21,7 +21,7 @@ mod unique;
 mod whoami;
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use orthrus_hb::{ClusterId, HeadId};
 
@@ -128,8 +128,8 @@ pub struct PoolConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ServiceAddress {
     /// The address.
-    pub ip: Ipv4Addr,
-    /// Bits of the network, 1 to 32.
+    pub ip: IpAddr,
+    /// Bits of the network: 1 to 32, of IPv6 to 128.
     pub prefix: u8,
 }
 

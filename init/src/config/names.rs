@@ -1,6 +1,6 @@
 //! What the names in the file may look like: each check has the sentence that an error ends with.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::ServiceAddress;
 
@@ -14,10 +14,10 @@ pub(super) const TTY: &str = "the name of a serial port below /dev, such as ttyS
 pub(super) const MAC: &str = "a MAC address of one port, such as 52:54:00:0a:01:01";
 pub(super) const SMBIOS: &str = "the system's UUID or serial number, 1 to 64 printable characters";
 pub(super) const SECRET: &str = "64 hex digits, not all the same (32 random bytes)";
-pub(super) const ADDRESS: &str = "an IPv4 address of one host with its prefix length, such as 10.77.0.10/24, or a list of 1 to 8 of them";
+pub(super) const ADDRESS: &str = "an address of one host with the length of its network's prefix, such as 10.77.0.10/24 or fd00:77::10/64 (not link-local), or a list of 1 to 8 of them";
 pub(super) const ISCSI: &str = "an iSCSI name in lower case, at most 223 characters: iqn.YYYY-MM.DOMAIN[:ANYTHING], eui. and 16 hex digits, or naa. and 16 or 32";
 pub(super) const NETWORK: &str =
-    "an IPv4 address or network, such as 10.77.0.0/24, or a list of them";
+    "an address or a network, such as 10.77.0.0/24 or fd00:77::/64, or a list of them";
 pub(super) const USER: &str = "1 to 64 printable characters without blanks";
 // Windows takes no less and no more.
 pub(super) const PASSWORD: &str = "12 to 16 printable characters without blanks";
@@ -118,24 +118,43 @@ pub(super) fn is_iscsi(text: &str) -> bool {
 /// `ADDRESS/PREFIX` of one host: neither a group, the segment's own address nor its broadcast.
 pub(super) fn address(text: &str) -> Option<ServiceAddress> {
     let (ip, prefix) = text.split_once('/')?;
-    let ip: Ipv4Addr = ip.parse().ok()?;
     if !prefix.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
     let prefix: u8 = prefix.parse().ok()?;
-    if !(1..=32).contains(&prefix) {
-        return None;
-    }
-    if ip.is_loopback() || ip.is_multicast() || ip.octets()[0] == 0 || ip.octets()[0] >= 240 {
-        return None;
+    let ip: IpAddr = ip.parse().ok()?;
+    let is_hosts = match ip {
+        IpAddr::V4(ip) => is_host_v4(ip, prefix),
+        IpAddr::V6(ip) => is_host_v6(ip, prefix),
+    };
+    is_hosts.then_some(ServiceAddress { ip, prefix })
+}
+
+fn is_host_v4(ip: Ipv4Addr, prefix: u8) -> bool {
+    let first = ip.octets()[0];
+    if !(1..=32).contains(&prefix) || ip.is_loopback() || first == 0 || first >= 224 {
+        return false;
     }
     let host = u32::MAX.checked_shr(u32::from(prefix)).unwrap_or(0);
-    let part = u32::from(ip) & host;
+    let part = ip.to_bits() & host;
     // RFC 3021: of a /31 both addresses are hosts.
-    if prefix <= 30 && (part == 0 || part == host) {
-        return None;
+    prefix > 30 || (part != 0 && part != host)
+}
+
+/// A link-local address says nothing without the port that it is on, and each head has its own. IPv4 in the clothes of IPv6 is IPv4.
+fn is_host_v6(ip: Ipv6Addr, prefix: u8) -> bool {
+    if !(1..=128).contains(&prefix)
+        || ip.is_loopback()
+        || ip.is_unspecified()
+        || ip.is_multicast()
+        || ip.is_unicast_link_local()
+        || ip.to_ipv4_mapped().is_some()
+    {
+        return false;
     }
-    Some(ServiceAddress { ip, prefix })
+    let host = u128::MAX.checked_shr(u32::from(prefix)).unwrap_or(0);
+    // RFC 4291 section 2.6.1: the first is all routers'. RFC 6164: of a /127 both are hosts.
+    prefix > 126 || ip.to_bits() & host != 0
 }
 
 #[cfg(test)]
@@ -173,9 +192,15 @@ mod tests {
     #[test]
     fn addresses_are_of_one_host() {
         let good = address("10.77.0.10/24").unwrap();
-        assert_eq!((good.ip, good.prefix), (Ipv4Addr::new(10, 77, 0, 10), 24));
+        assert_eq!(good.ip, IpAddr::from([10, 77, 0, 10]));
+        assert_eq!(good.prefix, 24);
         assert!(address("10.77.0.0/31").is_some());
         assert!(address("10.77.0.1/32").is_some());
+        let good = address("fd00:77::10/64").unwrap();
+        assert_eq!(good.to_string(), "fd00:77::10/64");
+        for good in ["2001:db8::/127", "2001:db8::1/128", "fd00::1/1"] {
+            assert!(address(good).is_some(), "{good}");
+        }
         for bad in [
             "10.77.0.10",
             "10.77.0.0/24",
@@ -187,6 +212,15 @@ mod tests {
             "127.0.0.1/8",
             "0.1.2.3/8",
             "fe80::1/64",
+            "fe80::1%eth0/64",
+            "fd00:77::10",
+            "fd00:77::10/0",
+            "fd00:77::10/129",
+            "fd00:77::/64",
+            "::1/128",
+            "::/64",
+            "ff02::1/64",
+            "::ffff:10.77.0.10/120",
             "",
         ] {
             assert!(address(bad).is_none(), "{bad}");

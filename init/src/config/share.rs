@@ -1,7 +1,7 @@
 //! `[pool.nfs]`: what a pool shares, with whom, how.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use super::error::ConfigError;
 use super::parse::name;
@@ -87,7 +87,7 @@ pub enum Check {
 /// Addresses that share their first bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
-    first: Ipv4Addr,
+    first: IpAddr,
     prefix: u8,
 }
 
@@ -96,27 +96,39 @@ impl Network {
     pub fn parse(text: &str) -> Option<Network> {
         let (first, prefix) = match text.split_once('/') {
             Some((first, prefix)) if prefix.bytes().all(|b| b.is_ascii_digit()) => {
-                (first, prefix.parse().ok().filter(|prefix| *prefix <= 32)?)
+                (first, Some(prefix.parse().ok()?))
             }
             Some(_) => return None,
-            None => (text, 32),
+            None => (text, None),
         };
-        let network = Network {
-            first: first.parse().ok()?,
-            prefix,
-        };
-        (network.first.to_bits() & !network.mask() == 0).then_some(network)
+        let first: IpAddr = first.parse().ok()?;
+        let most = if first.is_ipv4() { 32 } else { 128 };
+        let prefix = prefix.unwrap_or(most);
+        // IPv4 in the clothes of IPv6 is IPv4 to the server, and such a network would let nobody in.
+        let is_itself = first.to_canonical() == first;
+        let network = Network { first, prefix };
+        (prefix <= most && is_itself && network.beyond(first) == 0).then_some(network)
     }
 
-    fn mask(self) -> u32 {
-        u32::MAX
-            .checked_shl(32 - u32::from(self.prefix))
-            .unwrap_or(0)
+    /// The bits of an address that come after the prefix.
+    fn beyond(self, address: IpAddr) -> u128 {
+        let prefix = u32::from(self.prefix);
+        match address {
+            IpAddr::V4(address) => {
+                (address.to_bits() & u32::MAX.checked_shr(prefix).unwrap_or(0)).into()
+            }
+            IpAddr::V6(address) => address.to_bits() & u128::MAX.checked_shr(prefix).unwrap_or(0),
+        }
     }
 
     /// Whether an address is one of them.
-    pub fn has(self, address: Ipv4Addr) -> bool {
-        address.to_bits() & self.mask() == self.first.to_bits()
+    pub fn has(self, address: IpAddr) -> bool {
+        let bits = |address: IpAddr| match address {
+            IpAddr::V4(address) => address.to_bits().into(),
+            IpAddr::V6(address) => address.to_bits(),
+        };
+        address.is_ipv4() == self.first.is_ipv4()
+            && bits(address) - self.beyond(address) == bits(self.first)
     }
 }
 
@@ -239,7 +251,7 @@ mod tests {
     #[test]
     fn networks_have_the_addresses_that_share_their_bits() {
         let of = |text| Network::parse(text).unwrap();
-        let client = Ipv4Addr::new(10, 77, 0, 100);
+        let client = IpAddr::from([10, 77, 0, 100]);
         for (text, has) in [
             ("10.77.0.0/24", true),
             ("10.77.0.100", true),
@@ -247,6 +259,19 @@ mod tests {
             ("10.77.0.96/29", true),
             ("10.77.0.101", false),
             ("10.77.1.0/24", false),
+            ("::/0", false),
+        ] {
+            assert_eq!(of(text).has(client), has, "{text}");
+        }
+        let client = "fd00:77::100".parse().unwrap();
+        for (text, has) in [
+            ("fd00:77::/64", true),
+            ("fd00:77::100", true),
+            ("::/0", true),
+            ("fd00:77::100/124", true),
+            ("fd00:77::101", false),
+            ("fd00:78::/32", false),
+            ("0.0.0.0/0", false),
         ] {
             assert_eq!(of(text).has(client), has, "{text}");
         }
@@ -257,9 +282,14 @@ mod tests {
             "10.77.0.0/+8",
             "host",
             "10.77.0.0/",
+            "fd00:77::1/64",
+            "fd00:77::/129",
+            "::ffff:10.77.0.0/120",
+            "fe80::1%eth0",
         ] {
             assert_eq!(Network::parse(bad), None, "{bad}");
         }
         assert_eq!(of("10.77.0.0/24").to_string(), "10.77.0.0/24");
+        assert_eq!(of("fd00:77::/64").to_string(), "fd00:77::/64");
     }
 }

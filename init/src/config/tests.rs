@@ -81,6 +81,30 @@ fn a_whole_file_is_read() {
 }
 
 #[test]
+fn addresses_of_both_kinds_may_stand_beside_each_other_and_each_is_there_once() {
+    let both = "\"fd00:77::10/64\", \"10.77.0.12/24\"";
+    let text = GOOD.replacen("\"10.77.0.12/24\"", both, 1);
+    let bulk = Config::parse(&text).unwrap().pools[1].addresses.clone();
+    assert_eq!(bulk[1].to_string(), "fd00:77::10/64");
+    for (from, to, says) in [
+        ("10.77.0.12/24", "fe80::1/64", "not link-local"),
+        ("10.77.0.12/24", "fd00:77::/64", "of one host"),
+        ("10.77.0.12/24", "10.77.0.11/16", "the same service address"),
+    ] {
+        check(from, to, 38, "pool[1].address[1]", says);
+    }
+    // Written in two ways.
+    let twice = GOOD.replacen("\"10.77.0.10/24\"", "\"fd00:77::b/64\"", 1);
+    let twice = twice.replacen("10.77.0.11/24", "fd00:0077:0::B/64", 1);
+    let error = Config::parse(&twice).unwrap_err();
+    assert_eq!(error.field, "pool[1].address[0]");
+    assert!(
+        error.message.contains("the same service address"),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_file_without_pools_is_enough_to_boot() {
     let text = GOOD.split("[[pool]]").next().unwrap();
     assert!(Config::parse(text).unwrap().pools.is_empty());
@@ -210,7 +234,7 @@ fn wrong_values_say_what_is_allowed() {
         "fe80::1/64",
         38,
         "pool[1].address[1]",
-        "IPv4",
+        "fd00:77::10/64",
     );
     check(
         "org.orthrus:tank",

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use super::error::{ConfigError, Place};
 use super::section::{Field, Section};
-use super::{MAX_CLIENTS, MAX_LUN_NUMBER, MAX_LUNS, MAX_POOLS, MAX_SHARES};
+use super::{MAX_CLIENTS, MAX_LUN_NUMBER, MAX_LUNS, MAX_POOLS, MAX_SHARES, names};
 
 /// The values of one kind that were seen so far, and where.
 struct Seen {
@@ -86,8 +86,12 @@ pub(super) fn pools(root: &Section<'_>) -> Result<(), ConfigError> {
         let vg = if pool.has("vg") { "vg" } else { "name" };
         groups.add_text(pool.optional_text(vg, "")?)?;
         for field in pool.texts("address", "")? {
-            let ip = field.value.split('/').next().unwrap_or(field.value);
-            addresses.add(ip, field.at)?;
+            // As it is, and not as it is written: fd00::1 is fd00:0::1.
+            let ip = names::address(field.value).map(|address| address.ip);
+            addresses.add(
+                ip.map_or(field.value.to_owned(), |ip| ip.to_string()),
+                field.at,
+            )?;
         }
         let mut volumes = Seen::new("volume");
         if let Some(nfs) = pool.section("nfs")? {

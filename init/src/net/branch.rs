@@ -39,6 +39,7 @@ const NAME: &str = "data";
 /// A namespace of its own, and a way back to the ports outside of it.
 pub struct Branch {
     outside: Netlink,
+    outside_network: File,
     inside: File,
 }
 
@@ -47,13 +48,29 @@ impl Branch {
     pub fn enter() -> Result<Branch, NetError> {
         let error = |errno| NetError::new("the pool's own network", "make it", errno);
         let outside = Netlink::open(Family::Route).map_err(error)?;
+        let of_thread = || {
+            let file = File::open("/proc/thread-self/ns/net");
+            file.map_err(|e| error(Errno::from_io_error(&e).unwrap_or(Errno::IO)))
+        };
+        let outside_network = of_thread()?;
         namespace::own_network().map_err(error)?;
-        let inside = File::open("/proc/thread-self/ns/net");
-        let inside = inside.map_err(|e| error(Errno::from_io_error(&e).unwrap_or(Errno::IO)))?;
+        let inside = of_thread()?;
         let up = Request::new(RTM_NEWLINK, 0).bytes(&ifinfomsg(LOOPBACK, IFF_UP, IFF_UP));
         let mut netlink = Netlink::open(Family::Route).map_err(error)?;
         netlink.perform(&up).map_err(error)?;
-        Ok(Branch { outside, inside })
+        Ok(Branch {
+            outside,
+            outside_network,
+            inside,
+        })
+    }
+
+    /// The network outside, for a thread that has to go there.
+    pub fn outside(&self) -> Result<File, NetError> {
+        self.outside_network.try_clone().map_err(|error| {
+            let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+            NetError::new("the pool's own network", "leave it", errno)
+        })
     }
 
     /// The branch of the port with this address; it is made where it is not there.

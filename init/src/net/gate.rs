@@ -20,10 +20,10 @@
 //! Rejected: a packet filter of nftables with elements that expire (a transaction of the kernel's for every beat, on the
 //! one thread that must never wait), and taking the address away (needs somebody who still runs).
 //!
-//! The program goes by the sender: the source of IPv4, the sender of ARP. Everything else passes, other programs on the
-//! port get their turn.
+//! The program goes by the sender: the source of IPv4 and IPv6, neighbour discovery among it, and the sender of ARP. Everything
+//! else passes, other programs on the port get their turn.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use embassy_time::Instant;
 use rustix::io::Errno;
@@ -39,7 +39,7 @@ pub struct Gate(Number);
 
 impl Gate {
     /// Puts a gate onto the way out of a port, closed for what comes from these addresses.
-    pub fn place(addresses: &[Ipv4Addr], port: &Interface) -> Result<Gate, NetError> {
+    pub fn place(addresses: &[IpAddr], port: &Interface) -> Result<Gate, NetError> {
         let error = |errno| NetError::new(&port.name, "put a gate onto it", errno);
         let (gate, program) = checked(addresses).map_err(error)?;
         let place = program.attach(port.index).map_err(error)?;
@@ -67,7 +67,7 @@ impl Gate {
 }
 
 /// The program, taken by the kernel, and its gate, whose time stands at zero.
-fn checked(addresses: &[Ipv4Addr]) -> Result<(Gate, Program), Errno> {
+fn checked(addresses: &[IpAddr]) -> Result<(Gate, Program), Errno> {
     if addresses.len() > MOST_ADDRESSES {
         return Err(Errno::TOOBIG);
     }
@@ -81,6 +81,8 @@ const R0: u8 = 0;
 const R1: u8 = 1;
 const R2: u8 = 2;
 const R6: u8 = 6;
+const R7: u8 = 7;
+const R9: u8 = 9;
 
 /// `bpf_ktime_get_boot_ns`.
 const KTIME_GET_BOOT_NS: i32 = 125;
@@ -94,44 +96,119 @@ const NEXT: i32 = -1;
 const DROP: i32 = 2;
 /// Where the sender's address is in a frame.
 const IPV4_SOURCE: i32 = 14 + 12;
+const IPV6_SOURCE: i32 = 14 + 8;
 const ARP_SENDER: i32 = 14 + 14;
 
+/// Places in the program that are jumped to.
+#[derive(Clone, Copy)]
+enum Place {
+    Ipv4,
+    Arp,
+    Ipv6,
+    Short,
+    Found,
+    Pass,
+}
+
+/// A program in the making.
+#[derive(Default)]
+struct Code {
+    lines: Vec<Instruction>,
+    jumps: Vec<(usize, Place)>,
+    places: [usize; 6],
+}
+
+impl Code {
+    fn line(&mut self, code: u8, to: u8, from: u8, offset: i16, immediate: i32) {
+        self.lines
+            .push(instruction(code, to, from, offset, immediate));
+    }
+
+    fn jump(&mut self, code: u8, register: u8, immediate: i32, place: Place) {
+        self.jumps.push((self.lines.len(), place));
+        self.line(code, register, 0, 0, immediate);
+    }
+
+    fn place(&mut self, place: Place) {
+        self.places[place as usize] = self.lines.len();
+    }
+
+    fn leave(&mut self, verdict: i32) {
+        self.line(0xb7, R0, 0, 0, verdict);
+        self.line(0x95, 0, 0, 0, 0);
+    }
+
+    /// All jumps go forward, over a few hundred lines at most: the number of addresses is limited.
+    fn finish(mut self) -> Vec<Instruction> {
+        for (at, place) in self.jumps {
+            self.lines[at].offset = (self.places[place as usize] - at - 1) as i16;
+        }
+        self.lines
+    }
+}
+
 /// The program: frames from an address, after the time in the map, are dropped.
-fn program(addresses: &[Ipv4Addr], map: i32) -> Vec<Instruction> {
+fn program(addresses: &[IpAddr], map: i32) -> Vec<Instruction> {
     // The protocol is in network order, as it is in the frame.
     let protocol = |number: u16| i32::from(number.to_be());
-    let mut code = vec![
-        instruction(0xbf, R6, R1, 0, 0),               // r6 = the frame
-        instruction(0x61, R2, R6, AT_PROTOCOL, 0),     // r2 = its protocol
-        instruction(0x15, R2, 0, 3, protocol(0x0800)), // IPv4?
-        instruction(0x15, R2, 0, 4, protocol(0x0806)), // ARP?
-        instruction(0xb7, R0, 0, 0, NEXT),
-        instruction(0x95, 0, 0, 0, 0),
-        // A frame too short for what it says it is ends the program here: it passes.
-        instruction(0x20, 0, 0, 0, IPV4_SOURCE), // r0 = the source
-        instruction(0x05, 0, 0, 1, 0),
-        instruction(0x20, 0, 0, 0, ARP_SENDER), // r0 = the sender
-    ];
-    for (index, address) in addresses.iter().enumerate() {
-        // Over the comparisons that are left, and over the way out behind them. At most MOST_ADDRESSES + 1.
-        let over = (addresses.len() - index) as i16 + 1;
-        let address = address.to_bits().cast_signed();
-        code.push(instruction(0x16, R0, 0, over, address)); // 32 bits: is it this one?
+    let mut code = Code::default();
+    code.line(0xbf, R6, R1, 0, 0); // r6 = the frame
+    code.line(0x61, R2, R6, AT_PROTOCOL, 0); // r2 = its protocol
+    code.jump(0x15, R2, protocol(0x0800), Place::Ipv4);
+    code.jump(0x15, R2, protocol(0x0806), Place::Arp);
+    code.jump(0x15, R2, protocol(0x86dd), Place::Ipv6);
+    code.leave(NEXT);
+    // A frame too short for what it says it is ends the program at one of these: it passes.
+    code.place(Place::Ipv4);
+    code.line(0x20, 0, 0, 0, IPV4_SOURCE); // r0 = the source
+    code.jump(0x05, 0, 0, Place::Short);
+    code.place(Place::Arp);
+    code.line(0x20, 0, 0, 0, ARP_SENDER); // r0 = the sender
+    code.place(Place::Short);
+    for address in addresses.iter().filter_map(v4) {
+        // 32 bits: is it this one?
+        code.jump(0x16, R0, address.to_bits().cast_signed(), Place::Found);
     }
-    code.extend([
-        instruction(0xb7, R0, 0, 0, NEXT),
-        instruction(0x95, 0, 0, 0, 0),
-        instruction(0x85, 0, 0, 0, KTIME_GET_BOOT_NS), // r0 = now
-        instruction(0x18, R1, MAP_VALUE, 0, map),      // r1 = where the time is
-        instruction(0, 0, 0, 0, 0),
-        instruction(0x79, R1, R1, 0, 0), // r1 = the time
-        instruction(0x3d, R1, R0, 2, 0), // not over yet?
-        instruction(0xb7, R0, 0, 0, DROP),
-        instruction(0x95, 0, 0, 0, 0),
-        instruction(0xb7, R0, 0, 0, NEXT),
-        instruction(0x95, 0, 0, 0, 0),
-    ]);
-    code
+    code.leave(NEXT);
+    code.place(Place::Ipv6);
+    for (register, at) in (R7..=R9).zip((IPV6_SOURCE..).step_by(4)) {
+        code.line(0x20, 0, 0, 0, at);
+        code.line(0xbf, register, R0, 0, 0);
+    }
+    code.line(0x20, 0, 0, 0, IPV6_SOURCE + 12); // r7 to r9 and r0 = the source
+    for address in addresses.iter().filter_map(v6) {
+        let word = |index: u32| (address.to_bits() >> (96 - 32 * index)) as u32;
+        for index in 0..3 {
+            let (register, word) = (R7 + index as u8, word(index).cast_signed());
+            code.line(0x56, register, 0, 3 - index as i16, word); // another one: over to the next
+        }
+        code.jump(0x16, R0, word(3).cast_signed(), Place::Found);
+    }
+    code.jump(0x05, 0, 0, Place::Pass);
+    code.place(Place::Found);
+    code.line(0x85, 0, 0, 0, KTIME_GET_BOOT_NS); // r0 = now
+    code.line(0x18, R1, MAP_VALUE, 0, map); // r1 = where the time is
+    code.line(0, 0, 0, 0, 0);
+    code.line(0x79, R1, R1, 0, 0); // r1 = the time
+    code.jump(0x3d, R1, 0, Place::Pass); // r0 at most r1: not over yet
+    code.leave(DROP);
+    code.place(Place::Pass);
+    code.leave(NEXT);
+    code.finish()
+}
+
+fn v4(address: &IpAddr) -> Option<Ipv4Addr> {
+    match address {
+        IpAddr::V4(address) => Some(*address),
+        IpAddr::V6(_) => None,
+    }
+}
+
+fn v6(address: &IpAddr) -> Option<Ipv6Addr> {
+    match address {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(address) => Some(*address),
+    }
 }
 
 fn instruction(code: u8, to: u8, from: u8, offset: i16, immediate: i32) -> Instruction {
@@ -154,28 +231,44 @@ mod tests {
         Ipv4Addr::new(10, 77, 0, 10),
         Ipv4Addr::new(192, 168, 255, 254),
     ];
+    const SERVICE_V6: [Ipv6Addr; 2] = [
+        Ipv6Addr::new(0xfd00, 0x77, 0, 0, 0, 0, 0, 0x10),
+        Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 1, 0x8000, 2, 0xf000, 3),
+    ];
     const OTHER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 11);
 
-    fn frame(protocol: u16, at: usize, sender: Ipv4Addr) -> Vec<u8> {
+    fn all() -> Vec<IpAddr> {
+        let (short, long) = (SERVICE.map(IpAddr::V4), SERVICE_V6.map(IpAddr::V6));
+        // In any order.
+        vec![short[0], long[0], short[1], long[1]]
+    }
+
+    fn frame(protocol: u16, at: usize, sender: &[u8]) -> Vec<u8> {
         let mut frame = vec![0; 64];
         frame[12..14].copy_from_slice(&protocol.to_be_bytes());
-        frame[at..at + 4].copy_from_slice(&sender.octets());
+        frame[at..at + sender.len()].copy_from_slice(sender);
         frame
     }
 
     fn ipv4(sender: Ipv4Addr) -> Vec<u8> {
-        let mut frame = frame(0x0800, 26, sender);
+        let mut frame = frame(0x0800, 26, &sender.octets());
         frame[14] = 0x45;
         frame
     }
 
     fn arp(sender: Ipv4Addr) -> Vec<u8> {
-        frame(0x0806, 28, sender)
+        frame(0x0806, 28, &sender.octets())
+    }
+
+    fn ipv6(sender: Ipv6Addr) -> Vec<u8> {
+        let mut frame = frame(0x86dd, 22, &sender.octets());
+        frame[14] = 0x60;
+        frame
     }
 
     #[test]
     fn what_comes_from_a_service_address_passes_only_in_its_time() {
-        let (gate, program) = match checked(&SERVICE) {
+        let (gate, program) = match checked(&all()) {
             Ok(checked) => checked,
             Err(Errno::PERM) => {
                 return eprintln!("SKIPPED: bpf needs the rights of root on the machine");
@@ -187,6 +280,7 @@ mod tests {
             SERVICE
                 .into_iter()
                 .flat_map(|address| [ipv4(address), arp(address)])
+                .chain(SERVICE_V6.map(ipv6))
         };
         // Never held: closed.
         for frame in from_service() {
@@ -204,19 +298,26 @@ mod tests {
         for frame in [
             ipv4(OTHER),
             arp(OTHER),
-            frame(0x0800, 30, SERVICE[0]),
-            frame(0x0806, 38, SERVICE[0]),
-            frame(0x88b5, 26, SERVICE[0]),
-            frame(0x86dd, 26, SERVICE[0]),
+            frame(0x0800, 30, &SERVICE[0].octets()),
+            frame(0x0806, 38, &SERVICE[0].octets()),
+            frame(0x88b5, 26, &SERVICE[0].octets()),
+            frame(0x86dd, 26, &SERVICE[0].octets()),
+            frame(0x86dd, 38, &SERVICE_V6[0].octets()),
+            frame(0x0800, 22, &SERVICE_V6[0].octets()),
         ] {
             assert_eq!(said(&frame), NEXT, "{frame:?}");
+        }
+        // Nor does one that differs in a single bit.
+        for bit in 0..128 {
+            let address = Ipv6Addr::from_bits(SERVICE_V6[1].to_bits() ^ 1 << bit);
+            assert_eq!(said(&ipv6(address)), NEXT, "{address}");
         }
     }
 
     #[test]
     fn more_addresses_than_any_pool_has_are_refused() {
         assert_eq!(
-            checked(&[OTHER; MOST_ADDRESSES + 1]).err(),
+            checked(&[IpAddr::V4(OTHER); MOST_ADDRESSES + 1]).err(),
             Some(Errno::TOOBIG)
         );
     }

@@ -2,6 +2,8 @@
 //!
 //! An address that moves must be answered for by one port of one head and by nothing else.
 
+use std::path::Path;
+
 use rustix::io::Errno;
 
 use super::{Interface, NetError};
@@ -24,22 +26,47 @@ const SETTINGS: [(&str, &str); 5] = [
     ("accept_redirects", "0"),
 ];
 
+/// The same of IPv6, which answers for an address only on the port that has it anyway.
+const SETTINGS_V6: [(&str, &str); 3] = [
+    // A head has the addresses that its pools have, and no others that some router thinks of.
+    ("autoconf", "0"),
+    ("accept_ra", "0"),
+    ("accept_redirects", "0"),
+];
+
 /// Writes the settings for a port.
 pub fn settle(interface: &Interface) -> Result<Step, NetError> {
     let mut step = Step::Already;
     // The kernel takes the greater of `all` and the port's own for most of these, so both are set.
     for scope in ["all", &interface.name] {
         for (setting, value) in SETTINGS {
-            let path = format!("/proc/sys/net/ipv4/conf/{scope}/{setting}");
-            let error = |error: std::io::Error| {
-                let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
-                NetError::new(&path, "write a network setting", errno)
-            };
-            if std::fs::read_to_string(&path).map_err(error)?.trim() != value {
-                std::fs::write(&path, value).map_err(error)?;
+            let name = format!("ipv4/conf/{scope}/{setting}");
+            if write(&name, value)? == Step::Changed {
+                step = Step::Changed;
+            }
+        }
+    }
+    // A kernel without IPv6 has nothing to be set, and says so when an address is to be added.
+    if Path::new("/proc/sys/net/ipv6").exists() {
+        for (setting, value) in SETTINGS_V6 {
+            let name = format!("ipv6/conf/{}/{setting}", interface.name);
+            if write(&name, value)? == Step::Changed {
                 step = Step::Changed;
             }
         }
     }
     Ok(step)
+}
+
+fn write(name: &str, value: &str) -> Result<Step, NetError> {
+    let path = format!("/proc/sys/net/{name}");
+    let error = |error: std::io::Error| {
+        let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+        NetError::new(&path, "write a network setting", errno)
+    };
+    if std::fs::read_to_string(&path).map_err(error)?.trim() == value {
+        return Ok(Step::Already);
+    }
+    std::fs::write(&path, value).map_err(error)?;
+    Ok(Step::Changed)
 }

@@ -19,15 +19,15 @@
 //! the former owner's address in its ARP cache. A tickle for a connection that is gone already, or for a
 //! new one that reuses the numbers, does no harm: it is answered by a RST, or by an ACK.
 //!
-//! Sent through a raw socket, so that the kernel routes it and resolves the next hop as it does for
+//! Sent through a raw socket (which leaves the checksum to us in IPv6 as well: RFC 3542 section 3.1), so that the kernel routes it and resolves the next hop as it does for
 //! everything else from that address; the address must be there, and announced, before.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::SocketAddr;
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, ipproto};
 
-use super::{Connection, NetError};
+use super::{Connection, NetError, checksum};
 
 const SEGMENT_BYTES: usize = 20;
 const FLAG_ACK: u8 = 0x10;
@@ -38,18 +38,22 @@ pub fn tickle(connection: &Connection) -> Result<(), NetError> {
 }
 
 fn send(connection: &Connection) -> Result<(), Errno> {
+    let family = match connection.local {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
+    };
     let socket = rustix::net::socket_with(
-        AddressFamily::INET,
+        family,
         SocketType::RAW,
         SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
         Some(ipproto::TCP),
     )?;
-    rustix::net::bind(&socket, &SocketAddrV4::new(*connection.local.ip(), 0))?;
+    rustix::net::bind(&socket, &SocketAddr::new(connection.local.ip(), 0))?;
     rustix::net::sendto(
         &socket,
         &segment(connection),
         SendFlags::empty(),
-        &SocketAddrV4::new(*connection.remote.ip(), 0),
+        &SocketAddr::new(connection.remote.ip(), 0),
     )
     .map(|_| ())
 }
@@ -65,25 +69,10 @@ fn segment(connection: &Connection) -> [u8; SEGMENT_BYTES] {
     segment[2..4].copy_from_slice(&connection.remote.port().to_be_bytes());
     segment[12] = 5 << 4; // header length in words of four bytes
     segment[13] = FLAG_ACK;
-    let sum = checksum(*connection.local.ip(), *connection.remote.ip(), &segment);
+    let (from, to) = (connection.local.ip(), connection.remote.ip());
+    let sum = checksum::of(from, to, checksum::TCP, &segment);
     segment[16..18].copy_from_slice(&sum.to_be_bytes());
     segment
-}
-
-/// RFC 1071 over the pseudo header and the segment, whose checksum field is zero.
-fn checksum(from: Ipv4Addr, to: Ipv4Addr, segment: &[u8; SEGMENT_BYTES]) -> u16 {
-    const IPPROTO_TCP: u32 = 6;
-    let word = |pair: &[u8]| u32::from(pair[0]) << 8 | u32::from(pair[1]);
-    let words = |bytes: &[u8]| bytes.chunks_exact(2).map(word).sum::<u32>();
-    let mut sum = words(&from.octets())
-        + words(&to.octets())
-        + IPPROTO_TCP
-        + SEGMENT_BYTES as u32
-        + words(segment);
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    !(sum as u16)
 }
 
 #[cfg(test)]
@@ -110,6 +99,15 @@ mod tests {
         let Connection { local, remote } = connection();
         // Summed with the checksum in place the result is zero (RFC 1071 section 1).
         let sent = segment(&connection());
-        assert_eq!(checksum(*local.ip(), *remote.ip(), &sent), 0);
+        let sum = checksum::of(local.ip(), remote.ip(), checksum::TCP, &sent);
+        assert_eq!(sum, 0);
+        let connection = Connection {
+            local: "[fd00:77::10]:3260".parse().unwrap(),
+            remote: "[fd00:77::100]:54321".parse().unwrap(),
+        };
+        let Connection { local, remote } = connection;
+        let sent = segment(&connection);
+        let sum = checksum::of(local.ip(), remote.ip(), checksum::TCP, &sent);
+        assert_eq!(sum, 0);
     }
 }

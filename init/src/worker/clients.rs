@@ -1,6 +1,6 @@
 //! Tells the peer who is connected to the pools that this head serves.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -42,7 +42,7 @@ pub fn tell_clients(
                 // A release may have begun meanwhile, and ended the connections that were looked for.
                 let mut still = served(&config, &snapshot, &networks);
                 still.retain(|address| before.contains(address));
-                let still: Vec<Ipv4Addr> = still.into_iter().map(|(address, _)| address).collect();
+                let still: Vec<IpAddr> = still.into_iter().map(|(address, _)| address).collect();
                 let now = to_tell(&told, &seen, &still);
                 if now != told {
                     handle.post(Input::Message(clients::encode(&now)));
@@ -58,7 +58,7 @@ fn served(
     config: &Config,
     snapshot: &Mutex<Snapshot>,
     networks: &[Arc<AtomicU32>],
-) -> Vec<(Ipv4Addr, u32)> {
+) -> Vec<(IpAddr, u32)> {
     let pools = lock(snapshot).pools.clone();
     let parts = config.pools.iter().zip(&pools).zip(networks);
     parts
@@ -72,7 +72,7 @@ fn served(
         .collect()
 }
 
-fn connected(addresses: &[(Ipv4Addr, u32)]) -> Vec<Connection> {
+fn connected(addresses: &[(IpAddr, u32)]) -> Vec<Connection> {
     let mut all = Vec::new();
     for (address, thread) in addresses {
         let found = match thread {
@@ -89,8 +89,8 @@ fn connected(addresses: &[(Ipv4Addr, u32)]) -> Vec<Connection> {
 
 /// What the peer should know: who is connected to what this head serves, and who was when it let the rest go.
 /// Those are the clients that wait for the peer to take over, and it must not forget them before it did.
-fn to_tell(told: &[Connection], seen: &[Connection], served: &[Ipv4Addr]) -> Vec<Connection> {
-    let here = |connection: &&Connection| served.contains(connection.local.ip());
+fn to_tell(told: &[Connection], seen: &[Connection], served: &[IpAddr]) -> Vec<Connection> {
+    let here = |connection: &&Connection| served.contains(&connection.local.ip());
     let gone = told.iter().filter(|connection| !here(connection));
     // Those of now first: a message that is full leaves out its end.
     let mut parts = [
@@ -105,17 +105,17 @@ fn to_tell(told: &[Connection], seen: &[Connection], served: &[Ipv4Addr]) -> Vec
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddrV4;
+    use std::net::{Ipv4Addr, SocketAddr};
 
     use super::*;
 
-    const TANK: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 10);
-    const FAST: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 11);
+    const TANK: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 10));
+    const FAST: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 11));
 
-    fn connection(service: Ipv4Addr, port: u16) -> Connection {
+    fn connection(service: IpAddr, port: u16) -> Connection {
         Connection {
-            local: SocketAddrV4::new(service, 3260),
-            remote: SocketAddrV4::new(Ipv4Addr::new(10, 77, 0, 100), port),
+            local: SocketAddr::new(service, 3260),
+            remote: SocketAddr::from(([10, 77, 0, 100], port)),
         }
     }
 

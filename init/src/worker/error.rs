@@ -13,7 +13,7 @@ use crate::fence::{ClaimError, FenceError, Stranger};
 use crate::filesystem::MountError;
 use crate::ledger::{SlotError, WriteStuck};
 use crate::modules::ModuleError;
-use crate::net::NetError;
+use crate::net::{NetError, Taken};
 use crate::volume::bare::BareError;
 use crate::volume::edit::apply::ApplyError;
 use crate::volume::flushes::SWALLOWED;
@@ -115,6 +115,9 @@ pub enum JobError {
     /// What the operator said is lost could not be marked so: nothing may run without it.
     #[error("the lost disk cannot be marked as missing: {0}")]
     NotMarked(ApplyError),
+    /// A service address is a stranger's on the clients' network.
+    #[error("{0}")]
+    Taken(#[from] Taken),
     /// The metadata could not be written.
     #[error("{0}")]
     Metadata(#[from] WriteError),

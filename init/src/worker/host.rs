@@ -4,7 +4,7 @@
 //! of them runs, is what keeps clients' bytes whole: that is tested on a host that notes what it is asked for.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -23,7 +23,7 @@ use crate::export::{ExportError, ExportPlan, Lio, LunPlan, STEP_LIMIT};
 use crate::filesystem::{self, MakeError, MountError, Use};
 use crate::ledger::Stretch;
 use crate::modules::{ModuleError, Modules};
-use crate::net::{self, Branch, Connection, Interface, Mac, NetError};
+use crate::net::{self, Branch, Connection, Interface, Mac, NetError, Probe};
 use crate::state::{self, Owner, StateError};
 use crate::sync::lock;
 use crate::volume::bare::{BareDisk, BareError};
@@ -134,15 +134,17 @@ pub(super) trait Host: Send {
     fn unmount_shares(&self, root: &Path) -> Result<Step, MountError>;
     /// Starts to share, with the records of clients in a directory of the pool's.
     fn share(&self, plan: &NfsPlan, records: &Path) -> Result<Box<dyn Sharing>, ExportError>;
+    /// Begins to ask whether anybody but the heads has these addresses, on the network of the port with this address.
+    fn probe(&self, port: Mac, addresses: Vec<IpAddr>, heads: Vec<Mac>) -> Probe;
     /// Puts a service address onto a port.
     fn add_address(&self, port: &Interface, address: ServiceAddress) -> Result<(), NetError>;
     /// Takes it off.
     fn remove_address(&self, port: &Interface, address: ServiceAddress) -> Result<(), NetError>;
     /// Ends the connections to an address.
-    fn end_connections(&self, service: Ipv4Addr) -> Result<(), NetError>;
+    fn end_connections(&self, service: IpAddr) -> Result<(), NetError>;
     /// Tells the network where the addresses are now, and the former owner's clients that their connections are
     /// gone. Does not wait.
-    fn greet(&self, port: &Interface, addresses: Vec<Ipv4Addr>, old: Vec<Connection>);
+    fn greet(&self, port: &Interface, addresses: Vec<IpAddr>, old: Vec<Connection>);
 }
 
 /// The kernel that this program runs on, and the modules that it can be given; without any it has all that it needs.
@@ -374,6 +376,20 @@ impl Host for Kernel {
         Ok(Box::new(Server::start(plan, records)?))
     }
 
+    fn probe(&self, port: Mac, addresses: Vec<IpAddr>, heads: Vec<Mac>) -> Probe {
+        let network = match &*lock(&self.branch) {
+            Some(Ok(branch)) => match branch.outside() {
+                Ok(network) => Some(network),
+                Err(error) => {
+                    warn!("not known whether a stranger has the addresses: {error}");
+                    return Probe::answered(Ok(()));
+                }
+            },
+            _ => None,
+        };
+        Probe::begin(port, network, addresses, heads)
+    }
+
     fn add_address(&self, port: &Interface, address: ServiceAddress) -> Result<(), NetError> {
         net::add_address(port, address).map(drop)
     }
@@ -382,11 +398,11 @@ impl Host for Kernel {
         net::remove_address(port, address).map(drop)
     }
 
-    fn end_connections(&self, service: Ipv4Addr) -> Result<(), NetError> {
+    fn end_connections(&self, service: IpAddr) -> Result<(), NetError> {
         net::end_connections(service).map(drop)
     }
 
-    fn greet(&self, port: &Interface, addresses: Vec<Ipv4Addr>, old: Vec<Connection>) {
+    fn greet(&self, port: &Interface, addresses: Vec<IpAddr>, old: Vec<Connection>) {
         greet_once(port, &addresses, &old);
         let port = port.clone();
         let repeat = move || {
@@ -447,7 +463,7 @@ fn open_all(group: &VolumeGroup) -> Vec<(String, io::Result<BlockDevice>)> {
     opened.collect()
 }
 
-fn greet_once(port: &Interface, addresses: &[Ipv4Addr], old: &[Connection]) {
+fn greet_once(port: &Interface, addresses: &[IpAddr], old: &[Connection]) {
     for address in addresses {
         // The address may have moved on by the time of a late repeat.
         if let Err(error) = net::announce(port, *address) {

@@ -1,14 +1,14 @@
 //! Import and release: everything between a claim and a client.
 //!
 //! ```text
-//! import:   arrays ─► volumes ─► state ─► LUNs ─► shares ─► address ─► announcements, tickles
+//! import:   arrays ─► volumes ─► state ─► LUNs ─► shares ─► nobody has the address? ─► address ─► announcements, tickles
 //! release:  address off ─► our sockets ended ─► shares ─► LUNs ─► state ─► volumes ─► arrays ─► ledger ─► reservations
 //! ```
 //!
 //! The address comes last and goes first: no client sees a target that is half built, and a former
 //! owner is silent before anything else of it changes.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use orthrus_hb::{Done, Epoch};
@@ -20,7 +20,7 @@ use super::shares::Shares;
 use crate::clients;
 use crate::clock;
 use crate::export::{ExportPlan, PlanError, Volume};
-use crate::net::{self, Connection, Interface};
+use crate::net::{self, Connection, Interface, Probe};
 use crate::state::{self, Owner};
 use crate::status;
 use crate::sync::lock;
@@ -46,6 +46,7 @@ impl Worker {
         }
         // Looked up first: without a port for clients there is nothing to begin, and nothing to undo.
         let port = self.data_port()?;
+        let probe = self.probe();
         self.start_arrays()?;
         self.mark_by_word()?;
         self.stamp(epoch)?;
@@ -65,6 +66,7 @@ impl Worker {
         }
         self.open_shares(&active)?;
         self.report_volumes(&active, plan.as_ref());
+        probe.verdict()?;
         if let Some(served) = &mut self.served {
             served.port = Some(port.clone());
         }
@@ -242,6 +244,14 @@ impl Worker {
         }
     }
 
+    /// Whether a stranger has one of the addresses is asked while there is other work to do.
+    fn probe(&self) -> Probe {
+        let addresses = self.pool().addresses.iter().map(|address| address.ip);
+        let heads = self.config.heads.iter().map(|head| head.data);
+        let port = self.config.head(self.me).data;
+        self.host.probe(port, addresses.collect(), heads.collect())
+    }
+
     pub(super) fn data_port(&self) -> Result<Interface, JobError> {
         Ok(self.host.port(self.config.head(self.me).data)?)
     }
@@ -249,9 +259,10 @@ impl Worker {
     /// Tells the network where the addresses are now, and the former owner's clients that their
     /// connections are gone.
     fn greet(&self, port: &Interface) {
-        let addresses: Vec<Ipv4Addr> = self.pool().addresses.iter().map(|a| a.ip).collect();
+        let addresses: Vec<IpAddr> = self.pool().addresses.iter().map(|a| a.ip).collect();
         let old: Vec<Connection> = clients::decode(&lock(&self.mailbox))
-            .filter(|connection| addresses.contains(connection.local.ip()))
+            .into_iter()
+            .filter(|connection| addresses.contains(&connection.local.ip()))
             .collect();
         self.host.greet(port, addresses, old);
     }

@@ -1,7 +1,7 @@
 //! Tests only: what is still held at each step of an import and of a release.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -25,7 +25,7 @@ use crate::fence::shelf::{Command, Shelf};
 use crate::filesystem::{self, MakeError, MountError};
 use crate::ledger::{Ledger, Stretch};
 use crate::modules::ModuleError;
-use crate::net::{Connection, Interface, Mac, NetError};
+use crate::net::{Connection, Interface, Mac, NetError, Probe, Taken};
 use crate::state::{Owner, StateError};
 use crate::volume::edit::apply::ApplyError;
 use crate::volume::tests::made::Made;
@@ -291,6 +291,18 @@ impl Host for Witness {
         }))
     }
 
+    fn probe(&self, _port: Mac, addresses: Vec<IpAddr>, heads: Vec<Mac>) -> Probe {
+        assert_eq!(heads.len(), 2);
+        let taken = Taken {
+            address: addresses[0],
+            by: "02:00:00:00:00:77".parse().unwrap(),
+        };
+        Probe::answered(match self.fails {
+            "probe" => Err(taken),
+            _ => Ok(()),
+        })
+    }
+
     fn add_address(&self, _port: &Interface, _address: ServiceAddress) -> Result<(), NetError> {
         self.net("address on")
     }
@@ -299,11 +311,11 @@ impl Host for Witness {
         self.net("address off")
     }
 
-    fn end_connections(&self, _service: Ipv4Addr) -> Result<(), NetError> {
+    fn end_connections(&self, _service: IpAddr) -> Result<(), NetError> {
         self.net("connections off")
     }
 
-    fn greet(&self, _port: &Interface, _addresses: Vec<Ipv4Addr>, _old: Vec<Connection>) {
+    fn greet(&self, _port: &Interface, _addresses: Vec<IpAddr>, _old: Vec<Connection>) {
         let _ = self.note("greeting");
     }
 }
@@ -508,6 +520,19 @@ fn an_import_that_fails_at_any_step_is_undone_as_far_as_it_came() {
         assert_eq!(taken(&log), undone, "{fails}");
         assert!(shelf.all().all(|disk| disk.keys().is_empty()));
     }
+}
+
+#[test]
+fn an_address_that_a_stranger_has_is_not_taken_from_it_and_the_import_says_whose_it_is() {
+    let shelf = Shelf::new(2);
+    let (mut worker, log) = owner(&shelf, "probe");
+    let said = worker.import(Epoch(1)).unwrap_err().to_string();
+    let address = worker.pool().addresses[0].ip;
+    assert!(said.contains(&format!("{address} is in use")), "{said}");
+    assert!(said.contains("02:00:00:00:00:77"), "{said}");
+    assert!(!taken(&log).iter().any(|step| step == "address on"));
+    assert_eq!(worker.release().unwrap(), Done::Released);
+    assert!(!taken(&log).iter().any(|step| step == "address off"));
 }
 
 #[test]

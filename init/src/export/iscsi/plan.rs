@@ -1,6 +1,6 @@
 //! What a pool offers by iSCSI: the configuration and the active volumes put together.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::identity::unit_serial;
@@ -33,7 +33,7 @@ pub struct ExportPlan {
     /// The target's name.
     pub iqn: String,
     /// Service addresses with the port.
-    pub portals: Vec<SocketAddrV4>,
+    pub portals: Vec<SocketAddr>,
     /// The LUNs, by number.
     pub luns: Vec<LunPlan>,
     /// The initiator names that may log in.
@@ -111,7 +111,7 @@ impl ExportPlan {
         };
         let place = config.pools.iter().position(|p| p.name == pool.name);
         let portal =
-            |address: &crate::config::ServiceAddress| SocketAddrV4::new(address.ip, ISCSI_PORT);
+            |address: &crate::config::ServiceAddress| SocketAddr::new(address.ip, ISCSI_PORT);
         Ok(Some(ExportPlan {
             pool: pool.name.clone(),
             place: place.and_then(|p| u16::try_from(p).ok()).unwrap_or(0),

@@ -7,7 +7,7 @@
 //!
 //! Answers hold until they are flushed: a plan that changes while it is served flushes them.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::path::Path;
 
 use super::line::{Line, LineError, words};
@@ -96,10 +96,7 @@ fn who(class: &[u8], address: &[u8], plan: &NfsPlan) -> Option<String> {
     let (class, address) = (text(class)?, text(address)?);
     let line = Line::default().word(class).word(address).number(FOR_EVER);
     // Addresses of IPv6 come in the long form, those of IPv4 as such.
-    let client = match address.parse().ok()? {
-        IpAddr::V4(client) => client,
-        IpAddr::V6(client) => client.to_ipv4_mapped().unwrap_or(Ipv4Addr::UNSPECIFIED),
-    };
+    let client = address.parse::<IpAddr>().ok()?.to_canonical();
     match class == "nfsd" && plan.lets_in(client) {
         true => Some(line.word(&client.to_string()).end()),
         false => Some(line.end()),
@@ -110,7 +107,7 @@ fn who(class: &[u8], address: &[u8], plan: &NfsPlan) -> Option<String> {
 fn what(domain: &[u8], kind: &[u8], id: &[u8], plan: &NfsPlan) -> Option<String> {
     let line = Line::default().word(text(domain)?).word(text(kind)?);
     let line = line.bytes(id).number(FOR_EVER);
-    let client: Ipv4Addr = text(domain)?.parse().ok()?;
+    let client: IpAddr = text(domain)?.parse().ok()?;
     let share = |uuid: &[u8]| {
         let found = plan.shares.iter().find(|share| share.uuid == uuid);
         found.filter(|share| share.lets_in(client))
@@ -131,7 +128,7 @@ fn what(domain: &[u8], kind: &[u8], id: &[u8], plan: &NfsPlan) -> Option<String>
 fn may(domain: &[u8], path: &[u8], plan: &NfsPlan) -> Option<String> {
     let (domain, path) = (text(domain)?, text(path)?);
     let line = Line::default().word(domain).word(path).number(FOR_EVER);
-    let client: Ipv4Addr = domain.parse().ok()?;
+    let client: IpAddr = domain.parse().ok()?;
     if Path::new(path) == plan.root && plan.lets_in(client) {
         let flags =
             READONLY | INSECURE_PORT | ROOTSQUASH | NOHIDE | NOSUBTREECHECK | FSID | CROSSMOUNT;
@@ -199,7 +196,9 @@ pub(super) mod tests {
             rules: ShareConfig {
                 name: name.to_owned(),
                 volume: name.to_owned(),
-                clients: vec![Network::parse("10.77.0.0/24").unwrap()],
+                clients: ["10.77.0.0/24", "fd00:77::/64"]
+                    .map(|network| Network::parse(network).unwrap())
+                    .to_vec(),
                 access,
                 squash,
                 check: crate::config::Check::Needed,
@@ -241,6 +240,10 @@ pub(super) mod tests {
                 "nfsd fe80:0000:0000:0000:0000:0000:0000:0001\n",
                 "nfsd fe80:0000:0000:0000:0000:0000:0000:0001 1099511627776 \n",
             ),
+            (
+                "nfsd fd00:0077:0000:0000:0000:0000:0000:0100\n",
+                "nfsd fd00:0077:0000:0000:0000:0000:0000:0100 1099511627776 fd00:77::100 \n",
+            ),
             ("lockd 10.77.0.100\n", "lockd 10.77.0.100 1099511627776 \n"),
         ] {
             assert_eq!(said(Cache::Address, question), expected);
@@ -256,11 +259,14 @@ pub(super) mod tests {
         };
         let (one, three) = ("01".repeat(16), "03".repeat(16));
         assert_eq!(of(IN, "1", "00000000"), "/run/pool/tank/shares \n");
-        assert_eq!(of(IN, "6", &one), "/run/pool/tank/shares/home \n");
+        for client in [IN, "fd00:77::100"] {
+            assert_eq!(of(client, "6", &one), "/run/pool/tank/shares/home \n");
+        }
         let with_inode = format!("{}{one}", "80".repeat(8));
         assert_eq!(of(IN, "7", &with_inode), "/run/pool/tank/shares/home \n");
         for (client, kind, id) in [
             (OUT, "6", &one),
+            ("fd00:78::100", "6", &one),
             (IN, "6", &three),
             (IN, "1", &"01000000".to_owned()),
             (IN, "0", &one),

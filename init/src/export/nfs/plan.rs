@@ -1,7 +1,7 @@
 //! What a pool offers by NFS: the configuration and the active volumes put together.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use crate::config::{Access, Config, Network, PoolConfig, ShareConfig, Squash};
@@ -116,14 +116,14 @@ impl NfsPlan {
     }
 
     /// Whether a client may use any share.
-    pub fn lets_in(&self, client: Ipv4Addr) -> bool {
+    pub fn lets_in(&self, client: IpAddr) -> bool {
         self.shares.iter().any(|share| share.lets_in(client))
     }
 }
 
 impl SharePlan {
     /// Whether a client may use the share.
-    pub fn lets_in(&self, client: Ipv4Addr) -> bool {
+    pub fn lets_in(&self, client: IpAddr) -> bool {
         let clients = &self.rules.clients;
         clients.iter().any(|network: &Network| network.has(client))
     }

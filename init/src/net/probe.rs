@@ -1,0 +1,233 @@
+//! Does a stranger have a service address that is to come here? Asked of the segment before the address is added: by ARP probe
+//! (RFC 5227 section 2.1), by neighbour solicitation (RFC 4862 section 5.4).
+//!
+//! The question is put while the volumes are made ready, so that a client waits for its answer hardly longer: three frames,
+//! and the answers of [`LISTEN`]. The standards wait for seconds, as hosts that come up know nothing of the segment; here the port
+//! has been up since boot, and a takeover has a second.
+//!
+//! Not everybody who answers is a stranger. A former owner that hangs may still answer for the address, and is fenced, reset, or
+//! behind its gate in a moment: whoever has the hardware address of one of the heads' data ports does not count. That is why it is
+//! not the kernel that asks: to its detection of duplicates (IPv6 alone has one) any answer is as good as another, and its own
+//! address then stays without use for good.
+//!
+//! A question that cannot be asked, on a port without a link say, is said and stops nothing. Two hosts that ask at the same
+//! moment: the other's probe is an answer in ARP; in IPv6 it is the other that hears ours.
+
+use std::fmt;
+use std::fs::File;
+use std::net::IpAddr;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, ipproto};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use tracing::warn;
+
+use super::{Interface, Mac, NetError, arp, ndp};
+use crate::sys::packet::PacketSocket;
+
+/// How many frames, so that one may be lost.
+const TIMES: u32 = 3;
+/// Between two of them.
+const PAUSE: Duration = Duration::from_millis(70);
+/// From the first frame to the verdict. A host on the segment answers within a millisecond or a few.
+const LISTEN: Duration = Duration::from_millis(250);
+
+/// A service address that a stranger has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct Taken {
+    /// The address.
+    pub address: IpAddr,
+    /// Who answers for it.
+    pub by: Mac,
+}
+
+impl fmt::Display for Taken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Taken { address, by } = self;
+        write!(
+            f,
+            "the service address {address} is in use on the clients' network by {by}, which is neither head: \
+             take it away there"
+        )
+    }
+}
+
+/// A question that was put.
+pub struct Probe(Receiver<Result<(), Taken>>);
+
+impl Probe {
+    /// Asks for these addresses on the port with this hardware address, in another network than the calling thread's where one is
+    /// given; answers from `heads` do not count. Does not wait.
+    pub fn begin(
+        port: Mac,
+        network: Option<File>,
+        addresses: Vec<IpAddr>,
+        heads: Vec<Mac>,
+    ) -> Probe {
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let spawned = thread::Builder::new()
+            .name("probe".to_owned())
+            .spawn(move || {
+                let verdict = ask(port, network, &addresses, &heads).unwrap_or_else(|error| {
+                    warn!("not known whether a stranger has the addresses: {error}");
+                    Ok(())
+                });
+                let _ = sender.send(verdict);
+            });
+        if let Err(error) = spawned {
+            warn!(%error, "not known whether a stranger has the addresses");
+        }
+        Probe(receiver)
+    }
+
+    /// One that is answered already.
+    pub fn answered(verdict: Result<(), Taken>) -> Probe {
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let _ = sender.send(verdict);
+        Probe(receiver)
+    }
+
+    /// What came of it, when the time for answers is over.
+    pub fn verdict(self) -> Result<(), Taken> {
+        // Nobody who could answer: it was said.
+        self.0.recv().unwrap_or(Ok(()))
+    }
+}
+
+fn ask(
+    port: Mac,
+    network: Option<File>,
+    addresses: &[IpAddr],
+    heads: &[Mac],
+) -> Result<Result<(), Taken>, NetError> {
+    if let Some(network) = network {
+        move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network))
+            .map_err(|errno| NetError::new(port, "go to the port's network", errno))?;
+    }
+    let port = Interface::by_mac(port)?;
+    let error = |errno| NetError::new(&port.name, "probe for a service address", errno);
+    let ears = Ears::open(&port, addresses).map_err(error)?;
+    let is_stranger = |mac: &Mac| !heads.contains(mac) && *mac != port.mac;
+    let begun = Instant::now();
+    for time in 0..=TIMES {
+        let until = match time {
+            TIMES => LISTEN,
+            _ => PAUSE * time,
+        };
+        while let Some(left) = until
+            .checked_sub(begun.elapsed())
+            .filter(|left| !left.is_zero())
+        {
+            if let Some(taken) = ears.hear(left, addresses, is_stranger).map_err(error)? {
+                return Ok(Err(taken));
+            }
+        }
+        if time < TIMES {
+            for address in addresses {
+                ears.send(&port, *address).map_err(error)?;
+            }
+        }
+    }
+    Ok(Ok(()))
+}
+
+/// Where answers come in: frames of ARP on the port, and messages of neighbour discovery, of which the kernel hands on
+/// those alone whose sums are right.
+struct Ears {
+    arp: PacketSocket,
+    icmp: Option<OwnedFd>,
+}
+
+impl Ears {
+    fn open(port: &Interface, addresses: &[IpAddr]) -> Result<Ears, Errno> {
+        let arp = PacketSocket::open(port.index, Some(arp::ETHERTYPE))?;
+        let icmp = match addresses.iter().any(IpAddr::is_ipv6) {
+            false => None,
+            true => Some(rustix::net::socket_with(
+                AddressFamily::INET6,
+                SocketType::RAW,
+                SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+                Some(ipproto::ICMPV6),
+            )?),
+        };
+        Ok(Ears { arp, icmp })
+    }
+
+    fn send(&self, port: &Interface, address: IpAddr) -> Result<(), Errno> {
+        match address {
+            IpAddr::V4(ip) => self.arp.send(&arp::probe(port.mac, ip)),
+            IpAddr::V6(ip) => self.arp.send(&ndp::probe(port.mac, ip)),
+        }
+    }
+
+    /// Waits so long, or until something came in; the first stranger with one of the addresses.
+    fn hear(
+        &self,
+        left: Duration,
+        addresses: &[IpAddr],
+        is_stranger: impl Fn(&Mac) -> bool,
+    ) -> Result<Option<Taken>, Errno> {
+        let mut fds = vec![PollFd::new(&self.arp, PollFlags::IN)];
+        fds.extend(self.icmp.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
+        let limit = Timespec::try_from(left).map_err(|_| Errno::INVAL)?;
+        match poll(&mut fds, Some(&limit)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+        let mut bytes = [0; 256];
+        while let Some(length) = some(self.arp.receive(&mut bytes))? {
+            let said = &bytes[..length.min(bytes.len())];
+            let claim = |address: &IpAddr| match address {
+                IpAddr::V4(ip) => arp::claimant(said, *ip),
+                IpAddr::V6(_) => None,
+            };
+            if let Some(taken) = first(addresses, claim, &is_stranger) {
+                return Ok(Some(taken));
+            }
+        }
+        let Some(icmp) = &self.icmp else {
+            return Ok(None);
+        };
+        while let Some(length) = some(receive(icmp, &mut bytes))? {
+            let said = &bytes[..length.min(bytes.len())];
+            let claim = |address: &IpAddr| match address {
+                IpAddr::V4(_) => None,
+                IpAddr::V6(ip) => ndp::claimant(said, *ip),
+            };
+            if let Some(taken) = first(addresses, claim, &is_stranger) {
+                return Ok(Some(taken));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn first(
+    addresses: &[IpAddr],
+    claim: impl Fn(&IpAddr) -> Option<Mac>,
+    is_stranger: impl Fn(&Mac) -> bool,
+) -> Option<Taken> {
+    addresses.iter().find_map(|address| {
+        let by = claim(address).filter(&is_stranger)?;
+        let address = *address;
+        Some(Taken { address, by })
+    })
+}
+
+fn receive(socket: &OwnedFd, bytes: &mut [u8]) -> Result<usize, Errno> {
+    rustix::net::recv(socket, bytes, RecvFlags::empty()).map(|(length, _)| length)
+}
+
+/// Nothing there is no error.
+fn some(received: Result<usize, Errno>) -> Result<Option<usize>, Errno> {
+    match received {
+        Ok(length) => Ok(Some(length)),
+        Err(Errno::AGAIN | Errno::INTR) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
