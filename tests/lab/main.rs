@@ -7,6 +7,7 @@ mod boot;
 mod cables;
 mod cached;
 mod change;
+mod conformance;
 mod crash;
 mod create;
 mod flight;
@@ -116,6 +117,11 @@ const TESTS: &[(&str, ShelfKind, Test)] = &[
         ShelfKind::Lio,
         thin::volumes,
     ),
+    (
+        "iscsi_test_cu_families",
+        ShelfKind::Lio,
+        conformance::families,
+    ),
     ("torture_by_the_seed", ShelfKind::Lio, matrix::torture),
     (
         "volumes_of_every_kind_move_with_the_pool",
@@ -211,6 +217,16 @@ fn main() -> ExitCode {
         trials.push(Trial::test(format!("{shelf}::{name}"), move || {
             test(&shared, shelf).map_err(|error| Failed::from(format!("{error:?}")))
         }));
+        // All of it takes minutes.
+        if name == "iscsi_test_cu_families" {
+            let shared = bench.clone();
+            let whole = move || {
+                conformance::as_on_plain_lio(&shared, shelf)
+                    .map_err(|error| Failed::from(format!("{error:?}")))
+            };
+            let name = format!("{shelf}::iscsi_test_cu_as_on_plain_lio");
+            trials.push(Trial::test(name, whole).with_ignored_flag(true));
+        }
         // The rows of the matrix follow the last of the tests that share a lab with this shelf.
         if name == "torture_by_the_seed" {
             trials.extend(matrix_trials(&bench, shelf));

@@ -31,6 +31,8 @@ pub struct Active {
     pub sectors: u64,
     /// It takes writes.
     pub is_writable: bool,
+    /// Clients may give space back.
+    pub gives_space_back: bool,
     /// A disk of it is lost, and what is left is enough.
     pub is_degraded: bool,
     /// Whether it had to be made.
@@ -133,6 +135,7 @@ fn bring_about(group: &VolumeGroup, before: &Plan) -> Result<Vec<Active>, Volume
                 node: PathBuf::from(format!("/dev/dm-{}", info.number.1)),
                 sectors: device.sectors(),
                 is_writable: !device.is_read_only,
+                gives_space_back: group.gives_space_back(device.lv),
                 is_degraded: device.is_degraded,
                 step,
             }),

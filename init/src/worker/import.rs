@@ -85,6 +85,7 @@ impl Worker {
                 name: active.lv.clone(),
                 uuid: active.uuid.to_string(),
                 node: active.node.clone(),
+                gives_space_back: active.gives_space_back,
             })
             .collect();
         let mut plan = ExportPlan::new(&self.config, self.pool(), &volumes)?;

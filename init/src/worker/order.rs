@@ -137,6 +137,7 @@ impl Host for Witness {
             node: PathBuf::from("/dev/dm-0"),
             sectors: 8192,
             is_writable: true,
+            gives_space_back: false,
             is_degraded: false,
             step: Step::Changed,
         };
