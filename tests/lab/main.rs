@@ -4,6 +4,7 @@
 mod arrays;
 mod bad_input;
 mod boot;
+mod breaker;
 mod cables;
 mod cached;
 mod change;
@@ -132,6 +133,11 @@ const TESTS: &[(&str, ShelfKind, Test)] = &[
         "arrays_move_with_the_pool_and_go_on_without_a_disk",
         ShelfKind::Tgt,
         arrays::crash_and_loss,
+    ),
+    (
+        "a_head_that_is_fenced_again_and_again_is_trusted_less",
+        ShelfKind::Lio,
+        breaker::bars_and_still_takes_over,
     ),
     (
         "a_pool_is_made_of_bare_disks_and_served",
