@@ -21,6 +21,7 @@ mod mutant;
 mod pause;
 mod reservations;
 mod shares;
+mod snapshot;
 mod state;
 mod thin;
 mod uefi;
@@ -122,6 +123,11 @@ const TESTS: &[(&str, ShelfKind, Test)] = &[
         "iscsi_test_cu_families",
         ShelfKind::Lio,
         conformance::families,
+    ),
+    (
+        "snapshots_with_stores_come_and_go_under_writes",
+        ShelfKind::Lio,
+        snapshot::with_stores,
     ),
     ("torture_by_the_seed", ShelfKind::Lio, matrix::torture),
     (

@@ -31,7 +31,9 @@ use crate::volume::edit::apply::{ApplyError, apply, check};
 use crate::volume::edit::{Edit, EditError};
 use crate::volume::write::stamp::{Stamp, Stamped};
 use crate::volume::write::{Author, BlockDevice, Medium as _, WriteError, Written};
-use crate::volume::{self, Active, PoolUsage, Progress, Uuid, VolumeError, VolumeGroup};
+use crate::volume::{
+    self, Active, PoolUsage, Progress, StoreUsage, Uuid, VolumeError, VolumeGroup,
+};
 
 /// When announcements and tickles are repeated, after the first: they are single packets, and a switch
 /// that just learned of a link may drop them.
@@ -98,6 +100,8 @@ pub(super) trait Host: Send {
     fn progress(&self, group: &VolumeGroup) -> Result<Vec<Progress>, VolumeError>;
     /// How full the thin pools are.
     fn pool_usage(&self, group: &VolumeGroup) -> Result<Vec<PoolUsage>, VolumeError>;
+    /// How full the stores of snapshots are.
+    fn store_usage(&self, group: &VolumeGroup) -> Result<Vec<StoreUsage>, VolumeError>;
     /// The number of the last change that an active thin pool has made.
     fn pool_transaction(&self, group: &VolumeGroup, pool: &str)
     -> Result<Option<u64>, VolumeError>;
@@ -292,6 +296,10 @@ impl Host for Kernel {
 
     fn pool_usage(&self, group: &VolumeGroup) -> Result<Vec<PoolUsage>, VolumeError> {
         volume::pool_usage(group)
+    }
+
+    fn store_usage(&self, group: &VolumeGroup) -> Result<Vec<StoreUsage>, VolumeError> {
+        volume::store_usage(group)
     }
 
     fn pool_transaction(

@@ -31,7 +31,7 @@ use crate::volume::edit::apply::ApplyError;
 use crate::volume::tests::made::Made;
 use crate::volume::write::stamp::{Stamp, Stamped};
 use crate::volume::write::{Author, Failure, Phase, WriteError, Written};
-use crate::volume::{Active, PoolUsage, Progress, Uuid, VolumeError, VolumeGroup};
+use crate::volume::{Active, PoolUsage, Progress, StoreUsage, Uuid, VolumeError, VolumeGroup};
 
 /// What is done, in order.
 pub(super) type Log = Arc<Mutex<Vec<String>>>;
@@ -192,6 +192,18 @@ impl Host for Witness {
             metadata: 1,
         };
         Ok(vec![usage("roomy", 79), usage("full", 97)])
+    }
+
+    fn store_usage(&self, _group: &VolumeGroup) -> Result<Vec<StoreUsage>, VolumeError> {
+        let usage = |snapshot: &str, percent| StoreUsage {
+            snapshot: snapshot.to_owned(),
+            percent,
+        };
+        Ok(vec![
+            usage("small", Some(79)),
+            usage("large", Some(80)),
+            usage("over", None),
+        ])
     }
 
     fn pool_transaction(
