@@ -3,6 +3,7 @@
 
 mod arrays;
 mod bad_input;
+mod bond;
 mod boot;
 mod breaker;
 mod cables;
@@ -164,6 +165,11 @@ const TESTS: &[(&str, ShelfKind, Test)] = &[
         "shares_and_locks_move_with_the_pool",
         ShelfKind::Lio,
         shares::locks_move,
+    ),
+    (
+        "a_card_of_a_bond_loses_its_link_and_nothing_moves",
+        ShelfKind::Tgt,
+        bond::loses_a_card,
     ),
     (
         "clients_of_ipv6_see_a_pause_and_no_error",

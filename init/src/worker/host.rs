@@ -23,7 +23,7 @@ use crate::export::{ExportError, ExportPlan, Lio, LunPlan, STEP_LIMIT};
 use crate::filesystem::{self, MakeError, MountError, Use};
 use crate::ledger::Stretch;
 use crate::modules::{ModuleError, Modules};
-use crate::net::{self, Branch, Connection, Interface, Mac, NetError, Probe};
+use crate::net::{self, Branch, Connection, DataPort, Interface, Mac, NetError, Probe};
 use crate::state::{self, Owner, StateError};
 use crate::sync::lock;
 use crate::volume::bare::{BareDisk, BareError};
@@ -54,8 +54,8 @@ pub(super) type ChangeOf<'a> = dyn Fn(&mut Edit<'_>) -> Result<(), EditError> + 
 pub(super) trait Host: Send {
     /// Gives the calling thread, and what it starts, a network of its own, in which ports are branches of the head's.
     fn own_network(&self) -> Result<(), NetError>;
-    /// The port with this address.
-    fn port(&self, mac: Mac) -> Result<Interface, NetError>;
+    /// The data port.
+    fn port(&self, data: &DataPort) -> Result<Interface, NetError>;
     /// Writes into the metadata whose the group is; `None` when they say so already.
     fn stamp(&self, group: &VolumeGroup, stamp: &Stamp) -> Result<Option<Stamped>, WriteError>;
     /// Makes the kernel able to do what the volumes of a group ask for. Changes no disk.
@@ -138,8 +138,8 @@ pub(super) trait Host: Send {
     fn unmount_shares(&self, root: &Path) -> Result<Step, MountError>;
     /// Starts to share, with the records of clients in a directory of the pool's.
     fn share(&self, plan: &NfsPlan, records: &Path) -> Result<Box<dyn Sharing>, ExportError>;
-    /// Begins to ask whether anybody but the heads has these addresses, on the network of the port with this address.
-    fn probe(&self, port: Mac, addresses: Vec<IpAddr>, heads: Vec<Mac>) -> Probe;
+    /// Begins to ask whether anybody but the heads has these addresses, on the network of the data port.
+    fn probe(&self, data: &DataPort, addresses: Vec<IpAddr>, heads: Vec<Mac>) -> Probe;
     /// Puts a service address onto a port.
     fn add_address(&self, port: &Interface, address: ServiceAddress) -> Result<(), NetError>;
     /// Takes it off.
@@ -177,11 +177,11 @@ impl Host for Kernel {
         result
     }
 
-    fn port(&self, mac: Mac) -> Result<Interface, NetError> {
+    fn port(&self, data: &DataPort) -> Result<Interface, NetError> {
         match &mut *lock(&self.branch) {
-            Some(Ok(branch)) => branch.port(mac),
+            Some(Ok(branch)) => branch.port(data),
             Some(Err(error)) => Err(error.clone()),
-            None => Interface::by_mac(mac),
+            None => data.find(),
         }
     }
 
@@ -384,7 +384,7 @@ impl Host for Kernel {
         Ok(Box::new(Server::start(plan, records)?))
     }
 
-    fn probe(&self, port: Mac, addresses: Vec<IpAddr>, heads: Vec<Mac>) -> Probe {
+    fn probe(&self, data: &DataPort, addresses: Vec<IpAddr>, heads: Vec<Mac>) -> Probe {
         let network = match &*lock(&self.branch) {
             Some(Ok(branch)) => match branch.outside() {
                 Ok(network) => Some(network),
@@ -395,7 +395,7 @@ impl Host for Kernel {
             },
             _ => None,
         };
-        Probe::begin(port, network, addresses, heads)
+        Probe::begin(data.clone(), network, addresses, heads)
     }
 
     fn add_address(&self, port: &Interface, address: ServiceAddress) -> Result<(), NetError> {

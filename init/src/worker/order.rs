@@ -25,7 +25,7 @@ use crate::fence::shelf::{Command, Shelf};
 use crate::filesystem::{self, MakeError, MountError};
 use crate::ledger::{Ledger, Stretch};
 use crate::modules::ModuleError;
-use crate::net::{Connection, Interface, Mac, NetError, Probe, Taken};
+use crate::net::{Connection, DataPort, Interface, Mac, NetError, Probe, Taken};
 use crate::state::{Owner, StateError};
 use crate::volume::edit::apply::ApplyError;
 use crate::volume::tests::made::Made;
@@ -76,11 +76,13 @@ impl Host for Witness {
         Ok(())
     }
 
-    fn port(&self, mac: Mac) -> Result<Interface, NetError> {
+    fn port(&self, data: &DataPort) -> Result<Interface, NetError> {
         Ok(Interface {
             name: "data".to_owned(),
             index: u32::MAX,
-            mac,
+            mac: data.cards[0],
+            card: None,
+            master: None,
             is_up: true,
             carrier: true,
         })
@@ -304,7 +306,7 @@ impl Host for Witness {
         }))
     }
 
-    fn probe(&self, _port: Mac, addresses: Vec<IpAddr>, heads: Vec<Mac>) -> Probe {
+    fn probe(&self, _data: &DataPort, addresses: Vec<IpAddr>, heads: Vec<Mac>) -> Probe {
         assert_eq!(heads.len(), 2);
         let taken = Taken {
             address: addresses[0],

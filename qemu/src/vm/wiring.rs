@@ -17,7 +17,10 @@ pub const DATA: &str = "data";
 /// The netdev of a head's heartbeat port.
 pub const HEARTBEAT: &str = "heartbeat";
 
-/// MAC address of a head's network card: 1 heartbeat, 2 data.
+/// The netdev of a second card on the clients' network, for a configuration that makes a bond of the two.
+pub const SPARE: &str = "spare";
+
+/// MAC address of a head's network card: 1 heartbeat, 2 data, 3 the spare one.
 pub fn mac(head: Head, port: u8) -> String {
     format!("52:54:00:0a:{:02x}:{port:02x}", head.index() + 1)
 }
@@ -54,6 +57,14 @@ pub fn head(spec: &Spec, head: Head) -> Vec<String> {
     line.add(
         "-device",
         format!("virtio-net-pci,netdev={DATA},mac={}", mac(head, 2)),
+    );
+    line.add(
+        "-netdev",
+        format!("tap,id={SPARE},ifname=spare-{head},script=no,downscript=no"),
+    );
+    line.add(
+        "-device",
+        format!("virtio-net-pci,netdev={SPARE},mac={}", mac(head, 3)),
     );
     line.add("-device", "i6300esb");
     line.add("-watchdog-action", "reset");
