@@ -72,6 +72,7 @@ pub fn prepare(options: &Options, state: &StateDir) -> anyhow::Result<Spec> {
         dir: state.path().to_owned(),
         shelf: options.shelf,
         disks,
+        paths: options.paths,
         accel,
         firmware,
         heads: options.heads.clone(),
