@@ -32,6 +32,7 @@ mod lost;
 mod making;
 mod members;
 mod orders;
+mod paths;
 mod replace;
 mod shares;
 mod stamp;
@@ -285,6 +286,7 @@ impl Worker {
         drop(slot);
         found.extend(self.full_pools());
         found.extend(self.full_stores());
+        found.extend(self.look_at_paths());
         lock(&self.report).alarms = found;
     }
 
