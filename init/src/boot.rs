@@ -30,7 +30,8 @@ use crate::inbox::{self, Handle, Inputs, Message};
 use crate::ledger::{Keeper, Ledger};
 use crate::link::{Cable, ether::Ether, serial::Serial};
 use crate::modules::{ModuleError, Modules};
-use crate::net::{self, Gate, Interface, Mac, NetError};
+use crate::multipath;
+use crate::net::{Gate, Interface, Mac, NetError};
 use crate::operator::{Desk, Halt, Running};
 use crate::reactor::Reactor;
 use crate::signal::{self, HaltRequest};
@@ -189,8 +190,18 @@ fn start(
     if config.pools.iter().any(|pool| pool.nfs.is_some()) {
         load(&modules, &["nfsd", "ipvlan"]);
     }
+    let data = &config.head(me).data;
+    if data.bond.is_some() {
+        load(&modules, &["bonding"]);
+    }
+    if data.vlan.is_some() {
+        load(&modules, &["8021q"]);
+    }
     if let Err(error) = mounts::CONFIGFS.apply() {
         warn!("{error}");
+    }
+    if let Err(error) = multipath::watcher::start() {
+        error!(%error, "nobody asks the paths of disks that have several");
     }
     let port = open_data_port(&config, me);
     let cables = open_cables(&config, me);
@@ -308,11 +319,7 @@ fn reset_on_loss(pool: &str, reset: &Reset) -> OnLoss {
 /// The port for the service addresses is switched on now, so that its link is there when a takeover
 /// needs it.
 fn open_data_port(config: &Config, me: HeadId) -> Result<Interface, NetError> {
-    let opened = Interface::by_mac(config.head(me).data).and_then(|port| {
-        net::settle(&port)?;
-        port.up()?;
-        Ok(port)
-    });
+    let opened = config.head(me).data.open();
     if let Err(error) = &opened {
         error!(%error, "the port for service addresses cannot be used");
     }

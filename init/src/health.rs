@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::fence::WatchSlot;
 use crate::inbox::{Handle, Input};
 use crate::ledger::Ledger;
-use crate::net::Interface;
+use crate::net::Mac;
 use crate::status::Report;
 use crate::sync::lock;
 
@@ -55,9 +55,11 @@ pub fn start(sources: Sources, handle: Handle) -> std::io::Result<()> {
         .name("health".to_owned())
         .spawn(move || {
             let mut told = vec![Health::default(); sources.reports.len()];
+            let mut without_link = Vec::new();
             loop {
                 thread::sleep(INTERVAL);
                 let network = !sources.has_carrier();
+                sources.say_cards(&mut without_link);
                 for (index, told) in told.iter_mut().enumerate() {
                     let shelf = sources.shelf_is_broken(index, clock::now());
                     let health = Health { shelf, network };
@@ -75,8 +77,26 @@ pub fn start(sources: Sources, handle: Handle) -> std::io::Result<()> {
 impl Sources {
     /// A port that cannot be found or asked serves nobody either.
     fn has_carrier(&self) -> bool {
-        let port = Interface::by_mac(self.config.head(self.me).data);
+        let port = self.config.head(self.me).data.find();
         port.is_ok_and(|port| port.carrier)
+    }
+
+    /// Of a bond: which cards have no link. The others carry, and the operator should know before they do not.
+    fn say_cards(&self, before: &mut Vec<Mac>) {
+        let data = &self.config.head(self.me).data;
+        if data.bond.is_none() {
+            return;
+        }
+        let Ok(cards) = data.cards() else { return };
+        let linkless = cards.iter().filter(|card| !card.carrier);
+        let now: Vec<Mac> = linkless.filter_map(|card| card.card).collect();
+        for mac in now.iter().filter(|mac| !before.contains(mac)) {
+            warn!("the card {mac} of the data port has no link; the bond goes on with the others");
+        }
+        for mac in before.iter().filter(|mac| !now.contains(mac)) {
+            info!("the card {mac} of the data port has a link again");
+        }
+        *before = now;
     }
 
     fn shelf_is_broken(&self, index: usize, now: Instant) -> bool {

@@ -19,7 +19,7 @@ use orthrus_init::Step;
 use orthrus_init::clock;
 use orthrus_init::config::ServiceAddress;
 use orthrus_init::net::{
-    Connection, Gate, Interface, Mac, Probe, Taken, add_address, announce, connections,
+    Connection, DataPort, Gate, Interface, Mac, Probe, Taken, add_address, announce, connections,
     end_connections, has_address, remove_address, settle, tickle,
 };
 use orthrus_init::sys::packet::PacketSocket;
@@ -55,6 +55,17 @@ impl Kind {
             0x86dd
         };
         PacketSocket::open(port.index, Some(ethertype)).unwrap()
+    }
+
+    /// Whether a frame tells where the service address is, asked or not. What a connection still had to say may be on its way.
+    fn answers(self, frame: &[u8]) -> bool {
+        match self.service.ip {
+            IpAddr::V4(_) => self.claims(frame) && frame.get(21) == Some(&2),
+            IpAddr::V6(ip) => {
+                let is_advertisement = frame.get(20) == Some(&58) && frame.get(54) == Some(&136);
+                is_advertisement && frame.get(62..78) == Some(&ip.octets())
+            }
+        }
     }
 
     /// Whether a frame of ARP or IPv6 comes from the service address.
@@ -168,6 +179,15 @@ impl Drop for Host {
     }
 }
 
+fn data_port() -> DataPort {
+    DataPort {
+        cards: vec![HEAD_A],
+        bond: None,
+        vlan: None,
+        mtu: None,
+    }
+}
+
 fn ip(arguments: &str) {
     let status = Command::new("ip").args(arguments.split(' ')).status();
     assert!(status.unwrap().success(), "ip {arguments}");
@@ -240,6 +260,42 @@ fn addresses_come_and_go_once() {
 }
 
 #[test]
+fn a_data_port_is_made_ready_with_its_mtu_and_found_again() {
+    let name = "a_data_port_is_made_ready_with_its_mtu_and_found_again";
+    isolated(name, || {
+        let [a, _, _] = segment();
+        a.run(|port| {
+            let data = DataPort {
+                mtu: Some(1400),
+                ..data_port()
+            };
+            for _ in 0..2 {
+                assert_eq!(data.open().unwrap().index, port.index);
+                assert_eq!(data.find().unwrap().index, port.index);
+            }
+            let shown = Command::new("ip").args(["link", "show", "eth0"]).output();
+            let shown = String::from_utf8(shown.unwrap().stdout).unwrap();
+            assert!(shown.contains("mtu 1400"), "{shown}");
+            // What this kernel may not be able to make is said with its name.
+            let vlan = DataPort {
+                vlan: Some(77),
+                ..data_port()
+            };
+            match vlan.open() {
+                Ok(vlan) => {
+                    assert_eq!(vlan.name, "data-vlan");
+                    assert_eq!(vlan.mac, HEAD_A);
+                }
+                Err(error) => assert!(
+                    error.to_string().starts_with("eth0: put a VLAN onto it"),
+                    "{error}"
+                ),
+            }
+        });
+    });
+}
+
+#[test]
 fn announcement_reaches_the_segment_in_both_forms() {
     isolated("announcement_reaches_the_segment_in_both_forms", || {
         let [a, _, client] = segment();
@@ -307,8 +363,14 @@ fn a_stranger_with_a_service_address_is_found_and_the_other_head_is_none() {
         let [a, b, stranger] = segment();
         let probe = |kind: Kind| {
             let heads = vec![HEAD_A, HEAD_B];
-            let probe =
-                a.run(|_| Probe::begin(HEAD_A, None, vec![kind.second.ip, kind.service.ip], heads));
+            let probe = a.run(|_| {
+                Probe::begin(
+                    data_port(),
+                    None,
+                    vec![kind.second.ip, kind.service.ip],
+                    heads,
+                )
+            });
             probe.verdict()
         };
         for kind in KINDS {
@@ -332,7 +394,12 @@ fn a_stranger_with_a_service_address_is_found_and_the_other_head_is_none() {
         // From another network than the port's.
         let network = a.run(|_| File::open("/proc/thread-self/ns/net").unwrap());
         stranger.run(|port| add_address(port, V6.service)).unwrap();
-        let probe = Probe::begin(HEAD_A, Some(network), vec![V6.service.ip], vec![HEAD_A]);
+        let probe = Probe::begin(
+            data_port(),
+            Some(network),
+            vec![V6.service.ip],
+            vec![HEAD_A],
+        );
         assert_eq!(probe.verdict().unwrap_err().by, CLIENT_PORT);
     });
 }
@@ -360,8 +427,8 @@ fn removed_address_is_answered_by_nobody() {
             assert!(connect().is_err());
             let mut frame = [0; 128];
             while let Ok(length) = ears.receive(&mut frame) {
-                let claims = kind.claims(&frame[..length]);
-                assert!(!claims, "an answer for an address that was removed");
+                let answers = kind.answers(&frame[..length]);
+                assert!(!answers, "an answer for an address that was removed");
             }
             drop(listener);
         }

@@ -98,6 +98,8 @@ pub fn furnish(tools: &Tools) -> anyhow::Result<()> {
     for (tap, bridge) in [
         ("data-a", "clients"),
         ("data-b", "clients"),
+        ("spare-a", "clients"),
+        ("spare-b", "clients"),
         ("client", "clients"),
         ("shelf-vm", "shelf"),
     ] {

@@ -3,7 +3,9 @@
 
 mod arrays;
 mod bad_input;
+mod bond;
 mod boot;
+mod breaker;
 mod cables;
 mod cached;
 mod change;
@@ -20,6 +22,7 @@ mod mutant;
 mod pause;
 mod reservations;
 mod shares;
+mod snapshot;
 mod state;
 mod thin;
 mod uefi;
@@ -122,6 +125,11 @@ const TESTS: &[(&str, ShelfKind, Test)] = &[
         ShelfKind::Lio,
         conformance::families,
     ),
+    (
+        "snapshots_with_stores_come_and_go_under_writes",
+        ShelfKind::Lio,
+        snapshot::with_stores,
+    ),
     ("torture_by_the_seed", ShelfKind::Lio, matrix::torture),
     (
         "volumes_of_every_kind_move_with_the_pool",
@@ -132,6 +140,11 @@ const TESTS: &[(&str, ShelfKind, Test)] = &[
         "arrays_move_with_the_pool_and_go_on_without_a_disk",
         ShelfKind::Tgt,
         arrays::crash_and_loss,
+    ),
+    (
+        "a_head_that_is_fenced_again_and_again_is_trusted_less",
+        ShelfKind::Lio,
+        breaker::bars_and_still_takes_over,
     ),
     (
         "a_pool_is_made_of_bare_disks_and_served",
@@ -152,6 +165,11 @@ const TESTS: &[(&str, ShelfKind, Test)] = &[
         "shares_and_locks_move_with_the_pool",
         ShelfKind::Lio,
         shares::locks_move,
+    ),
+    (
+        "a_card_of_a_bond_loses_its_link_and_nothing_moves",
+        ShelfKind::Tgt,
+        bond::loses_a_card,
     ),
     (
         "clients_of_ipv6_see_a_pause_and_no_error",

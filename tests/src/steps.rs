@@ -50,11 +50,26 @@ pub fn with_bare_disks(
     pools: &str,
     test: impl FnOnce(&Lab) -> Result<()>,
 ) -> Result<()> {
+    let config = config::generate(&[], &config::secret()?, DEAD_MS) + pools;
+    with_configuration(bench, shelf, disks, config, test)
+}
+
+/// The same with a configuration that is given whole.
+///
+/// # Errors
+/// As [`with_bare_disks`].
+pub fn with_configuration(
+    bench: &Bench,
+    shelf: ShelfKind,
+    disks: Vec<PathBuf>,
+    config: String,
+    test: impl FnOnce(&Lab) -> Result<()>,
+) -> Result<()> {
     bench.clear()?;
     let lab = Lab::up(&Options {
         shelf,
         disks: Disks::Copies(disks),
-        config: Some(config::generate(&[], &config::secret()?, DEAD_MS) + pools),
+        config: Some(config),
         ready: Ready::Answering,
         ..lab_options()
     })?;

@@ -37,6 +37,8 @@ pub struct World {
     pub disks: [Disk; DISKS],
     /// The pool is not on them yet.
     pub bare: bool,
+    /// They have no reservations.
+    pub plain: bool,
     /// By head, when the pool has one: the newest record.
     pub ledger: Option<[Option<Record>; 2]>,
     /// By head: it can read the ledger.
@@ -52,6 +54,7 @@ impl World {
             carries: [[true; LinkId::ALL.len()]; 2],
             disks,
             bare: false,
+            plain: false,
             ledger: ledger.then_some([None; 2]),
             reads: [true; 2],
             budget,
@@ -84,7 +87,9 @@ impl World {
             }
             if machine.beats() && halts > 0 {
                 into.push(Choice::Halt(who, Halt::Paused));
-                into.push(Choice::Halt(who, Halt::Frozen));
+                if !self.plain {
+                    into.push(Choice::Halt(who, Halt::Frozen));
+                }
             }
             if machine.halt.is_some() {
                 into.push(Choice::Resume(who));
@@ -146,6 +151,7 @@ impl World {
             &[0]
         };
         let paces = |machine: &Machine| match machine.beats() {
+            true if self.plain && machine.worker.claims() => &[Pace::All],
             true => machine.worker.paces(),
             false => &[Pace::All],
         };
@@ -173,7 +179,7 @@ impl World {
             Choice::Beat { first, paces } => {
                 for who in [first, 1 - first] {
                     self.run(who, paces[who]);
-                    self.checks.state(&self.machines, &self.disks);
+                    self.checks.state(&self.machines, &self.disks, self.plain);
                 }
                 return;
             }
@@ -236,7 +242,7 @@ impl World {
                 }
             }
         }
-        self.checks.state(&self.machines, &self.disks);
+        self.checks.state(&self.machines, &self.disks, self.plain);
     }
 
     /// The ledger has a record of the last claim, or must have one since its owner holds it, and there is no other
@@ -379,6 +385,7 @@ impl World {
             self.reads,
             &self.disks,
             self.bare,
+            self.plain,
             self.budget,
         )
             .hash(sink);
@@ -418,6 +425,11 @@ impl World {
         for ticket in worker.job.iter_mut().map(|job| &mut job.ticket) {
             ticket.0 = machine.ticket - ticket.0;
         }
+        // Of the record that a claim waits out only whether it still is what the ledger shows.
+        let first = worker.first.take();
+        let peers = self.ledger.and_then(|records| records[1 - who]);
+        let shown = peers.map(|record| (record.incarnation, record.sequence));
+        (first.is_some(), first == shown, machine.unfed).hash(sink);
         worker.hash(sink);
         if let Some(outcome) = machine.outcome {
             (machine.ticket - outcome.ticket.0).hash(sink);

@@ -7,10 +7,11 @@
 //!
 //! A bad file stops nothing but the pools: the caller reports the error and boots on to the console.
 //!
-//! Reading order: this file (the shape), `parse`, `chap` and `share` (the fields), `unique` (what may be there once),
+//! Reading order: this file (the shape), `parse`, `data`, `chap` and `share` (the fields), `unique` (what may be there once),
 //! `names` (what a name looks like), `section` (TOML tables with places), `whoami`.
 
 mod chap;
+mod data;
 mod error;
 mod names;
 mod parse;
@@ -31,7 +32,7 @@ pub use secret::Secret;
 pub use share::{Access, Check, Network, NfsConfig, ShareConfig, Squash};
 pub use whoami::WhoamiError;
 
-use crate::net::Mac;
+use crate::net::{DataPort, Mac};
 
 /// The file's name: in the root of the initramfs, or of the ESP.
 pub const FILE_NAME: &str = "orthrus.toml";
@@ -45,6 +46,8 @@ pub const MAX_LUNS: usize = 64;
 pub const MAX_SHARES: usize = 64;
 /// Initiator names in the ACL of a pool; addresses and networks of a share.
 pub const MAX_CLIENTS: usize = 64;
+/// Cards of a data port.
+pub const MAX_CARDS: usize = 8;
 /// Service addresses of a pool.
 pub const MAX_ADDRESSES: usize = 8;
 /// The greatest LUN number: what the one-byte form of SAM's LUN field holds, which every initiator
@@ -93,7 +96,7 @@ pub struct HeadConfig {
     /// The port of the heartbeat link.
     pub heartbeat: Mac,
     /// The port that carries the service addresses.
-    pub data: Mac,
+    pub data: DataPort,
 }
 
 /// What a head recognises itself by.

@@ -12,6 +12,8 @@ pub(super) const POOL: &str =
 pub(super) const LVM: &str = "a name as lvm2 allows it: 1 to 127 characters of a-z, A-Z, 0-9, _, +, . and hyphen, not starting with a hyphen, not . or ..";
 pub(super) const TTY: &str = "the name of a serial port below /dev, such as ttyS1";
 pub(super) const MAC: &str = "a MAC address of one port, such as 52:54:00:0a:01:01";
+pub(super) const CARDS: &str =
+    "a MAC address of one port, such as 52:54:00:0a:01:01, or a list of 1 to 8 of them";
 pub(super) const SMBIOS: &str = "the system's UUID or serial number, 1 to 64 printable characters";
 pub(super) const SECRET: &str = "64 hex digits, not all the same (32 random bytes)";
 pub(super) const ADDRESS: &str = "an address of one host with the length of its network's prefix, such as 10.77.0.10/24 or fd00:77::10/64 (not link-local), or a list of 1 to 8 of them";

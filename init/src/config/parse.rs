@@ -9,7 +9,7 @@ use super::section::{Field, Section, line_of};
 use super::{
     CONTROL_DEFAULT, Config, HeadConfig, HeartbeatConfig, Identity, IscsiConfig, LunConfig, Luns,
     MAX_ADDRESSES, MAX_BYTES, MAX_CLIENTS, MAX_LUN_NUMBER, MAX_LUNS, MAX_POOLS, PoolConfig, Secret,
-    chap, names, share, unique,
+    chap, data, names, share, unique,
 };
 use crate::net::Mac;
 use crate::volume::reserved;
@@ -38,7 +38,7 @@ pub(super) fn config(text: &str) -> Result<Config, ConfigError> {
         )
     })?;
     let root = Section::root(text, document.get_ref());
-    root.only(&["cluster", "secret", "heartbeat", "head", "pool"])?;
+    root.only(&["cluster", "secret", "heartbeat", "data", "head", "pool"])?;
     let cluster = name(
         root.text("cluster", names::CLUSTER)?,
         names::is_cluster,
@@ -147,7 +147,11 @@ fn heartbeat(root: &Section<'_>) -> Result<HeartbeatConfig, ConfigError> {
 
 fn heads(root: &Section<'_>) -> Result<[HeadConfig; 2], ConfigError> {
     let sections = root.sections("head", 2)?;
-    let heads: Vec<HeadConfig> = sections.iter().map(head).collect::<Result<_, _>>()?;
+    let shape = data::shape(root)?;
+    let heads: Vec<HeadConfig> = sections
+        .iter()
+        .map(|section| head(section, &shape))
+        .collect::<Result<_, _>>()?;
     heads.try_into().map_err(|found: Vec<HeadConfig>| {
         root.place("head").error(format!(
             "is there {} times; allowed: exactly two tables [[head]]",
@@ -156,7 +160,7 @@ fn heads(root: &Section<'_>) -> Result<[HeadConfig; 2], ConfigError> {
     })
 }
 
-fn head(section: &Section<'_>) -> Result<HeadConfig, ConfigError> {
+fn head(section: &Section<'_>, shape: &data::Shape) -> Result<HeadConfig, ConfigError> {
     section.only(&["name", "mac", "smbios", "heartbeat", "data"])?;
     let identity = match (section.has("mac"), section.has("smbios")) {
         (true, false) => Identity::Mac(mac(section, "mac")?),
@@ -182,12 +186,16 @@ fn head(section: &Section<'_>) -> Result<HeadConfig, ConfigError> {
         )?,
         identity,
         heartbeat: mac(section, "heartbeat")?,
-        data: mac(section, "data")?,
+        data: data::port(section, shape)?,
     })
 }
 
 fn mac(section: &Section<'_>, key: &str) -> Result<Mac, ConfigError> {
-    let field = section.text(key, names::MAC)?;
+    station(&section.text(key, names::MAC)?)
+}
+
+/// The address of one card.
+pub(super) fn station(field: &Field<&str>) -> Result<Mac, ConfigError> {
     match field.value.parse::<Mac>() {
         Ok(mac) if mac.is_station() => Ok(mac),
         _ => Err(field

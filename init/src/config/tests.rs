@@ -105,6 +105,58 @@ fn addresses_of_both_kinds_may_stand_beside_each_other_and_each_is_there_once() 
 }
 
 #[test]
+fn a_data_port_may_be_several_cards_and_a_vlan() {
+    let plain = Config::parse(GOOD).unwrap().heads[0].data.clone();
+    assert_eq!((plain.bond, plain.vlan, plain.mtu), (None, None, None));
+    assert_eq!(plain.cards.len(), 1);
+    let two = GOOD.replacen(
+        "data = \"52:54:00:0a:01:02\"",
+        "data = [\"52:54:00:0a:01:02\", \"52:54:00:0a:01:03\"]",
+        1,
+    );
+    let error = Config::parse(&two).unwrap_err();
+    assert_eq!((error.line, error.field.as_str()), (11, "head[0].data"));
+    assert!(error.message.contains("active-backup, 802.3ad"), "{error}");
+    let said = |text: &str| Config::parse(&format!("{two}[data]\n{text}\n"));
+    let port = said("bond = \"802.3ad\"\nvlan = 77\nmtu = 9000")
+        .unwrap()
+        .heads[0]
+        .data
+        .clone();
+    assert_eq!(port.bond, Some(crate::net::Bond::Lacp));
+    assert_eq!((port.vlan, port.mtu), (Some(77), Some(9000)));
+    assert_eq!(port.cards[1].to_string(), "52:54:00:0a:01:03");
+    for (text, field, says) in [
+        (
+            "bond = \"round-robin\"",
+            "data.bond",
+            "active-backup, 802.3ad",
+        ),
+        ("bond = 1", "data.bond", "active-backup, 802.3ad"),
+        (
+            "bond = \"802.3ad\"\nvlan = 4095",
+            "data.vlan",
+            "from 1 to 4094",
+        ),
+        (
+            "bond = \"802.3ad\"\nmtu = 576",
+            "data.mtu",
+            "from 1280 to 9216",
+        ),
+        ("mode = 1", "data.mode", "bond, vlan, mtu"),
+    ] {
+        let error = said(text).unwrap_err();
+        assert_eq!(error.field, field);
+        assert!(error.message.contains(says), "{error}");
+    }
+    // The same card in two places.
+    let twice =
+        two.replacen("52:54:00:0a:01:03", "52:54:00:0A:02:02", 1) + "[data]\nbond = \"802.3ad\"\n";
+    let error = Config::parse(&twice).unwrap_err();
+    assert!(error.message.contains("the same port"), "{error}");
+}
+
+#[test]
 fn a_file_without_pools_is_enough_to_boot() {
     let text = GOOD.split("[[pool]]").next().unwrap();
     assert!(Config::parse(text).unwrap().pools.is_empty());

@@ -54,12 +54,14 @@ pub(super) fn heads(root: &Section<'_>) -> Result<(), ConfigError> {
             smbios.add(field.value.to_ascii_lowercase(), field.at)?;
         }
         let mut own = Vec::new();
-        for key in ["heartbeat", "data"] {
-            if let Some(field) = head.optional_text(key, "")? {
-                let mac = field.value.to_ascii_lowercase();
-                own.push(mac.clone());
-                ports.add(mac, field.at)?;
-            }
+        for field in head
+            .texts("heartbeat", "")?
+            .into_iter()
+            .chain(head.texts("data", "")?)
+        {
+            let mac = field.value.to_ascii_lowercase();
+            own.push(mac.clone());
+            ports.add(mac, field.at)?;
         }
         identities.push((head.optional_text("mac", "")?, own));
     }

@@ -331,7 +331,7 @@ impl Verb {
             Takes::Lines => " [LINES] | log --ledger [POOL]",
             Takes::Pool => " POOL",
             Takes::SnapshotWords => {
-                " create POOL/ORIGIN NAME | snapshot restore POOL/NAME | snapshot remove POOL/NAME"
+                " create POOL/ORIGIN NAME [SIZE] | snapshot restore POOL/NAME | snapshot remove POOL/NAME"
             }
             Takes::PoolWords => " create POOL DISK... [--wipe] | pool destroy POOL [--volumes]",
             Takes::DiskWords => {

@@ -15,10 +15,10 @@ use std::os::fd::AsRawFd as _;
 
 use rustix::io::Errno;
 
-use super::interface::{self, RTM_NEWLINK, ifinfomsg};
-use super::{Interface, Mac, NetError, settle};
+use super::interface::{IFF_UP, RTM_NEWLINK, ifinfomsg};
+use super::{DataPort, Interface, NetError, settle};
 use crate::sys::namespace;
-use crate::sys::netlink::{Family, NLM_F_CREATE, NLM_F_EXCL, Netlink, Request};
+use crate::sys::netlink::{Family, NLM_F_CREATE, NLM_F_EXCL, Netlink, Request, nested};
 
 // linux/if_link.h.
 const IFLA_IFNAME: u16 = 3;
@@ -29,7 +29,6 @@ const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const IFLA_IPVLAN_MODE: u16 = 1;
 const IPVLAN_MODE_L2: u16 = 0;
-const IFF_UP: u32 = 1;
 /// The loopback device is the first of every namespace.
 const LOOPBACK: u32 = 1;
 
@@ -73,8 +72,8 @@ impl Branch {
         })
     }
 
-    /// The branch of the port with this address; it is made where it is not there.
-    pub fn port(&mut self, mac: Mac) -> Result<Interface, NetError> {
+    /// The branch of the data port; it is made where it is not there.
+    pub fn port(&mut self, data: &DataPort) -> Result<Interface, NetError> {
         let known = || -> Result<Option<Interface>, NetError> {
             let all = Interface::all()?;
             Ok(all.into_iter().find(|port| port.name == NAME))
@@ -84,7 +83,7 @@ impl Branch {
         {
             return Ok(port);
         }
-        let outside = interface::by_mac(&mut self.outside, mac)?;
+        let outside = data.find_by(&mut self.outside)?;
         let error = |errno| NetError::new(&outside.name, "branch it off for the pool", errno);
         if known()?.is_none() {
             let request = self.request(outside.index);
@@ -108,36 +107,21 @@ impl Branch {
     }
 }
 
-/// Attributes within one.
-fn nested(attributes: &[(u16, &[u8])]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for (kind, value) in attributes {
-        let length = u16::try_from(value.len() + 4).unwrap_or(u16::MAX);
-        bytes.extend_from_slice(&length.to_ne_bytes());
-        bytes.extend_from_slice(&kind.to_ne_bytes());
-        bytes.extend_from_slice(value);
-        bytes.resize(bytes.len().next_multiple_of(4), 0);
-    }
-    bytes
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn nested_attributes_are_padded_and_their_lengths_are_not() {
-        let bytes = nested(&[(1, b"ipvlan"), (2, &[7, 0])]);
-        let expected = [&[10, 0, 1, 0][..], b"ipvlan\0\0", &[6, 0, 2, 0, 7, 0, 0, 0]];
-        assert_eq!(bytes, expected.concat());
-    }
-
-    #[test]
     fn a_network_of_its_own_has_no_port_of_the_machines() {
         let entered = std::thread::spawn(|| {
             let mut branch = Branch::enter()?;
-            let nobody: Mac = "02:00:00:00:00:77".parse().unwrap();
-            let missing = branch.port(nobody).unwrap_err();
+            let nobody = DataPort {
+                cards: vec!["02:00:00:00:00:77".parse().unwrap()],
+                bond: None,
+                vlan: None,
+                mtu: None,
+            };
+            let missing = branch.port(&nobody).unwrap_err();
             assert_eq!(missing.errno, Errno::NODEV, "{missing}");
             Interface::all()
         });

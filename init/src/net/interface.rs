@@ -14,8 +14,10 @@ pub(super) const RTM_NEWLINK: u16 = 16;
 const RTM_GETLINK: u16 = 18;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
+const IFLA_MASTER: u16 = 10;
 const IFLA_CARRIER: u16 = 33;
-const IFF_UP: u32 = 1;
+const IFLA_PERM_ADDRESS: u16 = 54;
+pub(super) const IFF_UP: u32 = 1;
 const ARPHRD_ETHER: u16 = 1;
 /// `ifinfomsg`: family u8, pad u8, type u16, index i32, flags u32, change u32.
 const IFINFOMSG_BYTES: usize = 16;
@@ -29,6 +31,10 @@ pub struct Interface {
     pub index: u32,
     /// Its address.
     pub mac: Mac,
+    /// The address that its card was made with, where the driver tells: in a bond it has another.
+    pub card: Option<Mac>,
+    /// The bond or bridge that it is a part of.
+    pub master: Option<u32>,
     /// Whether it was switched on.
     pub is_up: bool,
     /// Whether it had a carrier; a port that is switched off has none.
@@ -49,7 +55,10 @@ impl Interface {
 
     /// Looks at the port again.
     pub fn refresh(&self) -> Result<Interface, NetError> {
-        Interface::by_mac(self.mac)
+        let same = Interface::all()?
+            .into_iter()
+            .find(|port| port.index == self.index);
+        same.ok_or_else(|| NetError::new(&self.name, "look at it again", Errno::NODEV))
     }
 
     /// Switches the port on.
@@ -80,9 +89,17 @@ pub(super) fn by_mac(netlink: &mut Netlink, mac: Mac) -> Result<Interface, NetEr
     find(all(netlink)?, mac)
 }
 
+/// The port of this name in the network that a socket was opened in.
+pub(super) fn by_name(netlink: &mut Netlink, name: &'static str) -> Result<Interface, NetError> {
+    let mut list = all(netlink)?.into_iter();
+    list.find(|interface| interface.name == name)
+        .ok_or_else(|| NetError::new(name, "find it", Errno::NODEV))
+}
+
+/// By the card's own address; what is made on top of cards came after them.
 fn find(list: Vec<Interface>, mac: Mac) -> Result<Interface, NetError> {
     let mut list = list.into_iter();
-    list.find(|interface| interface.mac == mac)
+    list.find(|interface| interface.card.unwrap_or(interface.mac) == mac)
         .ok_or_else(|| NetError::new(mac, "find the port with this address", Errno::NODEV))
 }
 
@@ -103,6 +120,8 @@ fn parse(message: &[u8]) -> Option<Interface> {
         name: String::new(),
         index: u32_at(message, 4)?,
         mac: Mac::ZERO,
+        card: None,
+        master: None,
         is_up: u32_at(message, 8)? & IFF_UP != 0,
         carrier: false,
     };
@@ -113,6 +132,8 @@ fn parse(message: &[u8]) -> Option<Interface> {
                 let name = value.split(|byte| *byte == 0).next()?;
                 interface.name = String::from_utf8_lossy(name).into_owned();
             }
+            IFLA_PERM_ADDRESS => interface.card = value.try_into().ok().map(Mac),
+            IFLA_MASTER => interface.master = u32_at(value, 0),
             IFLA_CARRIER => interface.carrier = interface.is_up && value.first() == Some(&1),
             _ => {}
         }

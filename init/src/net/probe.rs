@@ -27,7 +27,7 @@ use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, ipproto};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tracing::warn;
 
-use super::{Interface, Mac, NetError, arp, ndp};
+use super::{DataPort, Interface, Mac, NetError, arp, ndp};
 use crate::sys::packet::PacketSocket;
 
 /// How many frames, so that one may be lost.
@@ -61,10 +61,10 @@ impl fmt::Display for Taken {
 pub struct Probe(Receiver<Result<(), Taken>>);
 
 impl Probe {
-    /// Asks for these addresses on the port with this hardware address, in another network than the calling thread's where one is
+    /// Asks for these addresses on the data port, in another network than the calling thread's where one is
     /// given; answers from `heads` do not count. Does not wait.
     pub fn begin(
-        port: Mac,
+        port: DataPort,
         network: Option<File>,
         addresses: Vec<IpAddr>,
         heads: Vec<Mac>,
@@ -73,7 +73,7 @@ impl Probe {
         let spawned = thread::Builder::new()
             .name("probe".to_owned())
             .spawn(move || {
-                let verdict = ask(port, network, &addresses, &heads).unwrap_or_else(|error| {
+                let verdict = ask(&port, network, &addresses, &heads).unwrap_or_else(|error| {
                     warn!("not known whether a stranger has the addresses: {error}");
                     Ok(())
                 });
@@ -100,16 +100,16 @@ impl Probe {
 }
 
 fn ask(
-    port: Mac,
+    port: &DataPort,
     network: Option<File>,
     addresses: &[IpAddr],
     heads: &[Mac],
 ) -> Result<Result<(), Taken>, NetError> {
     if let Some(network) = network {
         move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network))
-            .map_err(|errno| NetError::new(port, "go to the port's network", errno))?;
+            .map_err(|errno| NetError::new("the data port", "go to its network", errno))?;
     }
-    let port = Interface::by_mac(port)?;
+    let port = port.find()?;
     let error = |errno| NetError::new(&port.name, "probe for a service address", errno);
     let ears = Ears::open(&port, addresses).map_err(error)?;
     let is_stranger = |mac: &Mac| !heads.contains(mac) && *mac != port.mac;

@@ -175,6 +175,19 @@ fn verdict(payload: &[u8]) -> Result<(), Errno> {
     }
 }
 
+/// Attributes within one.
+pub fn nested(attributes: &[(u16, &[u8])]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (kind, value) in attributes {
+        let length = u16::try_from(value.len() + 4).unwrap_or(u16::MAX);
+        bytes.extend_from_slice(&length.to_ne_bytes());
+        bytes.extend_from_slice(&kind.to_ne_bytes());
+        bytes.extend_from_slice(value);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+    }
+    bytes
+}
+
 /// The attributes that follow a family's fixed structure: type and value of each.
 pub fn attributes(bytes: &[u8]) -> Vec<(u16, &[u8])> {
     let mut list = Vec::new();
@@ -222,6 +235,13 @@ mod tests {
         ];
         assert_eq!(request.encode(NLM_F_REQUEST | NLM_F_ACK, 7), golden);
         assert_eq!(attributes(&golden[24..]), vec![(3, &b"eth"[..])]);
+    }
+
+    #[test]
+    fn nested_attributes_are_padded_and_their_lengths_are_not() {
+        let bytes = nested(&[(1, b"ipvlan"), (2, &[7, 0])]);
+        let expected = [&[10, 0, 1, 0][..], b"ipvlan\0\0", &[6, 0, 2, 0, 7, 0, 0, 0]];
+        assert_eq!(bytes, expected.concat());
     }
 
     #[test]

@@ -32,6 +32,7 @@ use crate::export::{ExportError, ExportPlan, LunPlan, PlanError};
 use crate::filesystem::{self, MakeError, MountError};
 use crate::volume::edit::VolumeOrder;
 use crate::volume::edit::apply::ApplyError;
+use crate::volume::group::SegmentKind;
 use crate::volume::write::{WriteError, Written};
 use crate::volume::{VolumeError, VolumeGroup};
 
@@ -174,7 +175,12 @@ impl Worker {
                 self.fits(name, None)?;
                 self.edit(order)?;
                 if let Err(error) = self.follow() {
-                    self.take_back_thin(name);
+                    match order {
+                        VolumeOrder::Snapshot { bytes: Some(_), .. } => {
+                            self.take_back_snapshot(name);
+                        }
+                        _ => self.take_back_thin(name),
+                    }
                     return Err(error);
                 }
                 self.settle()?;
@@ -210,7 +216,11 @@ impl Worker {
             }
             VolumeOrder::Remove { .. } | VolumeOrder::RemoveSnapshot { .. } => {
                 self.may_go(name)?;
-                if let Err(error) = self.remove(name, order) {
+                let removed = match self.is_classic_snapshot(name) {
+                    true => self.remove_snapshot(name, order),
+                    false => self.remove(name, order),
+                };
+                if let Err(error) = removed {
                     // As it was, as far as that goes.
                     if let Err(also) = self.follow() {
                         warn!(pool = self.pool().name, "volume {name} is not back: {also}");
@@ -232,6 +242,39 @@ impl Worker {
         self.host.deactivate_volume(self.group()?, name)?;
         self.edit(order)?;
         self.follow()
+    }
+
+    /// Of a snapshot with a store the metadata come first: once its device is gone the origin is written to without it, and
+    /// it is worth nothing. What is still written to its store until then is of no use to anybody.
+    fn remove_snapshot(&mut self, name: &str, order: &VolumeOrder) -> Result<(), ChangeError> {
+        if let (Some(plan), Some(lun)) = (self.plan(), self.lun(name)) {
+            self.host.withdraw(plan, lun)?;
+        }
+        self.edit(order)?;
+        self.follow()
+    }
+
+    fn is_classic_snapshot(&self, name: &str) -> bool {
+        let Ok(group) = self.group() else {
+            return false;
+        };
+        let segments = group.lvs.iter().flat_map(|lv| &lv.segments);
+        let mut stores = segments.filter_map(|segment| match &segment.kind {
+            SegmentKind::Snapshot(snapshot) => group.lvs.get(snapshot.cow),
+            _ => None,
+        });
+        stores.any(|store| store.name == name)
+    }
+
+    /// A snapshot that was written down and cannot be used goes again.
+    fn take_back_snapshot(&mut self, name: &str) {
+        let order = VolumeOrder::RemoveSnapshot {
+            name: name.to_owned(),
+        };
+        if let Err(error) = self.remove_snapshot(name, &order) {
+            let pool = self.pool().name.as_str();
+            warn!(pool, "undo of making snapshot {name}: {error}");
+        }
     }
 
     /// A volume that was written down and cannot be used goes again.
@@ -427,7 +470,7 @@ mod tests {
     use super::super::order::{owner, taken};
     use super::*;
     use crate::fence::shelf::Shelf;
-    use crate::volume::tests::made::Made;
+    use crate::volume::tests::made::{HIDDEN, Made, VISIBLE};
 
     fn remove(name: &str) -> VolumeOrder {
         VolumeOrder::Remove {
@@ -499,6 +542,47 @@ mod tests {
         let failed = worker.change(&create("vol1"));
         assert!(matches!(failed, Err(ChangeError::Read(_))), "{failed:?}");
         assert_eq!(taken(&log), ["metadata", "volume off", "metadata"]);
+    }
+
+    /// An owner that serves a volume with a snapshot.
+    fn with_snapshot(shelf: &Shelf, fails: &'static str) -> (Worker, super::super::order::Log) {
+        let (mut worker, log) = owner(shelf, fails);
+        let tie = "type = \"snapshot\"\nchunk_size = 8\norigin = \"vol0\"\ncow_store = \"vol1\"";
+        let group = Made::on(2)
+            .simple("vol0", 0)
+            .linear("vol1", HIDDEN, 1, 2)
+            .volume("snapshot0", VISIBLE, 4, tie)
+            .group();
+        worker.claim.as_mut().unwrap().group = group;
+        worker.import(Epoch(1)).unwrap();
+        taken(&log);
+        (worker, log)
+    }
+
+    #[test]
+    fn a_snapshot_is_in_the_kernel_until_no_metadata_name_it() {
+        for (fails, done) in [
+            ("", &["LUN off", "metadata"][..]),
+            ("LUN off", &["LUN off"]),
+            ("metadata", &["LUN off", "metadata"]),
+        ] {
+            let shelf = Shelf::new(2);
+            let (mut worker, log) = with_snapshot(&shelf, fails);
+            if worker.lun("vol1").is_none() {
+                let plan = worker.served.as_mut().unwrap().plan.as_mut().unwrap();
+                let volume = "vol1".to_owned();
+                plan.luns.push(LunPlan {
+                    lun: 1,
+                    volume,
+                    ..plan.luns[0].clone()
+                });
+            }
+            let order = VolumeOrder::RemoveSnapshot {
+                name: "vol1".to_owned(),
+            };
+            assert!(worker.change(&order).is_err());
+            assert_eq!(taken(&log), done, "{fails}");
+        }
     }
 
     fn rename(name: &str, new: &str) -> VolumeOrder {

@@ -23,7 +23,8 @@ use crate::export::{ExportError, ExportPlan, Lio, LunPlan, STEP_LIMIT};
 use crate::filesystem::{self, MakeError, MountError, Use};
 use crate::ledger::Stretch;
 use crate::modules::{ModuleError, Modules};
-use crate::net::{self, Branch, Connection, Interface, Mac, NetError, Probe};
+use crate::multipath;
+use crate::net::{self, Branch, Connection, DataPort, Interface, Mac, NetError, Probe};
 use crate::state::{self, Owner, StateError};
 use crate::sync::lock;
 use crate::volume::bare::{BareDisk, BareError};
@@ -31,7 +32,9 @@ use crate::volume::edit::apply::{ApplyError, apply, check};
 use crate::volume::edit::{Edit, EditError};
 use crate::volume::write::stamp::{Stamp, Stamped};
 use crate::volume::write::{Author, BlockDevice, Medium as _, WriteError, Written};
-use crate::volume::{self, Active, PoolUsage, Progress, Uuid, VolumeError, VolumeGroup};
+use crate::volume::{
+    self, Active, PoolUsage, Progress, StoreUsage, Uuid, VolumeError, VolumeGroup,
+};
 
 /// When announcements and tickles are repeated, after the first: they are single packets, and a switch
 /// that just learned of a link may drop them.
@@ -52,8 +55,8 @@ pub(super) type ChangeOf<'a> = dyn Fn(&mut Edit<'_>) -> Result<(), EditError> + 
 pub(super) trait Host: Send {
     /// Gives the calling thread, and what it starts, a network of its own, in which ports are branches of the head's.
     fn own_network(&self) -> Result<(), NetError>;
-    /// The port with this address.
-    fn port(&self, mac: Mac) -> Result<Interface, NetError>;
+    /// The data port.
+    fn port(&self, data: &DataPort) -> Result<Interface, NetError>;
     /// Writes into the metadata whose the group is; `None` when they say so already.
     fn stamp(&self, group: &VolumeGroup, stamp: &Stamp) -> Result<Option<Stamped>, WriteError>;
     /// Makes the kernel able to do what the volumes of a group ask for. Changes no disk.
@@ -98,6 +101,8 @@ pub(super) trait Host: Send {
     fn progress(&self, group: &VolumeGroup) -> Result<Vec<Progress>, VolumeError>;
     /// How full the thin pools are.
     fn pool_usage(&self, group: &VolumeGroup) -> Result<Vec<PoolUsage>, VolumeError>;
+    /// How full the stores of snapshots are.
+    fn store_usage(&self, group: &VolumeGroup) -> Result<Vec<StoreUsage>, VolumeError>;
     /// The number of the last change that an active thin pool has made.
     fn pool_transaction(&self, group: &VolumeGroup, pool: &str)
     -> Result<Option<u64>, VolumeError>;
@@ -134,8 +139,8 @@ pub(super) trait Host: Send {
     fn unmount_shares(&self, root: &Path) -> Result<Step, MountError>;
     /// Starts to share, with the records of clients in a directory of the pool's.
     fn share(&self, plan: &NfsPlan, records: &Path) -> Result<Box<dyn Sharing>, ExportError>;
-    /// Begins to ask whether anybody but the heads has these addresses, on the network of the port with this address.
-    fn probe(&self, port: Mac, addresses: Vec<IpAddr>, heads: Vec<Mac>) -> Probe;
+    /// Begins to ask whether anybody but the heads has these addresses, on the network of the data port.
+    fn probe(&self, data: &DataPort, addresses: Vec<IpAddr>, heads: Vec<Mac>) -> Probe;
     /// Puts a service address onto a port.
     fn add_address(&self, port: &Interface, address: ServiceAddress) -> Result<(), NetError>;
     /// Takes it off.
@@ -173,11 +178,11 @@ impl Host for Kernel {
         result
     }
 
-    fn port(&self, mac: Mac) -> Result<Interface, NetError> {
+    fn port(&self, data: &DataPort) -> Result<Interface, NetError> {
         match &mut *lock(&self.branch) {
-            Some(Ok(branch)) => branch.port(mac),
+            Some(Ok(branch)) => branch.port(data),
             Some(Err(error)) => Err(error.clone()),
-            None => Interface::by_mac(mac),
+            None => data.find(),
         }
     }
 
@@ -190,7 +195,9 @@ impl Host for Kernel {
             return Ok(());
         };
         let of_arrays = group.arrays().flat_map(|on| on.decision.modules());
-        for name in of_arrays.chain(group.modules()) {
+        let has_paths = group.disks().iter().any(|disk| !disk.paths.is_empty());
+        let of_paths = multipath::MODULES.iter().filter(|_| has_paths).copied();
+        for name in of_arrays.chain(group.modules()).chain(of_paths) {
             modules.load(name)?;
         }
         Ok(())
@@ -294,6 +301,10 @@ impl Host for Kernel {
         volume::pool_usage(group)
     }
 
+    fn store_usage(&self, group: &VolumeGroup) -> Result<Vec<StoreUsage>, VolumeError> {
+        volume::store_usage(group)
+    }
+
     fn pool_transaction(
         &self,
         group: &VolumeGroup,
@@ -376,7 +387,7 @@ impl Host for Kernel {
         Ok(Box::new(Server::start(plan, records)?))
     }
 
-    fn probe(&self, port: Mac, addresses: Vec<IpAddr>, heads: Vec<Mac>) -> Probe {
+    fn probe(&self, data: &DataPort, addresses: Vec<IpAddr>, heads: Vec<Mac>) -> Probe {
         let network = match &*lock(&self.branch) {
             Some(Ok(branch)) => match branch.outside() {
                 Ok(network) => Some(network),
@@ -387,7 +398,7 @@ impl Host for Kernel {
             },
             _ => None,
         };
-        Probe::begin(port, network, addresses, heads)
+        Probe::begin(data.clone(), network, addresses, heads)
     }
 
     fn add_address(&self, port: &Interface, address: ServiceAddress) -> Result<(), NetError> {

@@ -215,6 +215,7 @@ impl Worker {
 
     /// The reservations go. Not before [`Worker::take_down`] succeeded.
     pub(super) fn let_go(&mut self) -> Result<Done, JobError> {
+        self.part_paths()?;
         if let Some(claim) = &self.claim {
             // Not before this is over: until then a lost reservation means a reset. And not after the
             // next step: that takes the reservation away ourselves.
@@ -248,13 +249,14 @@ impl Worker {
     /// Whether a stranger has one of the addresses is asked while there is other work to do.
     fn probe(&self) -> Probe {
         let addresses = self.pool().addresses.iter().map(|address| address.ip);
-        let heads = self.config.heads.iter().map(|head| head.data);
-        let port = self.config.head(self.me).data;
-        self.host.probe(port, addresses.collect(), heads.collect())
+        let heads = self.config.heads.iter().flat_map(|head| &head.data.cards);
+        let data = &self.config.head(self.me).data;
+        let (addresses, heads) = (addresses.collect(), heads.copied().collect());
+        self.host.probe(data, addresses, heads)
     }
 
     pub(super) fn data_port(&self) -> Result<Interface, JobError> {
-        Ok(self.host.port(self.config.head(self.me).data)?)
+        Ok(self.host.port(&self.config.head(self.me).data)?)
     }
 
     /// Tells the network where the addresses are now, and the former owner's clients that their

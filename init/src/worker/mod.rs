@@ -32,6 +32,7 @@ mod lost;
 mod making;
 mod members;
 mod orders;
+mod paths;
 mod replace;
 mod shares;
 mod stamp;
@@ -80,7 +81,7 @@ const ORDERS_INTERVAL: Duration = Duration::from_millis(200);
 /// Calls to disks that may be under way before a look is left out: some for each disk of the largest pool.
 const MOST_CALLS: usize = 4 * MAX_MEMBERS;
 
-/// From so many percent on a thin pool is worth an alarm: writes of an hour fill the rest of a busy one.
+/// From so many percent on a thin pool, or the store of a snapshot, is worth an alarm: writes of an hour fill the rest of a busy one.
 const POOL_FULL: u64 = 80;
 
 /// How old the last read-back of a disk may be. They come several times a second, and a disk that is busy with
@@ -284,6 +285,8 @@ impl Worker {
         let mut found: Vec<status::Problem> = found.collect();
         drop(slot);
         found.extend(self.full_pools());
+        found.extend(self.full_stores());
+        found.extend(self.look_at_paths());
         lock(&self.report).alarms = found;
     }
 
@@ -310,6 +313,36 @@ impl Worker {
             ),
         };
         full.map(problem).collect()
+    }
+
+    fn full_stores(&self) -> Vec<status::Problem> {
+        let Some(claim) = self.claim.as_ref().filter(|_| self.served.is_some()) else {
+            return Vec::new();
+        };
+        let pool = self.pool().name.as_str();
+        let usage = self.host.store_usage(&claim.group).unwrap_or_else(|error| {
+            warn!(pool, "{error}");
+            Vec::new()
+        });
+        let problem = |store: volume::StoreUsage| {
+            let name = store.snapshot;
+            let what = match store.percent {
+                None => format!(
+                    "snapshot {name} is lost: its store was full, or failed; its origin has all"
+                ),
+                Some(percent) if percent >= POOL_FULL => {
+                    format!(
+                        "the store of snapshot {name} is {percent} % full: the snapshot is lost when it is, its origin is not"
+                    )
+                }
+                Some(_) => return None,
+            };
+            Some(status::Problem {
+                what,
+                todo: format!("`snapshot remove {pool}/{name}`"),
+            })
+        };
+        usage.into_iter().filter_map(problem).collect()
     }
 
     /// A disk whose reservation was not read back for long: its path is broken, and a loss would go unseen.

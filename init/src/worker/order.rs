@@ -25,13 +25,13 @@ use crate::fence::shelf::{Command, Shelf};
 use crate::filesystem::{self, MakeError, MountError};
 use crate::ledger::{Ledger, Stretch};
 use crate::modules::ModuleError;
-use crate::net::{Connection, Interface, Mac, NetError, Probe, Taken};
+use crate::net::{Connection, DataPort, Interface, Mac, NetError, Probe, Taken};
 use crate::state::{Owner, StateError};
 use crate::volume::edit::apply::ApplyError;
 use crate::volume::tests::made::Made;
 use crate::volume::write::stamp::{Stamp, Stamped};
 use crate::volume::write::{Author, Failure, Phase, WriteError, Written};
-use crate::volume::{Active, PoolUsage, Progress, Uuid, VolumeError, VolumeGroup};
+use crate::volume::{Active, PoolUsage, Progress, StoreUsage, Uuid, VolumeError, VolumeGroup};
 
 /// What is done, in order.
 pub(super) type Log = Arc<Mutex<Vec<String>>>;
@@ -76,11 +76,13 @@ impl Host for Witness {
         Ok(())
     }
 
-    fn port(&self, mac: Mac) -> Result<Interface, NetError> {
+    fn port(&self, data: &DataPort) -> Result<Interface, NetError> {
         Ok(Interface {
             name: "data".to_owned(),
             index: u32::MAX,
-            mac,
+            mac: data.cards[0],
+            card: None,
+            master: None,
             is_up: true,
             carrier: true,
         })
@@ -194,6 +196,18 @@ impl Host for Witness {
         Ok(vec![usage("roomy", 79), usage("full", 97)])
     }
 
+    fn store_usage(&self, _group: &VolumeGroup) -> Result<Vec<StoreUsage>, VolumeError> {
+        let usage = |snapshot: &str, percent| StoreUsage {
+            snapshot: snapshot.to_owned(),
+            percent,
+        };
+        Ok(vec![
+            usage("small", Some(79)),
+            usage("large", Some(80)),
+            usage("over", None),
+        ])
+    }
+
     fn pool_transaction(
         &self,
         _group: &VolumeGroup,
@@ -292,7 +306,7 @@ impl Host for Witness {
         }))
     }
 
-    fn probe(&self, _port: Mac, addresses: Vec<IpAddr>, heads: Vec<Mac>) -> Probe {
+    fn probe(&self, _data: &DataPort, addresses: Vec<IpAddr>, heads: Vec<Mac>) -> Probe {
         assert_eq!(heads.len(), 2);
         let taken = Taken {
             address: addresses[0],

@@ -17,7 +17,10 @@ pub const DATA: &str = "data";
 /// The netdev of a head's heartbeat port.
 pub const HEARTBEAT: &str = "heartbeat";
 
-/// MAC address of a head's network card: 1 heartbeat, 2 data.
+/// The netdev of a second card on the clients' network, for a configuration that makes a bond of the two.
+pub const SPARE: &str = "spare";
+
+/// MAC address of a head's network card: 1 heartbeat, 2 data, 3 the spare one.
 pub fn mac(head: Head, port: u8) -> String {
     format!("52:54:00:0a:{:02x}:{port:02x}", head.index() + 1)
 }
@@ -54,6 +57,14 @@ pub fn head(spec: &Spec, head: Head) -> Vec<String> {
     line.add(
         "-device",
         format!("virtio-net-pci,netdev={DATA},mac={}", mac(head, 2)),
+    );
+    line.add(
+        "-netdev",
+        format!("tap,id={SPARE},ifname=spare-{head},script=no,downscript=no"),
+    );
+    line.add(
+        "-device",
+        format!("virtio-net-pci,netdev={SPARE},mac={}", mac(head, 3)),
     );
     line.add("-device", "i6300esb");
     line.add("-watchdog-action", "reset");
@@ -117,22 +128,46 @@ fn shared_disks(line: &mut Line, spec: &Spec, head: Head) {
         }
         return;
     }
-    line.add("-device", "virtio-scsi-pci,id=scsi");
-    let (target, portal) = (shelf::IQN, shelf::portal_of(head));
+    for path in 0..spec.paths {
+        line.add("-device", format!("virtio-scsi-pci,id=scsi{path}"));
+        path_to_shelf(line, spec, head, path);
+    }
+}
+
+/// What of a disk's path is plugged in: `device_add` takes it as well as the command line.
+pub fn path_device(disk: usize, path: usize) -> Vec<(&'static str, String)> {
+    vec![
+        ("driver", "scsi-block".to_owned()),
+        ("drive", format!("d{disk}.{path}")),
+        ("bus", format!("scsi{path}.0")),
+        ("scsi-id", disk.to_string()),
+        ("id", path_id(disk, path)),
+    ]
+}
+
+/// What QEMU calls it.
+pub fn path_id(disk: usize, path: usize) -> String {
+    format!("disk{disk}.{path}")
+}
+
+fn path_to_shelf(line: &mut Line, spec: &Spec, head: Head, path: usize) {
+    let (target, portal) = (shelf::IQN, shelf::portal_of(head, path));
     for index in 0..spec.disks.len() {
         let lun = index + 1;
-        let initiator = shelf::initiator(head, lun);
+        let initiator = shelf::initiator(head, lun, path);
         line.add(
             "-blockdev",
             format!(
-                "driver=iscsi,node-name=d{index},transport=tcp,portal={portal},target={target},lun={lun},\
+                "driver=iscsi,node-name=d{index}.{path},transport=tcp,portal={portal},target={target},lun={lun},\
                  initiator-name={initiator},header-digest=none,cache.direct=on"
             ),
         );
-        line.add(
-            "-device",
-            format!("scsi-block,drive=d{index},bus=scsi.0,scsi-id={index},id=disk{index}"),
-        );
+        let device = path_device(index, path);
+        let words = device.iter().map(|(name, value)| match *name {
+            "driver" => value.clone(),
+            name => format!("{name}={value}"),
+        });
+        line.add("-device", words.collect::<Vec<_>>().join(","));
     }
 }
 
