@@ -73,6 +73,7 @@ pub fn prepare(options: &Options, state: &StateDir) -> anyhow::Result<Spec> {
         shelf: options.shelf,
         disks,
         disk_caches: options.disk_caches,
+        paths: options.paths,
         accel,
         firmware,
         heads: options.heads.clone(),

@@ -29,6 +29,8 @@ pub struct Options {
     /// Silence that counts as death in a generated configuration. The default is the product's; a test
     /// that must not fail when the host stalls for a second gives more.
     pub dead_ms: u32,
+    /// How many paths each head has to each disk of the shelf; a plain shelf has one.
+    pub paths: usize,
     /// Boot the flashable disk by UEFI instead of the kernel directly.
     pub uefi: bool,
     /// Which heads are started at once; the others wait for `boot`.
@@ -49,6 +51,7 @@ impl Default for Options {
             disk_caches: false,
             config: None,
             dead_ms: 1000,
+            paths: 1,
             uefi: false,
             heads: Head::BOTH.to_vec(),
             firmware: None,
@@ -109,6 +112,8 @@ pub struct Spec {
     /// They have a volatile write cache.
     #[serde(default)]
     pub disk_caches: bool,
+    /// How many paths each head has to each of them.
+    pub paths: usize,
     /// KVM or emulation.
     pub accel: Accel,
     /// How heads boot.
