@@ -9,9 +9,11 @@ use tracing::warn;
 use super::Worker;
 use super::error::JobError;
 use super::lease::Lease;
+use super::paths;
 use crate::clock;
 use crate::disk::{self, Disk, DiskError, WriteCache};
 use crate::fence::{COMMAND_LIFETIME, ClaimRequest, Claimed, Fence};
+use crate::multipath::keeper::Keeper;
 use crate::status;
 use crate::sync::lock;
 use crate::volume::write::stamp;
@@ -29,6 +31,8 @@ pub struct Claim {
     pub group: VolumeGroup,
     /// A member was marked as missing since: it is still part of what is active.
     pub marked: bool,
+    /// Its disks that have several paths.
+    pub paths: Option<Keeper>,
     /// Volumes that were rebuilt since, and are noted so.
     pub rebuilt: BTreeSet<String>,
 }
@@ -91,6 +95,7 @@ impl Worker {
             lease: None,
             key,
             group: group.clone(),
+            paths: None,
             marked: false,
             rebuilt: BTreeSet::new(),
         });
@@ -131,6 +136,7 @@ impl Worker {
     }
 
     fn settle_members(&mut self, before: &VolumeGroup) -> Result<(), JobError> {
+        self.join_paths(before);
         let group = self.read_group()?;
         let ids = |group: &VolumeGroup| -> Vec<_> {
             group.disks().into_iter().map(|disk| disk.id).collect()
@@ -227,15 +233,14 @@ impl Worker {
     pub(super) fn report_disks(&self, disks: &[Disk], fence: &Fence) {
         let members = fence.members().iter().enumerate();
         let reported = members.map(|(place, member)| {
-            let cache = disks
-                .iter()
-                .find(|disk| disk.id == member.id)
-                .map(|disk| disk.write_cache);
+            let disk = disks.iter().find(|disk| disk.id == member.id);
+            let cache = disk.map(|disk| disk.write_cache);
             status::Disk {
                 name: member.name.clone(),
                 id: member.id.to_string(),
                 write_cache: cache.map_or_else(String::new, |cache| cache.to_string()),
                 arbiter: place == 0,
+                paths: disk.map(paths::of_disk).unwrap_or_default(),
             }
         });
         lock(&self.report).disks = reported.collect();

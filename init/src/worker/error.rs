@@ -13,6 +13,7 @@ use crate::fence::{ClaimError, FenceError, Stranger};
 use crate::filesystem::MountError;
 use crate::ledger::{SlotError, WriteStuck};
 use crate::modules::ModuleError;
+use crate::multipath::device::PathsError;
 use crate::net::{NetError, Taken};
 use crate::volume::bare::BareError;
 use crate::volume::edit::apply::ApplyError;
@@ -78,6 +79,9 @@ pub enum JobError {
     /// The pool was not made.
     #[error("{0}")]
     Create(Box<CreateError>),
+    /// The paths of a disk are still joined.
+    #[error("{0}")]
+    Paths(#[from] PathsError),
     /// The disks cannot be fenced.
     #[error("{0}")]
     Fence(#[from] FenceError),

@@ -23,6 +23,7 @@ use crate::export::{ExportError, ExportPlan, Lio, LunPlan, STEP_LIMIT};
 use crate::filesystem::{self, MakeError, MountError, Use};
 use crate::ledger::Stretch;
 use crate::modules::{ModuleError, Modules};
+use crate::multipath;
 use crate::net::{self, Branch, Connection, Interface, Mac, NetError, Probe};
 use crate::state::{self, Owner, StateError};
 use crate::sync::lock;
@@ -190,7 +191,9 @@ impl Host for Kernel {
             return Ok(());
         };
         let of_arrays = group.arrays().flat_map(|on| on.decision.modules());
-        for name in of_arrays.chain(group.modules()) {
+        let has_paths = group.disks().iter().any(|disk| !disk.paths.is_empty());
+        let of_paths = multipath::MODULES.iter().filter(|_| has_paths).copied();
+        for name in of_arrays.chain(group.modules()).chain(of_paths) {
             modules.load(name)?;
         }
         Ok(())

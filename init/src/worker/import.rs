@@ -215,6 +215,7 @@ impl Worker {
 
     /// The reservations go. Not before [`Worker::take_down`] succeeded.
     pub(super) fn let_go(&mut self) -> Result<Done, JobError> {
+        self.part_paths()?;
         if let Some(claim) = &self.claim {
             // Not before this is over: until then a lost reservation means a reset. And not after the
             // next step: that takes the reservation away ourselves.

@@ -263,6 +263,17 @@ impl Worker {
         let before = lock(&self.watch).replace((key.epoch, watch));
         drop(before);
         lock(&self.report).disks.retain(|one| one.name != disk.name);
+        let parted = match &claim.paths {
+            Some(keeper) => keeper.close_one(&disk.name),
+            None => Ok(()),
+        };
+        if let Err(stays) = parted {
+            // What could still be written through must be fenced like the rest.
+            self.note_metadata(format!(
+                "{stays}: it is no disk of the pool any more, and keeps its reservation"
+            ));
+            return Ok(());
+        }
         if let Err(stays) = gone.release(key) {
             self.note_metadata(format!("{stays}: it is no disk of the pool any more"));
         }

@@ -32,6 +32,7 @@ mod lost;
 mod making;
 mod members;
 mod orders;
+mod paths;
 mod replace;
 mod shares;
 mod stamp;
@@ -284,6 +285,7 @@ impl Worker {
         let mut found: Vec<status::Problem> = found.collect();
         drop(slot);
         found.extend(self.full_pools());
+        found.extend(self.look_at_paths());
         lock(&self.report).alarms = found;
     }
 
