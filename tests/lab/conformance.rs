@@ -81,12 +81,22 @@ pub fn families(bench: &Bench, shelf: ShelfKind) -> Result<()> {
             }
             Ok(ours)
         })?;
+        // Some tests ask for a kind of disk that none of these is; reservations and unmapping are skipped on none.
+        let may_skip = |name: &str| name.starts_with("CompareAndWrite.");
         let worse: Vec<_> = ours
             .iter()
-            .filter(|(_, outcome)| **outcome != Outcome::Passed)
+            .filter(|(name, outcome)| match outcome {
+                Outcome::Passed => false,
+                Outcome::Skipped => !may_skip(name),
+                Outcome::Failed => true,
+            })
             .collect();
         ensure!(worse.is_empty(), "{worse:?}");
-        println!("iscsi-test-cu: {} tests of the families passed", ours.len());
+        let passed = ours.values().filter(|&&of| of == Outcome::Passed).count();
+        println!(
+            "iscsi-test-cu: {passed} of {} tests of the families passed",
+            ours.len()
+        );
         Ok(())
     })
 }
