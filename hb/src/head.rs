@@ -14,76 +14,40 @@
 //!
 //! The caller hands in every frame that is waiting before it calls [`Head::handle_timeout`]: only
 //! then is a link's silence the peer's and not the caller's. `now` never goes back.
+//!
+//! Here is what goes in and what is decided from it; in `hear` and `speak` the frames of the peer and to it, in `outlook` what
+//! is known when something is decided, in `event` what the log is told.
 
+mod event;
 mod fingerprint;
+mod hear;
+mod outlook;
+mod speak;
+
+pub use event::Event;
+
+use event::Events;
+use speak::Due;
 
 use embassy_time::{Duration, Instant};
 use heapless::Deque;
 
 use crate::action::{Action, Outcome, ResetReason};
 use crate::command::{Accepted, Command, Refusal};
-use crate::config::{Config, MAX_POOLS, PoolId, Timing};
+use crate::config::{Config, MAX_POOLS, PoolId};
 use crate::fences::Fences;
 use crate::ledger::Record;
 use crate::link::LinkId;
-use crate::message::{Inbox, Outbox, Piece};
-use crate::peer::{Liveness, Peer, Word};
-use crate::pool::{Pool, View, Wanted};
-use crate::sight::{Ledger, LedgerState, Sight};
-use crate::wire::{
-    self, Body, FRAGMENT_MAX_BYTES, Frame, FrameError, Incarnation, PoolBeat, PoolState,
-};
-use crate::{Epoch, HeadId, Health};
-
-/// Data bytes of a fragment on serial: with header and tag about 13 ms of the line, once a beat.
-const SERIAL_FRAGMENT_BYTES: usize = 96;
-
-/// Beats that may be unacknowledged before we say that the peer does not hear us on a link: its
-/// acknowledgement is itself a beat old when it arrives.
-const UNHEARD_WINDOW: u32 = 10;
-
-/// Frames on Ethernet in which a boot of the peer has surely heard what this head tells of fences: several beats,
-/// among fragments and receipts.
-const TOLD_FRAMES: u32 = 10;
+use crate::message::{Inbox, Outbox};
+use crate::peer::Peer;
+use crate::pool::{Pool, Wanted};
+use crate::sight::{Ledger, Sight};
+use crate::told::Told;
+use crate::wire::{FrameError, Incarnation};
+use crate::{Epoch, Health};
 
 /// Room for all that one input can cause: a job a pool, and a reset.
 const ACTIONS_MAX: usize = 2 * MAX_POOLS;
-
-/// Something worth a line in the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// A pool changed its state on this head.
-    Pool {
-        /// The pool.
-        pool: PoolId,
-        /// Before.
-        from: PoolState,
-        /// After.
-        to: PoolState,
-        /// The epoch it is in.
-        epoch: Epoch,
-    },
-    /// A boot of the peer was heard for the first time.
-    PeerBooted,
-    /// The peer's liveness changed.
-    Peer(Liveness),
-    /// What a pool's ledger says of the peer changed.
-    Ledger {
-        /// The pool.
-        pool: PoolId,
-        /// What it says now.
-        state: LedgerState,
-    },
-    /// A link fell silent or speaks again.
-    Link {
-        /// The link.
-        link: LinkId,
-        /// Whether the peer is heard on it.
-        up: bool,
-    },
-    /// This head was late to run; the time is not counted as the peer's silence.
-    Late(Duration),
-}
 
 /// One head.
 #[derive(Clone)]
@@ -96,11 +60,10 @@ pub struct Head {
     /// By pool.
     ledgers: [Ledger; MAX_POOLS],
     fences: Fences,
-    /// The peer has heard this head's account of fences in its present boot when it acknowledges this frame on
-    /// Ethernet; `None` before it acknowledged any.
-    told_fences: Option<u32>,
+    /// How far the peer was told this head's account of fences in its present boot; `None` before it acknowledged
+    /// any frame on Ethernet, where that is told.
+    told_fences: Option<Told>,
     actions: Deque<Action, ACTIONS_MAX>,
-    events: Deque<Event, 32>,
     outbox: Outbox,
     inbox: Inbox,
     due: [Due; LinkId::ALL.len()],
@@ -113,19 +76,7 @@ pub struct Head {
     retiring: bool,
     /// A reset was asked for; nothing else is.
     resetting: bool,
-    // What the last events said, to find changes.
-    told_liveness: Liveness,
-    told_links: [bool; LinkId::ALL.len()],
-    told_pools: [PoolState; MAX_POOLS],
-    told_ledgers: [LedgerState; MAX_POOLS],
-}
-
-/// What a link still has to send.
-#[derive(Clone, Copy, Default, Hash)]
-struct Due {
-    beat: bool,
-    fragment: bool,
-    received: Option<(u16, u16)>,
+    events: Events,
 }
 
 impl Head {
@@ -145,7 +96,6 @@ impl Head {
             fences: Fences::default(),
             told_fences: None,
             actions: Deque::new(),
-            events: Deque::new(),
             outbox: Outbox::default(),
             inbox: Inbox::default(),
             due: [Due {
@@ -158,10 +108,7 @@ impl Head {
             last_timeout: now,
             retiring: false,
             resetting: false,
-            told_liveness: Liveness::Unheard,
-            told_links: [false; LinkId::ALL.len()],
-            told_pools: [PoolState::Standby; MAX_POOLS],
-            told_ledgers: [LedgerState::Unread; MAX_POOLS],
+            events: Events::new(),
             config,
         }
     }
@@ -292,7 +239,7 @@ impl Head {
         let on_time = elapsed <= beat * 2;
         // Worth a line when it comes near to what would be taken for a death.
         if elapsed >= self.config.timing.dead / 2 {
-            self.tell(Event::Late(elapsed));
+            self.events.tell(Event::Late(elapsed));
         }
         self.peer.pass(if on_time { elapsed } else { beat });
         if now >= self.next_beat {
@@ -314,96 +261,11 @@ impl Head {
         self.settle(now);
     }
 
-    /// Sends a message to the peer, in place of one that is still under way. `false` when it is
-    /// longer than [`crate::MESSAGE_MAX_BYTES`].
-    pub fn send_message(&mut self, bytes: &[u8]) -> bool {
-        let taken = self.outbox.put(bytes);
-        self.due.iter_mut().for_each(|due| due.fragment = taken);
-        taken
-    }
-
     // Outputs.
 
     /// What must be done now, in this order.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
-    }
-
-    /// A frame to send on a link: its bytes are in `buffer`, of at least
-    /// [`wire::FRAME_MAX_BYTES`]. To be called for each link until it returns `None`.
-    pub fn poll_transmit(
-        &mut self,
-        link: LinkId,
-        now: Instant,
-        buffer: &mut [u8],
-    ) -> Option<usize> {
-        let due = self.due[link.index()];
-        let rotation = self.rotation;
-        let ages = self.fences.ages(now);
-        let speak =
-            |sequence: u32, body: Body<'_>, peer: &Peer, config: &Config, buffer: &mut [u8]| {
-                let [_, cluster @ ..] = config.cluster.bits().to_be_bytes();
-                let frame = Frame {
-                    version: wire::VERSION,
-                    cluster,
-                    sender: config.me,
-                    incarnation: self.me,
-                    echo: peer.echo(config.timing.dead, now),
-                    sequence,
-                    acknowledged: peer.acknowledged(link, config.timing.dead, now),
-                    body,
-                    fences: (link == LinkId::Ether).then_some(ages),
-                };
-                wire::encode(&frame, link, &config.secret, buffer).ok()
-            };
-        let sequence = self.peer.link(link).sent.wrapping_add(1);
-        let length = if due.beat {
-            self.due[link.index()].beat = false;
-            let mut pools = heapless::Vec::new();
-            match link {
-                LinkId::Serial => {
-                    let _ = self.pools.get(rotation).map(|pool| pools.push(pool.beat()));
-                    self.rotation = (rotation + 1) % self.pools.len().max(1);
-                }
-                LinkId::Ether => {
-                    for pool in &self.pools {
-                        let _ = pools.push(pool.beat()); // same capacity
-                    }
-                }
-            }
-            let digest = self.config.digest.to_be_bytes();
-            speak(
-                sequence,
-                Body::Beat { digest, pools },
-                &self.peer,
-                &self.config,
-                buffer,
-            )
-        } else if let Some((message, have)) = due.received {
-            self.due[link.index()].received = None;
-            let body = Body::Received { message, have };
-            speak(sequence, body, &self.peer, &self.config, buffer)
-        } else if due.fragment {
-            self.due[link.index()].fragment = false;
-            let max = self.fragment_bytes(link)?;
-            let Piece {
-                message,
-                total,
-                offset,
-                data,
-            } = self.outbox.piece(max)?;
-            let body = Body::Fragment {
-                message,
-                total,
-                offset,
-                data,
-            };
-            speak(sequence, body, &self.peer, &self.config, buffer)
-        } else {
-            None
-        }?;
-        self.peer.links[link.index()].sent = sequence;
-        Some(length)
     }
 
     /// A record to write to the ledger of a pool that this head holds, when one is due. To be asked for every
@@ -415,14 +277,9 @@ impl Head {
         pool.record(head, incarnation, interval, now)
     }
 
-    /// A message of the peer, once, when it has arrived whole.
-    pub fn poll_message(&mut self) -> Option<&[u8]> {
-        self.inbox.take()
-    }
-
     /// The next event.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        self.events.next()
     }
 
     /// When to call [`Head::handle_timeout`]. All deadlines of the core are looked at once a beat,
@@ -431,173 +288,7 @@ impl Head {
         self.next_beat
     }
 
-    // Getters.
-
-    /// The configuration it was made with.
-    pub fn config(&self) -> &Config {
-        &self.config
-    }
-
-    /// The pools, in the order of the configuration.
-    pub fn pools(&self) -> &[Pool] {
-        &self.pools
-    }
-
-    /// The peer, as heard.
-    pub fn peer(&self) -> &Peer {
-        &self.peer
-    }
-
-    /// Whether the peer is alive, as of the last input.
-    pub fn liveness(&self) -> Liveness {
-        match self.peer.liveness(self.config.timing.dead) {
-            Liveness::Alive => Liveness::Alive,
-            // A tick on the disks of any pool is its heartbeat's.
-            _ if self
-                .pool_ids()
-                .any(|pool| self.ledger(pool) == LedgerState::Ticking) =>
-            {
-                Liveness::LinksLost
-            }
-            silent => silent,
-        }
-    }
-
-    /// What the ledger of a pool says of the peer, as of the last input.
-    pub fn ledger(&self, pool: PoolId) -> LedgerState {
-        let Timing {
-            ledger_dead,
-            ledger_unread,
-            ..
-        } = self.config.timing;
-        let ledger = self.ledgers.get(pool.index());
-        ledger.map_or(LedgerState::None, |ledger| {
-            ledger.state(ledger_dead, ledger_unread, self.last_input)
-        })
-    }
-
-    /// Whether the hardware watchdog may be fed: every lease that this head holds is renewed.
-    pub fn may_feed_watchdog(&self, now: Instant) -> bool {
-        self.pools.iter().all(|pool| pool.may_feed(now))
-    }
-
-    /// What the peer says of a pool, by cable or by the ledger, while it lives; as of the last input.
-    pub fn word(&self, pool: PoolId) -> Option<PoolBeat> {
-        self.living_word(pool).map(|word| word.beat)
-    }
-
-    fn living_word(&self, pool: PoolId) -> Option<Word> {
-        match self.liveness() {
-            Liveness::Alive => self.peer.word(pool.index()),
-            Liveness::LinksLost if self.ledger(pool) == LedgerState::Ticking => {
-                let ledger = self.ledgers.get(pool.index());
-                let beat = ledger.and_then(|ledger| ledger.beat(pool));
-                beat.map(Word::of_ledger)
-            }
-            Liveness::LinksLost | Liveness::Dead | Liveness::Unheard => None,
-        }
-    }
-
-    /// How often a head was fenced within the last ten minutes, and whether it is barred for that.
-    pub fn fences(&self, head: HeadId) -> (usize, bool) {
-        let now = self.last_input;
-        (
-            self.fences.count(head, now),
-            self.fences.is_barred(head, now),
-        )
-    }
-
-    /// Whether a link carries frames of the peer to us, and ours to it.
-    pub fn link_works(&self, link: LinkId) -> (bool, bool) {
-        let link = self.peer.link(link);
-        let up = link.is_up(self.config.timing.dead);
-        (up, up && link.is_heard(UNHEARD_WINDOW))
-    }
-
-    /// Whether this head retired, and nothing of any pool is held here, nor on its way here.
-    pub fn is_at_rest(&self) -> bool {
-        self.retiring && self.pools.iter().all(Pool::is_at_rest)
-    }
-
-    /// Whether the peer runs another configuration file.
-    pub fn digest_differs(&self) -> bool {
-        self.peer
-            .digest()
-            .is_some_and(|theirs| theirs != self.config.digest.to_be_bytes())
-    }
-
-    /// This head's place in the configuration.
-    pub fn me(&self) -> HeadId {
-        self.config.me
-    }
-
     // Inner workings.
-
-    fn take_frame(&mut self, link: LinkId, bytes: &[u8], now: Instant) -> Result<(), FrameError> {
-        let frame = match wire::decode(bytes, link, &self.config.secret) {
-            Ok(frame) => frame,
-            Err(error) => {
-                let state = &mut self.peer.links[link.index()];
-                state.rejected = state.rejected.wrapping_add(1);
-                return Err(error);
-            }
-        };
-        let [_, cluster @ ..] = self.config.cluster.bits().to_be_bytes();
-        if frame.cluster != cluster || frame.sender != self.config.me.peer() {
-            return Err(FrameError::Sender);
-        }
-        let dead = self.config.timing.dead;
-        if self.peer.accept(&frame, link, self.me, dead, now)? {
-            self.tell(Event::PeerBooted);
-            self.told_fences = None;
-            self.outbox.restart();
-            self.inbox.restart();
-        }
-        if let Some(ages) = &frame.fences {
-            let ether = self.peer.link(LinkId::Ether);
-            // Counted from the first frame that it heard, which may have been sent long after this head heard it, and
-            // may be none that tells of fences.
-            if ether.acknowledged > 0 {
-                self.told_fences
-                    .get_or_insert(ether.acknowledged.saturating_add(TOLD_FRAMES));
-            }
-            let news = self
-                .told_fences
-                .is_none_or(|told| ether.acknowledged < told);
-            self.fences.learn(ages, self.config.me, news, now);
-        }
-        match frame.body {
-            Body::Beat { .. } => {}
-            Body::Fragment {
-                message,
-                total,
-                offset,
-                data,
-            } => {
-                let piece = Piece {
-                    message,
-                    total,
-                    offset,
-                    data,
-                };
-                self.due[link.index()].received = self.inbox.put(&piece);
-            }
-            Body::Received { message, have } => {
-                self.due[link.index()].fragment |= self.outbox.received(message, have);
-            }
-        }
-        Ok(())
-    }
-
-    /// Fragments go over Ethernet while it works: serial is kept for beats.
-    fn fragment_bytes(&self, link: LinkId) -> Option<usize> {
-        let dead = self.config.timing.dead;
-        match link {
-            LinkId::Ether => Some(FRAGMENT_MAX_BYTES),
-            LinkId::Serial if self.peer.link(LinkId::Ether).is_up(dead) => None,
-            LinkId::Serial => Some(SERIAL_FRAGMENT_BYTES),
-        }
-    }
 
     /// A gap in our own running: while it lasted the peer may have replaced us, and what our
     /// workers wait to write must not be written.
@@ -623,42 +314,6 @@ impl Head {
         Ok(Accepted::Readmitted)
     }
 
-    fn view(&self, pool: PoolId, now: Instant) -> View {
-        let Timing { barred_dead, .. } = self.config.timing;
-        let (liveness, ledger) = (self.liveness(), self.ledger(pool));
-        let own = self.ledgers.get(pool.index());
-        View {
-            now,
-            booted: self.booted,
-            me: self.config.me,
-            timing: self.config.timing,
-            retiring: self.retiring,
-            liveness,
-            is_heard: LinkId::ALL.into_iter().any(|link| self.link_works(link).1),
-            ledger,
-            record: own.and_then(Ledger::newest),
-            barred: self.fences.is_barred(self.config.me, now)
-                && ledger != LedgerState::Silent
-                && self.peer.silence() < barred_dead,
-            peer_barred: self.fences.is_barred(self.config.me.peer(), now),
-            yields: self.yields(),
-            word: self.living_word(pool),
-            last_word: self.peer.word(pool.index()),
-            digest_differs: self.digest_differs(),
-            marks: self.peer.links.map(|link| link.sent.wrapping_add(1)),
-        }
-    }
-
-    /// Both heads hold pools and cannot hear each other: the first one goes first.
-    fn yields(&self) -> bool {
-        let Timing {
-            dead, duel_wait, ..
-        } = self.config.timing;
-        self.config.me == HeadId::Second
-            && self.pools.iter().any(|pool| pool.held().is_some())
-            && self.peer.silence() < dead + duel_wait
-    }
-
     fn want(&mut self, wanted: Option<Wanted>) {
         let action = match wanted {
             None => return,
@@ -682,45 +337,6 @@ impl Head {
             let wanted = self.pools[index].decide(&view);
             self.want(wanted);
         }
-        let liveness = self.liveness();
-        if liveness != self.told_liveness {
-            self.told_liveness = liveness;
-            self.tell(Event::Peer(liveness));
-        }
-        for pool in self.pool_ids() {
-            let state = self.ledger(pool);
-            if state != self.told_ledgers[pool.index()] {
-                self.told_ledgers[pool.index()] = state;
-                self.tell(Event::Ledger { pool, state });
-            }
-        }
-        for link in LinkId::ALL {
-            let up = self.peer.link(link).is_up(self.config.timing.dead);
-            if up != self.told_links[link.index()] {
-                self.told_links[link.index()] = up;
-                self.tell(Event::Link { link, up });
-            }
-        }
-        for index in 0..self.pools.len() {
-            let pool = &self.pools[index];
-            let (from, to, epoch) = (self.told_pools[index], pool.state(), pool.epoch());
-            if from != to {
-                self.told_pools[index] = to;
-                self.tell(Event::Pool {
-                    pool: PoolId(index as u8),
-                    from,
-                    to,
-                    epoch,
-                });
-                // Say it now: the peer's next decision may depend on it.
-                self.rotation = index;
-                self.due.iter_mut().for_each(|due| due.beat = true);
-            }
-        }
-    }
-
-    fn tell(&mut self, event: Event) {
-        // The log is not worth more than the work: with nobody reading, the newest is dropped.
-        let _ = self.events.push_back(event);
+        self.tell_changes();
     }
 }

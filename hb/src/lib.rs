@@ -25,6 +25,7 @@ mod message;
 pub mod peer;
 pub mod pool;
 pub mod sight;
+mod told;
 pub mod wire;
 
 pub use action::{

@@ -34,8 +34,10 @@ impl LinkId {
 pub struct Link {
     /// Silence counted so far, or `None` while the peer was never heard here in this boot.
     silence: Option<Duration>,
-    /// Last sequence number sent; zero before the first.
+    /// Sequence number of the last frame sent on it; zero before the first.
     pub(crate) sent: u32,
+    /// Frames sent since the peer last acknowledged one that it had not before.
+    unheard: u32,
     /// Greatest sequence number accepted of the peer's present incarnation; zero before the first.
     pub(crate) received: u32,
     /// Greatest of our sequence numbers that the peer says it has seen.
@@ -60,15 +62,35 @@ impl Link {
         }
     }
 
-    /// A new incarnation of the peer begins its own numbers.
+    /// A frame with this number is sent.
+    pub(crate) fn send(&mut self, number: u32) {
+        self.sent = number;
+        self.unheard = self.unheard.saturating_add(1);
+    }
+
+    /// The peer says that it heard this frame of ours here.
+    pub(crate) fn acknowledge(&mut self, number: u32) {
+        if number > self.acknowledged {
+            self.acknowledged = number;
+            self.unheard = 0;
+        }
+    }
+
+    /// A new incarnation of the peer begins its own numbers, and has acknowledged nothing.
     pub(crate) fn renew(&mut self) {
         self.received = 0;
         self.acknowledged = 0;
+        self.unheard = u32::MAX;
     }
 
     /// Greatest sequence number heard of the peer's present incarnation; zero before the first.
     pub fn received(&self) -> u32 {
         self.received
+    }
+
+    /// Greatest of our sequence numbers that the peer's present incarnation acknowledged; zero before the first.
+    pub fn acknowledged(&self) -> u32 {
+        self.acknowledged
     }
 
     /// How long the link has been silent; `None` when the peer was never heard on it.
@@ -81,14 +103,14 @@ impl Link {
         self.silence.is_some_and(|silence| silence < limit)
     }
 
-    /// Whether the peer hears us here: it acknowledged one of the last `window` frames.
+    /// Whether the peer hears us here: it acknowledged something new within the last `window` frames.
     pub fn is_heard(&self, window: u32) -> bool {
-        self.unheard() <= window
+        self.unheard <= window
     }
 
-    /// Frames since the last one that it acknowledged.
+    /// Frames sent since it last acknowledged something new.
     pub(crate) fn unheard(&self) -> u32 {
-        self.sent.wrapping_sub(self.acknowledged)
+        self.unheard
     }
 
     /// Frames accepted and rejected since boot.
@@ -100,6 +122,23 @@ impl Link {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_link_is_heard_while_acknowledgments_come_and_not_for_long_after() {
+        let mut link = Link::default();
+        link.renew();
+        link.send(4);
+        assert!(!link.is_heard(2));
+        link.acknowledge(4);
+        assert!(link.is_heard(2));
+        for number in [6, 7, 9] {
+            link.send(number);
+            link.acknowledge(4);
+        }
+        assert!(!link.is_heard(2));
+        link.acknowledge(7);
+        assert!(link.is_heard(2));
+    }
 
     #[test]
     fn a_link_never_heard_is_not_up_and_does_not_grow_silent() {

@@ -8,6 +8,10 @@
 //! one is silent and it was not itself replaced before, or when it acknowledges a frame that we
 //! sent after it showed up, which nobody can have recorded.
 //!
+//! Order: a beat that was slow on its link and comes after a newer one of the other link is heard, and changes no word.
+//! A word acknowledges what its own frame does, of both links, and nothing that another frame told. A peer of version
+//! 2 numbers the frames of each link by themselves: of two links its words count in the order in which they come.
+//!
 //! Rejected: retiring a replaced incarnation for good. One frame of an earlier boot that had been lost and was
 //! played back later retired the living one, and the heads were deaf to each other until a boot.
 
@@ -18,7 +22,7 @@ use heapless::Deque;
 
 use crate::config::MAX_POOLS;
 use crate::link::{Link, LinkId};
-use crate::wire::{Body, Frame, FrameError, Incarnation, PoolBeat};
+use crate::wire::{Body, Frame, FrameError, Incarnation, Lag, PoolBeat, VERSION_OF_ONE_NUMBERING};
 
 /// Earlier boots of the peer that are remembered. The peer would have to boot this often within one
 /// boot of ours before a recorded frame could be taken for a new boot.
@@ -47,9 +51,11 @@ pub enum Liveness {
 pub struct Word {
     /// What it said.
     pub beat: PoolBeat,
-    /// On the link by which `beat` came, the greatest of our sequence numbers that the peer had heard when it
-    /// said so; zero on the other.
+    /// By link, the greatest of our sequence numbers that the peer had heard when it said so, as far as the
+    /// frame tells; zero for none.
     pub(crate) acknowledged: [u32; LinkId::ALL.len()],
+    /// Number of the frame, when the peer has one numbering for both links; else zero.
+    order: u32,
 }
 
 impl Word {
@@ -58,6 +64,7 @@ impl Word {
         Word {
             beat,
             acknowledged: [0; LinkId::ALL.len()],
+            order: 0,
         }
     }
 }
@@ -68,14 +75,16 @@ struct Candidate {
     incarnation: Incarnation,
     /// Its last frame.
     seen: Instant,
-    /// For each link, the next of our sequence numbers when its first frame came.
-    marks: [u32; LinkId::ALL.len()],
+    /// The next of our sequence numbers when its first frame came.
+    mark: u32,
 }
 
 /// The peer, as heard.
 #[derive(Clone)]
 pub struct Peer {
     incarnation: Option<Incarnation>,
+    /// Version of the frames of that incarnation.
+    version: u8,
     candidate: Option<Candidate>,
     retired: Deque<Incarnation, RETIRED_MAX>,
     pub(crate) links: [Link; LinkId::ALL.len()],
@@ -87,6 +96,7 @@ impl Peer {
     pub(crate) fn new() -> Peer {
         Peer {
             incarnation: None,
+            version: 0,
             candidate: None,
             retired: Deque::new(),
             links: [Link::default(); LinkId::ALL.len()],
@@ -104,7 +114,8 @@ impl Peer {
         dead: Duration,
         now: Instant,
     ) -> Result<bool, FrameError> {
-        let result = self.admit(frame, link, me, dead, now);
+        let heard = self.heard(frame, link, me);
+        let result = self.admit(frame, link, me, heard, dead, now);
         let state = &mut self.links[link.index()];
         if result.is_err() {
             state.rejected = state.rejected.wrapping_add(1);
@@ -112,17 +123,36 @@ impl Peer {
         }
         state.heard();
         state.received = frame.sequence;
-        // One that echoes another boot of ours acknowledges that one's frames.
-        if frame.echo == Some(me) && frame.acknowledged <= state.sent {
-            state.acknowledged = state.acknowledged.max(frame.acknowledged);
+        for (state, heard) in self.links.iter_mut().zip(heard) {
+            state.acknowledge(heard);
         }
         if let Body::Beat { digest, pools } = &frame.body {
             self.digest = Some(*digest);
+            let order = match frame.version >= VERSION_OF_ONE_NUMBERING {
+                true => frame.sequence,
+                false => 0,
+            };
             for &beat in pools {
-                self.note(beat, link);
+                self.note(Word {
+                    beat,
+                    acknowledged: heard,
+                    order,
+                });
             }
         }
         result
+    }
+
+    /// What a frame acknowledges, by link. One that echoes another boot of ours acknowledges that one's frames, and nobody
+    /// has heard what was not sent.
+    fn heard(&self, frame: &Frame<'_>, link: LinkId, me: Incarnation) -> [u32; LinkId::ALL.len()] {
+        let mut heard = frame.heard(link);
+        for (heard, state) in heard.iter_mut().zip(&self.links) {
+            if frame.echo != Some(me) || *heard > state.sent {
+                *heard = 0;
+            }
+        }
+        heard
     }
 
     fn admit(
@@ -130,6 +160,7 @@ impl Peer {
         frame: &Frame<'_>,
         link: LinkId,
         me: Incarnation,
+        heard: [u32; LinkId::ALL.len()],
         dead: Duration,
         now: Instant,
     ) -> Result<bool, FrameError> {
@@ -143,20 +174,19 @@ impl Peer {
                 Err(FrameError::Replayed)
             };
         }
-        let marks = match self.candidate {
-            Some(candidate) if candidate.incarnation == frame.incarnation => candidate.marks,
-            _ => self.links.map(|link| link.sent.wrapping_add(1)),
+        let mark = match self.candidate {
+            Some(candidate) if candidate.incarnation == frame.incarnation => candidate.mark,
+            _ => self.next_number(),
         };
         let retired = self.retired.iter().any(|&old| old == frame.incarnation);
-        let sent = self.links[link.index()].sent;
-        let fresh = (marks[link.index()]..=sent).contains(&frame.acknowledged);
+        let fresh = heard.iter().any(|&number| number >= mark);
         let vacant = !retired && self.liveness(dead) != Liveness::Alive;
         if frame.echo != Some(me) || !fresh && !vacant {
             let (incarnation, seen) = (frame.incarnation, now);
             self.candidate = Some(Candidate {
                 incarnation,
                 seen,
-                marks,
+                mark,
             });
             return Err(match retired {
                 true => FrameError::Replayed,
@@ -172,20 +202,26 @@ impl Peer {
             let _ = self.retired.push_back(old);
         }
         self.candidate = None;
+        self.version = frame.version;
         self.words = [None; MAX_POOLS];
         self.links.iter_mut().for_each(Link::renew);
         Ok(true)
     }
 
-    fn note(&mut self, beat: PoolBeat, link: LinkId) {
-        let Some(word) = self.words.get_mut(usize::from(beat.pool)) else {
+    fn note(&mut self, said: Word) {
+        let Some(word) = self.words.get_mut(usize::from(said.beat.pool)) else {
             return;
         };
-        // Of this link alone. Frames of one link come in the order of sending, those of two do not: what the other
-        // link's frame had heard says nothing of this one, which may have been under way for longer.
-        let mut acknowledged = [0; LinkId::ALL.len()];
-        acknowledged[link.index()] = self.links[link.index()].acknowledged;
-        *word = Some(Word { beat, acknowledged });
+        let is_late = word.is_some_and(|last| said.order < last.order);
+        if !is_late {
+            *word = Some(said);
+        }
+    }
+
+    /// The sequence number of the next frame.
+    pub(crate) fn next_number(&self) -> u32 {
+        let sent = self.links.iter().map(|link| link.sent);
+        sent.max().unwrap_or(0).wrapping_add(1)
     }
 
     /// Counts silence on all links.
@@ -210,11 +246,20 @@ impl Peer {
     }
 
     /// What to acknowledge on a link to the incarnation that is echoed.
-    pub(crate) fn acknowledged(&self, link: LinkId, dead: Duration, now: Instant) -> u32 {
-        match self.echo(dead, now) == self.incarnation {
-            true => self.links[link.index()].received,
-            false => 0,
+    pub(crate) fn acknowledged(
+        &self,
+        link: LinkId,
+        dead: Duration,
+        now: Instant,
+    ) -> (u32, Option<Lag>) {
+        if self.incarnation.is_none() || self.echo(dead, now) != self.incarnation {
+            return (0, None);
         }
+        if self.version < VERSION_OF_ONE_NUMBERING {
+            return (self.links[link.index()].received, None);
+        }
+        let (greatest, lag) = Lag::of(self.links.map(|link| link.received));
+        (greatest, Some(lag))
     }
 
     /// Whether it can be heard on the cables, given the limit of silence of each.
@@ -260,50 +305,135 @@ mod tests {
     use super::*;
     use crate::epoch::Epoch;
     use crate::key::HeadId;
-    use crate::wire::{PoolState, VERSION, Wish};
+    use crate::wire::{PoolState, Wish};
 
     const ME: Incarnation = Incarnation([1; 8]);
     const DEAD: Duration = Duration::from_secs(1);
 
-    /// Hands a beat of the peer to `peer` that tells of pool 0 and acknowledges our frame `heard`.
-    fn hear(peer: &mut Peer, link: LinkId, sequence: u32, heard: u32, state: PoolState) {
-        let beat = PoolBeat {
-            pool: 0,
-            state,
-            epoch: Epoch(4),
-            wish: Wish::None,
-            health: Default::default(),
-        };
-        let frame = Frame {
-            version: VERSION,
-            cluster: [0; 3],
-            sender: HeadId::Second,
-            incarnation: Incarnation([2; 8]),
-            echo: Some(ME),
+    /// A beat of the peer that tells of pool 0.
+    struct Said {
+        version: u8,
+        link: LinkId,
+        sequence: u32,
+        /// Greatest of our frames heard on each link.
+        heard: [u32; LinkId::ALL.len()],
+        state: PoolState,
+    }
+
+    impl Said {
+        fn hear(&self, peer: &mut Peer) {
+            let beat = PoolBeat {
+                pool: 0,
+                state: self.state,
+                epoch: Epoch(4),
+                wish: Wish::None,
+                health: Default::default(),
+            };
+            let (greatest, lag) = Lag::of(self.heard);
+            let (acknowledged, lag) = match self.version {
+                2 => (self.heard[self.link.index()], None),
+                _ => (greatest, Some(lag)),
+            };
+            let frame = Frame {
+                version: self.version,
+                cluster: [0; 3],
+                sender: HeadId::Second,
+                incarnation: Incarnation([2; 8]),
+                echo: Some(ME),
+                sequence: self.sequence,
+                acknowledged,
+                body: Body::Beat {
+                    digest: [0; 4],
+                    pools: heapless::Vec::from_slice(&[beat]).expect("one pool fits"),
+                },
+                fences: None,
+                lag,
+            };
+            let now = Instant::from_secs(1);
+            peer.accept(&frame, self.link, ME, DEAD, now)
+                .expect("it counts");
+        }
+    }
+
+    /// Heard by a head whose last frame on both links has the number 20.
+    fn heard(said: &[Said]) -> Peer {
+        let mut peer = Peer::new();
+        peer.links.iter_mut().for_each(|link| link.sent = 20);
+        said.iter().for_each(|said| said.hear(&mut peer));
+        peer
+    }
+
+    fn after(said: &[Said]) -> Word {
+        heard(said).word(0).expect("the peer told of it")
+    }
+
+    fn said(
+        version: u8,
+        link: LinkId,
+        sequence: u32,
+        heard: [u32; LinkId::ALL.len()],
+        state: PoolState,
+    ) -> Said {
+        Said {
+            version,
+            link,
             sequence,
-            acknowledged: heard,
-            body: Body::Beat {
-                digest: [0; 4],
-                pools: heapless::Vec::from_slice(&[beat]).expect("one pool fits"),
-            },
-            fences: None,
-        };
-        let now = Instant::from_secs(1);
-        peer.accept(&frame, link, ME, DEAD, now).expect("it counts");
+            heard,
+            state,
+        }
+    }
+
+    #[test]
+    fn a_word_acknowledges_what_was_heard_on_both_links() {
+        let word = after(&[said(3, LinkId::Serial, 1, [0, 20], PoolState::Serving)]);
+        assert_eq!(word.acknowledged, [0, 20]);
+    }
+
+    #[test]
+    fn a_late_word_does_not_replace_a_newer_one_of_the_other_link() {
+        let word = after(&[
+            said(3, LinkId::Serial, 1, [3, 0], PoolState::Standby),
+            said(3, LinkId::Ether, 7, [4, 20], PoolState::Serving),
+            // Sent before the one above, and slower.
+            said(3, LinkId::Serial, 6, [4, 5], PoolState::Standby),
+        ]);
+        assert_eq!(word.beat.state, PoolState::Serving);
+        assert_eq!(word.acknowledged, [4, 20]);
     }
 
     #[test]
     fn a_late_word_does_not_inherit_what_a_newer_frame_of_the_other_link_had_heard() {
-        let mut peer = Peer::new();
-        peer.links.iter_mut().for_each(|link| link.sent = 20);
-        hear(&mut peer, LinkId::Serial, 1, 3, PoolState::Serving);
-        hear(&mut peer, LinkId::Ether, 1, 20, PoolState::Serving);
-        let word = peer.word(0).expect("the peer told of it");
-        assert_eq!(word.acknowledged, [0, 20]);
-        // Sent before the one above, and slower.
-        hear(&mut peer, LinkId::Serial, 2, 4, PoolState::Standby);
-        let word = peer.word(0).expect("the peer told of it");
+        let word = after(&[
+            said(2, LinkId::Serial, 1, [3, 0], PoolState::Serving),
+            said(2, LinkId::Ether, 1, [0, 20], PoolState::Serving),
+            // Sent before the one above, and slower: in this version nothing tells.
+            said(2, LinkId::Serial, 2, [4, 0], PoolState::Standby),
+        ]);
         assert_eq!(word.beat.state, PoolState::Standby);
         assert_eq!(word.acknowledged, [4, 0]);
+    }
+
+    #[test]
+    fn what_is_acknowledged_is_what_the_peers_release_understands() {
+        let now = Instant::from_secs(1);
+        for version in [2, 3] {
+            let beat = |link, number| said(version, link, number, [0, 0], PoolState::Standby);
+            let peer = heard(&[beat(LinkId::Serial, 4), beat(LinkId::Ether, 9)]);
+            let told = LinkId::ALL.map(|link| peer.acknowledged(link, DEAD, now));
+            match version {
+                2 => assert_eq!(told, [(4, None), (9, None)]),
+                _ => assert_eq!(told, [Lag::of([4, 9]); 2].map(|(n, lag)| (n, Some(lag)))),
+            }
+        }
+        assert_eq!(
+            Peer::new().acknowledged(LinkId::Serial, DEAD, now),
+            (0, None)
+        );
+    }
+
+    #[test]
+    fn nobody_has_heard_what_was_not_sent() {
+        let word = after(&[said(3, LinkId::Serial, 1, [21, 20], PoolState::Serving)]);
+        assert_eq!(word.acknowledged, [0, 20]);
     }
 }

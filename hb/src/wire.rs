@@ -17,6 +17,19 @@
 //! |---|---|
 //! | 1 | |
 //! | 2 | a byte of health for each of its pools, and on Ethernet how often each head was fenced lately |
+//! | 3 | in every frame, what was heard on the other link ([`Lag`]); and one numbering for the frames of both links |
+//!
+//! A head numbers its frames in the order in which it sends them, on whatever link. So a frame of the one link is known to be
+//! older or newer than one of the other, and one number and one byte tell what was heard on both: a peer that hears this
+//! head on the one cable only, and is heard on the other only, acknowledges what it hears. To a version 2, which numbers the
+//! frames of each link by themselves, only those of the link are acknowledged on it.
+//!
+//! Rejected: a count of beats beside the numbers, and a second number for the other link. A beat on serial has no room
+//! for ten more bytes.
+
+mod lag;
+
+pub use lag::Lag;
 
 use heapless::Vec;
 use hmac::{Hmac, KeyInit, Mac};
@@ -28,7 +41,10 @@ use crate::fences::Ages;
 use crate::{Epoch, HeadId, Health, LinkId};
 
 /// Version that this release speaks. It also accepts its neighbours.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
+
+/// From this version on the frames of both links are numbered together, and acknowledge each other.
+pub(crate) const VERSION_OF_ONE_NUMBERING: u8 = 3;
 
 /// Bytes of the tag: 128 bits, which nobody guesses at ten frames a second.
 pub const TAG_BYTES: usize = 16;
@@ -61,10 +77,10 @@ pub struct Frame<'a> {
     pub incarnation: Incarnation,
     /// The receiver's incarnation as the sender last heard it; `None` before.
     pub echo: Option<Incarnation>,
-    /// Grows by one with each frame on this link in this incarnation; begins at one.
+    /// Grows by one with each frame in this incarnation, on whatever link; begins at one. (By link before version 3.)
     pub sequence: u32,
-    /// Greatest sequence number heard on this link of the incarnation that is echoed; zero for none, and
-    /// until that incarnation is confirmed.
+    /// Greatest sequence number heard of the incarnation that is echoed: on this link, or with a [`Frame::lag`] on
+    /// any; zero for none, and until that incarnation is confirmed. See [`Frame::heard`].
     pub acknowledged: u32,
     /// What is said.
     #[serde(borrow)]
@@ -73,6 +89,25 @@ pub struct Frame<'a> {
     /// ten minutes, `u16::MAX` where there is none. Behind the rest, since version 2.
     #[serde(skip)]
     pub fences: Option<Ages>,
+    /// Where `acknowledged` was heard, and what on the other link. Behind everything else, since version 3; to a peer of
+    /// version 3 that is confirmed.
+    #[serde(skip)]
+    pub lag: Option<Lag>,
+}
+
+impl Frame<'_> {
+    /// The greatest sequence number of the receiver that the sender had heard on each link, as far as this frame tells;
+    /// zero for none. `link`: the one by which it came.
+    pub fn heard(&self, link: LinkId) -> [u32; LinkId::ALL.len()] {
+        match self.lag {
+            Some(lag) => lag.heard(self.acknowledged),
+            None => {
+                let mut heard = [0; LinkId::ALL.len()];
+                heard[link.index()] = self.acknowledged;
+                heard
+            }
+        }
+    }
 }
 
 /// What a frame says.
@@ -285,16 +320,18 @@ pub fn decode<'a>(
 
 /// Writes what later versions added; returns its length, `None` when there is no room.
 fn append(frame: &Frame<'_>, room: &mut [u8]) -> Option<usize> {
-    let Body::Beat { pools, .. } = &frame.body else {
-        return Some(0);
+    let (pools, fences) = match &frame.body {
+        Body::Beat { pools, .. } => (pools.as_slice(), frame.fences),
+        Body::Fragment { .. } | Body::Received { .. } => (&[][..], None),
     };
-    if frame.version < 2 {
-        return Some(0);
-    }
-    let fences = frame.fences.iter().flatten().flatten();
-    let ages = fences.flat_map(|age| age.to_le_bytes());
+    let health = pools.iter().map(|beat| beat.health.bits());
+    let ages = fences.iter().flatten().flatten();
+    let ages = ages.flat_map(|age| age.to_le_bytes());
+    let lag = frame
+        .lag
+        .filter(|_| frame.version >= VERSION_OF_ONE_NUMBERING);
     let mut length = 0;
-    for byte in pools.iter().map(|beat| beat.health.bits()).chain(ages) {
+    for byte in health.chain(ages).chain(lag.map(Lag::bits)) {
         *room.get_mut(length)? = byte;
         length += 1;
     }
@@ -303,26 +340,29 @@ fn append(frame: &Frame<'_>, room: &mut [u8]) -> Option<usize> {
 
 /// Reads what later versions added, as far as it is there.
 fn take_appended(frame: &mut Frame<'_>, mut rest: &[u8]) {
-    let Body::Beat { pools, .. } = &mut frame.body else {
-        return;
-    };
-    if let Some((health, more)) = rest.split_at_checked(pools.len()) {
-        for (beat, bits) in pools.iter_mut().zip(health) {
-            beat.health = Health::from_bits(*bits);
+    if let Body::Beat { pools, .. } = &mut frame.body {
+        if let Some((health, more)) = rest.split_at_checked(pools.len()) {
+            for (beat, bits) in pools.iter_mut().zip(health) {
+                beat.health = Health::from_bits(*bits);
+            }
+            rest = more;
         }
-        rest = more;
+        let mut ages = Ages::default();
+        let count = ages.as_flattened().len();
+        if let Some((bytes, more)) = rest.split_at_checked(2 * count) {
+            for (age, pair) in ages
+                .as_flattened_mut()
+                .iter_mut()
+                .zip(bytes.chunks_exact(2))
+            {
+                *age = u16::from_le_bytes([pair[0], pair[1]]);
+            }
+            frame.fences = Some(ages);
+            rest = more;
+        }
     }
-    let mut ages = Ages::default();
-    let count = ages.as_flattened().len();
-    if let Some(bytes) = rest.get(..2 * count) {
-        for (age, pair) in ages
-            .as_flattened_mut()
-            .iter_mut()
-            .zip(bytes.chunks_exact(2))
-        {
-            *age = u16::from_le_bytes([pair[0], pair[1]]);
-        }
-        frame.fences = Some(ages);
+    if frame.version >= VERSION_OF_ONE_NUMBERING {
+        frame.lag = rest.first().copied().map(Lag::from_bits);
     }
 }
 
@@ -337,202 +377,4 @@ fn mac(content: &[u8], link: LinkId, secret: &[u8; 32]) -> Hmac<Sha256> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECRET: [u8; 32] = [7; 32];
-
-    fn beat(sequence: u32) -> Frame<'static> {
-        let pool = PoolBeat {
-            pool: 0,
-            state: PoolState::Serving,
-            epoch: Epoch(u32::MAX),
-            wish: Wish::Request,
-            health: Health {
-                shelf: false,
-                network: true,
-            },
-        };
-        Frame {
-            version: VERSION,
-            cluster: [1, 2, 3],
-            sender: HeadId::First,
-            incarnation: Incarnation([0x11; 8]),
-            echo: Some(Incarnation([0x22; 8])),
-            sequence,
-            acknowledged: sequence,
-            body: Body::Beat {
-                digest: [9, 8, 7, 6],
-                pools: Vec::from_slice(&[pool]).unwrap(),
-            },
-            fences: None,
-        }
-    }
-
-    #[test]
-    fn a_frame_comes_back_as_it_was() {
-        let mut buffer = [0; FRAME_MAX_BYTES];
-        let n = encode(&beat(5), LinkId::Ether, &SECRET, &mut buffer).unwrap();
-        assert_eq!(decode(&buffer[..n], LinkId::Ether, &SECRET), Ok(beat(5)));
-    }
-
-    #[test]
-    fn the_longest_beat_of_one_pool_fits_the_serial_line() {
-        let mut buffer = [0; FRAME_MAX_BYTES];
-        let mut frame = beat(SEQUENCE_AFTER_A_YEAR);
-        if let Body::Beat { pools, .. } = &mut frame.body {
-            // A claim a second for eight years still encodes in four bytes.
-            pools[0].epoch = Epoch((1 << 28) - 1);
-        }
-        let n = encode(&frame, LinkId::Serial, &SECRET, &mut buffer).unwrap();
-        assert!(n <= SERIAL_BEAT_MAX_BYTES, "{n}");
-    }
-
-    /// Ten beats a second for eight years still encode in four bytes.
-    const SEQUENCE_AFTER_A_YEAR: u32 = 366 * 24 * 3600 * 10;
-
-    #[test]
-    fn every_flipped_bit_is_noticed() {
-        let mut buffer = [0; FRAME_MAX_BYTES];
-        let n = encode(&beat(5), LinkId::Serial, &SECRET, &mut buffer).unwrap();
-        for bit in 0..n * 8 {
-            buffer[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(
-                decode(&buffer[..n], LinkId::Serial, &SECRET),
-                Err(FrameError::Tag)
-            );
-            buffer[bit / 8] ^= 1 << (bit % 8);
-        }
-    }
-
-    #[test]
-    fn a_frame_of_one_cable_is_not_one_of_the_other() {
-        let mut buffer = [0; FRAME_MAX_BYTES];
-        let n = encode(&beat(5), LinkId::Serial, &SECRET, &mut buffer).unwrap();
-        assert_eq!(
-            decode(&buffer[..n], LinkId::Ether, &SECRET),
-            Err(FrameError::Tag)
-        );
-        assert_eq!(
-            decode(&buffer[..n], LinkId::Serial, &[8; 32]),
-            Err(FrameError::Tag)
-        );
-        assert_eq!(
-            decode(&buffer[..15], LinkId::Serial, &SECRET),
-            Err(FrameError::Short)
-        );
-    }
-
-    /// A beat of version 1, byte for byte as that release sent it.
-    #[rustfmt::skip]
-    const BEAT_1: [u8; 42] = [
-        1, 1, 2, 3, 0,
-        0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11,
-        1, 0x22, 0x22, 0x22, 0x22, 0x22, 0x22, 0x22, 0x22,
-        5, 5,
-        0, 9, 8, 7, 6, 1, 0, 3, 0xff, 0xff, 0xff, 0xff, 0x0f, 2,
-        0, 0, 0, 0,
-    ];
-    const BEAT_1_BYTES: usize = 38;
-
-    fn tagged(content: &[u8], buffer: &mut [u8]) -> usize {
-        let tag = mac(content, LinkId::Serial, &SECRET)
-            .finalize()
-            .into_bytes();
-        buffer[..content.len()].copy_from_slice(content);
-        buffer[content.len()..content.len() + TAG_BYTES].copy_from_slice(&tag[..TAG_BYTES]);
-        content.len() + TAG_BYTES
-    }
-
-    #[test]
-    fn bytes_of_a_beat_are_fixed() {
-        let mut buffer = [0; FRAME_MAX_BYTES];
-        let n = encode(&beat(5), LinkId::Serial, &SECRET, &mut buffer).unwrap();
-        let content = &buffer[..n - TAG_BYTES];
-        // What version 1 knows, then a byte of health.
-        assert_eq!(content[0], VERSION);
-        assert_eq!(content[1..BEAT_1_BYTES], BEAT_1[1..BEAT_1_BYTES]);
-        assert_eq!(content[BEAT_1_BYTES..], [2]);
-
-        let fences = Some([[0x0102, 3, 4], [5, 6, u16::MAX]]);
-        let frame = Frame { fences, ..beat(5) };
-        let n = encode(&frame, LinkId::Ether, &SECRET, &mut buffer).unwrap();
-        let ages = [2, 1, 3, 0, 4, 0, 5, 0, 6, 0, 0xff, 0xff];
-        assert_eq!(buffer[BEAT_1_BYTES + 1..n - TAG_BYTES], ages);
-        assert_eq!(decode(&buffer[..n], LinkId::Ether, &SECRET), Ok(frame));
-    }
-
-    #[test]
-    fn a_beat_of_version_1_is_read_and_its_pools_are_taken_for_well() {
-        let mut buffer = [0; FRAME_MAX_BYTES];
-        let n = tagged(&BEAT_1[..BEAT_1_BYTES], &mut buffer);
-        let frame = decode(&buffer[..n], LinkId::Serial, &SECRET).unwrap();
-        let Body::Beat { pools, .. } = &frame.body else {
-            panic!("{frame:?}");
-        };
-        assert_eq!((frame.version, frame.sequence), (1, 5));
-        assert_eq!(pools[0].health, Health::default());
-        assert_eq!(frame.fences, None);
-    }
-
-    /// Version 1 read a frame with `postcard::from_bytes`, which stops where the frame ends.
-    #[test]
-    fn a_reader_of_version_1_understands_a_beat_of_today() {
-        let mut buffer = [0; FRAME_MAX_BYTES];
-        let fences = Some([[1; 3]; 2]);
-        let n = encode(
-            &Frame { fences, ..beat(5) },
-            LinkId::Serial,
-            &SECRET,
-            &mut buffer,
-        )
-        .unwrap();
-        let read: Frame<'_> = postcard::from_bytes(&buffer[..n - TAG_BYTES]).unwrap();
-        let Body::Beat { pools, .. } = &read.body else {
-            panic!("{read:?}");
-        };
-        assert_eq!((read.sequence, pools[0].state), (5, PoolState::Serving));
-        assert!(
-            VERSION.abs_diff(1) <= 1,
-            "version 1 takes its neighbours only"
-        );
-    }
-
-    #[test]
-    fn what_a_later_version_appends_is_ignored() {
-        let mut buffer = [0; FRAME_MAX_BYTES];
-        let fences = Some([[1; 3]; 2]);
-        let frame = Frame {
-            version: VERSION + 1,
-            fences,
-            ..beat(5)
-        };
-        let n = encode(&frame, LinkId::Serial, &SECRET, &mut buffer).unwrap() - TAG_BYTES;
-        let mut content = [0xaa; FRAME_MAX_BYTES - TAG_BYTES];
-        content[..n].copy_from_slice(&buffer[..n]);
-        let n = tagged(&content[..n + 7], &mut buffer);
-        assert_eq!(decode(&buffer[..n], LinkId::Serial, &SECRET), Ok(frame));
-    }
-
-    #[test]
-    fn neighbouring_versions_are_read_and_others_named() {
-        let mut buffer = [0; FRAME_MAX_BYTES];
-        for (version, readable) in [
-            (VERSION - 1, true),
-            (VERSION + 1, true),
-            (VERSION + 2, false),
-        ] {
-            let mut frame = Frame { version, ..beat(5) };
-            if let (Body::Beat { pools, .. }, true) = (&mut frame.body, version < 2) {
-                pools[0].health = Health::default();
-            }
-            let n = encode(&frame, LinkId::Ether, &SECRET, &mut buffer).unwrap();
-            let expected = if readable {
-                Ok(frame)
-            } else {
-                Err(FrameError::Version(version))
-            };
-            assert_eq!(decode(&buffer[..n], LinkId::Ether, &SECRET), expected);
-        }
-    }
-}
+mod tests;

@@ -30,6 +30,7 @@ use crate::inbox::{self, Handle, Inputs, Message};
 use crate::ledger::{Keeper, Ledger};
 use crate::link::{Cable, ether::Ether, serial::Serial};
 use crate::modules::{ModuleError, Modules};
+use crate::multipath;
 use crate::net::{Gate, Interface, Mac, NetError};
 use crate::operator::{Desk, Halt, Running};
 use crate::reactor::Reactor;
@@ -201,6 +202,9 @@ fn start(
     }
     if let Err(error) = mounts::CONFIGFS.apply() {
         warn!("{error}");
+    }
+    if let Err(error) = multipath::watcher::start() {
+        error!(%error, "nobody asks the paths of disks that have several");
     }
     let port = open_data_port(&config, me);
     let cables = open_cables(&config, me);

@@ -26,6 +26,7 @@ pub mod link;
 pub mod log;
 pub mod modules;
 pub mod mounts;
+pub mod multipath;
 pub mod net;
 pub mod operator;
 pub mod reactor;

@@ -326,7 +326,16 @@ fn disks() -> Reply {
                     disk.model.trim(),
                     disk.id,
                 );
+                for path in &disk.paths {
+                    let answers = match disk::paths::is_silent(path) {
+                        true => "does not answer",
+                        false => "answers",
+                    };
+                    text += &format!("  path {}: {answers}\n", path.name);
+                }
+                let paths: Vec<&str> = disk.paths.iter().map(|path| path.name.as_str()).collect();
                 list.push(json!({
+                    "paths": paths,
                     "name": disk.name, "id": disk.id.to_string(), "bytes": disk.bytes,
                     "vendor": disk.vendor, "model": disk.model,
                     "logical_block": disk.logical_block, "write_cache": cache.to_string(),

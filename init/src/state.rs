@@ -229,6 +229,7 @@ mod tests {
             node: node.clone(),
             sectors: 2048,
             is_writable: true,
+            gives_space_back: false,
             is_degraded: false,
             step: Step::Changed,
         };

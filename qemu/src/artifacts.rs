@@ -72,6 +72,8 @@ pub fn prepare(options: &Options, state: &StateDir) -> anyhow::Result<Spec> {
         dir: state.path().to_owned(),
         shelf: options.shelf,
         disks,
+        disk_caches: options.disk_caches,
+        paths: options.paths,
         accel,
         firmware,
         heads: options.heads.clone(),

@@ -113,6 +113,16 @@ enum Verb {
         /// Its place, from 0.
         disk: usize,
     },
+    /// Take one of a head's paths to the shelf away, or put it back (`up --paths 2`).
+    Path {
+        /// a or b.
+        head: Head,
+        /// Which, from 0.
+        path: usize,
+        /// off or on.
+        #[arg(value_parser = ["on", "off"])]
+        power: String,
+    },
     /// Cut a cable: serial, ether, shelf-a, shelf-b, data-a, data-b.
     Cut {
         /// Which.
@@ -215,6 +225,9 @@ struct Up {
     /// tgt, lio or plain.
     #[arg(long, default_value = "tgt")]
     shelf: ShelfKind,
+    /// How many paths each head has to each disk: 1 or 2.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
+    paths: u8,
     /// Raw images to serve to both heads instead of fresh ones with a volume group.
     #[arg(long, num_args = 1..)]
     disk: Vec<PathBuf>,
@@ -350,6 +363,10 @@ fn run(cli: Cli) -> anyhow::Result<i32> {
         Verb::Resume { machine } => lab.resume(machine)?,
         Verb::Hang { head } => lab.hang(head)?,
         Verb::Unplug { head, disk } => lab.unplug(head, disk)?,
+        Verb::Path { head, path, power } => match power == "on" {
+            true => lab.plug_path(head, path)?,
+            false => lab.pull_path(head, path)?,
+        },
         Verb::Cut {
             cable, carrier, to, ..
         } => {
@@ -390,6 +407,7 @@ fn stay(name: &str, up: Up) -> anyhow::Result<i32> {
     let options = Options {
         name: name.into(),
         shelf: up.shelf,
+        paths: up.paths.into(),
         firmware,
         disks,
         ledger: (LEDGER || up.ledger) && !up.no_ledger,

@@ -237,6 +237,26 @@ impl Lab {
         self.request(&Request::Unplug { head, disk })
     }
 
+    /// Takes a path of a head to the shelf, from 0, away: all disks by it are gone, as when a SAS cable is pulled.
+    pub fn pull_path(&self, head: Head, path: usize) -> anyhow::Result<()> {
+        let plugged = false;
+        self.request(&Request::Path {
+            head,
+            path,
+            plugged,
+        })
+    }
+
+    /// Puts it back.
+    pub fn plug_path(&self, head: Head, path: usize) -> anyhow::Result<()> {
+        let plugged = true;
+        self.request(&Request::Path {
+            head,
+            path,
+            plugged,
+        })
+    }
+
     /// Cuts a cable.
     pub fn cut(&self, cut: Cut) -> anyhow::Result<()> {
         self.request(&Request::Cut(cut))

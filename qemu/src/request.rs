@@ -56,6 +56,15 @@ pub enum Request {
         /// The disk's place, from 0.
         disk: usize,
     },
+    /// Take one of a head's paths to the shelf out, or put it back: as a cable of an adapter that is told of it.
+    Path {
+        /// Which head.
+        head: Head,
+        /// The path, from 0.
+        path: usize,
+        /// Back in.
+        plugged: bool,
+    },
     /// Cut a cable.
     Cut(Cut),
     /// Join a cable again.

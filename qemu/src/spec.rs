@@ -22,11 +22,15 @@ pub struct Options {
     pub disks: Disks,
     /// Whether made disks hold a ledger and a state volume.
     pub ledger: bool,
+    /// The disks have a volatile write cache that cannot be turned off; not for a tgt shelf, whose can be.
+    pub disk_caches: bool,
     /// The text of `orthrus.toml`; generated from the disks if absent.
     pub config: Option<String>,
     /// Silence that counts as death in a generated configuration. The default is the product's; a test
     /// that must not fail when the host stalls for a second gives more.
     pub dead_ms: u32,
+    /// How many paths each head has to each disk of the shelf; a plain shelf has one.
+    pub paths: usize,
     /// Boot the flashable disk by UEFI instead of the kernel directly.
     pub uefi: bool,
     /// Which heads are started at once; the others wait for `boot`.
@@ -44,8 +48,10 @@ impl Default for Options {
             shelf: ShelfKind::default(),
             disks: Disks::Made,
             ledger: LEDGER,
+            disk_caches: false,
             config: None,
             dead_ms: 1000,
+            paths: 1,
             uefi: false,
             heads: Head::BOTH.to_vec(),
             firmware: None,
@@ -103,6 +109,11 @@ pub struct Spec {
     pub shelf: ShelfKind,
     /// The raw images.
     pub disks: Vec<PathBuf>,
+    /// They have a volatile write cache.
+    #[serde(default)]
+    pub disk_caches: bool,
+    /// How many paths each head has to each of them.
+    pub paths: usize,
     /// KVM or emulation.
     pub accel: Accel,
     /// How heads boot.

@@ -145,7 +145,11 @@ pub fn stranger(bench: &Bench, shelf: ShelfKind) -> Result<()> {
     };
     in_own_lab(bench, options, |lab| {
         let reservations = |arguments: &[&str]| -> Result<String> {
-            let url = format!("iscsi://{}/{}/2", shelf::target_address(shelf), shelf::IQN);
+            let url = format!(
+                "iscsi://{}/{}/2",
+                shelf::target_address(shelf, 0),
+                shelf::IQN
+            );
             let tools = Tools::ensure(&Workspace::here()?)?;
             let command = tools.command("iscsi-pr")?;
             let mut argv = vec![command.get_program().to_string_lossy().into_owned()];

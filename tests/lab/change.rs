@@ -158,6 +158,13 @@ pub fn holds(lab: &Lab, lun: u64, bytes: u64, sum: &str) -> Result<()> {
     Ok(())
 }
 
+/// The sum of the first 24 MiB of a LUN.
+pub fn start_of(lab: &Lab, lun: u64) -> Result<String> {
+    let script =
+        device(lab, lun)? + "dd if=$device bs=1M count=24 iflag=direct status=none | sha256sum";
+    said(lab, &script)
+}
+
 fn said(lab: &Lab, script: &str) -> Result<String> {
     let output = lab.client(&["sh", "-c", script])?;
     ensure!(output.status == 0, "{script}: {}", output.stderr);

@@ -8,13 +8,14 @@ use anyhow::{Context, Result, ensure};
 use orthrus_qemu::Lab;
 use orthrus_qemu::clock::unix_ms;
 use orthrus_qemu::names::{Head, Machine, ShelfKind};
-use orthrus_qemu::spec::{Disks, Options};
+use orthrus_qemu::spec::{Disks, Options, Ready};
 use orthrus_tests::kinds::Pool;
 use orthrus_tests::steps::{
     LIMIT, check, pool_field, start_writing, wait_console, wait_for_writes,
 };
 use orthrus_tests::{Bench, lab_options};
 
+use crate::change::answered;
 use crate::volumes::holds;
 
 /// It has a copy of the ledger, and an image of most volumes.
@@ -35,6 +36,49 @@ pub fn disk_and_owner(bench: &Bench, shelf: ShelfKind) -> Result<()> {
     let outcome = dies(&lab, &pool).map_err(|error| error.context(lab.trouble()));
     lab.down()?;
     outcome
+}
+
+/// A disk was lost while nobody held the pool: an operator must say that it is.
+pub fn while_nobody_held(bench: &Bench, shelf: ShelfKind) -> Result<()> {
+    bench.clear()?;
+    let pool = Pool::redundant()?;
+    let mut disks = pool.disks.clone();
+    disks.remove(DISK);
+    let lab = Lab::up(&Options {
+        shelf,
+        disks: Disks::Copies(disks),
+        ready: Ready::Answering,
+        ..lab_options()
+    })?;
+    let outcome = is_given_up(&lab, &pool).map_err(|error| error.context(lab.trouble()));
+    lab.down()?;
+    outcome
+}
+
+fn is_given_up(lab: &Lab, pool: &Pool) -> Result<()> {
+    for head in Head::BOTH {
+        lab.wait_for(&format!("{head} faulted tank"), LIMIT)?;
+    }
+    let before = lab.digest(None)?;
+    let status = lab.tell_ok(Head::A, "status")?;
+    let (_, rest) = status
+        .split_once("`disk lost tank ")
+        .with_context(|| format!("status does not say what ends it:\n{status}"))?;
+    let id = rest.split('`').next().unwrap_or_default();
+    let wrong = "disk lost tank sda --yes";
+    answered(lab, Head::A, wrong, "no physical volume of the pool that")?;
+    let unasked = lab.tell(Head::A, &format!("disk lost tank {id}"))?;
+    ensure!(unasked.code != 0, "not asked: {}", unasked.text);
+    ensure!(lab.digest(None)? == before, "something was written");
+    lab.tell_ok(Head::A, &format!("disk lost tank {id} --yes"))?;
+    lab.wait_for("a serves tank", LIMIT)?;
+    wait_console(lab, Head::A, 0, "lost by the operator's word, and marked")?;
+    holds(lab, pool, Head::A).context("without the disk")?;
+    // The peer was told nothing, and reads it.
+    lab.wait_for("b standby", LIMIT)?;
+    lab.tell_ok(Head::A, "handover tank")?;
+    lab.wait_for("b serves tank", LIMIT)?;
+    holds(lab, pool, Head::B).context("without the disk, on the other head")
 }
 
 fn dies(lab: &Lab, pool: &Pool) -> Result<()> {

@@ -5,8 +5,11 @@ mod arrays;
 mod bad_input;
 mod bond;
 mod boot;
+mod breaker;
 mod cables;
+mod cached;
 mod change;
+mod conformance;
 mod crash;
 mod create;
 mod flight;
@@ -20,6 +23,7 @@ mod nvme;
 mod pause;
 mod reservations;
 mod shares;
+mod snapshot;
 mod state;
 mod thin;
 mod uefi;
@@ -117,6 +121,16 @@ const TESTS: &[(&str, ShelfKind, Test)] = &[
         ShelfKind::Lio,
         thin::volumes,
     ),
+    (
+        "iscsi_test_cu_families",
+        ShelfKind::Lio,
+        conformance::families,
+    ),
+    (
+        "snapshots_with_stores_come_and_go_under_writes",
+        ShelfKind::Lio,
+        snapshot::with_stores,
+    ),
     ("torture_by_the_seed", ShelfKind::Lio, matrix::torture),
     (
         "volumes_of_every_kind_move_with_the_pool",
@@ -129,9 +143,24 @@ const TESTS: &[(&str, ShelfKind, Test)] = &[
         arrays::crash_and_loss,
     ),
     (
+        "a_head_that_is_fenced_again_and_again_is_trusted_less",
+        ShelfKind::Lio,
+        breaker::bars_and_still_takes_over,
+    ),
+    (
         "a_pool_is_made_of_bare_disks_and_served",
         ShelfKind::Lio,
         create::from_bare_disks,
+    ),
+    (
+        "a_disk_that_was_lost_while_nobody_held_the_pool_is_given_up_by_an_order",
+        ShelfKind::Lio,
+        lost::while_nobody_held,
+    ),
+    (
+        "raid_on_disks_whose_caches_stay_on_is_refused",
+        ShelfKind::Lio,
+        cached::raid_is_refused,
     ),
     (
         "shares_and_locks_move_with_the_pool",
@@ -212,6 +241,16 @@ fn main() -> ExitCode {
         trials.push(Trial::test(format!("{shelf}::{name}"), move || {
             test(&shared, shelf).map_err(|error| Failed::from(format!("{error:?}")))
         }));
+        // All of it takes minutes.
+        if name == "iscsi_test_cu_families" {
+            let shared = bench.clone();
+            let whole = move || {
+                conformance::as_on_plain_lio(&shared, shelf)
+                    .map_err(|error| Failed::from(format!("{error:?}")))
+            };
+            let name = format!("{shelf}::iscsi_test_cu_as_on_plain_lio");
+            trials.push(Trial::test(name, whole).with_ignored_flag(true));
+        }
         // The rows of the matrix follow the last of the tests that share a lab with this shelf.
         if name == "torture_by_the_seed" {
             trials.extend(matrix_trials(&bench, shelf));

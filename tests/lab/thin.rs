@@ -44,7 +44,10 @@ pub fn volumes(bench: &Bench, shelf: ShelfKind) -> Result<()> {
                 format!("snapshot restore tank/{VOLUME} --yes"),
                 "snapshot of nothing",
             ),
-            ("snapshot create tank/vol0 zz".to_owned(), "\"striped\""),
+            (
+                "snapshot create tank/vol0 zz".to_owned(),
+                "say how much room",
+            ),
             (
                 format!("volume create tank/zz 8M --thin {VOLUME}"),
                 "\"thin\"",

@@ -4,7 +4,8 @@ use core::hash::Hasher;
 
 use embassy_time::Instant;
 
-use super::{Head, UNHEARD_WINDOW};
+use super::Head;
+use super::outlook::UNHEARD_WINDOW;
 use crate::config::PoolId;
 use crate::fingerprint::Print;
 use crate::ledger::Record;
@@ -19,8 +20,9 @@ impl Head {
     /// decide nothing before there are three, and with them no two states of any length would be equal.
     ///
     /// Everything polled must have been taken. The numbers of frames are left out: whoever compares
-    /// pairs of heads must tell apart whether a frame under way is newer than what was received
-    /// ([`crate::Link::received`]), whether it acknowledges what is awaited
+    /// pairs of heads must tell apart whether a frame under way is newer than what was received on its link
+    /// ([`crate::Link::received`]) and than what was said of a pool ([`Head::said`]), whether it acknowledges more than
+    /// was before ([`crate::Link::acknowledged`]) where a pool is served by the worse head, whether it acknowledges what is awaited
     /// ([`Head::awaited_acknowledgements`]), and whether a ledger's record is newer than the one seen last
     /// ([`Head::seen_record`]).
     pub fn fingerprint(&self, now: Instant, hasher: &mut impl Hasher) {
@@ -34,7 +36,7 @@ impl Head {
             fences,
             told_fences: _, // see above
             actions,
-            events: _, // for the log
+            events, // what the log was told of the pools is what the peer was told at once
             outbox,
             inbox,
             due,
@@ -44,10 +46,6 @@ impl Head {
             last_timeout,
             retiring,
             resetting,
-            told_liveness: _, // for the log
-            told_links: _,    // for the log
-            told_pools,
-            told_ledgers: _, // for the log
         } = self;
         let timing = config.timing;
         let mut print = Print { hasher, now };
@@ -69,17 +67,10 @@ impl Head {
             print.put(LinkId::ALL.map(unheard));
         }
         print.put([config.me, config.me.peer()].map(|head| fences.is_barred(head, now)));
-        for (index, (pool, told)) in pools.iter().zip(told_pools).enumerate() {
+        for (index, (pool, told)) in pools.iter().zip(&events.pools).enumerate() {
             print.put(
                 pool.awaited()
                     .map(|marks| peer.has_acknowledged(index, &marks)),
-            );
-            let left = |link: LinkId, marks: [u32; LinkId::ALL.len()]| {
-                marks[link.index()].saturating_sub(peer.link(link).sent)
-            };
-            print.put(
-                pool.announces()
-                    .map(|marks| LinkId::ALL.map(|link| left(link, marks))),
             );
             print.put(told);
         }
@@ -96,6 +87,11 @@ impl Head {
     /// The peer's newest record seen in the ledger of a pool.
     pub fn seen_record(&self, pool: PoolId) -> Option<Record> {
         self.ledgers.get(pool.index()).and_then(Ledger::newest)
+    }
+
+    /// The number of the frame that told of a pool last, if the peer's frames have one order; else zero.
+    pub fn said(&self, pool: PoolId) -> u32 {
+        self.peer.said(pool.index())
     }
 
     /// The sequence numbers, one a link, that this head waits to see acknowledged: for a pool, and to confirm

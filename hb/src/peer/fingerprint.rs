@@ -13,18 +13,19 @@ impl Peer {
     pub(crate) fn fingerprint<H: Hasher>(&self, longest: Duration, print: &mut Print<'_, H>) {
         let Peer {
             incarnation,
+            version,
             candidate,
             retired,
             links,
             digest,
             words,
         } = self;
-        print.put(incarnation);
+        print.put((incarnation, version));
         print.put(candidate.is_some());
         if let Some(Candidate {
             incarnation,
             seen,
-            marks: _, // see `Head::awaited_acknowledgements`
+            mark: _, // see `Head::awaited_acknowledgements`
         }) = candidate
         {
             print.put(incarnation);
@@ -37,13 +38,19 @@ impl Peer {
         }
         print.put(digest);
         for word in words {
-            print.put(word.map(|word| word.beat)); // its acknowledgements: see `Head::fingerprint`
+            print.put(word.map(|word| word.beat)); // its numbers: see `Head::fingerprint`
         }
     }
 
     /// What an incarnation must acknowledge to be confirmed.
     pub(crate) fn awaited(&self) -> Option<[u32; LinkId::ALL.len()]> {
-        self.candidate.map(|candidate| candidate.marks)
+        self.candidate
+            .map(|candidate| [candidate.mark; LinkId::ALL.len()])
+    }
+
+    /// The number of the frame that told of a pool last; see [`Word`](super::Word).
+    pub(crate) fn said(&self, pool: usize) -> u32 {
+        self.word(pool).map_or(0, |word| word.order)
     }
 
     /// By link: whether a frame of ours, or a later one, was acknowledged at all, and by what was said of a pool.

@@ -5,7 +5,6 @@ use embassy_time::Instant;
 use crate::Epoch;
 use crate::action::{Authority, Done, Failure, Holder, ResetReason, Work};
 use crate::lease::HeldLease;
-use crate::link::LinkId;
 use crate::peer::Liveness;
 use crate::wire::PoolState;
 
@@ -59,7 +58,7 @@ impl Pool {
                 self.rest_until(Rest::Offered, view.now);
                 None
             }
-            Step::Confirm { marks, until } => self.decide_confirm(authority, marks, until, view),
+            Step::Confirm { mark, until } => self.decide_confirm(authority, mark, until, view),
             Step::Survey { ticket, until } => {
                 if view.now >= until && self.state() != PoolState::Faulted {
                     // Whatever it finds when it does come back gives no right to preempt any more.
@@ -81,7 +80,7 @@ impl Pool {
     fn decide_confirm(
         &mut self,
         authority: Authority,
-        marks: [u32; LinkId::ALL.len()],
+        mark: u32,
         until: Instant,
         view: &View,
     ) -> Option<Wanted> {
@@ -93,12 +92,7 @@ impl Pool {
             self.rest_until(Rest::PeerHolds, view.now);
             return None;
         }
-        let after = word
-            .acknowledged
-            .iter()
-            .zip(marks)
-            .any(|(&heard, mark)| heard >= mark);
-        if after {
+        if word.acknowledged.iter().any(|&heard| heard >= mark) {
             // Not the number of the survey: the peer may have told of a greater one since.
             return match self.next_epoch() {
                 Some(epoch) => Some(self.claim(authority, epoch, view)),
@@ -210,7 +204,7 @@ impl Pool {
             }
             (Holder::Peer(_), Authority::PeerYields) => {
                 let step = Step::Confirm {
-                    marks: view.marks,
+                    mark: view.mark,
                     until: view.now + view.timing.retry,
                 };
                 self.state = State::Claiming { authority, step };

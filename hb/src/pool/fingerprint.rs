@@ -68,7 +68,7 @@ impl Pool {
                         Some(ticket)
                     }
                     Step::Confirm {
-                        marks: _, // see `Head::awaited_acknowledgements`
+                        mark: _, // see `Head::awaited_acknowledgements`
                         until,
                     } => {
                         print.until(until);
@@ -88,10 +88,9 @@ impl Pool {
             State::Making(making) => {
                 print.put(core::mem::discriminant(&making));
                 match making {
-                    Making::Turn {
-                        marks: _, // see `Head::awaited_acknowledgements`
-                        until,
-                    } => {
+                    // Of its numbers see `Head::awaited_acknowledgements`.
+                    Making::Turn { told, until } => {
+                        print.put(told.map(|told| told.beats()));
                         print.until(until);
                         None
                     }
@@ -146,22 +145,17 @@ impl Pool {
         print.put(ticket.map(|ticket| tickets.wrapping_sub(ticket.0)));
     }
 
-    /// What must be sent before the pool goes on, as well as acknowledged.
-    pub(crate) fn announces(&self) -> Option<[u32; LinkId::ALL.len()]> {
-        match self.state {
-            State::Making(Making::Turn { marks, .. }) => Some(marks),
-            _ => None,
-        }
-    }
-
     /// What must be acknowledged before the pool goes on.
     pub(crate) fn awaited(&self) -> Option<[u32; LinkId::ALL.len()]> {
         match self.state {
             State::Claiming {
-                step: Step::Confirm { marks, .. },
+                step: Step::Confirm { mark, .. },
                 ..
+            } => Some([mark; LinkId::ALL.len()]),
+            State::Making(Making::Turn { told, .. }) => {
+                // What was not said often enough yet is not acknowledged by any frame.
+                Some(told.map(|told| told.number().unwrap_or(u32::MAX)))
             }
-            | State::Making(Making::Turn { marks, .. }) => Some(marks),
             _ => None,
         }
     }

@@ -25,23 +25,20 @@ use embassy_time::Instant;
 use crate::Epoch;
 use crate::action::{Done, Failure, Holder, ResetReason, Ticket, Work};
 use crate::command::{Accepted, Refusal};
-use crate::config::MAX_POOLS;
 use crate::link::LinkId;
 use crate::peer::Liveness;
+use crate::told::Told;
 use crate::wire::PoolState;
 
 use super::{Pool, Rest, State, View, Wanted};
 
-/// Frames on serial by which the peer has surely heard what this head says of the pool: a beat there tells of one pool,
-/// and others, fragments and receipts may come before it.
-const TOLD_FRAMES: u32 = 4 * MAX_POOLS as u32;
-
 /// How far it is.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Making {
-    /// Waits until the peer, if it is alive, says that it claims nothing, in a frame that acknowledges one of these.
+    /// Waits until the peer, if it is alive, says that it claims nothing, in a frame that acknowledges what it was told
+    /// on one of the links.
     Turn {
-        marks: [u32; LinkId::ALL.len()],
+        told: [Told; LinkId::ALL.len()],
         /// Longer than a look of the peer's may take.
         until: Instant,
     },
@@ -80,14 +77,18 @@ impl Pool {
             // Most likely a look for the pool, which ends without one: it is waited for.
             Some(PoolState::Claiming | PoolState::Standby | PoolState::Faulted) | None => {}
         }
-        let mut marks = view.marks;
-        let serial = &mut marks[LinkId::Serial.index()];
-        *serial = serial.saturating_add(TOLD_FRAMES);
         self.state = State::Making(Making::Turn {
-            marks,
+            told: Default::default(),
             until: view.now + view.timing.survey_limit * 2,
         });
         Ok((Accepted::Claiming, None))
+    }
+
+    /// A beat with this number tells of the pool on a link.
+    pub(crate) fn said(&mut self, link: LinkId, number: u32) {
+        if let State::Making(Making::Turn { told, .. }) = &mut self.state {
+            told[link.index()].say(number);
+        }
     }
 
     pub(super) fn decide_making(&mut self, making: Making, view: &View) -> Option<Wanted> {
@@ -96,7 +97,7 @@ impl Pool {
                 self.rest_until(Rest::Offered, view.now);
                 None
             }
-            Making::Turn { marks, until } => self.decide_turn(marks, until, view),
+            Making::Turn { told, until } => self.decide_turn(told, until, view),
             Making::Inspect {
                 ticket,
                 until,
@@ -120,14 +121,14 @@ impl Pool {
 
     fn decide_turn(
         &mut self,
-        marks: [u32; LinkId::ALL.len()],
+        told: [Told; LinkId::ALL.len()],
         until: Instant,
         view: &View,
     ) -> Option<Wanted> {
         let gives_way = match (view.liveness, view.word) {
             (Liveness::Alive, Some(word)) => {
-                let after = word.acknowledged.iter().zip(marks);
-                after.into_iter().any(|(&heard, mark)| heard >= mark) && !word.beat.state.may_hold()
+                let mut told = told.iter().zip(word.acknowledged);
+                told.any(|(told, heard)| told.is_heard(heard)) && !word.beat.state.may_hold()
             }
             // It lives, and did not say yet what it does.
             (Liveness::Alive, None) => false,

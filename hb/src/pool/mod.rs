@@ -66,7 +66,6 @@ use embassy_time::Instant;
 use crate::action::{Authority, Failure, Job, Outcome, ResetReason, Ticket, Work};
 use crate::config::PoolId;
 use crate::lease::HeldLease;
-use crate::link::LinkId;
 use crate::wire::{PoolBeat, PoolState, Wish};
 use crate::{Epoch, HeadId, Health};
 
@@ -145,8 +144,8 @@ enum Step {
     /// The disks show keys of a peer that says it holds nothing: wait until it says so again, in a
     /// frame that acknowledges one of ours from after the survey.
     Confirm {
-        marks: [u32; LinkId::ALL.len()],
-        /// No link may work both ways: past this the peer, whose keys they are, gets its turn.
+        mark: u32,
+        /// The peer may not hear us: past this it, whose keys they are, gets its turn.
         until: Instant,
     },
     /// The worker takes the reservations.

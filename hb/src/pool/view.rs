@@ -5,7 +5,6 @@ use embassy_time::Instant;
 use crate::HeadId;
 use crate::config::Timing;
 use crate::ledger::Record;
-use crate::link::LinkId;
 use crate::peer::{Liveness, Word};
 use crate::sight::LedgerState;
 use crate::wire::PoolBeat;
@@ -39,8 +38,8 @@ pub(crate) struct View {
     /// The peer runs another configuration: its pools may stand in another order, and what it says of this one
     /// may be of another.
     pub(crate) digest_differs: bool,
-    /// The next sequence number of each link.
-    pub(crate) marks: [u32; LinkId::ALL.len()],
+    /// The next sequence number.
+    pub(crate) mark: u32,
 }
 
 impl View {

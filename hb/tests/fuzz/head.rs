@@ -14,7 +14,7 @@
 use embassy_time::{Duration, Instant};
 use orthrus_hb::ledger::{self, Lease};
 use orthrus_hb::wire::{
-    self, Body, Frame, FrameError, PoolBeat, SERIAL_BEAT_MAX_BYTES, TAG_BYTES, VERSION, Wish,
+    self, Body, Frame, FrameError, Lag, PoolBeat, SERIAL_BEAT_MAX_BYTES, TAG_BYTES, VERSION, Wish,
 };
 use orthrus_hb::{
     Action, Authority, ClusterId, Command, Config, Done, Epoch, FRAME_MAX_BYTES, Failure, Fault,
@@ -362,31 +362,46 @@ impl<'a> Script<'a> {
         self.frame(link, &content, seen)
     }
 
+    /// Its first boot, and every other one, is of a release of today, those between of the one before.
+    fn version(&self) -> u8 {
+        VERSION - self.peer.0[1] % 2
+    }
+
     fn envelope<'b>(&mut self, link: LinkId, body: Body<'b>) -> Frame<'b> {
-        self.sequence[link.index()] += 1;
+        let last = match self.version() {
+            VERSION => self.sequence.into_iter().max().unwrap_or_default(),
+            _ => self.sequence[link.index()],
+        };
+        self.sequence[link.index()] = last + 1;
+        let (acknowledged, lag) = match self.version() {
+            VERSION => Lag::of(self.heard),
+            _ => (self.heard[link.index()], Lag::of([0, 0]).1),
+        };
         let [_, cluster @ ..] = ClusterId::from_name("test").bits().to_be_bytes();
         Frame {
-            version: VERSION,
+            version: self.version(),
             cluster,
             sender: self.head.me().peer(),
             incarnation: self.peer,
             echo: Some(ME),
             sequence: self.sequence[link.index()],
-            acknowledged: self.heard[link.index()],
+            acknowledged,
             body,
             fences: None,
+            lag: (self.version() == VERSION).then_some(lag),
         }
     }
 
     /// Everything of a frame before its body.
     fn header(&mut self, link: LinkId) -> Vec<u8> {
-        let frame = self.envelope(
-            link,
-            Body::Received {
-                message: 0,
-                have: 0,
-            },
-        );
+        let body = Body::Received {
+            message: 0,
+            have: 0,
+        };
+        let frame = Frame {
+            lag: None,
+            ..self.envelope(link, body)
+        };
         let mut content = plain(&frame);
         content.truncate(content.len() - 3);
         content

@@ -3,7 +3,7 @@
 //! They are made here and not kept as files, so that they follow the format. What a long run found beyond
 //! them lies in `corpus/`.
 
-use orthrus_hb::wire::{Body, Frame, PoolBeat, PoolState, VERSION, Wish};
+use orthrus_hb::wire::{Body, Frame, Lag, PoolBeat, PoolState, VERSION, Wish};
 use orthrus_hb::{Epoch, HeadId, Health, Incarnation, MAX_POOLS};
 
 use crate::head::{plain, step};
@@ -49,6 +49,7 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
         acknowledged: 4,
         body,
         fences: None,
+        lag: Some(Lag::of([1, 4]).1),
     };
     let beat = |pools: usize| {
         frame(Body::Beat {
@@ -60,9 +61,9 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
     let serial = |content: Vec<u8>| [&[0], content.as_slice()].concat();
     let mut appended = plain(&beat(1));
     appended.extend([1, 2, 3]);
-    // A length of 9 where 8 is the most: the pools' count is the byte before the first pool.
+    // A length of 9 where 8 is the most: the pools' count is the byte before the first pool; behind them is the lag.
     let mut crowded = plain(&beat(MAX_POOLS));
-    let count = plain(&beat(0)).len() - 1;
+    let count = plain(&beat(0)).len() - 2;
     crowded[count] = MAX_POOLS as u8 + 1;
     crowded.extend_from_within(count + 1..count + 9);
     let mut overlong = plain(&beat(0));
@@ -78,6 +79,11 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
     });
     let unheard = Frame {
         echo: None,
+        ..beat(1)
+    };
+    let older = Frame {
+        version: VERSION - 1,
+        lag: None,
         ..beat(1)
     };
     let newer = Frame {
@@ -103,6 +109,7 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
             }))),
         ),
         ("beat-before-the-peer-is-heard", serial(plain(&unheard))),
+        ("beat-of-the-version-before", serial(plain(&older))),
         ("beat-of-the-next-version", serial(plain(&newer))),
         ("beat-of-the-version-after-that", serial(plain(&newest))),
         ("nothing", Vec::new()),

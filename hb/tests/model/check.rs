@@ -285,14 +285,19 @@ impl Checks {
         );
     }
 
-    /// Looked at after everything.
-    pub fn state(&mut self, machines: &[Machine; 2], disks: &[Disk; DISKS]) {
+    /// A head has run whose claim rests on a lease.
+    pub fn leased(&mut self, active: bool, holds: bool) {
+        self.require(holds || !active, "I1: a head whose lease is over goes on");
+    }
+
+    /// Looked at after everything. `plain`: the disks have no reservations.
+    pub fn state(&mut self, machines: &[Machine; 2], disks: &[Disk; DISKS], plain: bool) {
         let Some(held) = self.held.filter(|held| !held.released) else {
             return;
         };
         let former = 1 - held.who;
         let writes = machines[former].head.is_some() && machines[former].worker.active;
-        let accepted = disks.iter().any(|disk| disk.may_write(former));
+        let accepted = plain || disks.iter().any(|disk| disk.may_write(former));
         self.require(
             !(writes && accepted),
             "I1: a disk accepts a former owner's write",

@@ -12,8 +12,9 @@ use orthrus_hb::{
     LedgerState, LinkId, Outcome, Pool, PoolConfig, PoolId, PoolState, Rest, Sight,
 };
 
-use crate::timing::{DEAD, QUEUE, RESET, at, timing};
-use crate::worker::{Kind, Pace, Worker};
+use crate::lease::Slots;
+use crate::timing::{DEAD, QUEUE, RESET, WATCHDOG, at, timing};
+use crate::worker::{self, Kind, Pace, Worker};
 use crate::world::World;
 
 pub const IDS: [HeadId; 2] = [HeadId::First, HeadId::Second];
@@ -40,7 +41,8 @@ pub struct Frame {
     pub incarnation: Incarnation,
     pub echo: Option<Incarnation>,
     pub sequence: u32,
-    pub acknowledged: u32,
+    /// Ours, heard by the sender, by link.
+    pub heard: [u32; LinkId::ALL.len()],
     pub beat: Option<PoolBeat>,
 }
 
@@ -68,6 +70,8 @@ pub struct Machine {
     /// Number of the last job.
     pub ticket: u32,
     pub worker: Worker,
+    /// Beats since its watchdog was fed.
+    pub unfed: u8,
 }
 
 impl Machine {
@@ -86,6 +90,7 @@ impl Machine {
             told: [None; Kind::ALL.len()],
             ticket: 0,
             worker: Worker::new(),
+            unfed: 0,
         }
     }
 
@@ -170,6 +175,12 @@ impl World {
             }
         }
         let machine = &mut self.machines[who];
+        if self.plain {
+            machine.unfed += 1;
+            if u32::from(machine.unfed) > WATCHDOG {
+                return self.stop(who, Some(RESET));
+            }
+        }
         if machine.halt.is_some() {
             return;
         }
@@ -193,10 +204,27 @@ impl World {
         }
         if self.ledger.is_some() {
             let ticked = self.record(who) != record;
+            let ticks = ticked || self.plain && !self.reads[who];
             self.checks
-                .must_tick(who, &self.machines[who], ticked, &self.disks);
+                .must_tick(who, &self.machines[who], ticks, &self.disks);
+        }
+        if self.plain {
+            self.feed(who);
         }
         self.checks.ran(who, &self.machines[who], &self.disks);
+    }
+
+    /// Its watchdog is fed, if it may be.
+    fn feed(&mut self, who: usize) {
+        let machine = &mut self.machines[who];
+        let now = machine.now();
+        if let Some(head) = &machine.head {
+            let may_feed = head.may_feed_watchdog(now);
+            if may_feed {
+                machine.unfed = 0;
+            }
+            self.checks.leased(machine.worker.active, may_feed);
+        }
     }
 
     /// Frames, outcomes, the watch, the deadline.
@@ -271,12 +299,15 @@ impl World {
         }
         let record = head.poll_record(PoolId(0), now);
         while head.poll_event().is_some() {}
-        if let Some(records) = self
-            .ledger
-            .as_mut()
-            .filter(|_| self.disks[0].may_write(who))
-        {
-            records[who] = record.or(records[who]);
+        let writes = match self.plain {
+            true => self.reads[who],
+            false => self.disks[0].may_write(who),
+        };
+        if let Some((records, record)) = self.ledger.as_mut().filter(|_| writes).zip(record) {
+            records[who] = Some(record);
+            if self.plain {
+                head.handle_recorded(PoolId(0), record.sequence, now);
+            }
         }
         for (link, bytes) in sent {
             self.send(who, link, bytes);
@@ -304,13 +335,13 @@ impl World {
             Body::Fragment { .. } | Body::Received { .. } => None,
         };
         let (incarnation, echo) = (frame.incarnation, frame.echo);
-        let (sequence, acknowledged) = (frame.sequence, frame.acknowledged);
+        let (sequence, heard) = (frame.sequence, frame.heard(link));
         inbox.push_back(Arc::new(Frame {
             bytes,
             incarnation,
             echo,
             sequence,
-            acknowledged,
+            heard,
             beat,
         }));
     }
@@ -334,18 +365,32 @@ impl World {
         let machine = &mut self.machines[who];
         let mut deeds = Vec::new();
         let kind = machine.worker.job.map(|job| Kind::of(&job.work));
+        let (now, incarnation) = (machine.now(), incarnation(who, machine.boots));
+        let slots = self.ledger.as_mut().filter(|_| self.plain);
+        let slots = slots.map(|records| Slots {
+            records,
+            reachable: self.reads[who],
+            id: IDS[who],
+            incarnation,
+            now,
+        });
         // A key is removed or a claim completes at this very moment: what the other head is then counts.
         let (disks, bare) = (&mut self.disks, &mut self.bare);
-        let outcome = machine
-            .worker
-            .run(who, disks, written, bare, pace, |deed, disks| {
-                deeds.push((deed, *disks));
-            });
+        let around = worker::Pool {
+            written,
+            bare,
+            slots,
+        };
+        let outcome = machine.worker.run(who, disks, around, pace, |deed, disks| {
+            deeds.push((deed, *disks));
+        });
         if let Some(kind) = kind.filter(|_| outcome.is_some() && self.budget.repeats > 0) {
             machine.told[kind as usize] = outcome;
         }
         machine.outcome = machine.outcome.take().or(outcome);
-        machine.worker.watch(who, &mut self.disks);
+        if !self.plain {
+            machine.worker.watch(who, &mut self.disks);
+        }
         for (deed, disks) in deeds {
             self.checks.deed(who, deed, &self.machines[1 - who], &disks);
         }

@@ -8,7 +8,7 @@ use embassy_time::{Duration, Instant};
 use orthrus_hb::Timing;
 
 /// A beat. The core remembers a new boot of the peer for a second: two beats of this and a half.
-const BEAT: Duration = Duration::from_millis(400);
+pub const BEAT: Duration = Duration::from_millis(400);
 
 /// `dead` in beats.
 pub const DEAD: u32 = 3;
@@ -20,6 +20,12 @@ pub const FENCES: u8 = 3;
 pub const LEDGER_DEAD: u32 = 4;
 /// Beats that a head which lost its fence may still run: the watch looks, the heartbeat thread acts.
 pub const LOSS_LIMIT: u8 = 2;
+/// A lease in beats; it is renewed once a beat.
+pub const LEASE: u32 = 3;
+/// Beats without food after which a watchdog resets its machine.
+pub const WATCHDOG: u32 = 1;
+/// Beats from the write of a claim by lease to the look that decides: more than a rival may take.
+pub const SETTLE: u32 = 2;
 /// Beats from a reset to the next boot.
 pub const RESET: u8 = 4;
 /// Frames that wait for a head that does not run; the kernel drops what comes after them.

@@ -14,6 +14,7 @@
 
 use orthrus_hb::{Authority, Done, Epoch, Failure, Holder, Job, Outcome, Work};
 
+use crate::lease::{Seen, Slots};
 use crate::shelf::{DISKS, Disk};
 
 /// Beats that a claim of what is free waits for another registrant to go away.
@@ -105,11 +106,23 @@ pub enum Deed {
     Released,
 }
 
+/// What of the pool is not its disks' reservations.
+pub struct Pool<'a> {
+    /// The greatest epoch in the ledger.
+    pub written: Epoch,
+    /// It is not on the disks yet.
+    pub bare: &'a mut bool,
+    /// Its ledger, where a claim is by lease.
+    pub slots: Option<Slots<'a>>,
+}
+
 #[derive(Clone, Hash)]
 pub struct Worker {
     pub job: Option<Job>,
-    step: u8,
-    back_offs: u8,
+    pub step: u8,
+    pub back_offs: u8,
+    /// Of a claim by lease: the peer's record when it began.
+    pub first: Option<Seen>,
     failure: Option<Failure>,
     pub trouble: Option<Trouble>,
     /// The claim whose keys are ours.
@@ -126,6 +139,7 @@ impl Worker {
             job: None,
             step: 0,
             back_offs: 0,
+            first: None,
             failure: None,
             trouble: None,
             claim: None,
@@ -140,6 +154,7 @@ impl Worker {
             job: Some(job),
             step: 0,
             back_offs: 0,
+            first: None,
             failure: None,
             ..self.clone()
         };
@@ -159,6 +174,12 @@ impl Worker {
         }
     }
 
+    /// A claim is under way.
+    pub fn claims(&self) -> bool {
+        self.job
+            .is_some_and(|job| Kind::of(&job.work) == Kind::Claim)
+    }
+
     fn hangs(&self, job: &Job) -> bool {
         matches!(
             (self.trouble, job.work),
@@ -169,13 +190,12 @@ impl Worker {
         )
     }
 
-    /// Works for one beat. `written`: the greatest epoch in the ledger; `bare`: the pool is not on the disks yet.
+    /// Works for one beat.
     pub fn run(
         &mut self,
         who: usize,
         disks: &mut [Disk; DISKS],
-        written: Epoch,
-        bare: &mut bool,
+        mut pool: Pool<'_>,
         pace: Pace,
         mut deed: impl FnMut(Deed, &[Disk; DISKS]),
     ) -> Option<Outcome> {
@@ -185,8 +205,21 @@ impl Worker {
         }
         loop {
             let waits = self.back_offs;
-            if let Some(result) = self.advance(who, disks, written, bare, &job, &mut deed) {
+            let leased = match (&mut pool.slots, job.work, self.step) {
+                (Some(slots), Work::Survey | Work::Claim { .. }, _)
+                | (Some(slots), Work::Release, 1..) => {
+                    self.step += 1;
+                    Some(self.advance_by_lease(who, disks, slots, &job, &mut deed))
+                }
+                _ => None,
+            };
+            let result = match leased {
+                Some(result) => result,
+                None => self.advance(who, disks, pool.written, pool.bare, &job, &mut deed),
+            };
+            if let Some(result) = result {
                 self.job = None;
+                self.first = None;
                 return Some(Outcome {
                     pool: job.pool,
                     ticket: job.ticket,
@@ -261,7 +294,7 @@ impl Worker {
         }
     }
 
-    fn let_go(&mut self, who: usize, disks: &mut [Disk; DISKS], epoch: Epoch) {
+    pub fn let_go(&mut self, who: usize, disks: &mut [Disk; DISKS], epoch: Epoch) {
         for disk in disks.iter_mut().rev() {
             disk.let_go(who, epoch);
         }

@@ -37,6 +37,8 @@ pub struct World {
     pub disks: [Disk; DISKS],
     /// The pool is not on them yet.
     pub bare: bool,
+    /// They have no reservations.
+    pub plain: bool,
     /// By head, when the pool has one: the newest record.
     pub ledger: Option<[Option<Record>; 2]>,
     /// By head: it can read the ledger.
@@ -52,6 +54,7 @@ impl World {
             carries: [[true; LinkId::ALL.len()]; 2],
             disks,
             bare: false,
+            plain: false,
             ledger: ledger.then_some([None; 2]),
             reads: [true; 2],
             budget,
@@ -84,7 +87,9 @@ impl World {
             }
             if machine.beats() && halts > 0 {
                 into.push(Choice::Halt(who, Halt::Paused));
-                into.push(Choice::Halt(who, Halt::Frozen));
+                if !self.plain {
+                    into.push(Choice::Halt(who, Halt::Frozen));
+                }
             }
             if machine.halt.is_some() {
                 into.push(Choice::Resume(who));
@@ -146,6 +151,7 @@ impl World {
             &[0]
         };
         let paces = |machine: &Machine| match machine.beats() {
+            true if self.plain && machine.worker.claims() => &[Pace::All],
             true => machine.worker.paces(),
             false => &[Pace::All],
         };
@@ -173,7 +179,7 @@ impl World {
             Choice::Beat { first, paces } => {
                 for who in [first, 1 - first] {
                     self.run(who, paces[who]);
-                    self.checks.state(&self.machines, &self.disks);
+                    self.checks.state(&self.machines, &self.disks, self.plain);
                 }
                 return;
             }
@@ -236,7 +242,7 @@ impl World {
                 }
             }
         }
-        self.checks.state(&self.machines, &self.disks);
+        self.checks.state(&self.machines, &self.disks, self.plain);
     }
 
     /// The ledger has a record of the last claim, or must have one since its owner holds it, and there is no other
@@ -286,13 +292,19 @@ impl World {
         all.all(|joined| *joined)
     }
 
-    /// Nothing is broken: all cables are in, both heads run or are on their way up.
+    /// Each head hears the other on a cable, be it another one, and reads the ledger.
+    fn is_joined(&self) -> bool {
+        let hears = self.carries.iter().all(|links| links.contains(&true));
+        hears && self.reads == [true; 2]
+    }
+
+    /// Nothing is broken that matters: the heads hear each other, and both run or are on their way up.
     pub fn is_healthy(&self) -> bool {
         let runs = |machine: &Machine| {
             let up = machine.head.is_some() || machine.boots_in.is_some();
             up && machine.halt.is_none() && machine.worker.trouble.is_none()
         };
-        self.machines.iter().all(runs) && self.is_whole()
+        self.machines.iter().all(runs) && self.is_joined()
     }
 
     /// Whether this state may last.
@@ -311,7 +323,7 @@ impl World {
         // The owner is worse off than the other, and could ask it and let go.
         let worse = |who: usize| {
             let both = self.machines.iter().all(Machine::beats);
-            both && self.is_whole() && self.machines[who].ails && !self.machines[1 - who].ails
+            both && self.is_joined() && self.machines[who].ails && !self.machines[1 - who].ails
         };
         let rest = |who: usize| self.machines[who].pool().and_then(|pool| pool.rest());
         match (serves(0), serves(1)) {
@@ -373,6 +385,7 @@ impl World {
             self.reads,
             &self.disks,
             self.bare,
+            self.plain,
             self.budget,
         )
             .hash(sink);
@@ -412,6 +425,11 @@ impl World {
         for ticket in worker.job.iter_mut().map(|job| &mut job.ticket) {
             ticket.0 = machine.ticket - ticket.0;
         }
+        // Of the record that a claim waits out only whether it still is what the ledger shows.
+        let first = worker.first.take();
+        let peers = self.ledger.and_then(|records| records[1 - who]);
+        let shown = peers.map(|record| (record.incarnation, record.sequence));
+        (first.is_some(), first == shown, machine.unfed).hash(sink);
         worker.hash(sink);
         if let Some(outcome) = machine.outcome {
             (machine.ticket - outcome.ticket.0).hash(sink);
@@ -442,14 +460,33 @@ impl World {
                 let known = head.peer().incarnation() == Some(frame.incarnation);
                 let fresh = frame.sequence > head.peer().link(link).received();
                 (frame.incarnation, frame.echo, frame.beat, known && fresh).hash(sink);
+                // Where it stands among the words: the one that counts, and those on their way on either link.
+                let others = machine.inbox.iter().flatten();
+                let ahead = others.filter(|other| other.sequence < frame.sequence);
+                ahead.count().hash(sink);
+                (frame.sequence < head.said(PoolId(0))).hash(sink);
             }
             if let Some(frame) = &machine.counted[index] {
                 let fresh = frame.sequence > head.peer().link(link).received();
                 (frame.incarnation, frame.echo, frame.beat, fresh).hash(sink);
             }
+            // Whether the peer hears it is asked by an owner that could be worse off.
+            let acknowledged = head.peer().link(link).acknowledged();
+            if machine.pool().is_some_and(|pool| !pool.health().is_good()) {
+                let news = |heard: u32| heard > acknowledged;
+                mine.map(|peer| news(peer.peer().link(link).received()))
+                    .hash(sink);
+                for frame in machine.inbox.iter().flatten() {
+                    (frame.echo == Some(me) && news(frame.heard[index])).hash(sink);
+                }
+            }
             for marks in head.awaited_acknowledgements() {
                 for frame in inbox {
-                    (frame.echo == Some(me) && frame.acknowledged >= marks[index]).hash(sink);
+                    let answers =
+                        LinkId::ALL.map(|link| frame.heard[link.index()] >= marks[link.index()]);
+                    answers
+                        .map(|answers| frame.echo == Some(me) && answers)
+                        .hash(sink);
                 }
                 let heard = mine.map(|peer| peer.peer().link(link).received() >= marks[index]);
                 heard.hash(sink);

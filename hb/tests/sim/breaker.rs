@@ -101,7 +101,7 @@ impl World {
             .all(|path| !path.cut && path.loss == 0 && path.delay == 0);
         let breaker = &mut self.checks.breaker;
         let uneven = breaker.uneven.is_some_and(|at| now < at + WINDOW.1);
-        if uneven || self.elder.is_some() || !calm || !hears(0) || !hears(1) {
+        if uneven || !calm || !hears(0) || !hears(1) {
             breaker.together_since = None;
         } else if now > *breaker.together_since.get_or_insert(now) + LEARNT {
             breaker.share();

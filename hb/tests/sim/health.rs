@@ -34,10 +34,6 @@ impl World {
     pub fn look_at_health(&mut self, who: usize) {
         let boot = self.machines[who].boot;
         self.at(self.now + INTERVAL, Event::Health { who, boot });
-        // An older release does not know what a broken head is.
-        if self.elder == Some(who) {
-            return;
-        }
         for pool in 0..self.clients.len() {
             let health = Health {
                 shelf: self.shelf_is_broken(who, pool),

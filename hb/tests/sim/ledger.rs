@@ -70,6 +70,8 @@ struct Sights {
 pub struct Told {
     /// The peer's newest record.
     pub newest: Option<Record>,
+    /// It is another one than was told before, of the same boot.
+    pub changed: bool,
     /// When that was told.
     pub ticked: Option<Instant>,
     /// The same in true time.
@@ -95,7 +97,8 @@ impl Told {
         match (sight.peer, self.newest) {
             (Some(seen), Some(newest)) if order(seen) <= order(newest) => self.reads += 1,
             (None, _) => self.reads += 1,
-            (Some(seen), _) => {
+            (Some(seen), before) => {
+                self.changed = before.is_some_and(|b| b.incarnation == seen.incarnation);
                 self.newest = Some(seen);
                 self.ticked = Some(local);
                 self.ticked_at = now;

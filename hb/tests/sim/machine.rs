@@ -312,7 +312,7 @@ impl World {
         for link in LinkId::ALL {
             while let Some(mut length) = head.poll_transmit(link, now, &mut buffer) {
                 if self.elder.is_some() {
-                    length = network::as_version_1(link, &mut buffer, length);
+                    length = network::as_version_2(link, &mut buffer, length);
                 }
                 let path = &mut self.paths[who][link.index()];
                 let flights = path.send(link, &buffer[..length], time, &mut self.rng);

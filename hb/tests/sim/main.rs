@@ -14,7 +14,7 @@
 //!
 //! In one run of eight the pools are not there at first, and an operator makes them amid the faults.
 //!
-//! Each pool has up to three copies of the ledger, or none; in some runs one head speaks version 1 of the frames.
+//! Each pool has up to three copies of the ledger, or none; in some runs one head speaks version 2 of the frames.
 //!
 //! Epochs are remembered as the firmware does it: by keys on the disks, by the ledger where there is one, and by heads
 //! until they boot. So I5 is relaxed for a pool without a ledger: its numbers begin anew after the last key was
@@ -79,6 +79,10 @@ const ONCE_FAILED: &[(u64, &str)] = &[
     (
         673,
         "a ledger that was not looked for yet was taken for none, and a living owner for dead",
+    ),
+    (
+        1988,
+        "each head heard the other on another cable only, nothing was acknowledged, and an owner with a dead disk stayed",
     ),
 ];
 

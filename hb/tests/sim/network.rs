@@ -107,12 +107,14 @@ impl Path {
     }
 }
 
-/// A frame as a head of version 1 would send it, and as much of one of today as that would read.
-pub fn as_version_1(link: LinkId, buffer: &mut [u8], length: usize) -> usize {
+/// A frame as a head of version 2 would send it, and as much of one of today as that would read. Each takes the
+/// other for one of that version, then, and acknowledges the frames of each link on that link alone.
+pub fn as_version_2(link: LinkId, buffer: &mut [u8], length: usize) -> usize {
     let bytes = buffer[..length].to_vec();
     let frame = wire::decode(&bytes, link, &SECRET).expect("it was just encoded");
     let frame = Frame {
-        version: 1,
+        version: 2,
+        lag: None,
         ..frame
     };
     wire::encode(&frame, link, &SECRET, buffer).expect("it is shorter than before")

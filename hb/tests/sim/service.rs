@@ -1,6 +1,6 @@
 //! I3: whether all is well, and whether a pool is served that could be.
 
-use orthrus_hb::{HeadId, LedgerState, Liveness, PoolId, PoolState, Rest};
+use orthrus_hb::{HeadId, LedgerState, LinkId, Liveness, PoolId, PoolState, Rest};
 
 use crate::worker::Stage;
 use crate::world::World;
@@ -66,8 +66,7 @@ impl World {
         let able = [0, 1]
             .into_iter()
             .find(|&who| healthy(who) && self.carrier[who])?;
-        // A head of the release before says nothing of what it lacks.
-        let served = |who: usize| self.serves(who, pool) && (self.elder == Some(who) || fit(who));
+        let served = |who: usize| self.serves(who, pool) && fit(who);
         if served(0) || served(1) {
             return None;
         }
@@ -85,6 +84,10 @@ impl World {
             (_, Some(Rest::Barred)) => None,
             // The same for an owner that hears nobody: whom should it let go for?
             (_, Some(Rest::PeerHolds)) if deaf => None,
+            // Of a peer of the release before nothing is acknowledged then: it says that it cannot be heard.
+            (_, Some(Rest::PeerHolds)) if self.elder.is_some() && !self.some_link_is_whole() => {
+                None
+            }
             // And this one with the peer's word; or with its silence in the ledger, if that tells of the claim.
             (_, Some(Rest::HeldByUnheardPeer(_))) if !told => None,
             rest => Some(format!(
@@ -92,6 +95,13 @@ impl World {
                 state(1 - able)
             )),
         }
+    }
+
+    /// Whether some cable carries frames both ways.
+    fn some_link_is_whole(&self) -> bool {
+        LinkId::ALL
+            .iter()
+            .any(|link| self.paths.iter().all(|paths| !paths[link.index()].cut))
     }
 
     /// A short account of the world, for a failure.
@@ -105,8 +115,8 @@ impl World {
         let home = |home: &HeadId| usize::from(*home == HeadId::Second);
         let homes: Vec<usize> = self.homes.iter().map(home).collect();
         text += &format!(
-            ", homes {homes:?}, renews sessions: {}",
-            self.renews_sessions
+            ", homes {homes:?}, renews sessions: {}, of the release before: {:?}",
+            self.renews_sessions, self.elder
         );
         for (who, machine) in self.machines.iter().enumerate() {
             let Some(head) = &machine.head else {

@@ -167,6 +167,7 @@ impl Judged {
                 .max()
                 .unwrap_or(512),
             write_cache: cache,
+            paths: Vec::new(),
         }
     }
 }

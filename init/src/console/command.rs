@@ -331,12 +331,12 @@ impl Verb {
             Takes::Lines => " [LINES] | log --ledger [POOL]",
             Takes::Pool => " POOL",
             Takes::SnapshotWords => {
-                " create POOL/ORIGIN NAME | snapshot restore POOL/NAME | snapshot remove POOL/NAME"
+                " create POOL/ORIGIN NAME [SIZE] | snapshot restore POOL/NAME | snapshot remove POOL/NAME"
             }
             Takes::PoolWords => " create POOL DISK... [--wipe] | pool destroy POOL [--volumes]",
             Takes::DiskWords => {
                 " add POOL DISK [--wipe] | disk remove POOL DISK | disk replace POOL DISK [--wipe] | \
-                 disk locate DISK on|off"
+                 disk lost POOL PHYSICAL-VOLUME | disk locate DISK on|off"
             }
             Takes::Volume => {
                 " create POOL/NAME SIZE [--raid LEVEL [--images N] | --stripes N | --thin THIN-POOL] [--fs ext4] | \

@@ -1,5 +1,5 @@
 //! The arguments of `pool` (`create POOL DISK...`, `destroy POOL`) and of `disk` (`add`, `remove`, `replace` with
-//! POOL DISK, `locate DISK on|off`).
+//! POOL DISK, `lost` with POOL and the identity of a physical volume, `locate DISK on|off`).
 
 use super::command::Command;
 use super::volume::Wrong;
@@ -14,7 +14,7 @@ pub(super) const VOLUMES: &str = "--volumes";
 /// What can be done to a pool.
 pub(super) const POOL_ACTIONS: [&str; 2] = ["create", "destroy"];
 /// What can be done to a disk.
-pub(super) const DISK_ACTIONS: [&str; 4] = ["add", "locate", "remove", "replace"];
+pub(super) const DISK_ACTIONS: [&str; 5] = ["add", "locate", "lost", "remove", "replace"];
 
 /// Options without a value.
 #[derive(Clone, Copy, Debug, Default)]
@@ -60,7 +60,7 @@ pub(super) fn parse_pool(words: &[&str], flags: Flags) -> Result<Command, Wrong>
 /// The words behind `disk`.
 pub(super) fn parse_disk(words: &[&str], flags: Flags) -> Result<Command, Wrong> {
     let [action, rest @ ..] = words else {
-        return Err(Wrong::Missing("add, locate, remove or replace"));
+        return Err(Wrong::Missing("add, locate, lost, remove or replace"));
     };
     if !DISK_ACTIONS.contains(action) {
         return Err(wrong(action, &DISK_ACTIONS.join(", ")));
@@ -84,6 +84,7 @@ pub(super) fn parse_disk(words: &[&str], flags: Flags) -> Result<Command, Wrong>
             },
         },
         "add" => ordered(one, PoolOrder::Add { disk: other, wipe }),
+        "lost" => ordered(one, PoolOrder::Lost { disk: other }),
         "remove" => ordered(one, PoolOrder::Remove { disk: other }),
         _ => ordered(one, PoolOrder::Replace { disk: other, wipe }),
     })
@@ -106,6 +107,10 @@ pub(super) fn question(order: &PoolOrder) -> Option<&'static str> {
         }
         PoolOrder::Add { .. } => {
             "The disk becomes one of the pool; with --wipe all that is on it is lost. Add it?"
+        }
+        PoolOrder::Lost { .. } => {
+            "The pool goes on without the disk, and what is on it is not trusted again. If the peer sees it, say no, and mend \
+             the path. Is it lost for good?"
         }
         PoolOrder::Remove { .. } => "The disk leaves the pool, and is bare then. Remove it?",
         PoolOrder::Volume(VolumeOrder::RemoveSnapshot { .. }) => {
@@ -195,6 +200,16 @@ mod tests {
                     PoolOrder::Replace {
                         disk: disk(),
                         wipe: false,
+                    },
+                ),
+            ),
+            (
+                "lost tank pv-1",
+                NONE,
+                ordered(
+                    "tank",
+                    PoolOrder::Lost {
+                        disk: "pv-1".to_owned(),
                     },
                 ),
             ),

@@ -1,5 +1,5 @@
 //! The arguments of `volume`: `create POOL/NAME SIZE`, `thin-pool POOL/NAME SIZE`, `grow POOL/NAME SIZE`,
-//! `rename POOL/OLD NEW`, `remove POOL/NAME`; and of `snapshot`: `create POOL/ORIGIN NAME`, `restore POOL/NAME`, `remove POOL/NAME`.
+//! `rename POOL/OLD NEW`, `remove POOL/NAME`; and of `snapshot`: `create POOL/ORIGIN NAME [SIZE]`, `restore POOL/NAME`, `remove POOL/NAME`.
 
 use crate::filesystem::Kind;
 use crate::volume::edit::{Layout, Raid, VolumeOrder};
@@ -123,10 +123,15 @@ pub(super) fn parse_snapshot(words: &[&str]) -> Result<(String, VolumeOrder), Wr
             if new.contains('/') {
                 return Err(wrong(new, "a name without its pool"));
             }
+            let size = words.next().map(|word| {
+                bytes(word).ok_or_else(|| {
+                    wrong(word, "a size: a number and K, M, G or T (powers of 1024)")
+                })
+            });
             VolumeOrder::Snapshot {
                 name: new.to_owned(),
                 origin: name,
-                bytes: None,
+                bytes: size.transpose()?,
             }
         }
         "restore" => VolumeOrder::Restore { name },
@@ -272,6 +277,11 @@ mod tests {
                 bytes: None,
             }
         );
+        let (_, order) = parse_snapshot(&["create", "tank/vol", "before", "2G"]).unwrap();
+        assert!(
+            matches!(order, VolumeOrder::Snapshot { bytes, .. } if bytes == Some(2 << 30)),
+            "{order:?}"
+        );
         let name = || "before".to_owned();
         for (action, wanted) in [
             ("restore", VolumeOrder::Restore { name: name() }),
@@ -283,6 +293,8 @@ mod tests {
             (&["merge", "tank/s"][..], "merge"),
             (&["create", "vol", "s"], "vol"),
             (&["create", "tank/vol", "tank/s"], "tank/s"),
+            (&["create", "tank/vol", "s", "much"], "much"),
+            (&["create", "tank/vol", "s", "1G", "2G"], "2G"),
             (&["restore", "tank/s", "now"], "now"),
         ] {
             match parse_snapshot(words) {

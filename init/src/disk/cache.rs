@@ -26,7 +26,7 @@ pub fn is_on(disk: &Disk) -> io::Result<Option<bool>> {
     let file = std::fs::OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
-        .open(&disk.path)?;
+        .open(disk.read_from().0)?;
     let mut page = [0; 64];
     let room = page.len() as u8;
     let command = [

@@ -16,6 +16,14 @@ impl fmt::Display for DiskId {
     }
 }
 
+impl DiskId {
+    /// Whether it is a designator of VPD page 0x83, which no other disk has: a serial number is the maker's word.
+    pub fn is_of_page_83(&self) -> bool {
+        let kinds = ["naa.", "eui.", "t10."];
+        kinds.iter().any(|kind| self.0.starts_with(kind))
+    }
+}
+
 /// The best designator of the logical unit in a VPD page 0x83: NAA, else EUI-64, else T10.
 ///
 /// Designators of the target and its ports (association other than 0) differ by path and are skipped;

@@ -15,15 +15,17 @@ pub mod direct;
 mod identity;
 pub mod locate;
 pub mod parallel;
+pub mod paths;
 
 pub use identity::DiskId;
+pub use paths::DiskPath;
 
 /// A whole disk that may belong to a pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Disk {
-    /// The kernel's name, `sda`: good for messages, and until the next boot.
+    /// The kernel's name, `sda`: good for messages, and until the next boot. Of several paths that of the first one.
     pub name: String,
-    /// Its device node.
+    /// Its device node; of several paths that of one of them, or of the device that joins them.
     pub path: PathBuf,
     /// Its device number, `(major, minor)`: as short-lived as the name.
     pub number: (u32, u32),
@@ -39,6 +41,39 @@ pub struct Disk {
     pub logical_block: u32,
     /// Its volatile cache, as the kernel understood it.
     pub write_cache: WriteCache,
+    /// The ways to it, as they were found, where there are several; empty for a disk with one.
+    pub paths: Vec<DiskPath>,
+}
+
+impl Disk {
+    /// The node to read from past any device that joins paths, and its number: of a path that answers.
+    pub fn read_from(&self) -> (PathBuf, (u32, u32)) {
+        let answers = |path: &&DiskPath| {
+            let directory = Path::new(SYSFS_BLOCK).join(&path.name);
+            paths::sequence(&directory) == path.sequence
+                && paths::is_running(&directory)
+                && !paths::is_silent(path)
+        };
+        let path = self.paths.iter().find(answers).or(self.paths.first());
+        path.map_or((self.path.clone(), self.number), |path| {
+            (path.node(), path.number)
+        })
+    }
+
+    /// Each of its paths as a disk by itself.
+    fn by_path(&self) -> Vec<Disk> {
+        if self.paths.is_empty() {
+            return vec![self.clone()];
+        }
+        let alone = self.paths.iter().map(|path| Disk {
+            name: path.name.clone(),
+            path: path.node(),
+            number: path.number,
+            paths: Vec::new(),
+            ..self.clone()
+        });
+        alone.collect()
+    }
 }
 
 /// What becomes of a write that the disk has acknowledged when the power goes.
@@ -120,9 +155,39 @@ pub fn scan() -> Vec<Result<Disk, DiskError>> {
     scan_in(Path::new(SYSFS_BLOCK))
 }
 
-/// Reads a disk's attributes anew: the write cache may come back after a power-on.
+/// Reads a disk's attributes anew: the write cache may come back after a power-on. Of a disk with several paths, of the
+/// first one that is still there; the others are taken for what they were.
 pub fn refresh(disk: &Disk) -> Result<Disk, DiskError> {
-    describe(&Path::new(SYSFS_BLOCK).join(&disk.name), &disk.name)
+    let block = Path::new(SYSFS_BLOCK);
+    if disk.paths.is_empty() {
+        return describe(&block.join(&disk.name), &disk.name);
+    }
+    let is_joined = disk
+        .path
+        .to_str()
+        .is_some_and(|path| path.starts_with("/dev/dm-"));
+    let mut joined = paths::joined_in(block).into_iter();
+    if is_joined && !joined.any(|one| one.number == disk.number && one.id == disk.id.0) {
+        return Err(DiskError::NoIdentity {
+            disk: disk.name.clone(),
+        });
+    }
+    let mut last = DiskError::NoIdentity {
+        disk: disk.name.clone(),
+    };
+    for path in &disk.paths {
+        match describe(&block.join(&path.name), &path.name) {
+            Ok(now) => {
+                return Ok(Disk {
+                    id: now.id,
+                    write_cache: now.write_cache,
+                    ..disk.clone()
+                });
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 fn scan_in(block: &Path) -> Vec<Result<Disk, DiskError>> {
@@ -139,7 +204,7 @@ fn scan_in(block: &Path) -> Vec<Result<Disk, DiskError>> {
         .collect();
     // sdb before sdaa, as the kernel counts.
     names.sort_by(|a, b| (a.len(), a).cmp(&(b.len(), b)));
-    let mut disks = Vec::new();
+    let mut seen = Vec::new();
     for name in names {
         let directory = block.join(&name);
         if is_hidden(&directory) || has_partition(&directory, &name) {
@@ -148,10 +213,18 @@ fn scan_in(block: &Path) -> Vec<Result<Disk, DiskError>> {
         match describe(&directory, &name) {
             // A drive without a medium.
             Ok(disk) if disk.bytes == 0 => {}
-            other => disks.push(other),
+            described => seen.push(described.map(|disk| paths::Seen {
+                disk,
+                sequence: paths::sequence(&directory),
+                is_running: paths::is_running(&directory),
+                is_used: paths::is_used(&directory),
+            })),
         }
     }
-    disks
+    let silent = paths::silent();
+    paths::group(seen, &paths::joined_in(block), &|path| {
+        silent.contains(&path)
+    })
 }
 
 fn is_hidden(directory: &Path) -> bool {
@@ -217,6 +290,7 @@ fn describe(directory: &Path, name: &str) -> Result<Disk, DiskError> {
         bytes,
         logical_block,
         write_cache: write_cache(directory),
+        paths: Vec::new(),
     })
 }
 
@@ -296,7 +370,30 @@ pub fn keep_write_caches_off(disks: &[Disk]) -> Vec<DiskError> {
 /// [`DiskError::CacheStays`]: the cache is on, the disk says so, and so will everything above it. After any other
 /// error it is not known, and what the kernel tells clients may be wrong: nothing may be served.
 pub fn disable_write_cache(disk: &Disk) -> Result<Step, DiskError> {
-    disable_write_cache_in(Path::new(SYSFS_BLOCK), &disk.name)
+    let block = Path::new(SYSFS_BLOCK);
+    let paths = disk.by_path();
+    let done = paths.iter().map(|path| {
+        let stays = |error| match error {
+            // By the name that the pool knows it by.
+            DiskError::CacheStays { found, .. } => DiskError::CacheStays {
+                disk: disk.name.clone(),
+                found,
+            },
+            error => error,
+        };
+        disable_write_cache_in(block, &path.name).map_err(stays)
+    });
+    let mut done: Vec<Result<Step, DiskError>> = done.collect();
+    // The cache is the disk's, and each path has its own belief of it. One that is gone believes nothing.
+    if done.iter().any(Result::is_ok) {
+        done.retain(|done| !matches!(done, Err(DiskError::CacheSwitch { .. })));
+    }
+    done.into_iter().try_fold(Step::Already, |all, done| {
+        Ok(match done? {
+            Step::Changed => Step::Changed,
+            Step::Already => all,
+        })
+    })
 }
 
 fn disable_write_cache_in(block: &Path, name: &str) -> Result<Step, DiskError> {

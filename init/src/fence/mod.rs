@@ -6,7 +6,7 @@
 //! [`scsi`], and the tests run the same code on a shelf in memory.
 //!
 //! Read in this order: [`reservations`] (the words), [`steps`] (what to do next on one disk, pure),
-//! [`claim`] (the whole shelf), `leftover` (whose writes are waited for, pure), [`release`], [`watch`].
+//! [`claim`] (the whole shelf), [`routes`] (a disk by several paths), `leftover` (whose writes are waited for, pure), [`release`], [`watch`].
 //!
 //! What is found on a disk, and what becomes of it:
 //!
@@ -24,6 +24,7 @@
 //! | no answer | the claim ends within its limit, is undone elsewhere, and the late thread lets its disk go |
 //! | no PREEMPT AND ABORT, or no proper answer to it | PREEMPT, and [`COMMAND_LIFETIME`] is waited out |
 //! | our key, and yet a write is refused | no claim |
+//! | a path that does not answer, beside one that does | the claim does without it |
 //!
 //! Decisions:
 //! - The caller names the members (all PVs of the volume group); a claim never makes do with fewer.
@@ -45,7 +46,7 @@ use std::time::Duration;
 
 use orthrus_hb::{Authority, ClusterId, Epoch, HeadId, Key};
 
-use crate::disk::{Disk, DiskId, parallel};
+use crate::disk::{self, Disk, DiskId, DiskPath, parallel};
 
 mod answers;
 pub mod claim;
@@ -54,6 +55,7 @@ mod leftover;
 mod outcome;
 pub mod release;
 pub mod reservations;
+pub mod routes;
 pub mod scsi;
 #[cfg(test)]
 pub(crate) mod shelf;
@@ -67,6 +69,7 @@ pub mod watch;
 
 pub use outcome::{ClaimError, Claimed, Note};
 pub use reservations::{Reservations, Seen};
+pub use routes::{Route, Routes};
 pub use stranger::Stranger;
 pub use survey::{DiskSurvey, Survey};
 pub use watch::{Alarm, Lost, OnLoss, Watch, WatchSlot};
@@ -111,8 +114,27 @@ pub struct Member {
     pub name: String,
     /// Who it is on both heads; the smallest is the arbiter.
     pub id: DiskId,
-    /// Its reservations.
+    /// Its reservations, by all of its paths.
     pub path: Arc<dyn Reservations>,
+    /// The paths; one, where there are no several.
+    pub routes: Vec<Arc<Route>>,
+}
+
+impl Member {
+    /// A disk with these paths, of which there is at least one.
+    pub fn new(name: String, id: DiskId, routes: Vec<Route>) -> Member {
+        let routes: Vec<Arc<Route>> = routes.into_iter().map(Arc::new).collect();
+        let path: Arc<dyn Reservations> = match &routes[..] {
+            [only] => only.path.clone(),
+            _ => Arc::new(Routes(routes.clone())),
+        };
+        Member {
+            name,
+            id,
+            path,
+            routes,
+        }
+    }
 }
 
 /// All members of one pool, the arbiter first.
@@ -128,6 +150,51 @@ pub struct Fence {
 /// one for half a minute and more, and waiting for it would only delay saying so.
 const DISKS_LIMIT: Duration = Duration::from_secs(20);
 
+/// How long a path may take to answer, where there is another one. It answers from memory; a disk that is busy with its own error
+/// recovery does not, and then none of its paths does.
+const PATH_LIMIT: Duration = Duration::from_secs(3);
+
+/// The paths to a disk that answer; of one where none does, all that can be opened, so that it is said why.
+fn open_member(disk: &Disk) -> std::io::Result<Vec<Route>> {
+    if disk.paths.is_empty() {
+        let scsi = scsi::Scsi::open(&disk.name, &disk.path, disk.logical_block)?;
+        let route = Route::new(disk.name.clone(), disk.number, Arc::new(scsi));
+        return Ok(vec![route]);
+    }
+    let block = disk.logical_block;
+    let open = move |path: &DiskPath| -> std::io::Result<(bool, Route)> {
+        let scsi = scsi::Scsi::open(&path.name, &path.node(), block)?;
+        let answers = scsi.read().is_ok();
+        let route = Route::new(path.name.clone(), path.number, Arc::new(scsi));
+        Ok((answers, route))
+    };
+    let heard = |path: &&DiskPath| !disk::paths::is_silent(path);
+    let mut paths: Vec<DiskPath> = disk.paths.iter().filter(heard).cloned().collect();
+    if paths.is_empty() {
+        paths.clone_from(&disk.paths);
+    }
+    let mut opened = parallel::each(&paths, PATH_LIMIT, open);
+    if !opened.iter().flatten().any(Result::is_ok) {
+        opened = parallel::each(&paths, DISKS_LIMIT - 2 * PATH_LIMIT, open);
+    }
+    let mut failure = std::io::Error::from(std::io::ErrorKind::TimedOut);
+    let mut routes = Vec::new();
+    for outcome in opened.into_iter().flatten() {
+        match outcome {
+            Ok(route) => routes.push(route),
+            Err(error) => failure = error,
+        }
+    }
+    let some_answer = routes.iter().any(|(answers, _)| *answers);
+    let routes = routes.into_iter();
+    let routes = routes.filter(|(answers, _)| *answers || !some_answer);
+    let routes: Vec<Route> = routes.map(|(_, route)| route).collect();
+    match routes.is_empty() {
+        true => Err(failure),
+        false => Ok(routes),
+    }
+}
+
 /// Why the members of a pool cannot be fenced at all.
 #[derive(Debug, thiserror::Error)]
 pub enum FenceError {
@@ -137,7 +204,7 @@ pub enum FenceError {
     /// Too many.
     #[error("{0} member disks, and at most {MAX_MEMBERS} can be fenced")]
     TooMany(usize),
-    /// Two paths to one disk: a reservation through one would fence the other.
+    /// Two disks with one identity, which are not paths to one disk: the heads could not agree which is which.
     #[error("{one} and {other} are the same disk {id}")]
     Duplicate {
         /// One name.
@@ -176,22 +243,18 @@ pub struct ClaimRequest {
 }
 
 impl Fence {
-    /// Opens the members of a pool: *all* disks that its metadata names.
+    /// Opens the members of a pool: *all* disks that its metadata names, by all paths that answer.
     pub fn open(disks: &[Disk]) -> Result<Fence, FenceError> {
         // The kernel lets nobody open a disk while it recovers the path to it.
-        let opened = parallel::each(disks, DISKS_LIMIT, scsi::Scsi::open);
+        let opened = parallel::each(disks, DISKS_LIMIT, open_member);
         let mut members = Vec::new();
         for (disk, opened) in disks.iter().zip(opened) {
             let opened = opened.unwrap_or_else(|| Err(std::io::ErrorKind::TimedOut.into()));
-            let scsi = opened.map_err(|source| FenceError::Open {
+            let routes = opened.map_err(|source| FenceError::Open {
                 disk: disk.name.clone(),
                 source,
             })?;
-            members.push(Member {
-                name: disk.name.clone(),
-                id: disk.id.clone(),
-                path: Arc::new(scsi),
-            });
+            members.push(Member::new(disk.name.clone(), disk.id.clone(), routes));
         }
         Fence::new(members, Arc::new(std::thread::sleep))
     }

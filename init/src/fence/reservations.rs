@@ -43,9 +43,9 @@ pub trait Reservations: Send + Sync {
     fn failures(&self) -> Option<u64>;
 }
 
-/// See [`Reservations::hold`].
+/// See [`Reservations::hold`]: the disk by each of its paths.
 #[derive(Debug)]
-pub struct Hold(pub Option<File>);
+pub struct Hold(pub Vec<File>);
 
 /// The registrations and the reservation of a disk at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -175,4 +175,14 @@ pub enum WriteRefused {
     /// The write failed otherwise.
     #[error("write failed: {0}")]
     Failed(Trouble),
+    /// The paths do not lead to one disk, or not all of them are registered.
+    #[error(
+        "{registered} paths to it were registered, and one of them shows {shown} registrations: they are not all to this disk"
+    )]
+    Paths {
+        /// Keys that a path shows.
+        shown: usize,
+        /// Paths that registered.
+        registered: usize,
+    },
 }

@@ -18,7 +18,7 @@ use super::reservations::{
     Answer, Capabilities, Hold, ReadError, Reservations, STATUS_CONFLICT, Seen, Trouble,
     WriteRefused,
 };
-use crate::disk::{Disk, direct};
+use crate::disk::direct;
 use crate::sys::{pr, sg};
 
 /// PERSISTENT RESERVE IN.
@@ -59,13 +59,13 @@ pub struct Scsi {
 }
 
 impl Scsi {
-    /// Opens the disk's node.
-    pub fn open(disk: &Disk) -> io::Result<Scsi> {
+    /// Opens the node of a disk that has one path, or of the path with this name.
+    pub fn open(name: &str, node: &Path, logical_block: u32) -> io::Result<Scsi> {
         Ok(Scsi {
-            path: disk.path.clone(),
-            failures: format!("/sys/block/{}/device/ioerr_cnt", disk.name).into(),
-            logical_block: disk.logical_block,
-            file: open(&disk.path, 0)?,
+            path: node.to_path_buf(),
+            failures: format!("/sys/block/{name}/device/ioerr_cnt").into(),
+            logical_block,
+            file: open(node, 0)?,
         })
     }
 
@@ -170,7 +170,7 @@ impl Reservations for Scsi {
     fn hold(&self) -> io::Result<Hold> {
         // Without O_CREAT the kernel gives O_EXCL this meaning for block devices: EBUSY while anything
         // (dm, md, a mount) has claimed the device.
-        open(&self.path, libc::O_EXCL).map(|file| Hold(Some(file)))
+        open(&self.path, libc::O_EXCL).map(|file| Hold(vec![file]))
     }
 
     fn read(&self) -> Result<Seen, ReadError> {

@@ -5,6 +5,9 @@
 //! heartbeat thread looks as well ([`Watch::lost`], which never waits and never allocates). A disk that
 //! cannot be read is not a lost one: a broken disk is a matter for RAID and `status`, and its writes fail
 //! by themselves. The watch never registers again.
+//!
+//! Each path to a disk has a thread of its own: a disk is seen while any of its paths shows it, and a loss is a loss by whichever.
+//! A path without a part in the claim is only read by.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
@@ -13,9 +16,9 @@ use std::time::{Duration, Instant};
 
 use orthrus_hb::{Epoch, Key};
 
-use super::Member;
 use super::reservations::{ReadError, Seen, WRITE_EXCLUSIVE_REGISTRANTS_ONLY, WriteRefused};
 use super::stranger::WAY_OUT;
+use super::{Member, Route};
 use crate::sync::lock;
 
 /// How often each disk is read back.
@@ -143,6 +146,7 @@ struct Shared {
 }
 
 struct DiskState {
+    /// The disk; one of several paths may be meant.
     name: String,
     /// When the disk was read back last, in milliseconds after `started`.
     read_ms: AtomicU64,
@@ -156,8 +160,14 @@ struct DiskState {
 
 impl Watch {
     pub(super) fn start(members: &[Member], key: Key, on_loss: OnLoss) -> Watch {
-        let disks = members.iter().map(|member| DiskState {
-            name: member.name.clone(),
+        let members = members.iter().enumerate();
+        let paths = members.flat_map(|(place, member)| {
+            let routes = member.routes.iter();
+            routes.map(move |route| (place, member.name.clone(), route.clone()))
+        });
+        let paths: Vec<(usize, String, Arc<Route>)> = paths.collect();
+        let disks = paths.iter().map(|(_, name, _)| DiskState {
+            name: name.clone(),
             read_ms: AtomicU64::new(0),
             failed: AtomicBool::new(false),
             alarm: Mutex::default(),
@@ -173,14 +183,19 @@ impl Watch {
             disks: disks.collect(),
         });
         let mut stops = Vec::new();
-        for (index, member) in members.iter().enumerate() {
+        for (index, (place, _, route)) in paths.into_iter().enumerate() {
             let (stop, stopped) = mpsc::channel();
-            let (shared, member) = (shared.clone(), member.clone());
-            let name = format!("watch {}", member.name);
+            let shared = shared.clone();
+            let name = format!("watch {}", route.name);
             let blind = shared.clone();
+            // The members stand in order, the arbiter first.
+            let interval = match place {
+                0 => ARBITER_INTERVAL,
+                _ => INTERVAL,
+            };
             let spawned = thread::Builder::new()
                 .name(name)
-                .spawn(move || look(&shared, index, &member, &stopped));
+                .spawn(move || look(&shared, index, &route, interval, &stopped));
             if spawned.is_err() {
                 blind.blind.store(true, Ordering::SeqCst);
             }
@@ -222,32 +237,39 @@ impl Watch {
     /// Who is registered beside us, by disk.
     pub fn alarms(&self) -> Vec<(&str, Alarm)> {
         let disks = self.shared.disks.iter();
-        disks
-            .filter_map(|disk| Some((disk.name.as_str(), (*lock(&disk.alarm))?)))
-            .collect()
+        let found = disks.filter_map(|disk| Some((disk.name.as_str(), (*lock(&disk.alarm))?)));
+        let mut alarms: Vec<(&str, Alarm)> = found.collect();
+        // Two paths see the same.
+        alarms.dedup();
+        alarms
     }
 
     /// The disks that were not read back for so long.
     pub fn silent(&self, limit: Duration) -> Vec<String> {
-        let now = self.shared.started.elapsed();
-        let disks = self.shared.disks.iter().filter(|disk| {
-            let read = Duration::from_millis(disk.read_ms.load(Ordering::SeqCst));
-            now.saturating_sub(read) > limit
-        });
-        disks.map(|disk| disk.name.clone()).collect()
+        let ages = self.ages().into_iter();
+        let silent = ages.filter(|(_, age)| *age > limit);
+        silent.map(|(name, _)| name.to_owned()).collect()
     }
 
     /// The disk whose last read-back is the oldest, and how old it is.
     pub fn oldest(&self) -> Option<(&str, Duration)> {
+        self.ages().into_iter().max_by_key(|(_, age)| *age)
+    }
+
+    /// How old the last read-back of each disk is, by whichever path.
+    fn ages(&self) -> Vec<(&str, Duration)> {
         let now = self.shared.started.elapsed();
-        self.shared
-            .disks
-            .iter()
-            .map(|disk| {
-                let read = Duration::from_millis(disk.read_ms.load(Ordering::SeqCst));
-                (disk.name.as_str(), now.saturating_sub(read))
-            })
-            .max_by_key(|(_, age)| *age)
+        let mut ages: Vec<(&str, Duration)> = Vec::new();
+        for disk in &self.shared.disks {
+            let read = Duration::from_millis(disk.read_ms.load(Ordering::SeqCst));
+            let age = now.saturating_sub(read);
+            // The paths of a disk stand together.
+            match ages.last_mut() {
+                Some((name, newest)) if *name == disk.name => *newest = age.min(*newest),
+                _ => ages.push((disk.name.as_str(), age)),
+            }
+        }
+        ages
     }
 }
 
@@ -265,19 +287,21 @@ impl Drop for Watch {
     }
 }
 
-/// The thread of one disk.
-fn look(shared: &Shared, index: usize, member: &Member, stopped: &mpsc::Receiver<()>) {
-    // The members stand in order, the arbiter first.
-    let interval = match index {
-        0 => ARBITER_INTERVAL,
-        _ => INTERVAL,
-    };
+/// The thread of one path.
+fn look(
+    shared: &Shared,
+    index: usize,
+    route: &Route,
+    interval: Duration,
+    stopped: &mpsc::Receiver<()>,
+) {
     let disk = &shared.disks[index];
     let mut probing = Probing::default();
     loop {
-        let looked = look_once(shared, disk, member, &mut probing);
+        let looked = look_once(shared, disk, route, &mut probing);
         let failed = matches!(looked, Err(Look::Unreadable));
         disk.failed.store(failed, Ordering::SeqCst);
+        route.note_read(failed);
         match looked {
             Ok(alarm) => {
                 let now = shared.started.elapsed().as_millis();
@@ -287,11 +311,11 @@ fn look(shared: &Shared, index: usize, member: &Member, stopped: &mpsc::Receiver
                 if said != alarm
                     && let Some(alarm) = alarm
                 {
-                    tracing::error!(disk = %member.name, "{alarm}");
+                    tracing::error!(disk = %disk.name, "{alarm}");
                 }
             }
             Err(Look::Lost(why)) => {
-                let disk = member.name.clone();
+                let disk = disk.name.clone();
                 // The first loss is the one that counts.
                 let lost = shared.lost.get_or_init(|| Lost { disk, why });
                 // What was read before the watch was dropped was not our own doing.
@@ -343,27 +367,32 @@ enum Look {
 fn look_once(
     shared: &Shared,
     disk: &DiskState,
-    member: &Member,
+    route: &Route,
     probing: &mut Probing,
 ) -> Result<Option<Alarm>, Look> {
     let key = shared.key;
-    let seen = member.path.read().map_err(|error| match error {
+    let seen = route.path.read().map_err(|error| match error {
         // Somebody took the disk by other means.
         ReadError::Reserved => Look::Lost(Why::Write(WriteRefused::Conflict)),
         _ => Look::Unreadable,
     })?;
     let alarm = judge(&seen, key).map_err(Look::Lost)?;
-    if let Some(Alarm::OlderKey(older)) = alarm {
+    if let Some(Alarm::OlderKey(older)) = alarm
+        && route.is_in_use()
+    {
         // Whether it worked shows in the next round.
-        member.path.preempt(key.to_bits(), older.to_bits(), true);
-        member.path.preempt(key.to_bits(), older.to_bits(), false);
+        route.path.preempt(key.to_bits(), older.to_bits(), true);
+        route.path.preempt(key.to_bits(), older.to_bits(), false);
     }
     let writing = lock(&disk.writing);
-    let due = probing.is_due(Instant::now(), member.path.failures());
-    if due && !shared.over.load(Ordering::SeqCst) {
-        let proved = member.path.prove_write();
-        probing.done(member.path.failures());
-        if let Err(refused @ WriteRefused::Conflict) = proved {
+    let due = probing.is_due(Instant::now(), route.path.failures());
+    if due && route.is_in_use() && !shared.over.load(Ordering::SeqCst) {
+        let proved = route.path.prove_write();
+        probing.done(route.path.failures());
+        // Not of a path whose registration we took away ourselves meanwhile.
+        if let Err(refused @ WriteRefused::Conflict) = proved
+            && route.is_in_use()
+        {
             return Err(Look::Lost(Why::Write(refused)));
         }
     }

@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::path::PathBuf;
 
 use orthrus_hb::HeadId;
 use orthrus_hb::ledger::{self, BLOCK_BYTES, Record, SLOT_BLOCKS};
@@ -32,7 +33,7 @@ pub type Opener = fn(&Region, Access) -> io::Result<File>;
 pub fn open(region: &Region, access: Access) -> io::Result<File> {
     let file = open_path(region, access)?;
     let rdev = file.metadata()?.rdev();
-    let (major, minor) = region.disk.number;
+    let (major, minor) = node(region, access).1;
     let same = disk::refresh(&region.disk).is_ok_and(|now| now.id == region.disk.id);
     if rdev != rustix::fs::makedev(major, minor) || !same {
         return Err(io::Error::from_raw_os_error(libc::ENODEV));
@@ -40,11 +41,20 @@ pub fn open(region: &Region, access: Access) -> io::Result<File> {
     Ok(file)
 }
 
+/// Of several paths an owner writes through the device that joins them, which is gone when the pool is; and reads, as a
+/// standby does, through one of them.
+fn node(region: &Region, access: Access) -> (PathBuf, (u32, u32)) {
+    match access {
+        Access::Read => region.disk.read_from(),
+        Access::Write => (region.disk.path.clone(), region.disk.number),
+    }
+}
+
 /// Opens whatever has the disk's path.
 pub(super) fn open_path(region: &Region, access: Access) -> io::Result<File> {
     match access {
-        Access::Read => direct::open(&region.disk.path),
-        Access::Write => direct::open_for_writing(&region.disk.path),
+        Access::Read => direct::open(&node(region, access).0),
+        Access::Write => direct::open_for_writing(&node(region, access).0),
     }
 }
 

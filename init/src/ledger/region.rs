@@ -260,6 +260,7 @@ pub(crate) mod tests {
                 bytes: 64 << 20,
                 logical_block: 512,
                 write_cache: WriteCache::WriteThrough,
+                paths: Vec::new(),
             }),
             array: None,
             is_missing: false,

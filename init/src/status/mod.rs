@@ -14,7 +14,7 @@ mod usage;
 mod view;
 
 pub use ledger::LedgerStatus;
-pub use report::{Array, Disk, Report, Share, ShareClients, State, Volume};
+pub use report::{Array, Disk, Path, Report, Share, ShareClients, State, Volume};
 pub use snapshot::{LinkSnapshot, PoolSnapshot, Snapshot};
 pub use usage::Usage;
 pub use view::{LinkStatus, PoolStatus, Problem, Sources, Status, WatchdogStatus};

@@ -83,6 +83,18 @@ pub struct Disk {
     pub write_cache: String,
     /// Where races for the pool are decided.
     pub arbiter: bool,
+    /// The ways to it, where there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<Path>,
+}
+
+/// A way to a disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Path {
+    /// The kernel's name here, such as `sde`.
+    pub name: String,
+    /// What it is for at present, or why for nothing.
+    pub state: String,
 }
 
 /// An MD array that runs here.

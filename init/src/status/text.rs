@@ -78,6 +78,9 @@ impl Status {
                     "  disk {} {} (write cache: {}{role})",
                     disk.name, disk.id, disk.write_cache
                 );
+                for path in &disk.paths {
+                    let _ = writeln!(text, "    path {}: {}", path.name, path.state);
+                }
             }
             for array in &pool.report.arrays {
                 let missing = match array.missing {

@@ -8,7 +8,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::group::VolumeGroup;
-use super::plan::{Backing, Choice, Device, Plan, PlanError, PoolCheck, Purpose, is_same};
+use super::plan::{Backing, Choice, Device, Hold, Plan, PlanError, PoolCheck, Purpose, is_same};
 use super::release::remove;
 use super::uuid::Uuid;
 use crate::Step;
@@ -31,6 +31,8 @@ pub struct Active {
     pub sectors: u64,
     /// It takes writes.
     pub is_writable: bool,
+    /// Clients may give space back.
+    pub gives_space_back: bool,
     /// A disk of it is lost, and what is left is enough.
     pub is_degraded: bool,
     /// Whether it had to be made.
@@ -121,10 +123,13 @@ fn bring_about(group: &VolumeGroup, before: &Plan) -> Result<Vec<Active>, Volume
         by_uuid: HashMap::new(),
         numbers: Vec::with_capacity(plan.devices.len()),
         names: Vec::new(),
+        held: Vec::new(),
     };
+    let holds = plan.holds(before);
     let mut active = Vec::new();
-    for device in &plan.devices {
-        match made.device(device) {
+    for (index, device) in plan.devices.iter().enumerate() {
+        let here = holds.iter().filter(|hold| hold.from == index);
+        match made.hold(here).and_then(|()| made.device(device)) {
             Ok((info, step)) if device.purpose == Purpose::Volume => active.push(Active {
                 lv: group.lvs[device.lv].name.clone(),
                 uuid: group.lvs[device.lv].uuid,
@@ -133,6 +138,7 @@ fn bring_about(group: &VolumeGroup, before: &Plan) -> Result<Vec<Active>, Volume
                 node: PathBuf::from(format!("/dev/dm-{}", info.number.1)),
                 sectors: device.sectors(),
                 is_writable: !device.is_read_only,
+                gives_space_back: group.gives_space_back(device.lv),
                 is_degraded: device.is_degraded,
                 step,
             }),
@@ -159,6 +165,8 @@ struct Made<'a> {
     numbers: Vec<(u32, u32)>,
     /// Name and uuid of those that were made now.
     names: Vec<(String, String)>,
+    /// Origins that are held back, each with the layer below it.
+    held: Vec<Hold>,
 }
 
 impl Made<'_> {
@@ -179,8 +187,9 @@ impl Made<'_> {
         let is_new = known.is_none();
         let called = known.as_ref().map(|info| info.name.clone());
         let (info, step) = match known {
-            Some(info) if info.is_live && !info.is_suspended => {
-                self.align(device, info, &wanted)?
+            Some(info) if info.is_live && (!info.is_suspended || self.holds(device)) => {
+                let aligned = self.align(device, info, &wanted)?;
+                self.let_on(device, aligned)?
             }
             known => (self.make(device, known.is_some(), &wanted)?, Step::Changed),
         };
@@ -236,6 +245,63 @@ impl Made<'_> {
                 Err(error)
             }
         }
+    }
+
+    /// Holds back what is to be held from here on.
+    fn hold<'h>(&mut self, holds: impl Iterator<Item = &'h Hold>) -> Result<(), VolumeError> {
+        for hold in holds {
+            self.held.push(Hold {
+                layer: None,
+                ..hold.clone()
+            });
+            self.still(&hold.origin)?;
+            if let (Some(layer), Some(held)) = (&hold.layer, self.held.last_mut()) {
+                held.layer = Some(layer.clone());
+                self.still(layer)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Suspends a device that is there, and is not.
+    fn still(&self, uuid: &str) -> Result<(), VolumeError> {
+        let failed = |step| {
+            move |source| VolumeError::Call {
+                device: uuid.to_owned(),
+                step,
+                source,
+            }
+        };
+        let known = self.control.status(uuid).map_err(failed("status"))?;
+        match known.is_some_and(|info| info.is_live && !info.is_suspended) {
+            true => self.control.suspend(uuid).map_err(failed("suspend")),
+            false => Ok(()),
+        }
+    }
+
+    fn holds(&self, device: &Device) -> bool {
+        self.held.iter().any(|hold| hold.origin == device.uuid)
+    }
+
+    /// An origin that was held goes on, with the table that it has now. The layer below one that was left alone stays held:
+    /// it has the same images.
+    fn let_on(
+        &mut self,
+        device: &Device,
+        (info, step): (Info, Step),
+    ) -> Result<(Info, Step), VolumeError> {
+        if !self.holds(device) {
+            return Ok((info, step));
+        }
+        let info = match step {
+            Step::Changed => info,
+            Step::Already => {
+                let resumed = self.control.resume(&device.uuid);
+                resumed.map_err(failed(device, "resume"))?
+            }
+        };
+        self.held.retain(|hold| hold.origin != device.uuid);
+        Ok((info, step))
     }
 
     /// The table that a device was given before.
@@ -363,6 +429,14 @@ impl Made<'_> {
     }
 
     fn undo(&self) {
+        // Before what stands below them goes.
+        for hold in self.held.iter().rev() {
+            for uuid in hold.layer.iter().chain([&hold.origin]) {
+                if let Err(error) = self.control.resume(uuid) {
+                    tracing::error!(%uuid, %error, "undo of the activation: a device stays held back");
+                }
+            }
+        }
         for (name, uuid) in self.names.iter().rev() {
             if let Err(error) = remove(self.control, name, uuid) {
                 tracing::error!(%error, "undo of the activation");
@@ -380,55 +454,6 @@ fn transaction(control: &Control, device: &Device) -> Result<String, VolumeError
     Ok(word.unwrap_or_default().to_owned())
 }
 
-/// How full a thin pool is, in percent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PoolUsage {
-    /// The pool.
-    pub pool: String,
-    /// Of its data.
-    pub data: u64,
-    /// Of its metadata.
-    pub metadata: u64,
-}
-
-/// How full the active thin pools of a group are. One whose status is of another form (it failed) has none.
-pub fn pool_usage(group: &VolumeGroup) -> Result<Vec<PoolUsage>, VolumeError> {
-    let plan = Plan::new(group, &Choice::serving())?;
-    let pools: Vec<&Device> = plan
-        .devices
-        .iter()
-        .filter(|device| device.check.is_some())
-        .collect();
-    if pools.is_empty() {
-        return Ok(Vec::new());
-    }
-    let control = Control::open().map_err(VolumeError::Control)?;
-    let mut usage = Vec::new();
-    for device in pools {
-        let status = control.target_status(&device.uuid);
-        let status = status.map_err(failed(device, "target status"))?;
-        let line = status.first().map_or("", |line| line.parameters.as_str());
-        if let Some((metadata, data)) = percents(line) {
-            usage.push(PoolUsage {
-                pool: group.lvs[device.lv].name.clone(),
-                data,
-                metadata,
-            });
-        }
-    }
-    Ok(usage)
-}
-
-/// `TRANSACTION USED/TOTAL USED/TOTAL ...`, of metadata and of data (`pool_status` of `dm-thin.c`).
-fn percents(status: &str) -> Option<(u64, u64)> {
-    let mut words = status.split_ascii_whitespace().skip(1).map(|word| {
-        let (used, total) = word.split_once('/')?;
-        let (used, total): (u64, u64) = (used.parse().ok()?, total.parse().ok()?);
-        used.saturating_mul(100).checked_div(total)
-    });
-    Some((words.next()??, words.next()??))
-}
-
 /// The number of the last change that an active thin pool has made.
 pub fn pool_transaction(group: &VolumeGroup, pool: &str) -> Result<Option<u64>, VolumeError> {
     let plan = Plan::new(group, &Choice::serving())?;
@@ -441,25 +466,11 @@ pub fn pool_transaction(group: &VolumeGroup, pool: &str) -> Result<Option<u64>, 
 }
 
 /// For `map_err`.
-fn failed(device: &Device, step: &'static str) -> impl FnOnce(io::Error) -> VolumeError {
+pub(super) fn failed(device: &Device, step: &'static str) -> impl FnOnce(io::Error) -> VolumeError {
     let device = device.name.clone();
     move |source| VolumeError::Call {
         device,
         step,
         source,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn how_full_a_pool_is_stands_in_its_status() {
-        let status = "5 119/512 900/1000 - rw discard_passdown queue_if_no_space - 1024";
-        assert_eq!(percents(status), Some((23, 90)));
-        for other in ["Fail", "Error", "", "5 1/0 2/3", "5 1/2"] {
-            assert_eq!(percents(other), None, "{other}");
-        }
     }
 }

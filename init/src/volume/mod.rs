@@ -20,6 +20,7 @@ pub mod area;
 pub mod bare;
 mod crc;
 pub mod edit;
+pub mod flushes;
 pub mod group;
 pub mod health;
 pub mod label;
@@ -33,18 +34,17 @@ pub mod reserved;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod text;
+mod usage;
 pub mod uuid;
 pub mod write;
 
-pub use active::{
-    Active, PoolUsage, VolumeError, activate, deactivate_volume, pool_transaction, pool_usage,
-    reactivate,
-};
+pub use active::{Active, VolumeError, activate, deactivate_volume, pool_transaction, reactivate};
 pub use group::{Conflict, LogicalVolume, PhysicalVolume, VolumeGroup};
 pub use plan::{Choice, Plan};
 pub use progress::{Progress, progress};
 pub use refusal::{Refusal, system_id};
 pub use release::{active_devices, deactivate};
+pub use usage::{PoolUsage, StoreUsage, pool_usage, store_usage};
 pub use uuid::Uuid;
 
 /// How long all disks together may take to show their metadata.

@@ -22,14 +22,17 @@
 use tracing::{info, warn};
 
 use super::Worker;
+use super::claim::allows_cache;
 use super::error::JobError;
 use super::shares::SharesError;
 use crate::config::{Luns, ShareConfig};
+use crate::disk::{self, WriteCache};
 use crate::export::nfs;
 use crate::export::{ExportError, ExportPlan, LunPlan, PlanError};
 use crate::filesystem::{self, MakeError, MountError};
 use crate::volume::edit::VolumeOrder;
 use crate::volume::edit::apply::ApplyError;
+use crate::volume::group::SegmentKind;
 use crate::volume::write::{WriteError, Written};
 use crate::volume::{VolumeError, VolumeGroup};
 
@@ -141,8 +144,10 @@ impl Worker {
         self.settle()?;
         // What cannot be is said before anything is taken away.
         let author = self.author(order.to_string());
-        self.host
+        let group = self
+            .host
             .try_edit(self.group()?, &author, &|edit| order.apply(edit))?;
+        no_cache_under_md(&group)?;
         let name = order.name();
         let said = match order {
             VolumeOrder::Create { filesystem, .. } => {
@@ -177,7 +182,12 @@ impl Worker {
                 self.fits(name, None)?;
                 self.edit(order)?;
                 if let Err(error) = self.follow() {
-                    self.take_back_thin(name);
+                    match order {
+                        VolumeOrder::Snapshot { bytes: Some(_), .. } => {
+                            self.take_back_snapshot(name);
+                        }
+                        _ => self.take_back_thin(name),
+                    }
                     return Err(error);
                 }
                 self.settle()?;
@@ -213,7 +223,11 @@ impl Worker {
             }
             VolumeOrder::Remove { .. } | VolumeOrder::RemoveSnapshot { .. } => {
                 self.may_go(name)?;
-                if let Err(error) = self.remove(name, order) {
+                let removed = match self.is_classic_snapshot(name) {
+                    true => self.remove_snapshot(name, order),
+                    false => self.remove(name, order),
+                };
+                if let Err(error) = removed {
                     // As it was, as far as that goes.
                     if let Err(also) = self.follow() {
                         warn!(pool = self.pool().name, "volume {name} is not back: {also}");
@@ -236,6 +250,39 @@ impl Worker {
         self.host.deactivate_volume(self.group()?, name)?;
         self.edit(order)?;
         self.follow()
+    }
+
+    /// Of a snapshot with a store the metadata come first: once its device is gone the origin is written to without it, and
+    /// it is worth nothing. What is still written to its store until then is of no use to anybody.
+    fn remove_snapshot(&mut self, name: &str, order: &VolumeOrder) -> Result<(), ChangeError> {
+        if let (Some(plan), Some(lun)) = (self.plan(), self.lun(name)) {
+            self.host.withdraw(plan, lun)?;
+        }
+        self.edit(order)?;
+        self.follow()
+    }
+
+    fn is_classic_snapshot(&self, name: &str) -> bool {
+        let Ok(group) = self.group() else {
+            return false;
+        };
+        let segments = group.lvs.iter().flat_map(|lv| &lv.segments);
+        let mut stores = segments.filter_map(|segment| match &segment.kind {
+            SegmentKind::Snapshot(snapshot) => group.lvs.get(snapshot.cow),
+            _ => None,
+        });
+        stores.any(|store| store.name == name)
+    }
+
+    /// A snapshot that was written down and cannot be used goes again.
+    fn take_back_snapshot(&mut self, name: &str) {
+        let order = VolumeOrder::RemoveSnapshot {
+            name: name.to_owned(),
+        };
+        if let Err(error) = self.remove_snapshot(name, &order) {
+            let pool = self.pool().name.as_str();
+            warn!(pool, "undo of making snapshot {name}: {error}");
+        }
     }
 
     /// A volume that was written down and cannot be used goes again.
@@ -428,6 +475,17 @@ impl Worker {
     }
 }
 
+/// That no disk whose cache stays on would come to be under RAID: it was turned off at the claim, if that can be.
+fn no_cache_under_md(group: &VolumeGroup) -> Result<(), ChangeError> {
+    for disk in group.disks() {
+        let found = disk::refresh(&disk).unwrap_or(disk);
+        if found.write_cache != WriteCache::WriteThrough {
+            allows_cache(group, &found.name, found.write_cache).map_err(Box::new)?;
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use orthrus_hb::Epoch;
@@ -435,6 +493,7 @@ mod tests {
     use super::super::order::{owner, taken};
     use super::*;
     use crate::fence::shelf::Shelf;
+    use crate::volume::tests::made::{HIDDEN, Made, VISIBLE};
 
     fn remove(name: &str) -> VolumeOrder {
         VolumeOrder::Remove {
@@ -478,6 +537,25 @@ mod tests {
     }
 
     #[test]
+    fn a_volume_on_raid_is_not_made_on_a_disk_whose_cache_stays() {
+        let shelf = Shelf::new(2);
+        let (mut worker, log) = owner(&shelf, "");
+        worker.import(Epoch(1)).unwrap();
+        taken(&log);
+        // What would come of the order, on this host that changes nothing.
+        let mut group = Made::on(2).raid("vol1", "raid1", &[0, 1]).group();
+        group.pvs[1].disk.as_mut().unwrap().name = "no-such-disk".to_owned();
+        group.pvs[1].disk.as_mut().unwrap().write_cache = WriteCache::WriteBack;
+        worker.claim.as_mut().unwrap().group = group;
+        let why = worker.change(&create("vol1")).unwrap_err().to_string();
+        assert!(
+            why.contains("no-such-disk") && why.contains("MD passes"),
+            "{why}"
+        );
+        assert!(taken(&log).is_empty());
+    }
+
+    #[test]
     fn a_volume_that_is_written_down_and_cannot_be_used_goes_again() {
         let shelf = Shelf::new(2);
         let (mut worker, log) = owner(&shelf, "");
@@ -487,6 +565,47 @@ mod tests {
         let failed = worker.change(&create("vol1"));
         assert!(matches!(failed, Err(ChangeError::Read(_))), "{failed:?}");
         assert_eq!(taken(&log), ["metadata", "volume off", "metadata"]);
+    }
+
+    /// An owner that serves a volume with a snapshot.
+    fn with_snapshot(shelf: &Shelf, fails: &'static str) -> (Worker, super::super::order::Log) {
+        let (mut worker, log) = owner(shelf, fails);
+        let tie = "type = \"snapshot\"\nchunk_size = 8\norigin = \"vol0\"\ncow_store = \"vol1\"";
+        let group = Made::on(2)
+            .simple("vol0", 0)
+            .linear("vol1", HIDDEN, 1, 2)
+            .volume("snapshot0", VISIBLE, 4, tie)
+            .group();
+        worker.claim.as_mut().unwrap().group = group;
+        worker.import(Epoch(1)).unwrap();
+        taken(&log);
+        (worker, log)
+    }
+
+    #[test]
+    fn a_snapshot_is_in_the_kernel_until_no_metadata_name_it() {
+        for (fails, done) in [
+            ("", &["LUN off", "metadata"][..]),
+            ("LUN off", &["LUN off"]),
+            ("metadata", &["LUN off", "metadata"]),
+        ] {
+            let shelf = Shelf::new(2);
+            let (mut worker, log) = with_snapshot(&shelf, fails);
+            if worker.lun("vol1").is_none() {
+                let plan = worker.served.as_mut().unwrap().plan.as_mut().unwrap();
+                let volume = "vol1".to_owned();
+                plan.luns.push(LunPlan {
+                    lun: 1,
+                    volume,
+                    ..plan.luns[0].clone()
+                });
+            }
+            let order = VolumeOrder::RemoveSnapshot {
+                name: "vol1".to_owned(),
+            };
+            assert!(worker.change(&order).is_err());
+            assert_eq!(taken(&log), done, "{fails}");
+        }
     }
 
     fn rename(name: &str, new: &str) -> VolumeOrder {

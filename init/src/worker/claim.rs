@@ -9,9 +9,11 @@ use tracing::warn;
 use super::Worker;
 use super::error::JobError;
 use super::lease::Lease;
+use super::paths;
 use crate::clock;
-use crate::disk::{self, Disk, DiskError};
+use crate::disk::{self, Disk, DiskError, WriteCache};
 use crate::fence::{COMMAND_LIFETIME, ClaimRequest, Claimed, Fence};
+use crate::multipath::keeper::Keeper;
 use crate::status;
 use crate::sync::lock;
 use crate::volume::write::stamp;
@@ -29,6 +31,8 @@ pub struct Claim {
     pub group: VolumeGroup,
     /// A member was marked as missing since: it is still part of what is active.
     pub marked: bool,
+    /// Its disks that have several paths.
+    pub paths: Option<Keeper>,
     /// Volumes that were rebuilt since, and are noted so.
     pub rebuilt: BTreeSet<String>,
 }
@@ -36,6 +40,7 @@ pub struct Claim {
 impl Worker {
     /// Looks, and changes nothing.
     pub(super) fn survey(&mut self) -> Result<Done, JobError> {
+        self.forget_words();
         let group = self.read_group()?;
         let fence = Fence::open(&group.disks())?;
         self.report_disks(&group.disks(), &fence);
@@ -90,6 +95,7 @@ impl Worker {
             lease: None,
             key,
             group: group.clone(),
+            paths: None,
             marked: false,
             rebuilt: BTreeSet::new(),
         });
@@ -130,6 +136,7 @@ impl Worker {
     }
 
     fn settle_members(&mut self, before: &VolumeGroup) -> Result<(), JobError> {
+        self.join_paths(before);
         let group = self.read_group()?;
         let ids = |group: &VolumeGroup| -> Vec<_> {
             group.disks().into_iter().map(|disk| disk.id).collect()
@@ -142,18 +149,15 @@ impl Worker {
         for outcome in disk::disable_write_caches(&group.disks()) {
             match outcome {
                 Ok(_) => {}
-                // MD says a member's failed flush in its log alone (`md_end_flush`): above it nobody would know.
-                Err(DiskError::CacheStays { disk, found })
-                    if group
-                        .arrays()
-                        .any(|on| on.disks().any(|one| one.name == disk)) =>
-                {
-                    return Err(JobError::CacheUnderArray { disk, found });
-                }
-                // Passed on honestly: the volumes report what their disks do, LIO reports that to clients,
-                // and `disks` says so.
-                Err(error @ DiskError::CacheStays { .. }) => {
-                    warn!(pool = self.pool().name, "{error}; clients are told");
+                // Passed on honestly, where nothing keeps it back: the volumes report what their disks do, LIO reports that
+                // to clients, and `disks` says so.
+                Err(DiskError::CacheStays { disk, found }) => {
+                    allows_cache(&group, &disk, found)?;
+                    let pool = &self.pool().name;
+                    warn!(
+                        pool,
+                        "{disk}: its write cache stays {found}; clients are told"
+                    );
                 }
                 // Not known: clients might be told that there is none, and lose what they do not flush.
                 Err(error) => return Err(error.into()),
@@ -175,8 +179,8 @@ impl Worker {
         Ok(())
     }
 
-    /// The pool's volume group, complete and ours to use.
-    pub(super) fn read_group(&self) -> Result<VolumeGroup, JobError> {
+    /// The pool's volume group, whatever speaks against it; and what could not be read.
+    pub(super) fn find_group(&self) -> Result<(VolumeGroup, String), JobError> {
         let mut disks: Vec<Disk> = Vec::new();
         let mut unreadable: Vec<String> = Vec::new();
         for disk in disk::scan() {
@@ -196,15 +200,23 @@ impl Worker {
         if !is_there && found.destroyed.iter().any(|group| group.name == *vg) {
             return Err(JobError::Destroyed { vg: vg.clone() });
         }
-        let Some(group) = found.groups.into_iter().find(|group| group.name == *vg) else {
+        let Some(mut group) = found.groups.into_iter().find(|group| group.name == *vg) else {
             return Err(JobError::NoGroup {
                 vg: vg.clone(),
                 detail,
             });
         };
+        self.heed(&mut group);
+        Ok((group, detail))
+    }
+
+    /// The pool's volume group, complete and ours to use.
+    pub(super) fn read_group(&self) -> Result<VolumeGroup, JobError> {
+        let (group, detail) = self.find_group()?;
         // Whatever speaks against serving it, the peer may tick there.
         self.ledger.follow(&group);
         if let Some(refusal) = group.refusal(&self.config.cluster) {
+            let detail = format!("{}{detail}", self.hint_of_word(&group, &refusal));
             return Err(JobError::Refused { refusal, detail });
         }
         let risky = group.arrays().find(|on| on.may_be_wrong());
@@ -221,18 +233,33 @@ impl Worker {
     pub(super) fn report_disks(&self, disks: &[Disk], fence: &Fence) {
         let members = fence.members().iter().enumerate();
         let reported = members.map(|(place, member)| {
-            let cache = disks
-                .iter()
-                .find(|disk| disk.id == member.id)
-                .map(|disk| disk.write_cache);
+            let disk = disks.iter().find(|disk| disk.id == member.id);
+            let cache = disk.map(|disk| disk.write_cache);
             status::Disk {
                 name: member.name.clone(),
                 id: member.id.to_string(),
                 write_cache: cache.map_or_else(String::new, |cache| cache.to_string()),
                 arbiter: place == 0,
+                paths: disk.map(paths::of_disk).unwrap_or_default(),
             }
         });
         lock(&self.report).disks = reported.collect();
+    }
+}
+
+/// That a disk of a group may have its cache on.
+pub(super) fn allows_cache(
+    group: &VolumeGroup,
+    disk: &str,
+    found: WriteCache,
+) -> Result<(), JobError> {
+    match group.on_md(disk) {
+        None => Ok(()),
+        Some(what) => Err(JobError::CacheUnderMd {
+            disk: disk.to_owned(),
+            found,
+            what,
+        }),
     }
 }
 
@@ -263,9 +290,23 @@ fn forgetful(claimed: &Claimed, said: &[String]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use orthrus_hb::{ClusterId, HeadId};
+    use orthrus_hb::{ClusterId, Failure, HeadId};
 
     use super::*;
+    use crate::volume::tests::made::Made;
+
+    #[test]
+    fn a_cache_that_stays_is_refused_under_raid_and_told_of_elsewhere() {
+        let group = Made::on(3)
+            .raid("vol0", "raid1", &[0, 1])
+            .simple("vol1", 2)
+            .group();
+        let refused = allows_cache(&group, "sd1", WriteCache::WriteBack).unwrap_err();
+        assert_eq!(refused.kind(), Failure::Refused);
+        let why = refused.to_string();
+        assert!(why.contains("sd1") && why.contains("volume vol0"), "{why}");
+        assert!(allows_cache(&group, "sd2", WriteCache::WriteBack).is_ok());
+    }
 
     #[test]
     fn a_shelf_that_could_keep_reservations_and_does_not_is_named() {

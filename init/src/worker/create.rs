@@ -5,11 +5,12 @@
 use orthrus_hb::{ClusterId, Epoch, HeadId, Refusal};
 
 use super::Worker;
-use crate::disk::{self, Disk, DiskId};
+use crate::disk::{self, Disk, DiskError, DiskId};
 use crate::fence::{ClaimError, Fence, FenceError, Stranger, Survey};
 use crate::volume::bare::{BareDisk, BareError};
 use crate::volume::edit::apply::{self, ApplyError};
 use crate::volume::edit::{EditError, Layout, Raid, new_group};
+use crate::volume::flushes::SWALLOWED;
 use crate::volume::write::{BlockDevice, WriteError};
 use crate::volume::{self, Groups, Uuid, VolumeGroup};
 
@@ -74,6 +75,9 @@ pub enum CreateError {
     /// A disk is not bare, or fails.
     #[error("{0}")]
     Bare(#[from] BareError),
+    /// Its write cache cannot be turned off.
+    #[error("{0}, and {SWALLOWED}")]
+    Cache(#[from] DiskError),
     /// The kernel has no random numbers.
     #[error("no random numbers: {0}")]
     Random(std::io::Error),
@@ -128,6 +132,10 @@ impl Worker {
 
     pub(super) fn make_group(&self, vg: &str, free: &Free, wipe: bool) -> Result<(), CreateError> {
         let disks = &free.disks[..];
+        if disks.len() > 1 {
+            let outcomes = disk::disable_write_caches(disks).into_iter();
+            outcomes.collect::<Result<Vec<_>, _>>()?;
+        }
         let mut media = open(disks)?;
         let mut bare = bare_disks(disks, &mut media);
         let mut members = Vec::new();

@@ -13,8 +13,11 @@ use crate::fence::{ClaimError, FenceError, Stranger};
 use crate::filesystem::MountError;
 use crate::ledger::{SlotError, WriteStuck};
 use crate::modules::ModuleError;
+use crate::multipath::device::PathsError;
 use crate::net::{NetError, Taken};
 use crate::volume::bare::BareError;
+use crate::volume::edit::apply::ApplyError;
+use crate::volume::flushes::SWALLOWED;
 use crate::volume::write::WriteError;
 use crate::volume::{Refusal, VolumeError};
 
@@ -76,6 +79,9 @@ pub enum JobError {
     /// The pool was not made.
     #[error("{0}")]
     Create(Box<CreateError>),
+    /// The paths of a disk are still joined.
+    #[error("{0}")]
+    Paths(#[from] PathsError),
     /// The disks cannot be fenced.
     #[error("{0}")]
     Fence(#[from] FenceError),
@@ -100,17 +106,19 @@ pub enum JobError {
     /// A disk failed.
     #[error("{0}")]
     Disk(#[from] DiskError),
-    /// What a member of an array acknowledges may be lost, and its failed flush would not be heard of.
-    #[error(
-        "{disk}: its write cache stays {found}, and MD passes a failed flush of a member on to nobody: an array of such \
-         disks is not served; turn the cache off at the disk or its target"
-    )]
-    CacheUnderArray {
+    /// What a disk under MD acknowledges may be lost, and its failed flush would not be heard of.
+    #[error("{disk}: its write cache stays {found}, {what} is on it, and {SWALLOWED}")]
+    CacheUnderMd {
         /// The kernel's name of the disk.
         disk: String,
         /// What it says of its cache.
         found: WriteCache,
+        /// The array or the volume.
+        what: String,
     },
+    /// What the operator said is lost could not be marked so: nothing may run without it.
+    #[error("the lost disk cannot be marked as missing: {0}")]
+    NotMarked(ApplyError),
     /// A service address is a stranger's on the clients' network.
     #[error("{0}")]
     Taken(#[from] Taken),
@@ -164,7 +172,7 @@ impl JobError {
             | JobError::Refused { .. }
             | JobError::Plan(_)
             | JobError::Changed { .. }
-            | JobError::CacheUnderArray { .. }
+            | JobError::CacheUnderMd { .. }
             | JobError::Lease(LeaseError::NoWatchdog | LeaseError::NoTerms { .. })
             | JobError::Slots(SlotError::Absent)
             | JobError::Fence(_) => Failure::Refused,

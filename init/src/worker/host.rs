@@ -24,6 +24,7 @@ use crate::export::{ExportError, ExportPlan, Lio, LunPlan, STEP_LIMIT};
 use crate::filesystem::{self, MakeError, MountError, Use};
 use crate::ledger::Stretch;
 use crate::modules::{ModuleError, Modules};
+use crate::multipath;
 use crate::net::{self, Branch, Connection, DataPort, Interface, Mac, NetError, Probe};
 use crate::state::{self, Owner, StateError};
 use crate::sync::lock;
@@ -32,7 +33,9 @@ use crate::volume::edit::apply::{ApplyError, apply, check};
 use crate::volume::edit::{Edit, EditError};
 use crate::volume::write::stamp::{Stamp, Stamped};
 use crate::volume::write::{Author, BlockDevice, Medium as _, WriteError, Written};
-use crate::volume::{self, Active, PoolUsage, Progress, Uuid, VolumeError, VolumeGroup};
+use crate::volume::{
+    self, Active, PoolUsage, Progress, StoreUsage, Uuid, VolumeError, VolumeGroup,
+};
 
 /// When announcements and tickles are repeated, after the first: they are single packets, and a switch
 /// that just learned of a link may drop them.
@@ -80,13 +83,13 @@ pub(super) trait Host: Send {
         author: &Author,
         change: &ChangeOf<'_>,
     ) -> Result<Written, ApplyError>;
-    /// Whether that could be done; writes nothing.
+    /// Whether that could be done, and the group that would come of it; writes nothing.
     fn try_edit(
         &self,
         group: &VolumeGroup,
         author: &Author,
         change: &ChangeOf<'_>,
-    ) -> Result<(), ApplyError>;
+    ) -> Result<VolumeGroup, ApplyError>;
     /// Makes disks bare, and zeroes what was theirs of the ledger first; what failed, in words. Ends when all of it is over.
     fn wipe(&self, disks: &[Disk], copies: &[Stretch]) -> Vec<String>;
     /// Brings volumes that are active in line with a group that was changed since.
@@ -99,6 +102,8 @@ pub(super) trait Host: Send {
     fn progress(&self, group: &VolumeGroup) -> Result<Vec<Progress>, VolumeError>;
     /// How full the thin pools are.
     fn pool_usage(&self, group: &VolumeGroup) -> Result<Vec<PoolUsage>, VolumeError>;
+    /// How full the stores of snapshots are.
+    fn store_usage(&self, group: &VolumeGroup) -> Result<Vec<StoreUsage>, VolumeError>;
     /// The number of the last change that an active thin pool has made.
     fn pool_transaction(&self, group: &VolumeGroup, pool: &str)
     -> Result<Option<u64>, VolumeError>;
@@ -201,7 +206,9 @@ impl Host for Kernel {
             return Ok(());
         };
         let of_arrays = group.arrays().flat_map(|on| on.decision.modules());
-        for name in of_arrays.chain(group.modules()) {
+        let has_paths = group.disks().iter().any(|disk| !disk.paths.is_empty());
+        let of_paths = multipath::MODULES.iter().filter(|_| has_paths).copied();
+        for name in of_arrays.chain(group.modules()).chain(of_paths) {
             modules.load(name)?;
         }
         Ok(())
@@ -265,9 +272,10 @@ impl Host for Kernel {
         group: &VolumeGroup,
         author: &Author,
         change: &ChangeOf<'_>,
-    ) -> Result<(), ApplyError> {
+    ) -> Result<VolumeGroup, ApplyError> {
         let disks = open_all(group);
-        check(disks, &group.uuid, author, change)
+        let metadata = check(disks, &group.uuid, author, change)?;
+        Ok(metadata.group_on(group, author)?)
     }
 
     fn wipe(&self, disks: &[Disk], copies: &[Stretch]) -> Vec<String> {
@@ -302,6 +310,10 @@ impl Host for Kernel {
 
     fn pool_usage(&self, group: &VolumeGroup) -> Result<Vec<PoolUsage>, VolumeError> {
         volume::pool_usage(group)
+    }
+
+    fn store_usage(&self, group: &VolumeGroup) -> Result<Vec<StoreUsage>, VolumeError> {
+        volume::store_usage(group)
     }
 
     fn pool_transaction(

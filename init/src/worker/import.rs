@@ -50,6 +50,7 @@ impl Worker {
         let port = self.data_port()?;
         let probe = self.probe();
         self.start_arrays()?;
+        self.mark_by_word()?;
         self.stamp(epoch)?;
         let claim = self.claim.as_ref().ok_or(JobError::NotClaimed(epoch))?;
         // From here on there may be something to undo.
@@ -99,6 +100,7 @@ impl Worker {
                 name: active.lv.clone(),
                 uuid: active.uuid.to_string(),
                 node: active.node.clone(),
+                gives_space_back: active.gives_space_back,
             })
             .collect();
         let mut plan = ExportPlan::new(&self.config, self.pool(), &volumes)?;
@@ -232,6 +234,7 @@ impl Worker {
 
     /// The reservations go. Not before [`Worker::take_down`] succeeded.
     pub(super) fn let_go(&mut self) -> Result<Done, JobError> {
+        self.part_paths()?;
         if let Some(claim) = &self.claim {
             // Not before this is over: until then a lost reservation means a reset. And not after the
             // next step: that takes the reservation away ourselves.

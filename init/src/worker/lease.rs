@@ -74,6 +74,7 @@ impl Worker {
             key,
             group: group.clone(),
             marked: false,
+            paths: None,
             rebuilt: BTreeSet::new(),
         });
         self.settle_claim(&group, Done::Leased { lease, submitted })

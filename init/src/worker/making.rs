@@ -153,6 +153,7 @@ impl Worker {
             key: claimed.key,
             group: group.clone(),
             marked: false,
+            paths: None,
             rebuilt: BTreeSet::new(),
         });
         if let Some(making) = &mut self.making {

@@ -18,7 +18,7 @@ use tracing::{info, warn};
 use super::Worker;
 use super::change::ChangeError;
 use super::create::{CreateError, chosen, unclaimed};
-use crate::disk::{self, Disk};
+use crate::disk::{self, Disk, DiskError};
 use crate::fence::{Fence, FenceError, MAX_MEMBERS};
 use crate::sync::lock;
 use crate::volume::bare::{BareDisk, BareError};
@@ -90,7 +90,9 @@ impl Worker {
         let disk = disks.swap_remove(0);
         let request = self.request(claim.key.epoch, Authority::Free);
         let claimed = fence.claim(&request).map_err(CreateError::Claim)?;
-        let put = self.put_in(&disk, wipe, instead, what, change);
+        let put = self
+            .without_cache(&disk, instead)
+            .and_then(|()| self.put_in(&disk, wipe, instead, what, change));
         if is_unsettled(&put) {
             // It may be a member by now, and then it must be fenced like the others.
             self.join(fence)?;
@@ -108,6 +110,19 @@ impl Worker {
             self.report_disks(&claim.group.disks(), &claim.fence);
         }
         Ok(disk)
+    }
+
+    /// The new disk's cache goes off, as those of all others did at the claim. In the place of another one it must: images of
+    /// RAID come to be on it. Else nothing is on it yet, and a volume that may not be is refused when it is made.
+    fn without_cache(&self, disk: &Disk, instead: Option<Uuid>) -> Result<(), MemberError> {
+        match disk::disable_write_cache(disk) {
+            Ok(_) => Ok(()),
+            Err(stays @ DiskError::CacheStays { .. }) if instead.is_none() => {
+                warn!(pool = self.pool().name, "{stays}; clients are told");
+                Ok(())
+            }
+            Err(error) => Err(CreateError::Cache(error).into()),
+        }
     }
 
     /// Label and metadata.
@@ -248,6 +263,17 @@ impl Worker {
         let before = lock(&self.watch).replace((key.epoch, watch));
         drop(before);
         lock(&self.report).disks.retain(|one| one.name != disk.name);
+        let parted = match &claim.paths {
+            Some(keeper) => keeper.close_one(&disk.name),
+            None => Ok(()),
+        };
+        if let Err(stays) = parted {
+            // What could still be written through must be fenced like the rest.
+            self.note_metadata(format!(
+                "{stays}: it is no disk of the pool any more, and keeps its reservation"
+            ));
+            return Ok(());
+        }
         if let Err(stays) = gone.release(key) {
             self.note_metadata(format!("{stays}: it is no disk of the pool any more"));
         }

@@ -14,7 +14,7 @@
 //! and go ([`members`]).
 //!
 //! An owner that loses a disk for good notes that, so that the pool can be taken over without it: [`lost`]; [`replace`]
-//! puts a new one in.
+//! puts a new one in. One that was lost while nobody held the pool is an operator's to give up: [`word`].
 //!
 //! An outcome repeats its job's ticket and epoch; words for the operator go into the [`Report`].
 
@@ -32,10 +32,12 @@ mod lost;
 mod making;
 mod members;
 mod orders;
+mod paths;
 mod replace;
 mod shares;
 mod stamp;
 mod thin;
+mod word;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -65,6 +67,7 @@ use import::Served;
 use making::Making;
 use orders::Order;
 pub use orders::{Orders, PoolOrder};
+use word::Word;
 
 /// How often a head that does not hold the pool looks whether it could: long enough that a look costs
 /// nothing that matters, short enough that the peer knows whether this head is the better one by the time
@@ -78,7 +81,7 @@ const ORDERS_INTERVAL: Duration = Duration::from_millis(200);
 /// Calls to disks that may be under way before a look is left out: some for each disk of the largest pool.
 const MOST_CALLS: usize = 4 * MAX_MEMBERS;
 
-/// From so many percent on a thin pool is worth an alarm: writes of an hour fill the rest of a busy one.
+/// From so many percent on a thin pool, or the store of a snapshot, is worth an alarm: writes of an hour fill the rest of a busy one.
 const POOL_FULL: u64 = 80;
 
 /// How old the last read-back of a disk may be. They come several times a second, and a disk that is busy with
@@ -110,6 +113,8 @@ pub struct Worker {
     making: Option<Making>,
     /// An order to destroy it, which waits for its job.
     destroying: Option<Order>,
+    /// Members that the operator says are lost.
+    words: Vec<Word>,
     /// The report's problem is that of an attempt to take or serve the pool: it stands until an
     /// attempt succeeds, whatever a look says meanwhile.
     attempt_failed: bool,
@@ -145,6 +150,7 @@ impl Worker {
             network: Arc::default(),
             making: None,
             destroying: None,
+            words: Vec::new(),
             attempt_failed: false,
         }
     }
@@ -279,6 +285,8 @@ impl Worker {
         let mut found: Vec<status::Problem> = found.collect();
         drop(slot);
         found.extend(self.full_pools());
+        found.extend(self.full_stores());
+        found.extend(self.look_at_paths());
         lock(&self.report).alarms = found;
     }
 
@@ -305,6 +313,36 @@ impl Worker {
             ),
         };
         full.map(problem).collect()
+    }
+
+    fn full_stores(&self) -> Vec<status::Problem> {
+        let Some(claim) = self.claim.as_ref().filter(|_| self.served.is_some()) else {
+            return Vec::new();
+        };
+        let pool = self.pool().name.as_str();
+        let usage = self.host.store_usage(&claim.group).unwrap_or_else(|error| {
+            warn!(pool, "{error}");
+            Vec::new()
+        });
+        let problem = |store: volume::StoreUsage| {
+            let name = store.snapshot;
+            let what = match store.percent {
+                None => format!(
+                    "snapshot {name} is lost: its store was full, or failed; its origin has all"
+                ),
+                Some(percent) if percent >= POOL_FULL => {
+                    format!(
+                        "the store of snapshot {name} is {percent} % full: the snapshot is lost when it is, its origin is not"
+                    )
+                }
+                Some(_) => return None,
+            };
+            Some(status::Problem {
+                what,
+                todo: format!("`snapshot remove {pool}/{name}`"),
+            })
+        };
+        usage.into_iter().filter_map(problem).collect()
     }
 
     /// A disk whose reservation was not read back for long: its path is broken, and a loss would go unseen.
@@ -342,6 +380,7 @@ impl Worker {
             PoolOrder::Add { disk, wipe } => self
                 .add_disk(disk, *wipe)
                 .map_err(|error| error.to_string()),
+            PoolOrder::Lost { disk } => self.disk_lost(disk).map_err(|error| error.to_string()),
             PoolOrder::Remove { disk } => self.remove_disk(disk).map_err(|error| error.to_string()),
             PoolOrder::Replace { disk, wipe } => self
                 .replace_disk(disk, *wipe)

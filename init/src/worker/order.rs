@@ -32,7 +32,7 @@ use crate::volume::edit::apply::ApplyError;
 use crate::volume::tests::made::Made;
 use crate::volume::write::stamp::{Stamp, Stamped};
 use crate::volume::write::{Author, Failure, Phase, WriteError, Written};
-use crate::volume::{Active, PoolUsage, Progress, Uuid, VolumeError, VolumeGroup};
+use crate::volume::{Active, PoolUsage, Progress, StoreUsage, Uuid, VolumeError, VolumeGroup};
 
 /// What is done, in order.
 pub(super) type Log = Arc<Mutex<Vec<String>>>;
@@ -140,6 +140,7 @@ impl Host for Witness {
             node: PathBuf::from("/dev/dm-0"),
             sectors: 8192,
             is_writable: true,
+            gives_space_back: false,
             is_degraded: false,
             step: Step::Changed,
         };
@@ -163,11 +164,11 @@ impl Host for Witness {
 
     fn try_edit(
         &self,
-        _group: &VolumeGroup,
+        group: &VolumeGroup,
         _author: &Author,
         _change: &ChangeOf<'_>,
-    ) -> Result<(), ApplyError> {
-        Ok(())
+    ) -> Result<VolumeGroup, ApplyError> {
+        Ok(group.clone())
     }
 
     fn wipe(&self, _disks: &[Disk], _copies: &[Stretch]) -> Vec<String> {
@@ -194,6 +195,18 @@ impl Host for Witness {
             metadata: 1,
         };
         Ok(vec![usage("roomy", 79), usage("full", 97)])
+    }
+
+    fn store_usage(&self, _group: &VolumeGroup) -> Result<Vec<StoreUsage>, VolumeError> {
+        let usage = |snapshot: &str, percent| StoreUsage {
+            snapshot: snapshot.to_owned(),
+            percent,
+        };
+        Ok(vec![
+            usage("small", Some(79)),
+            usage("large", Some(80)),
+            usage("over", None),
+        ])
     }
 
     fn pool_transaction(

@@ -41,6 +41,11 @@ pub enum PoolOrder {
         /// By the kernel's name or by identity.
         disk: String,
     },
+    /// Go without a disk that is lost, while nobody holds the pool.
+    Lost {
+        /// The identity of its physical volume.
+        disk: String,
+    },
     /// Change a volume of it.
     Volume(VolumeOrder),
 }

@@ -70,6 +70,7 @@ pub(super) fn claimant(shelf: &Shelf) -> Worker {
     worker.claim = Some(Claim {
         lease: None,
         marked: false,
+        paths: None,
         rebuilt: Default::default(),
         fence: shelf.fence(PATH),
         key,
@@ -130,7 +131,7 @@ fn why_an_import_failed_is_not_forgotten_by_a_look_and_a_survey_that_failed_is()
 }
 
 #[test]
-fn a_thin_pool_that_runs_full_is_an_alarm_while_it_is_served() {
+fn what_runs_full_is_an_alarm_while_it_is_served() {
     let shelf = Shelf::new(2);
     let (mut worker, _log) = super::order::owner(&shelf, "");
     worker.report_alarms();
@@ -138,9 +139,15 @@ fn a_thin_pool_that_runs_full_is_an_alarm_while_it_is_served() {
     worker.import(Epoch(1)).unwrap();
     worker.report_alarms();
     let alarms = lock(&worker.report).alarms.clone();
-    let [alarm] = &alarms[..] else {
+    let [alarm, large, over] = &alarms[..] else {
         panic!("{alarms:?}")
     };
+    assert!(
+        large.what.contains("snapshot large is 80 %"),
+        "{}",
+        large.what
+    );
+    assert!(over.what.contains("snapshot over is lost"), "{}", over.what);
     assert!(alarm.what.contains("full is 97 % full"), "{}", alarm.what);
     assert!(
         alarm.todo.contains("volume grow tank/full"),

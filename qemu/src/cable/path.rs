@@ -16,7 +16,6 @@ use super::pdu::Reader;
 use super::port::Port;
 use super::witness::{Nexus, Witness};
 use crate::names::{Head, ShelfKind};
-use crate::shelf;
 
 /// One head's path.
 pub struct ShelfPath {
@@ -38,11 +37,12 @@ struct State {
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 
 impl ShelfPath {
-    /// Listens on `listen` and relays to the target of a shelf of this `kind`.
+    /// Listens on `listen` and relays to `target`, that of a shelf of this `kind`.
     pub fn start(
         head: Head,
         witness: &Arc<Witness>,
         listen: SocketAddr,
+        target: SocketAddr,
         kind: ShelfKind,
     ) -> anyhow::Result<Arc<Self>> {
         let listener =
@@ -51,7 +51,7 @@ impl ShelfPath {
             head,
             witness,
             listener,
-            shelf::target_address(kind),
+            target,
             kind == ShelfKind::Lio,
         ))
     }

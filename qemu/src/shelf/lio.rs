@@ -3,35 +3,51 @@
 
 use crate::names::Head;
 
-use super::{IQN, initiator};
+use super::{IQN, initiator, target_port};
 
-/// The script that builds the target over the machine's virtio disks with serial numbers `shelf-N`.
-pub fn script(disks: usize) -> String {
-    let mut script = format!(
+/// The script that builds the target over the machine's virtio disks with serial numbers `shelf-N`: a portal group for
+/// each path, with the same disks in it.
+pub fn script(disks: usize, paths: usize) -> String {
+    let mut script = String::from(
         "set -e\n\
          cd /sys/kernel/config\n\
          mkdir -p /var/target/pr /var/target/alua target/iscsi\n\
-         node() {{ for d in /sys/block/vd*; do\n\
-           [ \"$(cat $d/serial)\" = \"$1\" ] && {{ echo /dev/${{d##*/}}; return; }}; done; return 1; }}\n\
-         tpg=target/iscsi/{IQN}/tpgt_1\n\
-         mkdir -p $tpg\n\
-         echo 0 > $tpg/attrib/authentication\n\
-         mkdir -p $tpg/np/0.0.0.0:3260\n"
+         node() { for d in /sys/block/vd*; do\n\
+           [ \"$(cat $d/serial)\" = \"$1\" ] && { echo /dev/${d##*/}; return; }; done; return 1; }\n",
     );
     for index in 0..disks {
-        let lun = index + 1;
         script.push_str(&format!(
             "store=target/core/iblock_{index}/disk{index}\n\
              mkdir -p $store\n\
              echo udev_path=$(node shelf-{index}) > $store/control\n\
              echo 1 > $store/enable\n\
-             echo {:032x} > $store/wwn/vpd_unit_serial\n\
-             mkdir -p $tpg/lun/lun_{lun}\n\
-             ln -s $PWD/$store $tpg/lun/lun_{lun}/store\n",
+             echo {:032x} > $store/wwn/vpd_unit_serial\n",
             serial(index)
         ));
+    }
+    for path in 0..paths {
+        script.push_str(&portal_group(disks, path));
+    }
+    script
+}
+
+fn portal_group(disks: usize, path: usize) -> String {
+    let mut script = format!(
+        "tpg=target/iscsi/{IQN}/tpgt_{}\n\
+         mkdir -p $tpg\n\
+         echo 0 > $tpg/attrib/authentication\n\
+         mkdir -p $tpg/np/0.0.0.0:{}\n",
+        path + 1,
+        target_port(path)
+    );
+    for index in 0..disks {
+        let lun = index + 1;
+        script.push_str(&format!(
+            "mkdir -p $tpg/lun/lun_{lun}\n\
+             ln -s $PWD/target/core/iblock_{index}/disk{index} $tpg/lun/lun_{lun}/store\n"
+        ));
         for head in Head::BOTH {
-            let acl = format!("$tpg/acls/{}/lun_{lun}", initiator(head, lun));
+            let acl = format!("$tpg/acls/{}/lun_{lun}", initiator(head, lun, path));
             script.push_str(&format!(
                 "mkdir -p {acl}\nln -s $PWD/$tpg/lun/lun_{lun} {acl}/lun\n"
             ));
@@ -52,12 +68,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_head_gets_each_lun() {
-        let script = script(4);
+    fn each_head_gets_each_lun_by_each_path() {
+        let script = script(4, 2);
         for head in Head::BOTH {
-            for lun in 1..=4 {
-                assert!(script.contains(&format!("acls/{}/lun_{lun}/lun", initiator(head, lun))));
+            for (lun, path) in (1..=4).flat_map(|lun| [(lun, 0), (lun, 1)]) {
+                let acl = format!("acls/{}/lun_{lun}/lun", initiator(head, lun, path));
+                assert!(script.contains(&acl), "{acl}");
             }
         }
+        assert!(script.contains("tpgt_2\n") && script.contains("np/0.0.0.0:3261"));
     }
 }

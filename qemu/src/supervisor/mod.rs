@@ -121,12 +121,12 @@ impl Supervisor {
         ether::start(Path::new(""), &ether)?;
         let (mut paths, witness) = (Vec::new(), Arc::<Witness>::default());
         if spec.shelf != ShelfKind::Plain {
-            for head in Head::BOTH {
+            for (path, head) in (0..spec.paths).flat_map(|path| Head::BOTH.map(|head| (path, head)))
+            {
+                let listen = shelf::portal_of(head, path);
+                let target = shelf::target_address(spec.shelf, path);
                 paths.push(ShelfPath::start(
-                    head,
-                    &witness,
-                    shelf::portal_of(head),
-                    spec.shelf,
+                    head, &witness, listen, target, spec.shelf,
                 )?);
             }
         }

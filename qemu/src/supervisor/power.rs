@@ -52,7 +52,7 @@ impl Supervisor {
                 self.shelf
                     .wait_up(GUEST_BOOT_LIMIT)
                     .context("the LIO shelf")?;
-                let script = lio::script(self.spec.disks.len());
+                let script = lio::script(self.spec.disks.len(), self.spec.paths);
                 self.shelf
                     .script(&script, GUEST_BOOT_LIMIT)
                     .context("setting up the LIO shelf")

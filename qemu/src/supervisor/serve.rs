@@ -55,7 +55,22 @@ impl Supervisor {
             Request::Pause { machine, frozen } => done(self.vm(machine).pause(frozen)),
             Request::Resume(machine) => done(self.vm(machine).resume()),
             Request::Hang(head) => done(self.hang(head)),
-            Request::Unplug { head, disk } => done(self.vm(head.into()).unplug(disk)),
+            Request::Unplug { head, disk } => {
+                let mut paths = 0..self.spec.paths;
+                done(paths.try_for_each(|path| self.vm(head.into()).unplug(disk, path)))
+            }
+            Request::Path {
+                head,
+                path,
+                plugged,
+            } => {
+                let mut disks = 0..self.spec.disks.len();
+                let mut vm = self.vm(head.into());
+                done(disks.try_for_each(|disk| match plugged {
+                    true => vm.plug(disk, path),
+                    false => vm.unplug(disk, path),
+                }))
+            }
             Request::Cut(cut) => done(self.cut(cut)),
             Request::Join { cable, to } => done(self.join(cable, to)),
             Request::Shelf { on } => done(self.set_shelf(on)),

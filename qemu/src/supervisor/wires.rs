@@ -87,10 +87,15 @@ impl Supervisor {
     }
 
     fn set_path(&self, head: Head, cut: Option<Mode>) -> anyhow::Result<()> {
-        match self.paths.get(head.index()) {
-            Some(path) => path.set_cut(cut),
-            None => bail!("a plain shelf has no cable: its disks are files of the heads' machines"),
+        if self.paths.is_empty() {
+            bail!("a plain shelf has no cable: its disks are files of the heads' machines");
         }
+        // They stand head by head, path by path.
+        let mine = self
+            .paths
+            .chunks(2)
+            .filter_map(|path| path.get(head.index()));
+        mine.for_each(|path| path.set_cut(cut));
         Ok(())
     }
 }

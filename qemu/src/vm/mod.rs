@@ -5,6 +5,8 @@ pub mod wiring;
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use orthrus_image::Tools;
@@ -14,6 +16,9 @@ use serde_json::{Value, json};
 
 use crate::names::Machine;
 use crate::{namespace, qmp};
+
+/// How long a guest may take to let a device go.
+const PLUG_LIMIT: Duration = Duration::from_secs(30);
 
 /// What a machine is doing, as the lab made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -147,10 +152,31 @@ impl Vm {
             .map(drop)
     }
 
-    /// Pulls a disk of the shelf out of the machine.
-    pub fn unplug(&mut self, disk: usize) -> anyhow::Result<()> {
-        self.qmp("device_del", json!({ "id": format!("disk{disk}") }))
-            .map(drop)
+    /// Pulls one path to a disk of the shelf out of the machine.
+    pub fn unplug(&mut self, disk: usize, path: usize) -> anyhow::Result<()> {
+        let id = wiring::path_id(disk, path);
+        self.qmp("device_del", json!({ "id": id })).map(drop)
+    }
+
+    /// Puts it back.
+    pub fn plug(&mut self, disk: usize, path: usize) -> anyhow::Result<()> {
+        let device = wiring::path_device(disk, path);
+        let words = device.into_iter().map(|(name, value)| match name {
+            // The only one that is a number to QEMU.
+            "scsi-id" => (name.to_owned(), json!(disk)),
+            _ => (name.to_owned(), json!(value)),
+        });
+        let arguments = Value::Object(words.collect());
+        let until = Instant::now() + PLUG_LIMIT;
+        loop {
+            // The guest lets a device go when it likes to, and until then there is one of this name.
+            match self.qmp("device_add", arguments.clone()) {
+                Err(e) if format!("{e:#}").contains("Duplicate") && Instant::now() < until => {
+                    thread::sleep(Duration::from_millis(100));
+                }
+                done => return done.map(drop),
+            }
+        }
     }
 
     /// One QMP command.

@@ -113,34 +113,72 @@ fn shared_disks(line: &mut Line, spec: &Spec, head: Head) {
             line.add(
                 "-blockdev",
                 format!(
-                    "driver=raw,node-name=d{index},cache.direct=on,file.driver=file,file.locking=off,\
-                     file.cache.direct=on,file.filename={}",
+                    "driver=raw,node-name=d{index},cache.direct=on,cache.no-flush=on,file.driver=file,\
+                     file.locking=off,file.cache.direct=on,file.cache.no-flush=on,file.filename={}",
                     disk.display()
                 ),
             );
             line.add(
                 "-device",
-                format!("virtio-blk-pci,drive=d{index},serial=shelf-{index},share-rw=on"),
+                format!(
+                    "virtio-blk-pci,drive=d{index},serial=shelf-{index},share-rw=on,{}",
+                    cache(spec)
+                ),
             );
         }
         return;
     }
-    line.add("-device", "virtio-scsi-pci,id=scsi");
-    let (target, portal) = (shelf::IQN, shelf::portal_of(head));
+    for path in 0..spec.paths {
+        line.add("-device", format!("virtio-scsi-pci,id=scsi{path}"));
+        path_to_shelf(line, spec, head, path);
+    }
+}
+
+/// What of a disk's path is plugged in: `device_add` takes it as well as the command line.
+pub fn path_device(disk: usize, path: usize) -> Vec<(&'static str, String)> {
+    vec![
+        ("driver", "scsi-block".to_owned()),
+        ("drive", format!("d{disk}.{path}")),
+        ("bus", format!("scsi{path}.0")),
+        ("scsi-id", disk.to_string()),
+        ("id", path_id(disk, path)),
+    ]
+}
+
+/// What QEMU calls it.
+pub fn path_id(disk: usize, path: usize) -> String {
+    format!("disk{disk}.{path}")
+}
+
+fn path_to_shelf(line: &mut Line, spec: &Spec, head: Head, path: usize) {
+    let (target, portal) = (shelf::IQN, shelf::portal_of(head, path));
     for index in 0..spec.disks.len() {
         let lun = index + 1;
-        let initiator = shelf::initiator(head, lun);
+        let initiator = shelf::initiator(head, lun, path);
         line.add(
             "-blockdev",
             format!(
-                "driver=iscsi,node-name=d{index},transport=tcp,portal={portal},target={target},lun={lun},\
+                "driver=iscsi,node-name=d{index}.{path},transport=tcp,portal={portal},target={target},lun={lun},\
                  initiator-name={initiator},header-digest=none,cache.direct=on"
             ),
         );
-        line.add(
-            "-device",
-            format!("scsi-block,drive=d{index},bus=scsi.0,scsi-id={index},id=disk{index}"),
-        );
+        let device = path_device(index, path);
+        let words = device.iter().map(|(name, value)| match *name {
+            "driver" => value.clone(),
+            name => format!("{name}={value}"),
+        });
+        line.add("-device", words.collect::<Vec<_>>().join(","));
+    }
+}
+
+/// Whether a disk of the shelf says that it has a volatile cache; the kernel's target passes that on.
+///
+/// Without one QEMU flushes after each write. What is written is in the host's memory then, and no fault of the lab's takes it
+/// from there, a killed shelf least of all: the host's own flush is left out, which costs a disk's time for each write.
+fn cache(spec: &Spec) -> &'static str {
+    match spec.disk_caches {
+        true => "write-cache=on",
+        false => "write-cache=off",
     }
 }
 
@@ -185,13 +223,17 @@ pub fn lio_shelf(spec: &Spec) -> Vec<String> {
         line.add(
             "-blockdev",
             format!(
-                "driver=raw,node-name=d{index},file.driver=file,file.filename={}",
+                "driver=raw,node-name=d{index},cache.no-flush=on,file.driver=file,file.cache.no-flush=on,\
+                 file.filename={}",
                 disk.display()
             ),
         );
         line.add(
             "-device",
-            format!("virtio-blk-pci,drive=d{index},serial=shelf-{index}"),
+            format!(
+                "virtio-blk-pci,drive=d{index},serial=shelf-{index},{}",
+                cache(spec)
+            ),
         );
     }
     line.words

@@ -19,6 +19,10 @@ const DISK_BYTES: u64 = 6 << 30;
 const LIMIT: Duration = Duration::from_secs(240);
 
 /// What every script begins with. The group is `k` unless `vg` says otherwise.
+///
+/// `insync` knows of a resync that stood still: in one run of some thousand volumes the kernel's thread of a raid4 that lvm2 had
+/// just made waited for ever in the kernel, with no I/O under way. It says where the kernel's threads wait, and reads from the volume,
+/// which wakes them: it is the kernel's, and what is tried here comes after it.
 pub(super) const PRELUDE: &str = r#"
 set -e
 vg=${vg:-k}
@@ -35,8 +39,16 @@ names() { said lvs --noheadings -o lv_name --select 'lv_layout!="pool"' $vg | tr
 sums() { for n in $(names); do [ -e /dev/mapper/$vg-$n ] || dmsetup info $vg-$n >/dev/null 2>&1 || continue
   d=$(node $n)
   echo $n $({ dd if=$d bs=1M count=16 iflag=direct status=none; dd if=$d bs=1M skip=$(last $d) iflag=direct status=none; } | sha256sum | cut -d' ' -f1); done; }
-insync() { for i in $(seq 600); do
-  case "$(said lvs --noheadings -o sync_percent --select 'segtype=~raid || segtype=mirror' -a $vg | tr -d ' ' | grep -v '^$' | grep -v '^100.00$')" in '') return;; esac; sleep 0.2; done; }
+behind() { said lvs --noheadings -o sync_percent --select 'segtype=~raid || segtype=mirror' -a $vg | tr -d ' ' | grep -v '^$' | grep -v '^100.00$' || true; }
+stands() { echo "a resync of the kernel's stands still at $(behind):"; dmsetup status
+  for p in /proc/[0-9]*; do case $(cat $p/comm) in md*|lvm|dd|kworker*dm*|kworker*raid*) echo "$p $(cat $p/comm) $(sed -n 's/^State://p' $p/status)"; cat $p/stack;; esac; done 2>/dev/null; }
+insync() { for i in $(seq 200); do
+  case "$(behind)" in '') return;; esac; sleep 0.2; done
+  stands
+  for n in $(names); do dd if=$(node $n) of=/dev/null bs=4k count=1 iflag=direct status=none & done
+  for i in $(seq 100); do
+  case "$(behind)" in '') echo "it went on after its volume was read"; return;; esac; sleep 0.2; done
+  exit 6; }
 dump() { dmsetup table --showkeys; echo ---; dmsetup info -c --noheadings --separator : -o name,major,minor,uuid,readonly; }
 "#;
 
@@ -161,7 +173,7 @@ impl Bed {
             last = disks - 1,
             script = kind.script,
         ))
-        .map(drop)
+        .map(|said| print!("{said}"))
     }
 
     fn hold_against(&self) -> Result<()> {

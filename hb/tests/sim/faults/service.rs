@@ -50,9 +50,7 @@ impl World {
             }
         }
         self.director.stay = self.rng.range(20 * SECOND, 120 * SECOND);
-        if self.elder.is_none() {
-            self.expect_nothing();
-        }
+        self.expect_nothing();
         format!("both heads are equally broken, network: {network}")
     }
 }

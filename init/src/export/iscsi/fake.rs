@@ -140,6 +140,8 @@ fn attributes(path: &Path) -> Vec<(&'static str, &'static str)> {
             ),
             ("control", ""),
             ("info", ""),
+            ("attrib/emulate_tpu", "0\n"),
+            ("attrib/emulate_tpws", "0\n"),
             ("wwn/vendor_id", "LIO-ORG\n"),
             ("wwn/product_id", "IBLOCK\n"),
             ("wwn/revision", "6.12\n"),

@@ -303,6 +303,12 @@ fn backstore(actions: &mut Vec<Action>, path: &Path, lun: &LunPlan) {
         let path = path.join("wwn").join(name);
         actions.push(Action::Attribute(path, value.to_owned()));
     }
+    // Not asked of the disks below: what a client is told is the same on both heads.
+    for name in ["emulate_tpu", "emulate_tpws"] {
+        let value = if lun.unmaps { "1" } else { "0" };
+        let path = path.join("attrib").join(name);
+        actions.push(Action::Attribute(path, value.to_owned()));
+    }
     for registration in &lun.registrations {
         let path = path.join("pr/res_aptpl_metadata");
         actions.push(Action::Restore(path, registration.clone()));

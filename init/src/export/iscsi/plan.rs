@@ -20,6 +20,8 @@ pub struct Volume {
     pub uuid: String,
     /// Its block device, such as `/dev/dm-0`.
     pub node: PathBuf,
+    /// Clients may give space back.
+    pub gives_space_back: bool,
 }
 
 /// The export of one pool.
@@ -55,6 +57,8 @@ pub struct LunPlan {
     pub node: PathBuf,
     /// Its unit serial number.
     pub serial: String,
+    /// It takes UNMAP and WRITE SAME with the UNMAP bit.
+    pub unmaps: bool,
     /// Clients' registrations that it gets back before anybody is let in, each as the kernel takes it.
     pub registrations: Vec<String>,
 }
@@ -138,6 +142,7 @@ fn luns(
         serial: serial
             .cloned()
             .unwrap_or_else(|| unit_serial(cluster, &pool.name, &volume.uuid)),
+        unmaps: volume.gives_space_back,
         registrations: Vec::new(),
     };
     // The firmware's own are never a client's, whatever the configuration says, and one that is offered in another way is

@@ -48,6 +48,7 @@ fn volumes() -> Vec<Volume> {
         name: name.to_owned(),
         uuid: format!("uuid-{number}"),
         node: PathBuf::from(format!("/dev/dm-{number}")),
+        gives_space_back: number == 0,
     };
     vec![volume("vol1", 1), volume("vol0", 0)]
 }
@@ -176,6 +177,8 @@ fn export_is_built_in_the_order_that_lio_needs() {
         "write /t/core/iblock_1/tank.0123456789abcdef/enable 1",
         "write /t/core/iblock_1/tank.0123456789abcdef/wwn/vendor_id ORTHRUS",
         "write /t/core/iblock_1/tank.0123456789abcdef/wwn/vpd_unit_serial 0123456789abcdef",
+        "write /t/core/iblock_1/tank.0123456789abcdef/attrib/emulate_tpu 1",
+        "write /t/core/iblock_1/tank.0123456789abcdef/attrib/emulate_tpws 1",
         "mkdir /t/iscsi/iqn.2026-01.org.orthrus:tank/tpgt_1",
         "tpgt_1/rtpi 2",
         "tpgt_1/attrib/authentication 0",

@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::reservations::Answer;
-use super::{COMMAND_LIFETIME, Fence, Member};
+use super::{COMMAND_LIFETIME, Fence, Member, Route};
 use crate::disk::DiskId;
 use path::Path;
 
@@ -50,6 +50,8 @@ pub struct State {
     pub lie: Option<Answer>,
     /// Every command fails.
     pub dead: bool,
+    /// Paths by which nothing arrives.
+    pub cut: Vec<Nexus>,
     /// Somebody holds the disk by the older RESERVE, which lets nobody else even ask.
     pub locked: bool,
     /// Paths whose session was renewed: their registration is shown and does not count.
@@ -173,13 +175,14 @@ impl State {
             return Answer::Conflict;
         }
         self.generation += 1;
+        let held = self.holder_key() == Some(victim);
         let victims: Vec<Nexus> = self
             .registrants
             .iter()
-            .filter(|(n, key)| *key == victim && *n != nexus)
+            // A holder that preempts itself keeps its own; who preempts its own key and does not hold loses it with the rest.
+            .filter(|(n, key)| *key == victim && (*n != nexus || !held))
             .map(|(n, _)| *n)
             .collect();
-        let held = self.holder_key() == Some(victim);
         self.registrants.retain(|(n, _)| !victims.contains(n));
         if held {
             self.holder = Some((nexus, 5));
@@ -258,19 +261,25 @@ impl Shelf {
         *self.waited.lock().unwrap()
     }
 
-    /// The fence of a head whose path to every disk is `nexus`. The disks are given in reverse: order must not
-    /// depend on it.
+    /// One path to one disk.
+    pub fn route(&self, index: usize, nexus: Nexus) -> Route {
+        let state = self.disks[index].clone();
+        let path = Path { nexus, state };
+        Route::new(format!("path{nexus}"), (0, nexus), Arc::new(path))
+    }
+
+    /// The fence of a head whose path to every disk is `nexus`.
     pub fn fence(&self, nexus: Nexus) -> Fence {
-        let members = self.disks.iter().enumerate().rev().map(|(index, state)| {
-            let path = Path {
-                nexus,
-                state: state.clone(),
-            };
-            Member {
-                name: format!("disk{index}"),
-                id: DiskId(format!("naa.{index:02}")),
-                path: Arc::new(path),
-            }
+        self.fence_by(&[nexus])
+    }
+
+    /// The fence of a head that has these paths to every disk. The disks are given in reverse: order must not
+    /// depend on it.
+    pub fn fence_by(&self, paths: &[Nexus]) -> Fence {
+        let members = (0..self.disks.len()).rev().map(|index| {
+            let routes = paths.iter().map(|nexus| self.route(index, *nexus));
+            let id = DiskId(format!("naa.{index:02}"));
+            Member::new(format!("disk{index}"), id, routes.collect())
         });
         let shelf = self.clone();
         let pause = move |time| {

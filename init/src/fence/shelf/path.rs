@@ -30,7 +30,7 @@ impl Path {
             hook(&mut state, self.nexus, command);
             state.hook.get_or_insert(hook);
         }
-        if state.dead {
+        if state.dead || state.cut.contains(&self.nexus) {
             return Err(Trouble::Errno(libc::EIO));
         }
         Ok(state)
@@ -57,7 +57,7 @@ impl Reservations for Path {
         }
         match self.state.lock().unwrap().busy {
             true => Err(io::Error::from_raw_os_error(libc::EBUSY)),
-            false => Ok(Hold(None)),
+            false => Ok(Hold(Vec::new())),
         }
     }
 

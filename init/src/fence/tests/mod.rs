@@ -5,6 +5,7 @@ mod keys;
 mod notice;
 mod race;
 mod read_back;
+mod routes;
 mod undo;
 mod watch;
 

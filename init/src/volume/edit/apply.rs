@@ -44,7 +44,7 @@ pub fn create<M: Medium>(
     write(Store::fresh(disks, group)?, author, edit)
 }
 
-/// Whether [`apply`] could begin; nothing is written.
+/// What [`apply`] would write; nothing is written.
 ///
 /// # Errors
 /// Why not.
@@ -53,8 +53,8 @@ pub fn check<M: Medium>(
     group: &Uuid,
     author: &Author,
     edit: impl FnOnce(&mut Edit<'_>) -> Result<(), EditError>,
-) -> Result<(), ApplyError> {
-    changed(&Store::open(disks, group)?, author, edit).map(drop)
+) -> Result<Metadata, ApplyError> {
+    changed(&Store::open(disks, group)?, author, edit).map(|change| change.metadata)
 }
 
 fn write<M: Medium>(

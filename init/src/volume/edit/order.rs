@@ -147,13 +147,29 @@ impl VolumeOrder {
                     (true, Some(_)) => Err(EditError::Size(format!(
                         "{origin} is thin: a snapshot of it takes no size"
                     ))),
-                    (false, _) => Err(edit.wrong_kind(origin)),
+                    (false, Some(bytes)) => {
+                        edit.create_snapshot(origin, name, edit.extents(*bytes)?)
+                    }
+                    (false, None) => Err(EditError::Size(format!(
+                        "{origin} is not thin: say how much room a snapshot of it has for what is overwritten"
+                    ))),
                 }
+            }
+            VolumeOrder::RemoveSnapshot { name } if edit.snapshot_of(name).is_some() => {
+                edit.remove(name)
             }
             VolumeOrder::RemoveSnapshot { name } => {
                 edit.is_snapshot(name)?;
                 edit.may_go(name)?;
                 edit.remove(name)
+            }
+            VolumeOrder::Restore { name } if edit.snapshot_of(name).is_some() => {
+                Err(EditError::InUse {
+                    lv: name.to_owned(),
+                    why: "is no thin snapshot: lvconvert --merge gives it back to its origin, on a host with lvm2 while neither \
+                          head holds the pool"
+                        .to_owned(),
+                })
             }
             VolumeOrder::Restore { name } => edit.restore_thin(name),
             VolumeOrder::Grow { name, bytes } => {
@@ -238,8 +254,15 @@ impl Edit<'_> {
     fn stands_alone(&self, name: &str) -> Result<(), EditError> {
         let kind = tree::kind(self.volume(name)?).unwrap_or_default();
         let is_plain = kind == "striped" || Raid::of_kind(kind).is_some();
-        if !is_plain || self.snapshot_of(name).is_some() {
+        if !is_plain {
             return Err(self.wrong_kind(name));
+        }
+        if self.snapshot_of(name).is_some() {
+            return Err(EditError::InUse {
+                lv: name.to_owned(),
+                why: "is a snapshot, which `snapshot remove` takes away and nothing makes larger"
+                    .to_owned(),
+            });
         }
         match self.users(name).first() {
             None => Ok(()),

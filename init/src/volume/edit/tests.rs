@@ -499,6 +499,58 @@ fn a_snapshot_is_removed_as_one_only_while_it_is_one() {
 }
 
 #[test]
+fn a_snapshot_with_a_store_is_made_and_removed_by_its_orders_and_nothing_else_of_it_is() {
+    let made = edited(group(3), |edit| {
+        edit.create("vol", 4, Layout::Raid(Raid::Raid1, 2))?;
+        edit.create("orthrus_state", 1, Layout::Linear)
+    })
+    .unwrap();
+    let apply = |metadata: &Metadata, order: VolumeOrder| {
+        edited(metadata.clone(), |edit| order.apply(edit))
+    };
+    let snapshot = |origin: &str, bytes| VolumeOrder::Snapshot {
+        name: "before".to_owned(),
+        origin: origin.to_owned(),
+        bytes,
+    };
+    for (origin, bytes, why) in [
+        ("vol", None, "say how much room"),
+        ("orthrus_state", Some(1), "the firmware's own"),
+        ("vol_rimage_0", Some(1), "part of another"),
+    ] {
+        let refused = apply(&made, snapshot(origin, bytes)).unwrap_err();
+        assert!(refused.to_string().contains(why), "{refused}");
+    }
+    let with = apply(&made, snapshot("vol", Some(1))).unwrap();
+    check(&with);
+    let name = || "before".to_owned();
+    let again = apply(&with, VolumeOrder::Restore { name: name() }).unwrap_err();
+    assert!(again.to_string().contains("lvconvert --merge"), "{again}");
+    for order in [
+        VolumeOrder::Remove { name: name() },
+        VolumeOrder::Remove {
+            name: "vol".to_owned(),
+        },
+        VolumeOrder::RemoveSnapshot {
+            name: "vol".to_owned(),
+        },
+        VolumeOrder::RemoveSnapshot {
+            name: "snapshot0".to_owned(),
+        },
+    ] {
+        assert!(apply(&with, order.clone()).is_err(), "{order:?}");
+    }
+    let without = apply(&with, VolumeOrder::RemoveSnapshot { name: name() }).unwrap();
+    let names = |metadata: &Metadata| -> Vec<String> {
+        metadata
+            .volumes()
+            .map(|(name, _)| name.to_owned())
+            .collect()
+    };
+    assert_eq!(names(&without), names(&made));
+}
+
+#[test]
 fn a_member_with_volumes_stays_and_an_empty_one_goes() {
     let made = edited(group(2), |edit| edit.create("v", 5, Layout::Linear)).unwrap();
     let refused = edited(made.clone(), |edit| edit.remove_member(member(0).id)).unwrap_err();

@@ -2,6 +2,7 @@
 
 use super::entries::{Entries, Names};
 use super::error::GroupError;
+use super::{SegmentKind, VolumeGroup};
 use crate::volume::text::Value;
 
 /// Sectors of a block of a pool, least and most.
@@ -63,6 +64,18 @@ pub struct Thin {
     pub external: Option<usize>,
     /// The volume that it is being merged into.
     pub merge: Option<usize>,
+}
+
+impl VolumeGroup {
+    /// Whether a volume, by index, gives space back that a client says it no longer needs: what its pool does, the same on
+    /// every machine, whatever disks are below it.
+    pub fn gives_space_back(&self, lv: usize) -> bool {
+        let kind = |lv: usize| Some(&self.lvs.get(lv)?.segments.first()?.kind);
+        let Some(SegmentKind::Thin(thin)) = kind(lv) else {
+            return false;
+        };
+        matches!(kind(thin.pool), Some(SegmentKind::ThinPool(pool)) if pool.discards != Discards::Ignore)
+    }
 }
 
 impl ThinPool {

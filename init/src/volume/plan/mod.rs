@@ -15,6 +15,7 @@
 
 mod build;
 mod cache;
+mod hold;
 mod integrity;
 mod line;
 mod mirror;
@@ -29,6 +30,7 @@ mod writecache;
 
 pub use build::Choice;
 pub use cache::CacheTarget;
+pub use hold::Hold;
 pub use integrity::IntegrityTarget;
 pub use line::{Backing, Line, Place, Show, Target};
 pub use mirror::MirrorTarget;

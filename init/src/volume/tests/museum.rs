@@ -3,6 +3,7 @@
 //! one has the settings that nobody makes by default.
 
 use super::made::{HIDDEN, Made, VISIBLE};
+use crate::volume::group::{Discards, SegmentKind};
 use crate::volume::plan::{Backing, Choice, Device, Plan, Purpose};
 use crate::volume::{Refusal, VolumeGroup};
 
@@ -248,6 +249,31 @@ fn a_pool_that_is_one_change_behind_is_told_what_the_metadata_know() {
     let held: Vec<bool> = check.messages.iter().map(|m| m.origin.is_some()).collect();
     assert_eq!(held, [true, false]);
     assert!(device(&plan, "tank-pool").check.is_none());
+}
+
+#[test]
+fn thin_volumes_give_space_back_unless_their_pool_ignores_it() {
+    let mut group = museum().group();
+    let giving = |group: &VolumeGroup| {
+        let lvs = group.lvs.iter().enumerate();
+        lvs.filter(|&(index, _)| group.gives_space_back(index))
+            .map(|(_, lv)| lv.name.clone())
+            .collect::<Vec<_>>()
+    };
+    let all = giving(&group);
+    assert!(all.contains(&"thin".to_owned()) && all.contains(&"thinsnap".to_owned()));
+    assert!(
+        all.iter()
+            .all(|name| !["pool", "plain", "pool_tdata", "golden"].contains(&name.as_str()))
+    );
+    for lv in &mut group.lvs {
+        for segment in &mut lv.segments {
+            if let SegmentKind::ThinPool(pool) = &mut segment.kind {
+                pool.discards = Discards::Ignore;
+            }
+        }
+    }
+    assert_eq!(giving(&group), [""; 0]);
 }
 
 #[test]

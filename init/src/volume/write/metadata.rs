@@ -4,6 +4,7 @@ use super::super::area::MOST_TEXT;
 use super::super::group::{self, VolumeGroup};
 use super::super::text::{self, Section, Value};
 use super::super::uuid::Uuid;
+use super::error::WriteError;
 
 /// The section of a volume group.
 #[derive(Clone, Debug, PartialEq)]
@@ -115,6 +116,25 @@ impl Metadata {
             }
             Ok(_) => Ok(text),
         }
+    }
+}
+
+impl Metadata {
+    /// The group of this text, on the disks that its members have in a group that was read.
+    ///
+    /// # Errors
+    /// It is not what a reader would take for a group.
+    pub fn group_on(&self, read: &VolumeGroup, author: &Author) -> Result<VolumeGroup, WriteError> {
+        let text = self.encode(author).map_err(WriteError::Invalid)?;
+        let parsed = VolumeGroup::parse(text.trim_end_matches('\0'));
+        let mut group = parsed.map_err(|error| WriteError::Invalid(error.to_string()))?;
+        for pv in &mut group.pvs {
+            if let Some(known) = read.pvs.iter().find(|known| known.uuid == pv.uuid) {
+                pv.disk.clone_from(&known.disk);
+                pv.array.clone_from(&known.array);
+            }
+        }
+        Ok(group)
     }
 }
 

@@ -1,0 +1,125 @@
+//! What a head says to its peer: beats, receipts, and messages in pieces.
+
+use embassy_time::Instant;
+
+use super::Head;
+use crate::config::Config;
+use crate::link::LinkId;
+use crate::message::Piece;
+use crate::peer::Peer;
+use crate::wire::{self, Body, FRAGMENT_MAX_BYTES, Frame};
+
+/// Data bytes of a fragment on serial: with header and tag about 13 ms of the line, once a beat.
+const SERIAL_FRAGMENT_BYTES: usize = 96;
+
+/// What a link still has to send.
+#[derive(Clone, Copy, Default, Hash)]
+pub(super) struct Due {
+    pub(super) beat: bool,
+    pub(super) fragment: bool,
+    pub(super) received: Option<(u16, u16)>,
+}
+
+impl Head {
+    /// Sends a message to the peer, in place of one that is still under way. `false` when it is
+    /// longer than [`crate::MESSAGE_MAX_BYTES`].
+    pub fn send_message(&mut self, bytes: &[u8]) -> bool {
+        let taken = self.outbox.put(bytes);
+        self.due.iter_mut().for_each(|due| due.fragment = taken);
+        taken
+    }
+
+    /// A frame to send on a link: its bytes are in `buffer`, of at least
+    /// [`wire::FRAME_MAX_BYTES`]. To be called for each link until it returns `None`.
+    pub fn poll_transmit(
+        &mut self,
+        link: LinkId,
+        now: Instant,
+        buffer: &mut [u8],
+    ) -> Option<usize> {
+        let due = self.due[link.index()];
+        let rotation = self.rotation;
+        let ages = self.fences.ages(now);
+        let speak =
+            |sequence: u32, body: Body<'_>, peer: &Peer, config: &Config, buffer: &mut [u8]| {
+                let [_, cluster @ ..] = config.cluster.bits().to_be_bytes();
+                let (acknowledged, lag) = peer.acknowledged(link, config.timing.dead, now);
+                let frame = Frame {
+                    version: wire::VERSION,
+                    cluster,
+                    sender: config.me,
+                    incarnation: self.me,
+                    echo: peer.echo(config.timing.dead, now),
+                    sequence,
+                    acknowledged,
+                    body,
+                    fences: (link == LinkId::Ether).then_some(ages),
+                    lag,
+                };
+                wire::encode(&frame, link, &config.secret, buffer).ok()
+            };
+        let sequence = self.peer.next_number();
+        let length = if due.beat {
+            self.due[link.index()].beat = false;
+            let told = match link {
+                LinkId::Serial => {
+                    self.rotation = (rotation + 1) % self.pools.len().max(1);
+                    self.pools.get_mut(rotation..=rotation).unwrap_or_default()
+                }
+                LinkId::Ether => {
+                    if let Some(told) = &mut self.told_fences {
+                        told.say(sequence);
+                    }
+                    self.pools.as_mut_slice()
+                }
+            };
+            let mut pools = heapless::Vec::new();
+            for pool in told {
+                pool.said(link, sequence);
+                let _ = pools.push(pool.beat()); // same capacity
+            }
+            let digest = self.config.digest.to_be_bytes();
+            speak(
+                sequence,
+                Body::Beat { digest, pools },
+                &self.peer,
+                &self.config,
+                buffer,
+            )
+        } else if let Some((message, have)) = due.received {
+            self.due[link.index()].received = None;
+            let body = Body::Received { message, have };
+            speak(sequence, body, &self.peer, &self.config, buffer)
+        } else if due.fragment {
+            self.due[link.index()].fragment = false;
+            let max = self.fragment_bytes(link)?;
+            let Piece {
+                message,
+                total,
+                offset,
+                data,
+            } = self.outbox.piece(max)?;
+            let body = Body::Fragment {
+                message,
+                total,
+                offset,
+                data,
+            };
+            speak(sequence, body, &self.peer, &self.config, buffer)
+        } else {
+            None
+        }?;
+        self.peer.links[link.index()].send(sequence);
+        Some(length)
+    }
+
+    /// Fragments go over Ethernet while it works: serial is kept for beats.
+    fn fragment_bytes(&self, link: LinkId) -> Option<usize> {
+        let dead = self.config.timing.dead;
+        match link {
+            LinkId::Ether => Some(FRAGMENT_MAX_BYTES),
+            LinkId::Serial if self.peer.link(LinkId::Ether).is_up(dead) => None,
+            LinkId::Serial => Some(SERIAL_FRAGMENT_BYTES),
+        }
+    }
+}

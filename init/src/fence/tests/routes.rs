@@ -1,0 +1,198 @@
+//! Disks by several paths: all of them registered, one of them enough, and none that was left out ever again.
+
+use super::super::reservations::{ReadError, WriteRefused};
+use super::super::routes::{ChangeError, use_alone};
+use super::super::{Member, Route};
+use super::*;
+use crate::disk::DiskId;
+
+/// The second path of head A.
+const A2: u32 = 11;
+
+fn claim_by(shelf: &Shelf, fence: &Fence, authority: Authority) -> Result<Claimed, ClaimError> {
+    fence.claim(&request(shelf, A, authority))
+}
+
+fn change(member: &Member, to: usize, key: Key) -> Result<(), ChangeError> {
+    use_alone(&member.routes, to, key, &|_| ())
+}
+
+fn in_use(member: &Member) -> Vec<bool> {
+    member
+        .routes
+        .iter()
+        .map(|route| route.is_in_use())
+        .collect()
+}
+
+#[test]
+fn every_path_is_registered_and_may_write() {
+    let shelf = Shelf::new(3);
+    let fence = shelf.fence_by(&[A, A2]);
+    let claimed = claim_by(&shelf, &fence, Authority::Free).unwrap();
+    for disk in shelf.all() {
+        assert_eq!(disk.keys(), [claimed.key.to_bits(); 2]);
+        assert!(disk.may_write(A) && disk.may_write(A2) && !disk.may_write(B));
+        assert_eq!(disk.written, [A, A2], "each path proves it");
+    }
+}
+
+#[test]
+fn a_takeover_removes_all_paths_of_the_former_owner() {
+    let shelf = Shelf::new(3);
+    let fence = shelf.fence_by(&[A, A2]);
+    claim_by(&shelf, &fence, Authority::Free).unwrap();
+    for mut disk in shelf.all() {
+        disk.under_way.extend([A, A2]);
+    }
+    let claimed = claim(&shelf, B, Authority::PeerDead).unwrap();
+    assert_fenced(&shelf, B, &claimed);
+    assert!(shelf.all().all(|disk| !disk.may_write(A2)));
+}
+
+#[test]
+fn a_path_that_dies_during_the_claim_has_no_part_in_it() {
+    let shelf = Shelf::new(2);
+    for mut disk in shelf.all() {
+        disk.cut.push(A);
+    }
+    let fence = shelf.fence_by(&[A, A2]);
+    claim_by(&shelf, &fence, Authority::Free).unwrap();
+    for (member, disk) in fence.members().iter().zip(shelf.all()) {
+        assert_eq!(in_use(member), [false, true]);
+        assert!(!disk.may_write(A) && disk.may_write(A2));
+    }
+}
+
+#[test]
+fn paths_to_two_disks_are_not_taken_for_paths_to_one() {
+    let shelf = Shelf::new(2);
+    let routes = vec![shelf.route(0, A), shelf.route(1, A2)];
+    let member = Member::new("disk0".into(), DiskId("naa.00".into()), routes);
+    let fence = Fence::new(vec![member], Arc::new(|_| ())).unwrap();
+    let refused = claim_by(&shelf, &fence, Authority::Free);
+    let Err(ClaimError::CannotWrite { source, .. }) = refused else {
+        panic!("{refused:?}");
+    };
+    let (shown, registered) = (1, 2);
+    assert_eq!(source, WriteRefused::Paths { shown, registered });
+    assert_let_go(&shelf, A);
+    assert_let_go(&shelf, A2);
+}
+
+#[test]
+fn a_release_takes_the_keys_of_dead_paths_with_it() {
+    for dead in [A, A2] {
+        let shelf = Shelf::new(2);
+        let fence = shelf.fence_by(&[A, A2]);
+        let claimed = claim_by(&shelf, &fence, Authority::Free).unwrap();
+        for mut disk in shelf.all() {
+            disk.cut.push(dead);
+        }
+        assert_eq!(
+            fence.release(claimed.key),
+            Ok(Step::Changed),
+            "without {dead}"
+        );
+        for disk in shelf.all() {
+            assert_eq!((disk.keys(), disk.holder), (vec![], None), "without {dead}");
+        }
+        assert_eq!(fence.release(claimed.key), Ok(Step::Already));
+    }
+}
+
+#[test]
+fn a_failed_path_cannot_write_once_another_one_is_used() {
+    let shelf = Shelf::new(1);
+    let fence = shelf.fence_by(&[A, A2]);
+    let key = claim_by(&shelf, &fence, Authority::Free).unwrap().key;
+    // A write that was given up arrives late.
+    shelf.disk(0).under_way.push(A);
+    let member = &fence.members()[0];
+    change(member, 1, key).unwrap();
+    let disk = shelf.disk(0);
+    assert!(disk.under_way.is_empty() && !disk.may_write(A));
+    assert_eq!(
+        (disk.keys(), disk.holder),
+        (vec![key.to_bits()], Some((A2, 5)))
+    );
+    assert!(disk.may_write(A2));
+    drop(disk);
+    assert_eq!(in_use(member), [false, true]);
+    assert_eq!(fence.release(key), Ok(Step::Changed));
+}
+
+#[test]
+fn without_abort_what_the_failed_path_had_under_way_is_waited_for() {
+    let shelf = Shelf::new(1);
+    shelf.disk(0).no_abort = true;
+    let fence = shelf.fence_by(&[A, A2]);
+    let key = claim_by(&shelf, &fence, Authority::Free).unwrap().key;
+    let waited = std::cell::Cell::new(Duration::ZERO);
+    let pause = |time| waited.set(waited.get() + time);
+    use_alone(&fence.members()[0].routes, 1, key, &pause).unwrap();
+    assert_eq!(waited.get(), COMMAND_LIFETIME);
+}
+
+#[test]
+fn no_path_registers_after_the_claim_and_none_is_changed_on_a_disk_that_was_lost() {
+    let shelf = Shelf::new(1);
+    let fence = shelf.fence_by(&[A, A2]);
+    let key = claim_by(&shelf, &fence, Authority::Free).unwrap().key;
+    let before = shelf.disk(0).log.len();
+    claim(&shelf, B, Authority::PeerDead).unwrap();
+    let member = &fence.members()[0];
+    let refused = change(member, 1, key);
+    assert_eq!(refused, Err(ChangeError::Lost(Why::NotRegistered)));
+    let disk = shelf.disk(0);
+    let sent = disk.log[before..].iter();
+    let ours: Vec<_> = sent.filter(|(nexus, _)| *nexus != B).collect();
+    assert!(ours.is_empty(), "{ours:?}");
+}
+
+#[test]
+fn a_spare_that_does_not_answer_costs_the_other_path_nothing() {
+    let shelf = Shelf::new(1);
+    let fence = shelf.fence_by(&[A, A2]);
+    let key = claim_by(&shelf, &fence, Authority::Free).unwrap().key;
+    shelf.disk(0).cut.push(A2);
+    let member = &fence.members()[0];
+    let refused = change(member, 1, key);
+    assert!(
+        matches!(refused, Err(ChangeError::Read(ReadError::Call { .. }))),
+        "{refused:?}"
+    );
+    assert_eq!(in_use(member), [true, true]);
+    assert!(shelf.disk(0).may_write(A));
+}
+
+#[test]
+fn a_lost_path_is_no_lost_disk_and_its_own_fencing_no_loss() {
+    let shelf = Shelf::new(2);
+    let fence = shelf.fence_by(&[A, A2]);
+    let key = claim_by(&shelf, &fence, Authority::Free).unwrap().key;
+    let watch = fence.watch(key, Arc::new(|_| ()));
+    for mut disk in shelf.all() {
+        disk.cut.push(A);
+    }
+    let failing = |route: &Arc<Route>| route.is_failing();
+    let members = fence.members();
+    wait_for(|| members.iter().all(|m| failing(&m.routes[0])).then_some(()));
+    for member in members {
+        change(member, 1, key).unwrap();
+    }
+    // It is back, and meets its conflict.
+    for mut disk in shelf.all() {
+        disk.cut.clear();
+    }
+    wait_for(|| members.iter().all(|m| !failing(&m.routes[0])).then_some(()));
+    assert_eq!(watch.lost(), None);
+    assert!(watch.silent(LIMIT).is_empty() && watch.sees_disks(LIMIT));
+    assert_eq!(watch.oldest().map(|(name, _)| name.len()), Some(5));
+    claim(&shelf, B, Authority::PeerDead).unwrap();
+    let lost = wait_for(|| watch.lost().cloned());
+    assert!(
+        matches!(lost.why, Why::NotRegistered | Why::NewerKey(_)),
+        "{lost:?}"
+    );
+}

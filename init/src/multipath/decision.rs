@@ -1,0 +1,188 @@
+//! What to do about the paths of one disk, from what is seen of them. Pure.
+
+use std::time::Duration;
+
+/// One path, as it is seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct View {
+    /// The kernel sends I/O there.
+    pub is_active: bool,
+    /// Commands that were sent there and are not back.
+    pub under_way: u64,
+    /// It has a part in the claim: it is registered.
+    pub is_registered: bool,
+    /// Its reservations can be read.
+    pub answers: bool,
+}
+
+/// For how long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Since {
+    /// No path is in use.
+    pub idle: Duration,
+    /// The path in use does not answer.
+    pub failing: Duration,
+}
+
+/// How long no path may be in use before I/O fails, when none can be: a cable that is put into another socket. A disk
+/// with one path fails at once.
+pub const GIVE_UP: Duration = Duration::from_secs(5);
+
+/// How long the path in use may answer our questions by errors, with nothing sent there by which the kernel would find out. One
+/// error is no dead path, and a path that is left stays out.
+pub const FAILING: Duration = Duration::from_secs(1);
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// The path in use is fine.
+    Nothing,
+    /// Look again in a moment.
+    Wait,
+    /// No I/O meets the path in use, which is dead: the kernel is to know.
+    Fail,
+    /// The path that failed is the only one, and answers again: it goes on. What was under way has come back, and it is the
+    /// same nexus, as for a disk with one path whose command is sent again.
+    GoOn,
+    /// Take the failed path's registration away by this one, and use it from then on.
+    Change {
+        /// Its place.
+        to: usize,
+    },
+    /// Let what is held back fail.
+    GiveUp,
+}
+
+/// What to do when the path at `used` is in use, or was last.
+pub fn next(used: usize, paths: &[View], since: Since) -> Next {
+    let can_be_used = |path: &View| path.is_registered && path.answers;
+    let mut spares = paths.iter().enumerate().filter(|(place, _)| *place != used);
+    let spare = spares.find(|(_, path)| can_be_used(path));
+    if paths.iter().any(|path| path.is_active) {
+        let is_dead = since.failing >= FAILING && spare.is_some();
+        return if is_dead { Next::Fail } else { Next::Nothing };
+    }
+    // A path that was fenced meanwhile would answer it with a conflict.
+    if paths.iter().any(|path| path.under_way > 0) {
+        return Next::Wait;
+    }
+    if let Some((to, _)) = spare {
+        return Next::Change { to };
+    }
+    match paths.get(used).is_some_and(can_be_used) {
+        true => Next::GoOn,
+        false if since.idle >= GIVE_UP => Next::GiveUp,
+        false => Next::Wait,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FINE: View = View {
+        is_active: true,
+        under_way: 3,
+        is_registered: true,
+        answers: true,
+    };
+    const SPARE: View = View {
+        is_active: false,
+        under_way: 0,
+        ..FINE
+    };
+    const DEAD: View = View {
+        answers: false,
+        ..SPARE
+    };
+    const OUT: View = View {
+        is_registered: false,
+        ..SPARE
+    };
+
+    fn decide(used: usize, paths: &[View]) -> Next {
+        next(used, paths, Since::default())
+    }
+
+    fn late(used: usize, paths: &[View]) -> Next {
+        let idle = GIVE_UP;
+        next(
+            used,
+            paths,
+            Since {
+                idle,
+                ..Since::default()
+            },
+        )
+    }
+
+    #[test]
+    fn a_path_that_works_is_left_alone_whatever_becomes_of_the_spares() {
+        for spare in [SPARE, DEAD, OUT] {
+            assert_eq!(decide(0, &[FINE, spare]), Next::Nothing);
+        }
+        // It works, and does not answer our own questions: commands decide.
+        let slow = View {
+            answers: false,
+            ..FINE
+        };
+        assert_eq!(decide(0, &[slow, SPARE]), Next::Nothing);
+    }
+
+    #[test]
+    fn a_path_without_io_that_answers_by_errors_is_left_only_for_one_that_works() {
+        let dead = View {
+            under_way: 0,
+            answers: false,
+            ..FINE
+        };
+        let failing = |paths: &[View]| {
+            let failing = FAILING;
+            next(
+                0,
+                paths,
+                Since {
+                    failing,
+                    ..Since::default()
+                },
+            )
+        };
+        assert_eq!(failing(&[dead, SPARE]), Next::Fail);
+        for spare in [DEAD, OUT] {
+            assert_eq!(failing(&[dead, spare]), Next::Nothing);
+        }
+    }
+
+    #[test]
+    fn no_path_is_fenced_while_somebody_waits_for_it() {
+        let failed = View {
+            under_way: 1,
+            ..DEAD
+        };
+        assert_eq!(decide(0, &[failed, SPARE]), Next::Wait);
+        assert_eq!(late(0, &[failed, SPARE]), Next::Wait);
+        assert_eq!(decide(0, &[DEAD, SPARE]), Next::Change { to: 1 });
+    }
+
+    #[test]
+    fn a_path_without_registration_is_never_used_again() {
+        assert_eq!(decide(1, &[OUT, DEAD]), Next::Wait);
+        assert_eq!(late(1, &[OUT, DEAD]), Next::GiveUp);
+        assert_eq!(decide(0, &[DEAD, OUT, SPARE]), Next::Change { to: 2 });
+    }
+
+    #[test]
+    fn a_spare_comes_before_the_path_that_failed_and_that_before_none() {
+        assert_eq!(decide(0, &[SPARE, SPARE]), Next::Change { to: 1 });
+        assert_eq!(decide(0, &[SPARE, DEAD]), Next::GoOn);
+        assert_eq!(decide(1, &[OUT, SPARE]), Next::GoOn);
+        // Even after it was given up.
+        assert_eq!(late(1, &[OUT, SPARE]), Next::GoOn);
+    }
+
+    #[test]
+    fn without_a_path_io_is_held_back_for_a_while_and_not_for_ever() {
+        assert_eq!(decide(0, &[DEAD, DEAD]), Next::Wait);
+        assert_eq!(late(0, &[DEAD, DEAD]), Next::GiveUp);
+    }
+}

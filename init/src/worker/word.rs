@@ -1,0 +1,269 @@
+//! The operator's word that a disk is lost for good, while no head holds the pool.
+//!
+//! A pool that was not held when a disk of it died is served by nobody: a claim takes all members, and the mark that one does
+//! not count any more is an owner's. Which head sees all that is left, and that no other one has the rest, only a person knows
+//! then (DESIGN section 5: "or the operator says so").
+//!
+//! ```text
+//! disk lost ─► surveys and claims go without the disk ─► import: metadata say that it is missing ─► stamp, volumes
+//! ```
+//!
+//! Decisions:
+//! - It changes no disk: the claim is made by the core as always, and what it rests on is written first of all. An import that
+//!   cannot write it fails, since volumes that run without a disk make what is on that disk old.
+//! - It is taken only for a disk that this head does not see, and that all volumes can do without.
+//! - It is over after [`VALID_FOR`], and with a reset: a word that waits for a takeover weeks later would throw away what the peer
+//!   has written to that disk meanwhile. It says nothing of a disk that is back.
+
+use embassy_time::{Duration, Instant};
+use tracing::warn;
+
+use super::Worker;
+use super::error::JobError;
+use crate::clock;
+use crate::fence::{Fence, FenceError};
+use crate::volume::edit::Edit;
+use crate::volume::edit::apply::ApplyError;
+use crate::volume::write::WriteError;
+use crate::volume::{Refusal, Uuid, VolumeGroup};
+
+/// How long it waits for a claim: longer than two heads that boot wait for one another.
+pub(super) const VALID_FOR: Duration = Duration::from_secs(600);
+
+/// A physical volume that counts as lost, and until when.
+pub(super) type Word = (Uuid, Instant);
+
+/// Why it is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum WordError {
+    /// An owner knows by itself.
+    #[error(
+        "this head holds the pool: a disk that dies is marked as missing by itself, within a minute"
+    )]
+    Held,
+    /// It is none, or here.
+    #[error(
+        "{wanted:?} is no physical volume of the pool that is missing here; missing are: {missing}"
+    )]
+    NotMissing {
+        /// What was asked for.
+        wanted: String,
+        /// What is missing.
+        missing: String,
+    },
+    /// What is left is not enough.
+    #[error("the pool cannot be served without it: {0}")]
+    Needed(Refusal),
+    /// The members of a lease are fixed.
+    #[error(
+        "the disks have no reservations, and a lease needs all of them: vgreduce --removemissing on a host with lvm2"
+    )]
+    Lease,
+    /// The others cannot be looked at.
+    #[error("{0}")]
+    Fence(#[from] FenceError),
+    /// The group cannot be read.
+    #[error("{0}")]
+    Read(#[from] Box<JobError>),
+}
+
+impl Worker {
+    /// Takes the word for a physical volume, by its identity.
+    pub(super) fn disk_lost(&mut self, name: &str) -> Result<String, WordError> {
+        if self.claim.is_some() {
+            return Err(WordError::Held);
+        }
+        let (group, _) = self.find_group().map_err(Box::new)?;
+        let id = may_be_lost(&group, &self.config.cluster, name)?;
+        if Fence::open(&group.disks())?.survey().has_none() {
+            return Err(WordError::Lease);
+        }
+        self.words.push((id, clock::now() + VALID_FOR));
+        let pool = self.pool().name.as_str();
+        warn!(pool, "physical volume {id} is lost, by the operator's word");
+        Ok(format!(
+            "physical volume {id} counts as lost: for {} minutes the pool can be claimed here without it, and whoever claims it \
+             marks it as missing",
+            VALID_FOR.as_secs() / 60
+        ))
+    }
+
+    /// A group as the operator says that it is.
+    pub(super) fn heed(&self, group: &mut VolumeGroup) {
+        for pv in &mut group.pvs {
+            let is_said = self.words.iter().any(|(id, _)| *id == pv.uuid);
+            pv.is_missing |= is_said && pv.disk.is_none();
+        }
+    }
+
+    /// Words whose time is over count no more. Not while the pool is held: the claim rests on them.
+    pub(super) fn forget_words(&mut self) {
+        if self.claim.is_none() {
+            let now = clock::now();
+            self.words.retain(|(_, until)| *until > now);
+        }
+    }
+
+    /// What `disk lost` could end, for a group that is refused.
+    pub(super) fn hint_of_word(&self, group: &VolumeGroup, refusal: &Refusal) -> String {
+        match refusal {
+            Refusal::MissingDisk { uuid, .. }
+                if may_be_lost(group, &self.config.cluster, &uuid.to_string()).is_ok() =>
+            {
+                format!(
+                    "; if it is lost for good, `disk lost {} {uuid}` lets the pool be served without it",
+                    self.pool().name
+                )
+            }
+            _ => String::new(),
+        }
+    }
+
+    /// Writes down which members the claim goes without by the operator's word.
+    pub(super) fn mark_by_word(&mut self) -> Result<(), JobError> {
+        let Some(claim) = &self.claim else {
+            return Ok(());
+        };
+        let pvs = claim.group.pvs.iter().filter(|pv| pv.is_missing);
+        let lost: Vec<Uuid> = pvs
+            .map(|pv| pv.uuid)
+            .filter(|id| self.words.iter().any(|(said, _)| said == id))
+            .collect();
+        if lost.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<String> = lost.iter().map(Uuid::to_string).collect();
+        let names = names.join(", ");
+        let author = self.author(format!("orthrus: disk lost {names}"));
+        let mark = |edit: &mut Edit<'_>| lost.iter().try_for_each(|id| edit.set_missing(*id, true));
+        match self.host.edit(&claim.group, &author, &mark) {
+            Ok(written) => {
+                for failure in &written.failures {
+                    self.note_metadata(format!("{failure}: its copy of the metadata is behind"));
+                }
+            }
+            Err(ApplyError::Write(WriteError::Fenced(failure))) => {
+                self.fenced(&failure.disk);
+                return Err(WriteError::Fenced(failure).into());
+            }
+            Err(error) => return Err(JobError::NotMarked(error)),
+        }
+        self.words.clear();
+        self.note_metadata(format!(
+            "physical volume {names}: lost by the operator's word, and marked as missing: the pool is served without it, and so \
+             it is after a takeover; replace it"
+        ));
+        Ok(())
+    }
+}
+
+/// The physical volume of that identity, if it is missing, and the volumes can do without it and all others that are.
+fn may_be_lost(group: &VolumeGroup, cluster: &str, name: &str) -> Result<Uuid, WordError> {
+    let missing = |pv: &&crate::volume::PhysicalVolume| pv.disk.is_none() && !pv.is_missing;
+    let all: Vec<Uuid> = group.pvs.iter().filter(missing).map(|pv| pv.uuid).collect();
+    let Some(id) = all.iter().find(|id| id.to_string() == name) else {
+        let names: Vec<String> = all.iter().map(Uuid::to_string).collect();
+        return Err(WordError::NotMissing {
+            wanted: name.to_owned(),
+            missing: match names.is_empty() {
+                true => "none".to_owned(),
+                false => names.join(", "),
+            },
+        });
+    };
+    let mut left = group.clone();
+    for pv in &mut left.pvs {
+        pv.is_missing |= pv.disk.is_none();
+    }
+    match left.refusal(cluster) {
+        Some(refusal) => Err(WordError::Needed(refusal)),
+        None => Ok(*id),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use orthrus_hb::{Done, Epoch};
+
+    use super::super::order::{owner, taken};
+    use super::*;
+    use crate::fence::shelf::Shelf;
+    use crate::volume::tests::made::Made;
+
+    fn ids(group: &VolumeGroup) -> Vec<String> {
+        group.pvs.iter().map(|pv| pv.uuid.to_string()).collect()
+    }
+
+    #[test]
+    fn a_disk_may_be_lost_only_if_it_is_not_here_and_nothing_needs_it() {
+        let made = Made::on(3).raid("vol0", "raid1", &[0, 1]).simple("vol1", 2);
+        let group = made.group_with(&[0, 2]);
+        let ids = ids(&group);
+        assert_eq!(
+            may_be_lost(&group, "lab", &ids[1]).unwrap().to_string(),
+            ids[1]
+        );
+        let why = may_be_lost(&group, "lab", &ids[0]).unwrap_err().to_string();
+        assert!(why.contains(&ids[1]), "it is here: {why}");
+        let needed = made.group_with(&[0, 1]);
+        assert!(matches!(
+            may_be_lost(&needed, "lab", &ids[2]),
+            Err(WordError::Needed(_))
+        ));
+        // Each of two halves by itself could go, but not both.
+        let both = made.group_with(&[2]);
+        for id in &ids[..2] {
+            let refused = may_be_lost(&both, "lab", id);
+            assert!(matches!(refused, Err(WordError::Needed(_))), "{refused:?}");
+        }
+    }
+
+    /// An owner of the first of two disks, who goes without the second by the operator's word.
+    fn told(fails: &'static str) -> (Worker, super::super::order::Log) {
+        let shelf = Shelf::new(2);
+        let (mut worker, log) = owner(&shelf, fails);
+        let mut group = Made::on(2).raid("vol0", "raid1", &[0, 1]).group_with(&[0]);
+        worker
+            .words
+            .push((group.pvs[1].uuid, clock::now() + VALID_FOR));
+        assert!(group.refusal("lab").is_some());
+        worker.heed(&mut group);
+        assert_eq!(group.refusal("lab"), None);
+        worker.claim.as_mut().unwrap().group = group;
+        (worker, log)
+    }
+
+    #[test]
+    fn the_mark_is_written_before_anything_is_activated() {
+        let (mut worker, log) = told("");
+        assert_eq!(worker.import(Epoch(1)).unwrap(), Done::Imported);
+        assert_eq!(taken(&log)[..3], ["metadata", "stamp", "volumes on"]);
+        assert!(worker.words.is_empty(), "it is written");
+    }
+
+    #[test]
+    fn nothing_is_activated_when_the_mark_cannot_be_written() {
+        let (mut worker, log) = told("metadata");
+        assert!(matches!(
+            worker.import(Epoch(1)),
+            Err(JobError::NotMarked(_))
+        ));
+        assert_eq!(taken(&log), ["metadata"]);
+        assert_eq!(worker.words.len(), 1, "the next attempt may");
+    }
+
+    #[test]
+    fn a_word_is_over_after_its_time_and_says_nothing_of_a_disk_that_is_back() {
+        let (mut worker, _log) = told("");
+        let made = Made::on(2).raid("vol0", "raid1", &[0, 1]);
+        let mut whole = made.group();
+        worker.heed(&mut whole);
+        assert!(!whole.pvs[1].is_missing);
+        worker.words[0].1 = clock::now();
+        worker.forget_words();
+        assert_eq!(worker.words.len(), 1, "the claim rests on it");
+        worker.claim = None;
+        worker.forget_words();
+        assert!(worker.words.is_empty());
+    }
+}

@@ -1,0 +1,99 @@
+//! Snapshots with a store of their own: made, kept and removed under writes to their origins, and moved with the pool.
+
+use anyhow::{Context, Result, ensure};
+use orthrus_qemu::Lab;
+use orthrus_qemu::clock::unix_ms;
+use orthrus_qemu::names::{Machine, ShelfKind};
+use orthrus_tests::Bench;
+use orthrus_tests::steps::{LIMIT, resume_and_verify, start_writing, wait_for_writes};
+
+use crate::change::{MIB, answered, fill, holds, offered, start_of};
+
+/// Names that sort behind all volumes of the lab's pool, in this order.
+const MIRROR: &str = "zmirror";
+const OF_MIRROR: &str = "zmirror-before";
+const OF_WRITTEN: &str = "zvol0-before";
+const LATER: &str = "zz-later";
+
+pub fn with_stores(bench: &Bench, shelf: ShelfKind) -> Result<()> {
+    bench.with(shelf, |lab| {
+        let first = lab.owner(None)?;
+        let before = offered(lab, first)?;
+        let lun = before.len() as u64;
+        // To vol0, which is linear.
+        start_writing(lab)?;
+        let create = format!("volume create tank/{MIRROR} 40M --raid raid1");
+        lab.tell_ok(first, &create)?;
+        let old = fill(lab, lun).context("the client fills the mirror")?;
+        for command in [
+            format!("snapshot create tank/{MIRROR} {OF_MIRROR} 40M"),
+            format!("snapshot create tank/vol0 {OF_WRITTEN} 64M"),
+        ] {
+            lab.tell_ok(first, &command)?;
+        }
+        let mut with = before.clone();
+        with.push((MIRROR.to_owned(), lun, 40 * MIB));
+        with.push((OF_MIRROR.to_owned(), lun + 1, 40 * MIB));
+        with.push((OF_WRITTEN.to_owned(), lun + 2, before[0].2));
+        ensure!(offered(lab, first)? == with, "after they were made");
+        let written = start_of(lab, lun + 2).context("the snapshot of what is written")?;
+        let new = fill(lab, lun).context("the client fills the mirror anew")?;
+        holds(lab, lun + 1, 40 * MIB, &old).context("the mirror's snapshot")?;
+        // One more of an origin that has one.
+        lab.tell_ok(first, &format!("snapshot create tank/{MIRROR} {LATER} 40M"))?;
+        with.push((LATER.to_owned(), lun + 3, 40 * MIB));
+        let newest = fill(lab, lun).context("the client fills the mirror once more")?;
+        let all_hold = |lab: &Lab, when: &str| -> Result<()> {
+            holds(lab, lun, 40 * MIB, &newest).with_context(|| format!("the mirror {when}"))?;
+            holds(lab, lun + 1, 40 * MIB, &old).with_context(|| format!("its first {when}"))?;
+            holds(lab, lun + 3, 40 * MIB, &new).with_context(|| format!("its later {when}"))?;
+            let found = start_of(lab, lun + 2)?;
+            ensure!(found == written, "the snapshot of vol0 changed {when}");
+            Ok(())
+        };
+        wait_for_writes(lab, 50)?;
+        all_hold(lab, "beside writes")?;
+        for (command, why) in [
+            (
+                format!("snapshot restore tank/{OF_MIRROR} --yes"),
+                "lvconvert --merge",
+            ),
+            (format!("volume remove tank/{MIRROR} --yes"), "is used by"),
+            (format!("volume grow tank/{MIRROR} 48M"), "is used by"),
+        ] {
+            answered(lab, first, &command, why)?;
+        }
+
+        let struck = unix_ms();
+        lab.crash(first)?;
+        let second = first.peer();
+        lab.wait_for(&format!("{second} serves"), LIMIT)?;
+        resume_and_verify(lab, "a crash with snapshots", struck)?;
+        ensure!(offered(lab, second)? == with, "after a crash of the owner");
+        all_hold(lab, "after a crash of the owner")?;
+
+        start_writing(lab)?;
+        let struck = unix_ms();
+        for name in [LATER, OF_WRITTEN, OF_MIRROR] {
+            lab.tell_ok(second, &format!("snapshot remove tank/{name} --yes"))?;
+            with.pop();
+            ensure!(offered(lab, second)? == with, "after {name} was removed");
+        }
+        holds(lab, lun, 40 * MIB, &newest).context("without snapshots")?;
+        lab.tell_ok(second, &format!("volume grow tank/{MIRROR} 48M"))?;
+        let last = fill(lab, lun).context("the client fills it without snapshots")?;
+        lab.boot_all(&[Machine::from(first)])?;
+        lab.wait_for(&format!("{first} standby"), LIMIT)?;
+        lab.tell_ok(second, "handover tank")?;
+        lab.wait_for(&format!("{first} serves"), LIMIT)?;
+        resume_and_verify(lab, "snapshots removed, and a handover", struck)?;
+        holds(lab, lun, 48 * MIB, &last).context("after a handover")?;
+        lab.tell_ok(first, &format!("volume remove tank/{MIRROR} --yes"))?;
+        ensure!(
+            offered(lab, first)? == before,
+            "after all of it was removed"
+        );
+        lab.wait_for(&format!("{second} standby"), LIMIT)?;
+        Ok(())
+    })
+}
