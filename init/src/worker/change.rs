@@ -258,6 +258,7 @@ impl Worker {
         if let (Some(plan), Some(lun)) = (self.plan(), self.lun(name)) {
             self.host.withdraw(plan, lun)?;
         }
+        self.withdraw_namespace(name)?;
         self.edit(order)?;
         self.follow()
     }
