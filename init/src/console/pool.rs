@@ -1,6 +1,8 @@
 //! The arguments of `pool` (`create POOL DISK...`, `destroy POOL`) and of `disk` (`add`, `remove`, `replace` with
 //! POOL DISK, `lost` with POOL and the identity of a physical volume, `locate DISK on|off`).
 
+use orthrus_hb::Epoch;
+
 use super::command::Command;
 use super::volume::Wrong;
 use crate::volume::edit::VolumeOrder;
@@ -84,7 +86,13 @@ pub(super) fn parse_disk(words: &[&str], flags: Flags) -> Result<Command, Wrong>
             },
         },
         "add" => ordered(one, PoolOrder::Add { disk: other, wipe }),
-        "lost" => ordered(one, PoolOrder::Lost { disk: other }),
+        "lost" => ordered(
+            one,
+            PoolOrder::Lost {
+                disk: other,
+                known: Epoch(0),
+            },
+        ),
         "remove" => ordered(one, PoolOrder::Remove { disk: other }),
         _ => ordered(one, PoolOrder::Replace { disk: other, wipe }),
     })
@@ -210,6 +218,7 @@ mod tests {
                     "tank",
                     PoolOrder::Lost {
                         disk: "pv-1".to_owned(),
+                        known: Epoch(0),
                     },
                 ),
             ),

@@ -429,17 +429,18 @@ impl Made<'_> {
     }
 
     fn undo(&self) {
-        // Before what stands below them goes.
+        // What was made goes first, while what was held is still: an origin and its new layer have the same images of a RAID
+        // volume, and the layer's resync, or the superblocks that it writes when it goes, must not come after the origin's writes.
+        for (name, uuid) in self.names.iter().rev() {
+            if let Err(error) = remove(self.control, name, uuid) {
+                tracing::error!(%error, "undo of the activation");
+            }
+        }
         for hold in self.held.iter().rev() {
             for uuid in hold.layer.iter().chain([&hold.origin]) {
                 if let Err(error) = self.control.resume(uuid) {
                     tracing::error!(%uuid, %error, "undo of the activation: a device stays held back");
                 }
-            }
-        }
-        for (name, uuid) in self.names.iter().rev() {
-            if let Err(error) = remove(self.control, name, uuid) {
-                tracing::error!(%error, "undo of the activation");
             }
         }
     }

@@ -80,6 +80,7 @@ impl Worker {
 
     /// Takes the reservations of all members, under exactly this epoch.
     pub(super) fn take(&mut self, epoch: Epoch, authority: Authority) -> Result<Done, JobError> {
+        self.weigh_words(epoch);
         let group = self.read_group()?;
         let fence = Fence::open(&group.disks())?;
         if fence.survey().has_none() {

@@ -380,7 +380,9 @@ impl Worker {
             PoolOrder::Add { disk, wipe } => self
                 .add_disk(disk, *wipe)
                 .map_err(|error| error.to_string()),
-            PoolOrder::Lost { disk } => self.disk_lost(disk).map_err(|error| error.to_string()),
+            PoolOrder::Lost { disk, known } => self
+                .disk_lost(disk, *known)
+                .map_err(|error| error.to_string()),
             PoolOrder::Remove { disk } => self.remove_disk(disk).map_err(|error| error.to_string()),
             PoolOrder::Replace { disk, wipe } => self
                 .replace_disk(disk, *wipe)

@@ -14,11 +14,15 @@
 //! - It is taken only for a disk that this head does not see, and that all volumes can do without.
 //! - It is over after [`VALID_FOR`], and with a reset: a word that waits for a takeover weeks later would throw away what the peer
 //!   has written to that disk meanwhile. It says nothing of a disk that is back.
+//! - It is not taken while the peer holds the pool, and is over when anybody else has claimed it since: two heads that each go without
+//!   what the other one has would serve two pools, one after the other.
 
 use embassy_time::{Duration, Instant};
+use orthrus_hb::Epoch;
 use tracing::warn;
 
 use super::Worker;
+use super::claim::stamped_epoch;
 use super::error::JobError;
 use crate::clock;
 use crate::fence::{Fence, FenceError};
@@ -30,8 +34,14 @@ use crate::volume::{Refusal, Uuid, VolumeGroup};
 /// How long it waits for a claim: longer than two heads that boot wait for one another.
 pub(super) const VALID_FOR: Duration = Duration::from_secs(600);
 
-/// A physical volume that counts as lost, and until when.
-pub(super) type Word = (Uuid, Instant);
+/// That a physical volume counts as lost.
+pub(super) struct Word {
+    pv: Uuid,
+    until: Instant,
+    /// The greatest epoch that was known then, or that this head itself tried since. A greater one is another owner's, who may have
+    /// written to the disk, or gone without just those that are here.
+    known: Epoch,
+}
 
 /// Why it is not taken.
 #[derive(Debug, thiserror::Error)]
@@ -69,16 +79,24 @@ pub enum WordError {
 
 impl Worker {
     /// Takes the word for a physical volume, by its identity.
-    pub(super) fn disk_lost(&mut self, name: &str) -> Result<String, WordError> {
+    pub(super) fn disk_lost(&mut self, name: &str, known: Epoch) -> Result<String, WordError> {
         if self.claim.is_some() {
             return Err(WordError::Held);
         }
         let (group, _) = self.find_group().map_err(Box::new)?;
         let id = may_be_lost(&group, &self.config.cluster, name)?;
-        if Fence::open(&group.disks())?.survey().has_none() {
+        let survey = Fence::open(&group.disks())?.survey();
+        if survey.has_none() {
             return Err(WordError::Lease);
         }
-        self.words.push((id, clock::now() + VALID_FOR));
+        self.words.push(Word {
+            pv: id,
+            until: clock::now() + VALID_FOR,
+            known: known
+                .max(survey.greatest_epoch(self.config.cluster_id))
+                .max(self.ledger.greatest_epoch(&group))
+                .max(stamped_epoch(&group)),
+        });
         let pool = self.pool().name.as_str();
         warn!(pool, "physical volume {id} is lost, by the operator's word");
         Ok(format!(
@@ -91,7 +109,7 @@ impl Worker {
     /// A group as the operator says that it is.
     pub(super) fn heed(&self, group: &mut VolumeGroup) {
         for pv in &mut group.pvs {
-            let is_said = self.words.iter().any(|(id, _)| *id == pv.uuid);
+            let is_said = self.words.iter().any(|word| word.pv == pv.uuid);
             pv.is_missing |= is_said && pv.disk.is_none();
         }
     }
@@ -100,8 +118,26 @@ impl Worker {
     pub(super) fn forget_words(&mut self) {
         if self.claim.is_none() {
             let now = clock::now();
-            self.words.retain(|(_, until)| *until > now);
+            self.words.retain(|word| word.until > now);
         }
+    }
+
+    /// Before a claim under this epoch: words that another one's claim came after count no more.
+    pub(super) fn weigh_words(&mut self, epoch: Epoch) {
+        self.forget_words();
+        let pool = self.pool().name.clone();
+        self.words.retain_mut(|word| {
+            let is_next = epoch.0 <= word.known.0.saturating_add(1);
+            if !is_next {
+                warn!(
+                    pool,
+                    "the pool was claimed since it was said that physical volume {} is lost: say it again if it is still so",
+                    word.pv
+                );
+            }
+            word.known = word.known.max(epoch);
+            is_next
+        });
     }
 
     /// What `disk lost` could end, for a group that is refused.
@@ -127,9 +163,11 @@ impl Worker {
         let pvs = claim.group.pvs.iter().filter(|pv| pv.is_missing);
         let lost: Vec<Uuid> = pvs
             .map(|pv| pv.uuid)
-            .filter(|id| self.words.iter().any(|(said, _)| said == id))
+            .filter(|id| self.words.iter().any(|word| word.pv == *id))
             .collect();
         if lost.is_empty() {
+            // Those that were not needed say nothing of a later loss.
+            self.words.clear();
             return Ok(());
         }
         let names: Vec<String> = lost.iter().map(Uuid::to_string).collect();
@@ -183,7 +221,7 @@ fn may_be_lost(group: &VolumeGroup, cluster: &str, name: &str) -> Result<Uuid, W
 
 #[cfg(test)]
 mod tests {
-    use orthrus_hb::{Done, Epoch};
+    use orthrus_hb::Done;
 
     use super::super::order::{owner, taken};
     use super::*;
@@ -223,9 +261,11 @@ mod tests {
         let shelf = Shelf::new(2);
         let (mut worker, log) = owner(&shelf, fails);
         let mut group = Made::on(2).raid("vol0", "raid1", &[0, 1]).group_with(&[0]);
-        worker
-            .words
-            .push((group.pvs[1].uuid, clock::now() + VALID_FOR));
+        worker.words.push(Word {
+            pv: group.pvs[1].uuid,
+            until: clock::now() + VALID_FOR,
+            known: Epoch(4),
+        });
         assert!(group.refusal("lab").is_some());
         worker.heed(&mut group);
         assert_eq!(group.refusal("lab"), None);
@@ -259,11 +299,34 @@ mod tests {
         let mut whole = made.group();
         worker.heed(&mut whole);
         assert!(!whole.pvs[1].is_missing);
-        worker.words[0].1 = clock::now();
+        worker.words[0].until = clock::now();
         worker.forget_words();
         assert_eq!(worker.words.len(), 1, "the claim rests on it");
         worker.claim = None;
         worker.forget_words();
+        assert!(worker.words.is_empty());
+    }
+
+    #[test]
+    fn a_word_is_over_when_another_one_claimed_since() {
+        let (mut worker, _log) = told("");
+        worker.claim = None;
+        // The next one, and this head's own attempts after it.
+        for epoch in [5, 6] {
+            worker.weigh_words(Epoch(epoch));
+            assert_eq!(worker.words.len(), 1, "{epoch}");
+        }
+        // 7 was the peer's.
+        worker.weigh_words(Epoch(8));
+        assert!(worker.words.is_empty());
+    }
+
+    #[test]
+    fn a_word_that_was_not_needed_says_nothing_of_a_later_loss() {
+        let (mut worker, _log) = told("");
+        let whole = Made::on(2).raid("vol0", "raid1", &[0, 1]).group();
+        worker.claim.as_mut().unwrap().group = whole;
+        assert_eq!(worker.import(Epoch(1)).unwrap(), Done::Imported);
         assert!(worker.words.is_empty());
     }
 }
