@@ -121,6 +121,8 @@ pub struct PoolConfig {
     pub home: HeadId,
     /// Its service addresses, at least one.
     pub addresses: Vec<ServiceAddress>,
+    /// Whether the network is asked, before they come, if somebody else has one of them.
+    pub address_check: bool,
     /// An array with parity that lacks a member and was not stopped in order is started all the same.
     pub dirty_degraded: bool,
     /// What it exports by iSCSI; a pool may have nothing to export yet.

@@ -210,6 +210,7 @@ fn pool(section: &Section<'_>, heads: &[HeadConfig; 2]) -> Result<PoolConfig, Co
         "vg",
         "home",
         "address",
+        "address_check",
         "dirty_degraded",
         "iscsi",
         "nfs",
@@ -246,8 +247,9 @@ fn pool(section: &Section<'_>, heads: &[HeadConfig; 2]) -> Result<PoolConfig, Co
         name: pool_name,
         vg,
         home: home(section, heads)?,
-        dirty_degraded: section.optional_switch("dirty_degraded")?,
+        dirty_degraded: section.optional_switch("dirty_degraded")?.unwrap_or(false),
         addresses,
+        address_check: section.optional_switch("address_check")?.unwrap_or(true),
         iscsi: match section.section("iscsi")? {
             Some(section) => Some(iscsi(&section)?),
             None => None,

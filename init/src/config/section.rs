@@ -110,11 +110,11 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Yes or no; no where it is not said.
-    pub(super) fn optional_switch(&self, key: &str) -> Result<bool, ConfigError> {
+    /// Yes or no.
+    pub(super) fn optional_switch(&self, key: &str) -> Result<Option<bool>, ConfigError> {
         match self.table.get(key).map(Spanned::get_ref) {
-            None => Ok(false),
-            Some(DeValue::Boolean(value)) => Ok(*value),
+            None => Ok(None),
+            Some(DeValue::Boolean(value)) => Ok(Some(*value)),
             Some(other) => Err(wrong_kind(&self.place(key), other, "true or false")),
         }
     }

@@ -201,6 +201,19 @@ fn a_file_without_pools_is_enough_to_boot() {
 }
 
 #[test]
+fn an_address_is_checked_for_unless_the_pool_says_otherwise() {
+    let with = |line: &str| {
+        let text = GOOD.replacen("home = \"b\"", &format!("home = \"b\"\n{line}"), 1);
+        Config::parse(&text).map(|config| config.pools[0].address_check)
+    };
+    assert_eq!(with(""), Ok(true));
+    assert_eq!(with("address_check = true"), Ok(true));
+    assert_eq!(with("address_check = false"), Ok(false));
+    let error = with("address_check = \"no\"").unwrap_err();
+    assert!(error.to_string().contains("true or false"), "{error}");
+}
+
+#[test]
 fn digest_is_of_the_bytes() {
     let first = Config::parse(GOOD).unwrap().digest;
     assert_eq!(first, Config::parse(GOOD).unwrap().digest);

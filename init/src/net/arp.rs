@@ -55,9 +55,12 @@ pub(super) fn claimant(frame: &[u8], ip: Ipv4Addr) -> Option<Mac> {
         return None;
     }
     let has_it = frame[28..32] == ip.octets();
-    // RFC 5227 section 2.1.1: another's probe for the same address.
-    let wants_it =
-        frame[28..32] == [0; 4] && frame[38..42] == ip.octets() && frame[20..22] == [0, 1];
+    // RFC 5227 section 2.1.1: another's probe for the same address. It goes to all stations; a switch that looks after the hosts
+    // behind it asks a single one in the same way, and wants nothing.
+    let wants_it = frame[0..6] == Mac::BROADCAST.0
+        && frame[28..32] == [0; 4]
+        && frame[38..42] == ip.octets()
+        && frame[20..22] == [0, 1];
     let mac = Mac(frame[22..28].try_into().ok()?);
     (has_it || wants_it).then_some(mac)
 }
@@ -101,5 +104,13 @@ mod tests {
         // A client that looks for it.
         let client = Ipv4Addr::new(10, 77, 0, 100);
         assert_eq!(claims(&frame(REQUEST, MAC, client, Mac::ZERO, IP)), None);
+        // A switch that tracks it, from no address and to its card alone.
+        let mut tracking = probe(MAC, IP);
+        tracking[..6].copy_from_slice(&[0x52, 0x54, 0, 0x0a, 2, 2]);
+        assert_eq!(claims(&tracking), None);
+        // Whoever has it, says so to one as to all.
+        let mut answer = announcement(REPLY, MAC, IP);
+        answer[..6].copy_from_slice(&[0x52, 0x54, 0, 0x0a, 2, 2]);
+        assert_eq!(claims(&answer), Some(MAC));
     }
 }

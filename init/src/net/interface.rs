@@ -96,10 +96,23 @@ pub(super) fn by_name(netlink: &mut Netlink, name: &'static str) -> Result<Inter
         .ok_or_else(|| NetError::new(name, "find it", Errno::NODEV))
 }
 
-/// By the card's own address; what is made on top of cards came after them.
+/// The card that was made with this address, and where there is none, the first port that has it now: another address may have been
+/// set, and a driver may not tell the card's own.
+///
+/// A card in a bond has the bond's address, and so it counts as its own only where it has no other. Nor does the bond count itself,
+/// and a VLAN came after what it is on.
 fn find(list: Vec<Interface>, mac: Mac) -> Result<Interface, NetError> {
-    let mut list = list.into_iter();
-    list.find(|interface| interface.card.unwrap_or(interface.mac) == mac)
+    let made_with = |port: &&Interface| port.card == Some(mac);
+    let is_over_others = |port: &Interface| list.iter().any(|one| one.master == Some(port.index));
+    let has_now = |port: &&Interface| {
+        port.mac == mac && (port.master.is_none() || port.card.is_none()) && !is_over_others(port)
+    };
+    let found = list
+        .iter()
+        .find(made_with)
+        .or_else(|| list.iter().find(has_now));
+    found
+        .cloned()
         .ok_or_else(|| NetError::new(mac, "find the port with this address", Errno::NODEV))
 }
 
@@ -139,4 +152,66 @@ fn parse(message: &[u8]) -> Option<Interface> {
         }
     }
     Some(interface)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: Mac = Mac([2, 0, 0, 0, 0, 1]);
+    const B: Mac = Mac([2, 0, 0, 0, 0, 2]);
+    const SET: Mac = Mac([2, 0, 0, 0, 0, 3]);
+    const BOND: u32 = 2;
+
+    fn port(index: u32, mac: Mac, card: Option<Mac>, master: Option<u32>) -> Interface {
+        Interface {
+            name: format!("port{index}"),
+            index,
+            mac,
+            card,
+            master,
+            is_up: true,
+            carrier: true,
+        }
+    }
+
+    fn found(list: &[Interface], mac: Mac) -> Option<u32> {
+        find(list.to_vec(), mac).ok().map(|port| port.index)
+    }
+
+    #[test]
+    fn a_port_is_found_by_the_address_it_was_made_with_and_then_by_the_one_it_has() {
+        let changed = port(3, SET, Some(A), None);
+        assert_eq!(found(std::slice::from_ref(&changed), A), Some(3));
+        assert_eq!(found(std::slice::from_ref(&changed), SET), Some(3));
+        // Whose own it is, comes before whoever has it now, in any order.
+        let own = port(4, SET, Some(SET), None);
+        assert_eq!(found(&[changed, own], SET), Some(4));
+        let untold = port(5, A, None, None);
+        assert_eq!(found(std::slice::from_ref(&untold), A), Some(5));
+        assert_eq!(found(&[untold, port(6, A, Some(A), None)], A), Some(6));
+        assert_eq!(found(&[], A), None);
+    }
+
+    #[test]
+    fn the_address_of_a_bond_is_that_of_one_of_its_cards() {
+        // The bond that the module made is before its cards; a VLAN is on it.
+        let list = [
+            port(BOND, A, None, None),
+            port(3, A, Some(B), Some(BOND)),
+            port(4, A, Some(A), Some(BOND)),
+            port(9, A, None, None),
+        ];
+        assert_eq!(found(&list, A), Some(4));
+        assert_eq!(found(&list, B), Some(3));
+        // The other card is not taken for one that is gone.
+        assert_ne!(found(&list[..2], A), Some(3));
+        // Of cards that do not tell theirs, the first is found and not the bond.
+        let list = [
+            port(BOND, A, None, None),
+            port(3, A, None, Some(BOND)),
+            port(9, A, None, None),
+        ];
+        assert_eq!(found(&list, A), Some(3));
+    }
 }

@@ -9,6 +9,8 @@ const ETHERTYPE: u16 = 0x86dd;
 const ICMPV6: u8 = 58;
 const SOLICITATION: u8 = 135;
 const ADVERTISEMENT: u8 = 136;
+/// The greatest there is: it came over no router.
+const HOP_LIMIT: u8 = 255;
 /// Advertisement: what a receiver knows of the address is to be replaced.
 const OVERRIDE: u8 = 0x20;
 const TARGET_LINK_LAYER_ADDRESS: u8 = 2;
@@ -62,8 +64,7 @@ fn frame(mac: Mac, from: Ipv6Addr, to: Ipv6Addr, mut message: Vec<u8>) -> Vec<u8
     frame.extend_from_slice(&ETHERTYPE.to_be_bytes());
     frame.extend_from_slice(&[6 << 4, 0, 0, 0]);
     frame.extend_from_slice(&(message.len() as u16).to_be_bytes()); // 32 at most
-    // Hop limit 255: it came over no router.
-    frame.extend_from_slice(&[ICMPV6, 255]);
+    frame.extend_from_slice(&[ICMPV6, HOP_LIMIT]);
     frame.extend_from_slice(&from.octets());
     frame.extend_from_slice(&to.octets());
     frame.extend_from_slice(&message);
@@ -77,10 +78,12 @@ fn checksum(from: Ipv6Addr, to: Ipv6Addr, message: &[u8]) -> u16 {
 
 /// Who says by this ICMP message that it has the address.
 ///
+/// What came over a router, which the hop limit tells, is a forgery (RFC 4861 section 7.1.2).
+///
 /// Its answer goes to all hosts, as it does not know who asked, and so has to have the option (RFC 4861 section 7.2.4).
-pub(super) fn claimant(message: &[u8], ip: Ipv6Addr) -> Option<Mac> {
+pub(super) fn claimant(message: &[u8], hop_limit: u8, ip: Ipv6Addr) -> Option<Mac> {
     let (head, mut options) = message.split_at_checked(MESSAGE_BYTES)?;
-    if head[0] != ADVERTISEMENT || head[8..] != ip.octets() {
+    if hop_limit != HOP_LIMIT || head[..2] != [ADVERTISEMENT, 0] || head[8..] != ip.octets() {
         return None;
     }
     while let [kind, length @ 1..=255, ..] = *options {
@@ -133,14 +136,21 @@ mod tests {
     #[test]
     fn who_has_the_address_is_heard_and_nobody_else_is() {
         let said = &advertisement(MAC, ip())[54..];
-        assert_eq!(claimant(said, ip()), Some(MAC));
-        assert_eq!(claimant(said, "fd00:77::1".parse().unwrap()), None);
-        assert_eq!(claimant(&probe(MAC, ip())[54..], ip()), None);
+        let claims = |said: &[u8]| claimant(said, 255, ip());
+        assert_eq!(claims(said), Some(MAC));
+        assert_eq!(claimant(said, 255, "fd00:77::1".parse().unwrap()), None);
+        assert_eq!(claims(&probe(MAC, ip())[54..]), None);
         for cut in 0..said.len() {
-            assert_eq!(claimant(&said[..cut], ip()), None, "{cut}");
+            assert_eq!(claims(&said[..cut]), None, "{cut}");
         }
         let mut endless = said.to_vec();
         endless[25] = 0;
-        assert_eq!(claimant(&endless, ip()), None);
+        assert_eq!(claims(&endless), None);
+        for far in [0, 64, 254] {
+            assert_eq!(claimant(said, far, ip()), None, "{far}");
+        }
+        let mut coded = said.to_vec();
+        coded[1] = 1;
+        assert_eq!(claims(&coded), None);
     }
 }

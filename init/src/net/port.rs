@@ -113,7 +113,7 @@ impl DataPort {
         first.ok_or_else(|| NetError::new("the data port", "find its card", Errno::NODEV))
     }
 
-    /// A card that cannot be found does not keep the others from serving.
+    /// A card that cannot be found, or that the bond does not take, does not keep the others from serving.
     fn bond(&self, netlink: &mut Netlink, bond: Bond) -> Result<Interface, NetError> {
         let error = |errno| NetError::new(BOND, "make the bond", errno);
         let mode = mode(bond);
@@ -129,37 +129,56 @@ impl DataPort {
             Err(errno) => return Err(error(errno)),
         }
         let link = interface::by_name(netlink, BOND)?;
-        let (mut joined, mut missing) = (0, None);
-        for mac in &self.cards {
-            match interface::by_mac(netlink, *mac) {
-                Ok(card) if card.master == Some(link.index) => joined += 1,
-                Ok(card) => {
-                    if joined == 0 {
-                        // One that the module made has another mode, which changes only while it is off and without cards.
-                        set(netlink, &link, "switch the bond off", 0, IFF_UP)?;
-                        let request = link_of(BOND, "bond", 0, Some(link.index), &mode);
-                        netlink.perform(&request).map_err(error)?;
-                    }
-                    set(netlink, &card, "switch the card off", 0, IFF_UP)?;
-                    let request = Request::new(RTM_NEWLINK, 0)
-                        .bytes(&ifinfomsg(card.index, 0, 0))
-                        .attribute(IFLA_MASTER, &link.index.to_ne_bytes());
-                    let joins =
-                        |errno| NetError::new(&card.name, "make it one of the bond's", errno);
-                    netlink.perform(&request).map_err(joins)?;
-                    joined += 1;
-                }
-                Err(error) => missing = Some(error),
-            }
+        let cards: Vec<_> = self
+            .cards
+            .iter()
+            .map(|mac| interface::by_mac(netlink, *mac))
+            .collect();
+        let has = |card: &Interface| card.master == Some(link.index);
+        if !cards.iter().flatten().any(has) {
+            // One that the module made has another mode, which changes only while it is off and without cards.
+            set(netlink, &link, "switch the bond off", 0, IFF_UP)?;
+            let request = link_of(BOND, "bond", 0, Some(link.index), &mode);
+            netlink.perform(&request).map_err(error)?;
         }
-        match missing {
-            Some(error) if joined == 0 => return Err(error),
-            Some(error) => tracing::error!(%error, "the bond lacks a card"),
-            None => {}
-        }
+        join_all(cards, |card| match has(card) {
+            true => Ok(()),
+            false => join(netlink, &link, card),
+        })?;
         ready(netlink, &link, self.mtu)?;
         Ok(link)
     }
+}
+
+/// Makes each card one of the bond's that can be; an error where that is none.
+fn join_all(
+    cards: Vec<Result<Interface, NetError>>,
+    mut join: impl FnMut(&Interface) -> Result<(), NetError>,
+) -> Result<(), NetError> {
+    let mut joined = 0;
+    let mut last = NetError::new(BOND, "find its cards", Errno::NODEV);
+    for card in cards {
+        match card.and_then(|card| join(&card)) {
+            Ok(()) => joined += 1,
+            Err(error) => {
+                tracing::error!(%error, "the bond lacks a card");
+                last = error;
+            }
+        }
+    }
+    match joined {
+        0 => Err(last),
+        _ => Ok(()),
+    }
+}
+
+fn join(netlink: &mut Netlink, bond: &Interface, card: &Interface) -> Result<(), NetError> {
+    set(netlink, card, "switch the card off", 0, IFF_UP)?;
+    let request = Request::new(RTM_NEWLINK, 0)
+        .bytes(&ifinfomsg(card.index, 0, 0))
+        .attribute(IFLA_MASTER, &bond.index.to_ne_bytes());
+    let error = |errno| NetError::new(&card.name, "make it one of the bond's", errno);
+    netlink.perform(&request).map_err(error)
 }
 
 fn mode(bond: Bond) -> Vec<u8> {
@@ -227,4 +246,48 @@ fn set(
     let request = Request::new(RTM_NEWLINK, 0).bytes(&ifinfomsg(link.index, flags, change));
     let error = |errno| NetError::new(&link.name, step, errno);
     netlink.perform(&request).map_err(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn card(index: u32) -> Result<Interface, NetError> {
+        Ok(Interface {
+            name: format!("eth{index}"),
+            index,
+            mac: Mac([2, 0, 0, 0, 0, index as u8]),
+            card: None,
+            master: None,
+            is_up: false,
+            carrier: false,
+        })
+    }
+
+    #[test]
+    fn a_bond_does_without_a_card_that_is_missing_or_not_taken_and_not_without_any() {
+        let missing = || Err(NetError::new("eth9", "find it", Errno::NODEV));
+        let refused = |card: &Interface| NetError::new(&card.name, "join", Errno::BUSY);
+        let joined_of = |cards: Vec<Result<Interface, NetError>>, good: &[u32]| {
+            let mut joined = Vec::new();
+            let said = join_all(cards, |card| match good.contains(&card.index) {
+                true => {
+                    joined.push(card.index);
+                    Ok(())
+                }
+                false => Err(refused(card)),
+            });
+            (said, joined)
+        };
+        for good in [[1], [2], [3]] {
+            let cards = vec![card(1), missing(), card(2), card(3)];
+            assert_eq!(joined_of(cards, &good), (Ok(()), good.to_vec()));
+        }
+        let all = vec![card(1), card(2)];
+        assert_eq!(joined_of(all, &[1, 2]), (Ok(()), vec![1, 2]));
+        let (said, _) = joined_of(vec![missing(), card(1)], &[]);
+        assert_eq!(said, Err(refused(&card(1).unwrap())));
+        assert!(joined_of(vec![missing()], &[]).0.is_err());
+        assert!(joined_of(Vec::new(), &[]).0.is_err());
+    }
 }

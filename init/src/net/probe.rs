@@ -16,18 +16,18 @@
 use std::fmt;
 use std::fs::File;
 use std::net::IpAddr;
-use std::os::fd::{AsFd as _, OwnedFd};
-use std::sync::mpsc::{self, Receiver};
+use std::os::fd::AsFd as _;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, ipproto};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tracing::warn;
 
 use super::{DataPort, Interface, Mac, NetError, arp, ndp};
+use crate::sys::icmpv6::{IcmpV6Socket, Received};
 use crate::sys::packet::PacketSocket;
 
 /// How many frames, so that one may be lost.
@@ -52,7 +52,8 @@ impl fmt::Display for Taken {
         write!(
             f,
             "the service address {address} is in use on the clients' network by {by}, which is neither head: \
-             take it away there"
+             take it away there; if {by} is a router that answers for every address (proxy ARP), \
+             `address_check = false` in the pool's part of the configuration has the head not ask"
         )
     }
 }
@@ -92,10 +93,18 @@ impl Probe {
         Probe(receiver)
     }
 
-    /// What came of it, when the time for answers is over.
+    /// What came of it, when the time for answers is over. Whatever keeps the question from an end does not keep the address:
+    /// what is not known by then is not taken.
     pub fn verdict(self) -> Result<(), Taken> {
-        // Nobody who could answer: it was said.
-        self.0.recv().unwrap_or(Ok(()))
+        match self.0.recv_timeout(2 * LISTEN) {
+            Ok(verdict) => verdict,
+            Err(RecvTimeoutError::Timeout) => {
+                warn!("not known in time whether a stranger has the addresses");
+                Ok(())
+            }
+            // Nobody who could answer: it was said.
+            Err(RecvTimeoutError::Disconnected) => Ok(()),
+        }
     }
 }
 
@@ -115,15 +124,13 @@ fn ask(
     let is_stranger = |mac: &Mac| !heads.contains(mac) && *mac != port.mac;
     let begun = Instant::now();
     for time in 0..=TIMES {
-        let until = match time {
-            TIMES => LISTEN,
-            _ => PAUSE * time,
-        };
-        while let Some(left) = until
-            .checked_sub(begun.elapsed())
-            .filter(|left| !left.is_zero())
-        {
-            if let Some(taken) = ears.hear(left, addresses, is_stranger).map_err(error)? {
+        let until = begun
+            + match time {
+                TIMES => LISTEN,
+                _ => PAUSE * time,
+            };
+        while Instant::now() < until {
+            if let Some(taken) = ears.hear(until, addresses, is_stranger).map_err(error)? {
                 return Ok(Err(taken));
             }
         }
@@ -136,11 +143,11 @@ fn ask(
     Ok(Ok(()))
 }
 
-/// Where answers come in: frames of ARP on the port, and messages of neighbour discovery, of which the kernel hands on
-/// those alone whose sums are right.
+/// Where answers come in, both by the port alone: frames of ARP, and messages of neighbour discovery, of which the kernel hands
+/// on those alone whose sums are right.
 struct Ears {
     arp: PacketSocket,
-    icmp: Option<OwnedFd>,
+    icmp: Option<IcmpV6Socket>,
 }
 
 impl Ears {
@@ -148,12 +155,7 @@ impl Ears {
         let arp = PacketSocket::open(port.index, Some(arp::ETHERTYPE))?;
         let icmp = match addresses.iter().any(IpAddr::is_ipv6) {
             false => None,
-            true => Some(rustix::net::socket_with(
-                AddressFamily::INET6,
-                SocketType::RAW,
-                SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
-                Some(ipproto::ICMPV6),
-            )?),
+            true => Some(IcmpV6Socket::open(port.index)?),
         };
         Ok(Ears { arp, icmp })
     }
@@ -165,46 +167,63 @@ impl Ears {
         }
     }
 
-    /// Waits so long, or until something came in; the first stranger with one of the addresses.
+    /// Waits until then at most, or until something came in; the first stranger with one of the addresses.
     fn hear(
         &self,
-        left: Duration,
+        until: Instant,
         addresses: &[IpAddr],
         is_stranger: impl Fn(&Mac) -> bool,
     ) -> Result<Option<Taken>, Errno> {
         let mut fds = vec![PollFd::new(&self.arp, PollFlags::IN)];
         fds.extend(self.icmp.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
+        let left = until.saturating_duration_since(Instant::now());
         let limit = Timespec::try_from(left).map_err(|_| Errno::INVAL)?;
         match poll(&mut fds, Some(&limit)) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
         }
         let mut bytes = [0; 256];
-        while let Some(length) = some(self.arp.receive(&mut bytes))? {
+        let heard = drain(until, || {
+            let length = self.arp.receive(&mut bytes)?;
             let said = &bytes[..length.min(bytes.len())];
             let claim = |address: &IpAddr| match address {
                 IpAddr::V4(ip) => arp::claimant(said, *ip),
                 IpAddr::V6(_) => None,
             };
-            if let Some(taken) = first(addresses, claim, &is_stranger) {
-                return Ok(Some(taken));
-            }
-        }
-        let Some(icmp) = &self.icmp else {
-            return Ok(None);
+            Ok(first(addresses, claim, &is_stranger))
+        })?;
+        let (None, Some(icmp)) = (heard, &self.icmp) else {
+            return Ok(heard);
         };
-        while let Some(length) = some(receive(icmp, &mut bytes))? {
+        drain(until, || {
+            let Some(Received { length, hop_limit }) = icmp.receive(&mut bytes)? else {
+                return Ok(None);
+            };
             let said = &bytes[..length.min(bytes.len())];
             let claim = |address: &IpAddr| match address {
                 IpAddr::V4(_) => None,
-                IpAddr::V6(ip) => ndp::claimant(said, *ip),
+                IpAddr::V6(ip) => ndp::claimant(said, hop_limit, *ip),
             };
-            if let Some(taken) = first(addresses, claim, &is_stranger) {
-                return Ok(Some(taken));
-            }
-        }
-        Ok(None)
+            Ok(first(addresses, claim, &is_stranger))
+        })
     }
+}
+
+/// Takes one after the other until there is none left or the time is over, as in a storm there always is one; what the first
+/// that says something says.
+fn drain<T>(
+    until: Instant,
+    mut take: impl FnMut() -> Result<Option<T>, Errno>,
+) -> Result<Option<T>, Errno> {
+    while Instant::now() < until {
+        match take() {
+            Ok(None) => {}
+            Ok(said) => return Ok(said),
+            Err(Errno::AGAIN | Errno::INTR) => break,
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(None)
 }
 
 fn first(
@@ -219,15 +238,36 @@ fn first(
     })
 }
 
-fn receive(socket: &OwnedFd, bytes: &mut [u8]) -> Result<usize, Errno> {
-    rustix::net::recv(socket, bytes, RecvFlags::empty()).map(|(length, _)| length)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Nothing there is no error.
-fn some(received: Result<usize, Errno>) -> Result<Option<usize>, Errno> {
-    match received {
-        Ok(length) => Ok(Some(length)),
-        Err(Errno::AGAIN | Errno::INTR) => Ok(None),
-        Err(errno) => Err(errno),
+    #[test]
+    fn a_storm_does_not_keep_a_probe_from_its_end() {
+        let until = Instant::now() + Duration::from_millis(5);
+        let mut frames = 0_u64;
+        let heard: Result<Option<()>, Errno> = drain(until, || {
+            // So that it fails where it would go on for ever.
+            frames += 1;
+            assert!(frames < 1 << 32, "no end after {frames} frames");
+            Ok(None)
+        });
+        assert_eq!(heard, Ok(None));
+        // What is there is taken, up to the first that says something.
+        let until = Instant::now() + Duration::from_secs(600);
+        let mut queue = [Some(2), Some(1), None, None].into_iter().rev();
+        let mut next = || queue.next().ok_or(Errno::AGAIN);
+        assert_eq!(drain(until, &mut next), Ok(Some(1)));
+        assert_eq!(drain(until, &mut next), Ok(Some(2)));
+        assert_eq!(drain(until, &mut next), Ok(None));
+        let broken = || Err::<Option<()>, _>(Errno::NETDOWN);
+        assert_eq!(drain(until, broken), Err(Errno::NETDOWN));
+    }
+
+    #[test]
+    fn what_is_not_known_in_time_is_not_taken() {
+        let (sender, receiver) = mpsc::sync_channel(1);
+        assert_eq!(Probe(receiver).verdict(), Ok(()));
+        drop(sender);
     }
 }

@@ -7,6 +7,7 @@ pub mod bpf;
 pub mod dm;
 #[cfg(test)]
 pub mod headers;
+pub mod icmpv6;
 pub mod klog;
 pub mod md;
 pub mod namespace;

@@ -565,9 +565,20 @@ fn an_address_that_a_stranger_has_is_not_taken_from_it_and_the_import_says_whose
     let address = worker.pool().addresses[0].ip;
     assert!(said.contains(&format!("{address} is in use")), "{said}");
     assert!(said.contains("02:00:00:00:00:77"), "{said}");
+    assert!(said.contains("address_check = false"), "{said}");
     assert!(!taken(&log).iter().any(|step| step == "address on"));
     assert_eq!(worker.release().unwrap(), Done::Released);
     assert!(!taken(&log).iter().any(|step| step == "address off"));
+}
+
+#[test]
+fn where_the_operator_says_so_nobody_is_asked_for_the_address() {
+    let shelf = Shelf::new(2);
+    let (mut worker, log) = owner(&shelf, "probe");
+    let config = super::tests::CONFIG.replacen("[[pool]]", "[[pool]]\naddress_check = false", 1);
+    worker.config = Arc::new(crate::config::Config::parse(&config).unwrap());
+    assert_eq!(worker.import(Epoch(1)).unwrap(), Done::Imported);
+    assert!(taken(&log).iter().any(|step| step == "address on"));
 }
 
 #[test]
