@@ -35,29 +35,8 @@ pub fn one_after_the_other(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         lab.wait_for(&format!("{second} standby"), LIMIT)?;
         wait_paths(lab, second, "two that answer", two_answer)?;
         start_writing(lab)?;
-        let epoch = pool_field(lab, first, "epoch")?;
-
         let pulled = unix_ms();
-        lab.pull_path(first, 0)?;
-        let disks = wait_paths(lab, first, "one that was left for the other", one_is_left)?;
-        let changed = disks.iter().flatten().filter(|state| is_out(state)).count();
-        println!(
-            "    of {} disks {changed} lost the path in use, the others a spare",
-            disks.len()
-        );
-        wait_for_writes(lab, 100)?;
-        ensure!(lab.owner(None)? == first, "a lost path moved the pool");
-        ensure!(
-            pool_field(lab, first, "epoch")? == epoch,
-            "a lost path led to a claim"
-        );
-        let status = lab.tell_json(first, "status --json")?;
-        ensure!(
-            status["redundant"] == false,
-            "a lost path is not told: {status:#}"
-        );
-        let report = lab.io_stop()?;
-        check(lab, "one path pulled", &report, pulled)?;
+        pull_one(lab, first, 0)?;
 
         // It is back, and stays out: nothing of it is registered.
         lab.plug_path(first, 0)?;
@@ -67,14 +46,69 @@ pub fn one_after_the_other(bench: &Bench, shelf: ShelfKind) -> Result<()> {
             "one that came back and is not used",
             one_is_back,
         )?;
+        wait_for_writes(lab, 100)?;
+        let report = lab.io_stop()?;
+        check(lab, "one path pulled", &report, pulled)?;
+
+        // The next claim takes it in again: it can do without the other one.
+        start_writing(lab)?;
+        let begun = unix_ms();
+        for (from, to) in [(first, second), (second, first)] {
+            lab.tell_ok(from, "handover tank")?;
+            lab.wait_for(&format!("{to} serves"), LIMIT)?;
+            lab.wait_for(&format!("{from} standby"), LIMIT)?;
+            wait_for_writes(lab, 100)?;
+        }
+        wait_paths(lab, first, "joined", joined)?;
+        let report = lab.io_stop()?;
+        check(lab, "handover there and back", &report, begun)?;
+        start_writing(lab)?;
+        let pulled = unix_ms();
+        pull_one(lab, first, 1)?;
+
+        // The other one is out until the claim after this: none is left when the first goes as well.
+        lab.plug_path(first, 1)?;
+        wait_paths(
+            lab,
+            first,
+            "one that came back and is not used",
+            one_is_back,
+        )?;
+        wait_for_writes(lab, 100)?;
+        let report = lab.io_stop()?;
+        check(lab, "the other path pulled", &report, pulled)?;
         start_writing(lab)?;
         let struck = unix_ms();
-        lab.pull_path(first, 1)?;
+        lab.pull_path(first, 0)?;
         lab.wait_for(&format!("{second} serves"), LIMIT)?;
         wait_for_writes(lab, 100)?;
         let report = lab.io_stop()?;
-        check(lab, "the other path pulled as well", &report, struck)
+        check(lab, "no path of the claim is left", &report, struck)
     })
+}
+
+/// Pulls one of two paths of the owner: its disks go on by the other one, and that is all.
+fn pull_one(lab: &Lab, owner: Head, path: usize) -> Result<()> {
+    let epoch = pool_field(lab, owner, "epoch")?;
+    lab.pull_path(owner, path)?;
+    let disks = wait_paths(lab, owner, "one that was left for the other", one_is_left)?;
+    let changed = disks.iter().flatten().filter(|state| is_out(state)).count();
+    println!(
+        "    path {path}: of {} disks {changed} lost the one in use, the others a spare",
+        disks.len()
+    );
+    wait_for_writes(lab, 100)?;
+    ensure!(lab.owner(None)? == owner, "a lost path moved the pool");
+    ensure!(
+        pool_field(lab, owner, "epoch")? == epoch,
+        "a lost path led to a claim"
+    );
+    let status = lab.tell_json(owner, "status")?;
+    ensure!(
+        status["redundant"] == false,
+        "a lost path is not told: {status:#}"
+    );
+    Ok(())
 }
 
 pub fn handover_and_crash(bench: &Bench, shelf: ShelfKind) -> Result<()> {
