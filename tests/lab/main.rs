@@ -20,6 +20,7 @@ mod lost;
 mod matrix;
 mod mutant;
 mod nvme;
+mod paths;
 mod pause;
 mod reservations;
 mod shares;
@@ -132,6 +133,16 @@ const TESTS: &[(&str, ShelfKind, Test)] = &[
         snapshot::with_stores,
     ),
     ("torture_by_the_seed", ShelfKind::Lio, matrix::torture),
+    (
+        "a_path_is_lost_and_nothing_moves_then_the_other_and_the_peer_takes_over",
+        ShelfKind::Lio,
+        paths::one_after_the_other,
+    ),
+    (
+        "handover_and_crash_with_two_paths",
+        ShelfKind::Lio,
+        paths::handover_and_crash,
+    ),
     (
         "volumes_of_every_kind_move_with_the_pool",
         ShelfKind::Lio,

@@ -22,6 +22,8 @@ pub struct Since {
     pub idle: Duration,
     /// The path in use does not answer.
     pub failing: Duration,
+    /// The path was changed, or went on after it failed; `None` when its I/O is held back again, should it fail.
+    pub trial: Option<Duration>,
 }
 
 /// How long no path may be in use before I/O fails, when none can be: a cable that is put into another socket. A disk
@@ -31,6 +33,10 @@ pub const GIVE_UP: Duration = Duration::from_secs(5);
 /// How long the path in use may answer our questions by errors, with nothing sent there by which the kernel would find out. One
 /// error is no dead path, and a path that is left stays out.
 pub const FAILING: Duration = Duration::from_secs(1);
+
+/// How long a path must be in use before its I/O is held back again when it fails; and how long it is left alone when it fails
+/// before that.
+pub const TRIAL: Duration = Duration::from_secs(1);
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +57,8 @@ pub enum Next {
     },
     /// Let what is held back fail.
     GiveUp,
+    /// The path on trial works: what it cannot do is held back again.
+    HoldBack,
 }
 
 /// What to do when the path at `used` is in use, or was last.
@@ -60,7 +68,14 @@ pub fn next(used: usize, paths: &[View], since: Since) -> Next {
     let spare = spares.find(|(_, path)| can_be_used(path));
     if paths.iter().any(|path| path.is_active) {
         let is_dead = since.failing >= FAILING && spare.is_some();
-        return if is_dead { Next::Fail } else { Next::Nothing };
+        let works = |path: &View| path.is_active && path.answers && path.under_way == 0;
+        let has_passed = since.trial.is_some_and(|trial| trial >= TRIAL);
+        return match is_dead {
+            true => Next::Fail,
+            // What was sent there came back, and none of it as the error of a path.
+            false if has_passed && paths.get(used).is_some_and(works) => Next::HoldBack,
+            false => Next::Nothing,
+        };
     }
     // A path that was fenced meanwhile would answer it with a conflict.
     if paths.iter().any(|path| path.under_way > 0) {
@@ -70,6 +85,7 @@ pub fn next(used: usize, paths: &[View], since: Since) -> Next {
         return Next::Change { to };
     }
     match paths.get(used).is_some_and(can_be_used) {
+        true if since.trial.is_some_and(|trial| trial < TRIAL) => Next::Wait,
         true => Next::GoOn,
         false if since.idle >= GIVE_UP => Next::GiveUp,
         false => Next::Wait,
@@ -178,6 +194,37 @@ mod tests {
         assert_eq!(decide(1, &[OUT, SPARE]), Next::GoOn);
         // Even after it was given up.
         assert_eq!(late(1, &[OUT, SPARE]), Next::GoOn);
+    }
+
+    fn on_trial(for_how_long: Duration, paths: &[View]) -> Next {
+        let trial = Some(for_how_long);
+        next(
+            1,
+            paths,
+            Since {
+                trial,
+                ..Since::default()
+            },
+        )
+    }
+
+    #[test]
+    fn a_path_that_was_just_changed_to_passes_only_when_everything_came_back() {
+        let idle = View {
+            under_way: 0,
+            ..FINE
+        };
+        assert_eq!(on_trial(Duration::ZERO, &[OUT, idle]), Next::Nothing);
+        // A disk that hangs has something under way for long.
+        assert_eq!(on_trial(20 * TRIAL, &[OUT, FINE]), Next::Nothing);
+        assert_eq!(on_trial(TRIAL, &[OUT, idle]), Next::HoldBack);
+        assert_eq!(decide(1, &[OUT, idle]), Next::Nothing);
+    }
+
+    #[test]
+    fn a_path_that_fails_again_at_once_goes_on_after_a_pause() {
+        assert_eq!(on_trial(Duration::ZERO, &[OUT, SPARE]), Next::Wait);
+        assert_eq!(on_trial(TRIAL, &[OUT, SPARE]), Next::GoOn);
     }
 
     #[test]

@@ -63,8 +63,8 @@ struct State {
     idle_since: Option<Instant>,
     /// Since when the path in use answers our own questions by errors.
     failing_since: Option<Instant>,
-    /// I/O without a path fails.
-    given_up: bool,
+    /// I/O without a path fails, since then: it was given up, or the path in use has yet to show that it works.
+    trial_since: Option<Instant>,
     /// Its path is being changed.
     changing: bool,
     /// The kernel does not say how its paths are: said once.
@@ -259,7 +259,13 @@ impl Shared {
         let failing = state
             .failing_since
             .map_or(Duration::ZERO, |since| now - since);
-        let next = decision::next(state.used, &views, Since { idle, failing });
+        let trial = state.trial_since.map(|since| now - since);
+        let since = Since {
+            idle,
+            failing,
+            trial,
+        };
+        let next = decision::next(state.used, &views, since);
         match next {
             Next::Nothing => state.idle_since = None,
             Next::Wait => {}
@@ -284,11 +290,18 @@ impl Shared {
                     Err(error) => error!(pool, %error, "{name}: its path cannot be changed"),
                 }
             }
-            Next::GiveUp if state.given_up => {}
+            Next::GiveUp if state.trial_since.is_some() => {}
             Next::GiveUp => {
                 error!(pool, "{name}: no path is left, its I/O fails");
                 match disk.device.tell("fail_if_no_path", None) {
-                    Ok(()) => state.given_up = true,
+                    Ok(()) => state.trial_since = Some(now),
+                    Err(error) => error!(pool, "{error}"),
+                }
+            }
+            Next::HoldBack => {
+                state.idle_since = None;
+                match disk.device.tell("queue_if_no_path", None) {
+                    Ok(()) => state.trial_since = None,
                     Err(error) => error!(pool, "{error}"),
                 }
             }
@@ -311,11 +324,8 @@ impl Shared {
         };
         let changed = alone.and_then(|()| {
             let mut state = lock(&disk.state);
-            if state.given_up {
-                disk.device.tell("queue_if_no_path", None)?;
-                state.given_up = false;
-            }
-            disk.device.tell("reinstate_path", Some(route.number))?;
+            try_out(route.number, |what, number| disk.device.tell(what, number))?;
+            state.trial_since = Some(Instant::now());
             (state.used, state.idle_since) = (to, None);
             Ok(())
         });
@@ -330,6 +340,16 @@ impl Shared {
     }
 }
 
+/// Sends I/O by a path which is the last one. When it is the disk that fails, it fails by this one as well, and whoever stands
+/// above must learn of it. In this order: what is held back would fail before it met the path.
+fn try_out<E>(
+    number: (u32, u32),
+    mut tell: impl FnMut(&'static str, Option<(u32, u32)>) -> Result<(), E>,
+) -> Result<(), E> {
+    tell("reinstate_path", Some(number))?;
+    tell("fail_if_no_path", None)
+}
+
 fn views(control: &Control, disk: &Joined) -> Result<Vec<View>, PathsError> {
     let status = disk.device.status(control)?;
     let views = disk.routes.iter().map(|route| {
@@ -342,4 +362,21 @@ fn views(control: &Control, disk: &Joined) -> Result<Vec<View>, PathsError> {
         }
     });
     Ok(views.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_held_back_meets_the_path_before_it_may_fail() {
+        let mut told = Vec::new();
+        let done: Result<(), ()> = try_out((8, 0), |what, number| {
+            told.push((what, number));
+            Ok(())
+        });
+        assert_eq!(done, Ok(()));
+        let expected = [("reinstate_path", Some((8, 0))), ("fail_if_no_path", None)];
+        assert_eq!(told, expected);
+    }
 }

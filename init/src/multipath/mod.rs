@@ -21,6 +21,9 @@
 //!   pool was taken sees its writes fail once, by whichever path). The selector `queue-length` tells how many there are.
 //! - I/O is held back (`queue_if_no_path`) only for the time that this takes. When no path is left for [`decision::GIVE_UP`] it
 //!   fails, as on a disk with one path, so that a release comes to its end; should the thread die, the kernel's own limit ends it.
+//! - After a change there is no other path, and an error by it may be the disk's, which answers reservations while no command
+//!   succeeds: until the path has been in use for [`decision::TRIAL`] and all that was sent came back, its errors go up at once,
+//!   as on a disk with one path, so that RAID drops the disk.
 //! - A path that came back stays out until the next claim: see `fence::routes`. A spare that was away and is back was never
 //!   without its registration, and is a spare again.
 //! - The device exists only under a claim, like any other of the pool. A standby reads through a path directly.
