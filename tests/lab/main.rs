@@ -240,6 +240,9 @@ const TESTS: &[(&str, ShelfKind, Test)] = &[
     ),
 ];
 
+/// What shows a fault that is known and not mended: README, "Disks by two paths". Run by `--ignored`.
+const OPEN: &[&str] = &["a_path_is_lost_and_nothing_moves_then_the_other_and_the_peer_takes_over"];
+
 fn main() -> ExitCode {
     orthrus_qemu::supervisor::enter_if_asked();
     let mut arguments = Arguments::from_args();
@@ -249,9 +252,10 @@ fn main() -> ExitCode {
     let mut trials = Vec::new();
     for &(name, shelf, test) in TESTS {
         let shared = bench.clone();
-        trials.push(Trial::test(format!("{shelf}::{name}"), move || {
+        let trial = Trial::test(format!("{shelf}::{name}"), move || {
             test(&shared, shelf).map_err(|error| Failed::from(format!("{error:?}")))
-        }));
+        });
+        trials.push(trial.with_ignored_flag(OPEN.contains(&name)));
         // All of it takes minutes.
         if name == "iscsi_test_cu_families" {
             let shared = bench.clone();
