@@ -49,8 +49,10 @@ pub enum Refusal {
     PeerHolds,
     /// There is no peer to hand it to.
     PeerNotHeard,
-    /// The peer could not import it, does not stand by for it, or is worse off than this head.
+    /// The peer could not import it, or does not stand by for it.
     PeerNotReady,
+    /// The peer stands by, and is worse off than this head.
+    PeerLessFit,
     /// Every cable is silent, and yet the peer's ledger ticks: it lives, and cannot be asked.
     LinksLost,
     /// The peer was fenced again and again.
@@ -68,7 +70,8 @@ impl fmt::Display for Refusal {
             Refusal::Busy => "the pool is changing hands; see `pools`",
             Refusal::PeerHolds => "the peer serves the pool",
             Refusal::PeerNotHeard => "the peer is not heard on any link",
-            Refusal::PeerNotReady => "the peer does not stand by for the pool, or is less fit to serve it",
+            Refusal::PeerNotReady => "the peer does not stand by for the pool",
+            Refusal::PeerLessFit => "the peer is less fit to serve the pool than this head; see `status`",
             Refusal::LinksLost => {
                 "every cable is silent and the peer's ledger ticks: it lives; mend a cable, or use its own console"
             }

@@ -54,6 +54,7 @@ fn measure(lab: &Lab, uki_bytes: u64) -> anyhow::Result<String> {
         .pool
         .name
         .clone();
+    lab.wait_for(&format!("{} ready {pool}", owner.peer()), LIMIT)?;
     let began = unix_ms();
     lab.tell_ok(owner, &format!("handover {pool}"))?;
     lab.wait_for(&format!("{} serves {pool}", owner.peer()), LIMIT)?;

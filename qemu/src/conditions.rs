@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `a serves tank`, `a serves` | that head says that it serves the pool; all pools |
 //! | `a standby tank`, `a standby` | it says that it is standby for it; for all pools |
+//! | `a ready tank`, `a ready` | it stands by, and the other head hears so: what is handed over now is taken |
 //! | `a faulted tank` (or `claiming`, `importing`, `releasing`) | it says so |
 //! | `any serves tank`, `any serves` | exactly one head serves the pool; each pool |
 //! | `a answers`, `a silent` | its control port answers; does not |
@@ -25,6 +26,8 @@ use crate::vm::Power;
 pub enum Condition {
     /// A head is in this state for a pool (for all, if none is named).
     Pool(Head, String, Option<String>),
+    /// A head stands by for a pool (for all), and the other head hears so.
+    Ready(Head, Option<String>),
     /// Exactly one head serves a pool (each).
     AnyServes(Option<String>),
     /// A head's control port answers.
@@ -88,6 +91,7 @@ impl FromStr for Condition {
                 match (state, power, pool) {
                     ("answers", _, None) => Ok(Self::Answers(head)),
                     ("silent", _, None) => Ok(Self::Not(Box::new(Self::Answers(head)))),
+                    ("ready", None, pool) => Ok(Self::Ready(head, pool)),
                     (_, Some(power), None) => Ok(Self::HeadPower(head, power)),
                     (state, None, pool) if POOL_STATES.contains(&state) => {
                         Ok(Self::Pool(head, state.into(), pool))
@@ -110,6 +114,7 @@ impl fmt::Display for Condition {
                 write!(f, "{head} serves{}", of(pool))
             }
             Self::Pool(head, state, pool) => write!(f, "{head} {state}{}", of(pool)),
+            Self::Ready(head, pool) => write!(f, "{head} ready{}", of(pool)),
             Self::AnyServes(pool) => write!(f, "any serves{}", of(pool)),
             Self::Answers(head) => write!(f, "{head} answers"),
             Self::HeadPower(head, power) => {
@@ -131,6 +136,12 @@ impl Condition {
         match self {
             Self::Pool(which, state, pool) => {
                 head(*which).is_some_and(|head| in_state(head, state, pool.as_deref()))
+            }
+            Self::Ready(which, pool) => {
+                let pool = pool.as_deref();
+                let other = head(which.peer()).and_then(|head| head.report.as_ref());
+                head(*which).is_some_and(|head| in_state(head, "standby", pool))
+                    && other.is_some_and(|report| headview::hears_standby(report, pool))
             }
             Self::AnyServes(pool) => any_serves(status, pool.as_deref()),
             Self::Answers(which) => head(*which).is_some_and(|head| head.report.is_some()),
@@ -203,6 +214,8 @@ mod tests {
             "a paused",
             "client up",
             "b faulted x",
+            "a ready",
+            "b ready tank",
         ] {
             assert_eq!(text.parse::<Condition>().unwrap().to_string(), text);
         }

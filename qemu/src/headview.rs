@@ -30,6 +30,20 @@ pub fn pools(status: &Value) -> Vec<PoolView> {
         .collect()
 }
 
+/// Whether a head hears that its peer stands by for a pool (for each).
+pub fn hears_standby(status: &Value, pool: Option<&str>) -> bool {
+    let word = |of: &Value, field: &str| Some(of.get(field)?.as_str()?.to_owned());
+    let pools = status.get("pools").and_then(Value::as_array);
+    let mut chosen = pools
+        .into_iter()
+        .flatten()
+        .filter(|of| pool.is_none() || word(of, "name").as_deref() == pool)
+        .peekable();
+    word(status, "peer_state").as_deref() == Some("alive")
+        && chosen.peek().is_some()
+        && chosen.all(|of| word(of, "peer_state").as_deref() == Some("standby"))
+}
+
 /// Whether a head hears its peer on both cables.
 pub fn hears_all(status: &Value) -> bool {
     let word = |link: &Value, field: &str| Some(link.get(field)?.as_str()?.to_owned());
@@ -83,6 +97,20 @@ mod tests {
         assert_eq!(pools(&status), [tank]);
         assert_eq!(figure(&status, "usage.processes"), Some(1));
         assert_eq!(figure(&status, "usage.none"), None);
+    }
+
+    #[test]
+    fn a_standby_that_is_not_heard_is_not_relied_on() {
+        let told = |peer: &str, tank: Option<&str>| {
+            json!({ "peer_state": peer, "pools": [
+                { "name": "tank", "peer_state": tank }, { "name": "two", "peer_state": "serving" },
+            ] })
+        };
+        assert!(hears_standby(&told("alive", Some("standby")), Some("tank")));
+        assert!(!hears_standby(&told("alive", Some("standby")), None));
+        assert!(!hears_standby(&told("dead", Some("standby")), Some("tank")));
+        assert!(!hears_standby(&told("alive", None), Some("tank")));
+        assert!(!hears_standby(&told("alive", Some("standby")), Some("x")));
     }
 
     #[test]

@@ -8,7 +8,8 @@ use orthrus_qemu::names::{Head, Machine, ShelfKind};
 use orthrus_qemu::spec::{Disks, Options};
 use orthrus_tests::kinds::Pool;
 use orthrus_tests::steps::{
-    LIMIT, check, pool_field, resume_and_verify, start_writing, wait_console, wait_for_writes,
+    LIMIT, check, hand_over, pool_field, resume_and_verify, start_writing, wait_console,
+    wait_for_writes,
 };
 use orthrus_tests::{Bench, DEAD_MS, lab_options};
 
@@ -66,7 +67,7 @@ fn run(lab: &Lab, pool: &Pool) -> Result<()> {
     is_stamped(lab, second)?;
     lab.boot_all(&[Machine::from(first)])?;
     lab.wait_for(&format!("{first} standby"), LIMIT)?;
-    lab.tell_ok(second, "handover tank")?;
+    hand_over(lab, second, "tank")?;
     lab.wait_for(&format!("{first} serves"), LIMIT)?;
     holds(lab, pool, first).context("after a handover")?;
     lab.wait_for(&format!("{second} standby"), LIMIT)?;
@@ -96,7 +97,7 @@ fn run(lab: &Lab, pool: &Pool) -> Result<()> {
     // It sees the disk again, and what is on that is old: it stays left out.
     lab.boot_all(&[Machine::from(first)])?;
     lab.wait_for(&format!("{first} standby"), LIMIT)?;
-    lab.tell_ok(second, "handover tank")?;
+    hand_over(lab, second, "tank")?;
     lab.wait_for(&format!("{first} serves"), LIMIT)?;
     wait_console(lab, first, 0, "is out of date and left out")?;
     ensure!(missing(lab, first)? == [("any:pair", 1), ("any:trio", 0)].map(named));

@@ -13,7 +13,7 @@ use orthrus_qemu::clock::unix_ms;
 use orthrus_qemu::headview::problems;
 use orthrus_qemu::names::{Head, ShelfKind};
 use orthrus_qemu::spec::Options;
-use orthrus_tests::steps::{LIMIT, pool_field, resume_and_verify, start_writing};
+use orthrus_tests::steps::{LIMIT, hand_over, pool_field, resume_and_verify, start_writing, until};
 use orthrus_tests::{Bench, lab_options};
 
 /// Fences that bar a head.
@@ -48,7 +48,7 @@ fn run(lab: &Lab) -> Result<()> {
         lab.boot(barred)?;
         lab.wait_for(&format!("{barred} standby"), LIMIT)?;
         if fence < FENCES {
-            lab.tell_ok(peer, &format!("handover {pool}"))?;
+            hand_over(lab, peer, &pool)?;
             lab.wait_for(&format!("{barred} serves"), LIMIT)?;
             lab.wait_for(&format!("{peer} standby"), LIMIT)?;
         }
@@ -72,7 +72,7 @@ fn run(lab: &Lab) -> Result<()> {
         || says_barred(lab, peer, barred),
         "the fences are forgotten",
     )?;
-    lab.tell_ok(barred, &format!("handover {pool}"))?;
+    hand_over(lab, barred, &pool)?;
     lab.wait_for(&format!("{peer} serves"), LIMIT)?;
     lab.wait_for(&format!("{barred} standby"), LIMIT)?;
     is_given_nothing(lab, peer, &pool)?;
@@ -81,7 +81,7 @@ fn run(lab: &Lab) -> Result<()> {
         let trusted = || Ok(!says_barred(lab, head, barred)?);
         until(trusted, "the head is barred though it was readmitted")?;
     }
-    lab.tell_ok(peer, &format!("handover {pool}"))?;
+    hand_over(lab, peer, &pool)?;
     lab.wait_for(&format!("{barred} serves"), LIMIT)?;
     lab.wait_for(&format!("{peer} standby"), LIMIT)?;
     Ok(())
@@ -147,13 +147,4 @@ fn says_barred(lab: &Lab, head: Head, barred: Head) -> Result<bool> {
     let said = problems(&lab.tell_json(head, "status")?);
     let words = format!("head {barred} was fenced {FENCES} times");
     Ok(said.iter().any(|problem| problem.contains(&words)))
-}
-
-fn until(mut holds: impl FnMut() -> Result<bool>, why: &str) -> Result<()> {
-    let begun = Instant::now();
-    while !holds()? {
-        ensure!(begun.elapsed() < LIMIT, "{why}");
-        thread::sleep(Duration::from_millis(200));
-    }
-    Ok(())
 }

@@ -5,7 +5,9 @@ use orthrus_qemu::Lab;
 use orthrus_qemu::clock::unix_ms;
 use orthrus_qemu::names::{Head, Machine, ShelfKind};
 use orthrus_tests::Bench;
-use orthrus_tests::steps::{LIMIT, pool_field, resume_and_verify, start_writing, wait_for_writes};
+use orthrus_tests::steps::{
+    LIMIT, hand_over, pool_field, resume_and_verify, start_writing, wait_for_writes,
+};
 
 /// Sorts behind all volumes of the lab's pool, so that it changes no LUN's number.
 const NAME: &str = "zvol";
@@ -59,7 +61,7 @@ pub fn volumes(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         lab.tell_ok(second, &format!("volume remove tank/{NAME} --yes"))?;
         lab.boot_all(&[Machine::from(first)])?;
         lab.wait_for(&format!("{first} standby"), LIMIT)?;
-        lab.tell_ok(second, "handover tank")?;
+        hand_over(lab, second, "tank")?;
         lab.wait_for(&format!("{first} serves"), LIMIT)?;
         ensure!(offered(lab, first)? == before, "after a handover");
         lab.wait_for(&format!("{second} standby"), LIMIT)?;

@@ -1,13 +1,10 @@
 //! The flight record: what both heads logged is read from the disks after both have died.
 
-use std::thread;
-use std::time::{Duration, Instant};
-
 use anyhow::{Result, ensure};
 use orthrus_qemu::Lab;
 use orthrus_qemu::names::{Head, Machine, ShelfKind};
 use orthrus_tests::Bench;
-use orthrus_tests::steps::LIMIT;
+use orthrus_tests::steps::{LIMIT, hand_over, until};
 use serde_json::Value;
 
 /// What a head logs when it begins to serve.
@@ -19,7 +16,7 @@ pub fn after_both_died(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         // Each of them must have held the pool: a standby writes nothing.
         let first = lab.owner(None)?;
         let second = first.peer();
-        lab.tell_ok(first, &format!("handover {pool}"))?;
+        hand_over(lab, first, &pool)?;
         lab.wait_for(&format!("{second} serves"), LIMIT)?;
         lab.wait_for(&format!("{first} standby"), LIMIT)?;
         wait_for_line(lab, second)?;
@@ -51,13 +48,9 @@ fn has_line(lines: &[Value], head: Head, words: &str) -> bool {
 
 /// Its last half second is not on the disks yet.
 fn wait_for_line(lab: &Lab, head: Head) -> Result<()> {
-    let begun = Instant::now();
-    while !has_line(&lines(lab, head)?, head, SERVES) {
-        ensure!(
-            begun.elapsed() < LIMIT,
-            "the flight record of head {head} never says {SERVES:?}"
-        );
-        thread::sleep(Duration::from_millis(250));
-    }
-    Ok(())
+    let written = || Ok(has_line(&lines(lab, head)?, head, SERVES));
+    until(
+        written,
+        &format!("the flight record of head {head} never says {SERVES:?}"),
+    )
 }

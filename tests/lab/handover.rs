@@ -4,14 +4,14 @@ use anyhow::{Result, ensure};
 use orthrus_qemu::clock::unix_ms;
 use orthrus_qemu::names::ShelfKind;
 use orthrus_tests::Bench;
-use orthrus_tests::steps::{LIMIT, resume_and_verify, start_writing, wait_for_writes};
+use orthrus_tests::steps::{LIMIT, hand_over, resume_and_verify, start_writing, wait_for_writes};
 
 pub fn there_and_back(bench: &Bench, shelf: ShelfKind) -> Result<()> {
     bench.with(shelf, |lab| {
         let first = lab.owner(None)?;
         let pool = lab.status()?.pools[0].pool.name.clone();
         start_writing(lab)?;
-        lab.tell_ok(first, &format!("handover {pool}"))?;
+        hand_over(lab, first, &pool)?;
         lab.wait_for(&format!("{} serves", first.peer()), LIMIT)?;
         lab.wait_for(&format!("{first} standby"), LIMIT)?;
         wait_for_writes(lab, 100)?;

@@ -9,7 +9,8 @@ use orthrus_qemu::request::IoOptions;
 use orthrus_qemu::vm::wiring::mac;
 use orthrus_tests::Bench;
 use orthrus_tests::steps::{
-    LIMIT, bare_disks, resume_and_verify, start_writing, wait_for_writes, with_bare_disks,
+    LIMIT, bare_disks, hand_over, resume_and_verify, start_writing, wait_for_writes,
+    with_bare_disks,
 };
 
 /// The address of IPv6 is the first: the lab's client uses that.
@@ -56,14 +57,14 @@ pub fn moves(bench: &Bench, shelf: ShelfKind) -> Result<()> {
 
         start_writing(lab)?;
         let struck = unix_ms();
-        lab.tell_ok(Head::B, "handover tank")?;
+        hand_over(lab, Head::B, "tank")?;
         lab.wait_for("a serves", LIMIT)?;
         resume_and_verify(lab, "iSCSI by IPv6, handover", struck)?;
         is_known_at(lab, Head::A)?;
 
         start_writing_on_share(lab)?;
         let struck = unix_ms();
-        lab.tell_ok(Head::A, "handover tank")?;
+        hand_over(lab, Head::A, "tank")?;
         lab.wait_for("b serves", LIMIT)?;
         resume_and_verify(lab, "NFS by IPv6, handover", struck)?;
         lab.wait_for("a standby", LIMIT)?;

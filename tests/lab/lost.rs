@@ -11,7 +11,7 @@ use orthrus_qemu::names::{Head, Machine, ShelfKind};
 use orthrus_qemu::spec::{Disks, Options, Ready};
 use orthrus_tests::kinds::Pool;
 use orthrus_tests::steps::{
-    LIMIT, check, pool_field, start_writing, wait_console, wait_for_writes,
+    LIMIT, check, hand_over, pool_field, start_writing, wait_console, wait_for_writes,
 };
 use orthrus_tests::{Bench, lab_options};
 
@@ -76,7 +76,7 @@ fn is_given_up(lab: &Lab, pool: &Pool) -> Result<()> {
     holds(lab, pool, Head::A).context("without the disk")?;
     // The peer was told nothing, and reads it.
     lab.wait_for("b standby", LIMIT)?;
-    lab.tell_ok(Head::A, "handover tank")?;
+    hand_over(lab, Head::A, "tank")?;
     lab.wait_for("b serves tank", LIMIT)?;
     holds(lab, pool, Head::B).context("without the disk, on the other head")
 }
@@ -113,7 +113,7 @@ fn dies(lab: &Lab, pool: &Pool) -> Result<()> {
     // It sees the disk again, and what is on that is old.
     lab.boot_all(&[Machine::from(first)])?;
     lab.wait_for(&format!("{first} standby"), LIMIT)?;
-    lab.tell_ok(second, "handover tank")?;
+    hand_over(lab, second, "tank")?;
     lab.wait_for(&format!("{first} serves"), LIMIT)?;
     holds(lab, pool, first).context("after the disk came back")?;
     replace(lab, first)?;

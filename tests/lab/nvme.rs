@@ -1,16 +1,14 @@
 //! A volume as a namespace of NVMe over TCP, connected by the kernel's own initiator: it goes on through a handover and a crash,
 //! is the same device on both heads, grows, and is for the hosts of the list alone.
 
-use std::time::Instant;
-
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use orthrus_qemu::Lab;
 use orthrus_qemu::clock::unix_ms;
 use orthrus_qemu::names::{Head, ShelfKind};
 use orthrus_qemu::request::IoOptions;
 use orthrus_tests::Bench;
 use orthrus_tests::steps::{
-    LIMIT, bare_disks, resume_and_verify, wait_for_writes, with_bare_disks,
+    LIMIT, bare_disks, hand_over, resume_and_verify, until, wait_for_writes, with_bare_disks,
 };
 
 const POOL: &str = "
@@ -59,11 +57,12 @@ pub fn moves(bench: &Bench, shelf: ShelfKind) -> Result<()> {
             "a host that is not on the list was let in"
         );
         said(lab, &connect(1))?;
+        wait_said(lab, "test -b /dev/nvme0n1 && echo there", "there")?;
         let before = device(lab)?;
 
         start_writing(lab)?;
         let struck = unix_ms();
-        lab.tell_ok(Head::A, "handover tank")?;
+        hand_over(lab, Head::A, "tank")?;
         lab.wait_for("b serves", LIMIT)?;
         resume_and_verify(lab, "NVMe, handover", struck)?;
         ensure!(device(lab)? == before, "another device on the other head");
@@ -88,12 +87,18 @@ pub fn moves(bench: &Bench, shelf: ShelfKind) -> Result<()> {
             );
         }
         lab.tell_ok(Head::A, "volume grow tank/data 96M")?;
-        let begun = Instant::now();
-        while said(lab, "cat /sys/block/nvme0n1/size")? != (96 << 11).to_string() {
-            ensure!(begun.elapsed() < LIMIT, "the client never saw the new size");
-        }
-        Ok(())
+        let size = (96 << 11).to_string();
+        wait_said(lab, "cat /sys/block/nvme0n1/size", &size).context("it grew")
     })
+}
+
+/// Waits for what the client's kernel does in its own time: the scan for namespaces behind a connect and behind a notice.
+fn wait_said(lab: &Lab, script: &str, wanted: &str) -> Result<()> {
+    let holds = || Ok(lab.client(&["sh", "-c", script])?.stdout.trim() == wanted);
+    until(
+        holds,
+        &format!("the client's {script:?} never said {wanted:?}"),
+    )
 }
 
 /// What the client knows the device by.

@@ -11,7 +11,7 @@ use orthrus_qemu::Lab;
 use orthrus_qemu::clock::unix_ms;
 use orthrus_qemu::names::{Head, Machine, ShelfKind};
 use orthrus_qemu::spec::Options;
-use orthrus_tests::steps::{LIMIT, check, pool_field, start_writing, wait_for_writes};
+use orthrus_tests::steps::{LIMIT, check, hand_over, pool_field, start_writing, wait_for_writes};
 use orthrus_tests::{Bench, lab_options};
 
 /// Runs a test in a lab of its own, in which each head sees each disk twice.
@@ -54,7 +54,7 @@ pub fn one_after_the_other(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         start_writing(lab)?;
         let begun = unix_ms();
         for (from, to) in [(first, second), (second, first)] {
-            lab.tell_ok(from, "handover tank")?;
+            hand_over(lab, from, "tank")?;
             lab.wait_for(&format!("{to} serves"), LIMIT)?;
             lab.wait_for(&format!("{from} standby"), LIMIT)?;
             wait_for_writes(lab, 100)?;
@@ -118,7 +118,7 @@ pub fn handover_and_crash(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         lab.wait_for(&format!("{second} standby"), LIMIT)?;
         start_writing(lab)?;
         let begun = unix_ms();
-        lab.tell_ok(first, "handover tank")?;
+        hand_over(lab, first, "tank")?;
         lab.wait_for(&format!("{second} serves"), LIMIT)?;
         wait_paths(lab, second, "joined", joined)?;
         lab.wait_for(&format!("{first} standby"), LIMIT)?;
@@ -136,11 +136,11 @@ pub fn handover_and_crash(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         })?;
         lab.boot_all(&[Machine::from(second)])?;
         lab.wait_for(&format!("{second} standby"), LIMIT)?;
-        lab.tell_ok(first, "handover tank")?;
+        hand_over(lab, first, "tank")?;
         lab.wait_for(&format!("{second} serves"), LIMIT)?;
         wait_paths(lab, second, "joined", joined)?;
         lab.wait_for(&format!("{first} standby"), LIMIT)?;
-        lab.tell_ok(second, "handover tank")?;
+        hand_over(lab, second, "tank")?;
         lab.wait_for(&format!("{first} serves"), LIMIT)?;
         // The path that came back has a part in the claim that came after.
         wait_paths(lab, first, "joined", joined)?;

@@ -6,7 +6,7 @@ use orthrus_qemu::Lab;
 use orthrus_qemu::config::{RIVAL_CHAP, RIVAL_IQN};
 use orthrus_qemu::names::{Head, Machine, ShelfKind};
 use orthrus_tests::Bench;
-use orthrus_tests::steps::{LIMIT, pool_field};
+use orthrus_tests::steps::{LIMIT, hand_over, pool_field};
 
 /// The holder's key, and the one that is preempted.
 const HOLDER: &str = "0xabc123";
@@ -52,7 +52,7 @@ pub fn move_with_the_pool(bench: &Bench, shelf: ShelfKind) -> Result<()> {
 
         lab.boot_all(&[Machine::from(first)])?;
         lab.wait_for(&format!("{first} standby"), LIMIT)?;
-        lab.tell_ok(second, &format!("handover {}", pool.name))?;
+        hand_over(lab, second, &pool.name)?;
         lab.wait_for(&format!("{first} serves"), LIMIT)?;
         client.holds(&[HOLDER]).context("after a handover")?;
 
@@ -70,7 +70,7 @@ pub fn move_with_the_pool(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         // What is gone stays gone.
         let owner = lab.owner(None)?;
         lab.wait_for(&format!("{} standby", owner.peer()), LIMIT)?;
-        lab.tell_ok(owner, &format!("handover {}", pool.name))?;
+        hand_over(lab, owner, &pool.name)?;
         lab.wait_for(&format!("{} serves", owner.peer()), LIMIT)?;
         client.holds(&[]).context("after it was cleared")?;
         client.one_session()

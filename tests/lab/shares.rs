@@ -9,7 +9,7 @@ use orthrus_qemu::names::{Head, Machine, ShelfKind};
 use orthrus_qemu::request::IoOptions;
 use orthrus_tests::Bench;
 use orthrus_tests::steps::{
-    LIMIT, bare_disks, check, resume_and_verify, wait_for_writes, with_bare_disks,
+    LIMIT, bare_disks, check, hand_over, resume_and_verify, wait_for_writes, with_bare_disks,
 };
 
 const DISKS: usize = 3;
@@ -62,7 +62,7 @@ fn run(lab: &Lab) -> Result<()> {
     lab.wait_for("a standby", LIMIT)?;
     start_writing_on(lab, "home")?;
     let struck = unix_ms();
-    lab.tell_ok(Head::B, "handover tank")?;
+    hand_over(lab, Head::B, "tank")?;
     lab.wait_for("a serves", LIMIT)?;
     resume_and_verify(lab, "NFS, handover", struck)?;
     reclaimed(lab, Head::A, "tank")?;
@@ -178,7 +178,7 @@ pub fn pools_move_one_by_one(bench: &Bench, shelf: ShelfKind) -> Result<()> {
 
         // Both on one head: the one that stays notices nothing.
         let struck = unix_ms();
-        lab.tell_ok(Head::B, "handover two")?;
+        hand_over(lab, Head::B, "two")?;
         lab.wait_for("a serves two", LIMIT)?;
         reclaimed(lab, Head::A, "one")?;
         ensure!(

@@ -5,7 +5,7 @@ use orthrus_qemu::Lab;
 use orthrus_qemu::clock::unix_ms;
 use orthrus_qemu::names::{Machine, ShelfKind};
 use orthrus_tests::Bench;
-use orthrus_tests::steps::{LIMIT, resume_and_verify, start_writing, wait_for_writes};
+use orthrus_tests::steps::{LIMIT, hand_over, resume_and_verify, start_writing, wait_for_writes};
 
 use crate::change::{MIB, answered, fill, holds, offered, start_of};
 
@@ -84,7 +84,7 @@ pub fn with_stores(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         let last = fill(lab, lun).context("the client fills it without snapshots")?;
         lab.boot_all(&[Machine::from(first)])?;
         lab.wait_for(&format!("{first} standby"), LIMIT)?;
-        lab.tell_ok(second, "handover tank")?;
+        hand_over(lab, second, "tank")?;
         lab.wait_for(&format!("{first} serves"), LIMIT)?;
         resume_and_verify(lab, "snapshots removed, and a handover", struck)?;
         holds(lab, lun, 48 * MIB, &last).context("after a handover")?;

@@ -4,14 +4,14 @@ use anyhow::{Context, Result, ensure};
 use orthrus_qemu::Lab;
 use orthrus_qemu::names::{Head, Machine, ShelfKind};
 use orthrus_tests::Bench;
-use orthrus_tests::steps::{LIMIT, pool_field};
+use orthrus_tests::steps::{LIMIT, hand_over, pool_field};
 
 pub fn moves(bench: &Bench, shelf: ShelfKind) -> Result<()> {
     bench.with(shelf, |lab| {
         let first = lab.owner(None)?;
         let pool = lab.status()?.pools[0].pool.name.clone();
         let mut owners = owners(lab, first)?;
-        lab.tell_ok(first, &format!("handover {pool}"))?;
+        hand_over(lab, first, &pool)?;
         follow(lab, first.peer(), &mut owners).context("after a handover")?;
         lab.wait_for(&format!("{first} standby"), LIMIT)?;
         ensure!(

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use orthrus_qemu::clock::unix_ms;
 use orthrus_qemu::names::{Machine, ShelfKind};
 use orthrus_tests::Bench;
-use orthrus_tests::steps::{LIMIT, resume_and_verify, start_writing, wait_for_writes};
+use orthrus_tests::steps::{LIMIT, hand_over, resume_and_verify, start_writing, wait_for_writes};
 
 use crate::change::{MIB, answered, fill, holds, offered};
 
@@ -88,7 +88,7 @@ pub fn volumes(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         holds(lab, lun, 500 * MIB, &old).context("after it grew")?;
         lab.boot_all(&[Machine::from(first)])?;
         lab.wait_for(&format!("{first} standby"), LIMIT)?;
-        lab.tell_ok(second, "handover tank")?;
+        hand_over(lab, second, "tank")?;
         lab.wait_for(&format!("{first} serves"), LIMIT)?;
         holds(lab, lun, 500 * MIB, &old).context("after a handover")?;
         lab.tell_ok(first, &format!("volume remove tank/{VOLUME} --yes"))?;

@@ -7,7 +7,7 @@ use orthrus_qemu::Lab;
 use orthrus_qemu::names::{Head, Machine, ShelfKind};
 use orthrus_qemu::spec::{Disks, Options};
 use orthrus_tests::kinds::Pool;
-use orthrus_tests::steps::{LIMIT, pool_field, wait_console};
+use orthrus_tests::steps::{LIMIT, hand_over, pool_field, wait_console};
 use orthrus_tests::{Bench, lab_options};
 
 pub fn every_kind_moves(bench: &Bench, shelf: ShelfKind) -> Result<()> {
@@ -32,7 +32,7 @@ fn moves(lab: &Lab, pool: &Pool) -> Result<()> {
     );
     wait_console(lab, first, 0, "its file system is damaged: it is checked")?;
     holds(lab, pool, first).context("as lvm2 made it")?;
-    lab.tell_ok(first, "handover tank")?;
+    hand_over(lab, first, "tank")?;
     lab.wait_for(&format!("{} serves", first.peer()), LIMIT)?;
     holds(lab, pool, first.peer()).context("after a handover")?;
     lab.wait_for(&format!("{first} standby"), LIMIT)?;

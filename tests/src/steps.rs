@@ -133,6 +133,17 @@ pub fn check(lab: &Lab, what: &str, report: &IoReport, unix_ms: u64) -> Result<(
     Ok(())
 }
 
+/// Orders the owner to hand a pool over, once that can be asked: a peer that has just booted stands by a moment before
+/// the owner hears so.
+///
+/// # Errors
+/// The peer did not stand by, or the owner refuses.
+pub fn hand_over(lab: &Lab, owner: Head, pool: &str) -> Result<()> {
+    lab.wait_for(&format!("{} ready {pool}", owner.peer()), LIMIT)?;
+    lab.tell_ok(owner, &format!("handover {pool}"))?;
+    Ok(())
+}
+
 /// Where a head's console log ends now, for [`wait_console`].
 ///
 /// # Errors
@@ -148,19 +159,28 @@ pub fn console_end(lab: &Lab, head: Head) -> Result<usize> {
 /// It did not within [`LIMIT`].
 pub fn wait_console(lab: &Lab, head: Head, from: usize, words: &str) -> Result<()> {
     let path = lab.status()?.heads[head.index()].console_log.clone();
-    let begun = Instant::now();
-    loop {
+    let said = || {
         let bytes = std::fs::read(&path).unwrap_or_default();
         let new = bytes.get(from..).unwrap_or_default();
-        if String::from_utf8_lossy(new).contains(words) {
-            return Ok(());
-        }
-        ensure!(
-            begun.elapsed() < LIMIT,
-            "the console of head {head} never said {words:?}"
-        );
+        Ok(String::from_utf8_lossy(new).contains(words))
+    };
+    until(
+        said,
+        &format!("the console of head {head} never said {words:?}"),
+    )
+}
+
+/// Waits until something holds.
+///
+/// # Errors
+/// `why`, when it did not within [`LIMIT`].
+pub fn until(mut holds: impl FnMut() -> Result<bool>, why: &str) -> Result<()> {
+    let begun = Instant::now();
+    while !holds()? {
+        ensure!(begun.elapsed() < LIMIT, "{why}");
         thread::sleep(Duration::from_millis(200));
     }
+    Ok(())
 }
 
 /// One field of a pool in a head's status.

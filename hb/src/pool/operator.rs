@@ -19,10 +19,10 @@ impl Pool {
             (Liveness::Unheard | Liveness::Dead, _) => Err(Refusal::PeerNotHeard),
             (Liveness::LinksLost, _) => Err(Refusal::LinksLost),
             _ if view.peer_barred => Err(Refusal::PeerBarred),
-            (_, Some(beat))
-                if beat.state == PoolState::Standby
-                    && beat.health.burden() <= self.health.burden() =>
-            {
+            (_, Some(beat)) if beat.state == PoolState::Standby => {
+                if beat.health.burden() > self.health.burden() {
+                    return Err(Refusal::PeerLessFit);
+                }
                 Ok((Accepted::Releasing, self.release(epoch, Next::Offer, view)))
             }
             _ => Err(Refusal::PeerNotReady),

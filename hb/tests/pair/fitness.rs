@@ -95,7 +95,7 @@ fn nothing_is_handed_to_a_head_that_is_worse_off() {
     world.health(B, NETWORK);
     world.run(Duration::from_secs(1));
     let refused = world.command(A, Command::Handover(TANK));
-    assert_eq!(refused, Err(Refusal::PeerNotReady));
+    assert_eq!(refused, Err(Refusal::PeerLessFit));
 }
 
 #[test]
