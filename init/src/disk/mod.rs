@@ -16,6 +16,7 @@ mod identity;
 pub mod locate;
 pub mod parallel;
 pub mod paths;
+pub mod turn;
 
 pub use identity::DiskId;
 pub use paths::DiskPath;

@@ -8,6 +8,7 @@ use super::outcome::{ClaimError, Note};
 use super::reservations::{Answer, Seen};
 use super::steps::{self, Claimant, Next, Stop};
 use super::{Member, NOTICE};
+use crate::disk::turn;
 
 /// Steps on one disk after which a claim gives up: a clean one needs four, each leftover key one more.
 const MOST_STEPS: u32 = 64;
@@ -18,6 +19,9 @@ const MOST_TRIES: u32 = 4;
 /// How often PREEMPT AND ABORT may stay without effect, when it is not refused outright, before PREEMPT
 /// alone is used: the first command after a preemption by others is often answered by a unit attention.
 const ABORT_TRIES: u32 = 2;
+
+/// How long a read of ours is waited for that the next command could abort: many times what it takes.
+const TURN_LIMIT: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// How often, and how long each time, the winner waits for a loser to let go: a second in all.
 const BACK_OFFS: u32 = 20;
@@ -202,6 +206,8 @@ impl<'a> Work<'a> {
             self.no_abort.get_or_insert(answer);
         }
         let abort = self.no_abort.is_none();
+        // Whether it came or not: a read that does not come back is of a disk on which all this is in vain.
+        let _turn = turn::take_within(&self.member.id, TURN_LIMIT);
         let (own, number) = (self.key.to_bits(), victim.to_bits());
         let answer = self.member.path.preempt(own, number, abort);
         self.victim = Some((victim, self.no_abort.unwrap_or(answer)));

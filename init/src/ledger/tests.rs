@@ -150,6 +150,25 @@ fn hand(ledger: &Ledger, record: Record) {
 }
 
 #[test]
+fn a_copy_is_not_read_while_the_disk_is_claimed() {
+    let Some(shelf) = Shelf::new("turn") else {
+        return;
+    };
+    let (standby, _) = shelf.ledger(HeadId::Second, 2);
+    let was_read = || {
+        standby
+            .readers
+            .seen()
+            .map(|copy| copy.unwrap().1.was_read())
+    };
+    let claims = crate::disk::turn::take(&shelf.regions()[0].disk.id);
+    standby.follow(&shelf.group);
+    await_that(|| was_read() == [false, true, true]);
+    drop(claims);
+    await_that(|| was_read() == [true; 3]);
+}
+
+#[test]
 fn a_beat_of_the_owner_is_seen_by_the_standby_on_every_copy() {
     let Some(shelf) = Shelf::new("beat") else {
         return;

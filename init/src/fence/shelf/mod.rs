@@ -261,10 +261,15 @@ impl Shelf {
         *self.waited.lock().unwrap()
     }
 
+    fn id(index: usize) -> DiskId {
+        DiskId(format!("naa.{index:02}"))
+    }
+
     /// One path to one disk.
     pub fn route(&self, index: usize, nexus: Nexus) -> Route {
         let state = self.disks[index].clone();
-        let path = Path { nexus, state };
+        let id = Self::id(index);
+        let path = Path { nexus, id, state };
         Route::new(format!("path{nexus}"), (0, nexus), Arc::new(path))
     }
 
@@ -278,8 +283,7 @@ impl Shelf {
     pub fn fence_by(&self, paths: &[Nexus]) -> Fence {
         let members = (0..self.disks.len()).rev().map(|index| {
             let routes = paths.iter().map(|nexus| self.route(index, *nexus));
-            let id = DiskId(format!("naa.{index:02}"));
-            Member::new(format!("disk{index}"), id, routes.collect())
+            Member::new(format!("disk{index}"), Self::id(index), routes.collect())
         });
         let shelf = self.clone();
         let pause = move |time| {

@@ -2,14 +2,17 @@
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use super::super::reservations::{
     Answer, Capabilities, Hold, Holder, ReadError, Reservations, Seen, Trouble, WriteRefused,
 };
 use super::{Command, Nexus, State};
+use crate::disk::{DiskId, turn};
 
 pub(super) struct Path {
     pub(super) nexus: Nexus,
+    pub(super) id: DiskId,
     pub(super) state: Arc<Mutex<State>>,
 }
 
@@ -104,6 +107,12 @@ impl Reservations for Path {
     }
 
     fn preempt(&self, own: u64, victim: u64, abort: bool) -> Answer {
+        let is_held = self.state.lock().unwrap().holder_key() == Some(victim);
+        if abort && is_held && victim != own {
+            // As the kernel's target has it, commands of this path would be aborted as well.
+            let is_free = turn::take_within(&self.id, Duration::ZERO).is_some();
+            assert!(!is_free, "{}: a read of ours may be under way", self.id);
+        }
         self.out(Command::Preempt { victim, abort }, Some(own))
     }
 
