@@ -100,6 +100,7 @@ impl Worker {
                 name: active.lv.clone(),
                 uuid: active.uuid.to_string(),
                 node: active.node.clone(),
+                is_writable: active.is_writable,
                 gives_space_back: active.gives_space_back,
             })
             .collect();
@@ -259,8 +260,13 @@ impl Worker {
         let port = self.served.as_ref().and_then(|served| served.port.as_ref());
         let Some(port) = port else { return };
         for address in &self.pool().addresses {
-            if let Err(error) = net::announce(port, address.ip) {
-                warn!("{error}");
+            for done in [
+                net::announce(port, address.ip),
+                net::keep_way(port, *address),
+            ] {
+                if let Err(error) = done {
+                    warn!("{error}");
+                }
             }
         }
     }

@@ -19,6 +19,8 @@ pub(in crate::export) enum Action {
         backstore: PathBuf,
         /// The block device.
         node: PathBuf,
+        /// It takes no writes, and the kernel would not open it for any.
+        is_read_only: bool,
     },
     /// Writes an attribute. Undone with the object that it belongs to.
     Attribute(PathBuf, String),
@@ -84,7 +86,11 @@ impl Action {
     pub(in crate::export) fn perform(&self, tree: &impl Tree) -> Result<Step, ExportError> {
         match self {
             Action::Directory(path) => self.unless(Errno::EXIST, tree.mkdir(path)),
-            Action::Backing { backstore, node } => self.back(tree, backstore, node),
+            Action::Backing {
+                backstore,
+                node,
+                is_read_only,
+            } => self.back(tree, backstore, node, *is_read_only),
             Action::Attribute(path, value) => self.write(tree, path, value),
             Action::Secret(path, value) => {
                 let written = self.write(tree, path, value);
@@ -133,14 +139,20 @@ impl Action {
         }
     }
 
-    fn back(&self, tree: &impl Tree, backstore: &Path, node: &Path) -> Result<Step, ExportError> {
+    fn back(
+        &self,
+        tree: &impl Tree,
+        backstore: &Path,
+        node: &Path,
+        is_read_only: bool,
+    ) -> Result<Step, ExportError> {
         let kernel = |path: &Path, errno| ExportError::kernel(path, self.name(), errno);
         let enable = backstore.join("enable");
         let enabled = tree.read(&enable).map_err(|e| kernel(&enable, e))?;
         if enabled.trim() == "1" {
             let info = backstore.join("info");
             let found = tree.read(&info).map_err(|e| kernel(&info, e))?;
-            return if is_backed_by(&found, node) {
+            return if is_backed_by(&found, node, is_read_only) {
                 Ok(Step::Already)
             } else {
                 Err(self.other(found))
@@ -149,6 +161,10 @@ impl Action {
         let control = backstore.join("control");
         tree.write(&control, &format!("udev_path={}", node.display()))
             .map_err(|e| kernel(&control, e))?;
+        if is_read_only {
+            tree.write(&control, "readonly=1")
+                .map_err(|e| kernel(&control, e))?;
+        }
         tree.write(&enable, "1").map_err(|e| kernel(&enable, e))?;
         Ok(Step::Changed)
     }
@@ -214,9 +230,12 @@ fn holds(found: &str, value: &str) -> bool {
 }
 
 /// `info` of an iblock backstore has `UDEV PATH: NODE` and then more (`iblock_show_configfs_dev_params`).
-fn is_backed_by(info: &str, node: &Path) -> bool {
+fn is_backed_by(info: &str, node: &Path, is_read_only: bool) -> bool {
     let Some((_, rest)) = info.split_once("UDEV PATH: ") else {
         return false;
     };
-    rest.split_whitespace().next().map(Path::new) == Some(node)
+    let mut words = rest.split_whitespace();
+    let found = words.next().map(Path::new);
+    let mode = words.skip_while(|word| *word != "readonly:").nth(1);
+    found == Some(node) && mode == Some(if is_read_only { "1" } else { "0" })
 }

@@ -276,6 +276,12 @@ impl Tree for Fake {
                 Some("vpd_unit_serial") => format!("T10 VPD Unit Serial Number: {value}\n"),
                 _ => format!("{value}\n"),
             };
+            if value == "readonly=1" {
+                let info = path.with_file_name("info");
+                if let Some(Entry::Attribute(info)) = state.entries.get_mut(&info) {
+                    *info = info.replace("readonly: 0", "readonly: 1");
+                }
+            }
             if let Some(node) = value.strip_prefix("udev_path=") {
                 let info = format!(
                     "Status: ACTIVATED\n iBlock device: dm-0  UDEV PATH: {node}  readonly: 0\n"

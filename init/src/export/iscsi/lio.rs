@@ -293,6 +293,7 @@ fn backstore(actions: &mut Vec<Action>, path: &Path, lun: &LunPlan) {
     actions.push(Action::Backing {
         backstore: path.to_owned(),
         node: lun.node.clone(),
+        is_read_only: lun.is_read_only,
     });
     for (name, value) in [
         ("vendor_id", VENDOR),

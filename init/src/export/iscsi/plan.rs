@@ -20,6 +20,8 @@ pub struct Volume {
     pub uuid: String,
     /// Its block device, such as `/dev/dm-0`.
     pub node: PathBuf,
+    /// Its volume takes writes.
+    pub is_writable: bool,
     /// Clients may give space back.
     pub gives_space_back: bool,
 }
@@ -57,6 +59,8 @@ pub struct LunPlan {
     pub node: PathBuf,
     /// Its unit serial number.
     pub serial: String,
+    /// Clients are told that it takes no writes. The kernel opens the device of a read-only volume for nothing else.
+    pub is_read_only: bool,
     /// It takes UNMAP and WRITE SAME with the UNMAP bit.
     pub unmaps: bool,
     /// Clients' registrations that it gets back before anybody is let in, each as the kernel takes it.
@@ -142,7 +146,8 @@ fn luns(
         serial: serial
             .cloned()
             .unwrap_or_else(|| unit_serial(cluster, &pool.name, &volume.uuid)),
-        unmaps: volume.gives_space_back,
+        is_read_only: !volume.is_writable,
+        unmaps: volume.gives_space_back && volume.is_writable,
         registrations: Vec::new(),
     };
     // The firmware's own are never a client's, whatever the configuration says, and one that is offered in another way is

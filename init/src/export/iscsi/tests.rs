@@ -48,6 +48,7 @@ fn volumes() -> Vec<Volume> {
         name: name.to_owned(),
         uuid: format!("uuid-{number}"),
         node: PathBuf::from(format!("/dev/dm-{number}")),
+        is_writable: true,
         gives_space_back: number == 0,
     };
     vec![volume("vol1", 1), volume("vol0", 0)]
@@ -159,6 +160,28 @@ fn a_volume_that_is_renamed_stays_open_as_it_is() {
     assert_eq!(lio.open(&plan), Ok(Step::Already));
     assert_eq!(lio.fake().changes(), [] as [&str; 0]);
     lio.close(&plan).unwrap();
+}
+
+#[test]
+fn a_volume_that_takes_no_writes_is_a_lun_that_takes_none() {
+    let config = Config::parse(CONFIG).unwrap();
+    let pool = config.pool("tank").unwrap();
+    let mut volumes = volumes();
+    volumes[1].is_writable = false;
+    let plan = ExportPlan::new(&config, pool, &volumes).unwrap().unwrap();
+    let (lio, state) = lio(STEP_LIMIT);
+    assert_eq!(lio.open(&plan), Ok(Step::Changed));
+    let changes = lio.fake().changes();
+    let at = |end: &str| changes.iter().position(|change| change.ends_with(end));
+    let backstore = "tank.0123456789abcdef";
+    // LIO opens the device as it is switched on.
+    let told = at(&format!("{backstore}/control readonly=1")).unwrap();
+    assert!(told < at(&format!("{backstore}/enable 1")).unwrap());
+    assert_eq!(at(&format!("{backstore}/attrib/emulate_tpu 1")), None);
+    let read_only = changes.iter().filter(|change| change.contains("readonly"));
+    assert_eq!(read_only.count(), 1);
+    assert_eq!(lio.open(&plan), Ok(Step::Already));
+    std::fs::remove_dir_all(state).ok();
 }
 
 #[test]

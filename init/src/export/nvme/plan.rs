@@ -54,6 +54,10 @@ impl NvmePlan {
         for wanted in &nvme.namespaces {
             let (nsid, name) = (wanted.nsid, &wanted.volume);
             match active.iter().find(|volume| volume.lv == *name) {
+                // The kernel's target knows no namespace that takes no writes.
+                Some(volume) if !volume.is_writable => withheld.push(format!(
+                    "namespace {nsid} is not offered: volume {name} is read-only, which a LUN can be and a namespace cannot"
+                )),
                 Some(volume) => namespaces.push(NamespacePlan {
                     nsid,
                     volume: name.clone(),
