@@ -31,7 +31,7 @@ use crate::ledger::{Keeper, Ledger};
 use crate::link::{Cable, ether::Ether, serial::Serial};
 use crate::modules::{ModuleError, Modules};
 use crate::multipath;
-use crate::net::{Gate, Interface, Mac, NetError};
+use crate::net::{Gate, Gateways, Interface, Mac, NetError};
 use crate::operator::{Desk, Halt, Running};
 use crate::reactor::Reactor;
 use crate::signal::{self, HaltRequest};
@@ -244,7 +244,9 @@ fn start(
         jobs.push(sender);
     }
     let gates = gates(&config, &port, &reports);
+    let gateways = gateways(&config, me)?;
     let sources = health::Sources {
+        gateways,
         config: config.clone(),
         me,
         watches: watches.clone(),
@@ -349,6 +351,15 @@ fn gates(
             .ok()
     });
     gates.collect()
+}
+
+/// Asks for the gateways of all pools that want it, each once.
+fn gateways(config: &Config, me: HeadId) -> std::io::Result<Arc<Gateways>> {
+    let pools = config.pools.iter().filter(|pool| pool.gateway_watch);
+    let mut all: Vec<IpAddr> = pools.flat_map(|pool| pool.gateways.clone()).collect();
+    all.sort_unstable();
+    all.dedup();
+    Gateways::watch(config.head(me).data.clone(), all)
 }
 
 fn open_cables(config: &Config, me: HeadId) -> [Option<Box<dyn Cable>>; LinkId::ALL.len()] {

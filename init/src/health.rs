@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::fence::WatchSlot;
 use crate::inbox::{Handle, Input};
 use crate::ledger::Ledger;
-use crate::net::Mac;
+use crate::net::{Gateways, Mac};
 use crate::status::Report;
 use crate::sync::lock;
 
@@ -38,6 +38,8 @@ pub struct Sources {
     pub config: Arc<Config>,
     /// This head.
     pub me: HeadId,
+    /// Whether the routers to the clients' other networks answer.
+    pub gateways: Arc<Gateways>,
     /// By pool: the watch over its reservations, while it is held here.
     pub watches: Vec<WatchSlot>,
     /// By pool: what its worker found.
@@ -58,10 +60,11 @@ pub fn start(sources: Sources, handle: Handle) -> std::io::Result<()> {
             let mut without_link = Vec::new();
             loop {
                 thread::sleep(INTERVAL);
-                let network = !sources.has_carrier();
+                let has_carrier = sources.has_carrier();
                 sources.say_cards(&mut without_link);
                 for (index, told) in told.iter_mut().enumerate() {
                     let shelf = sources.shelf_is_broken(index, clock::now());
+                    let network = !has_carrier || sources.is_beyond_reach(index);
                     let health = Health { shelf, network };
                     if health != *told {
                         *told = health;
@@ -81,15 +84,28 @@ impl Sources {
         port.is_ok_and(|port| port.carrier)
     }
 
+    /// Whether a pool's gateways are silent to this head, which its report tells one by one. One that answers is a way to clients.
+    fn is_beyond_reach(&self, index: usize) -> bool {
+        let pool = &self.config.pools[index];
+        let silent = match pool.gateway_watch {
+            true => self.gateways.silent(&pool.gateways),
+            // Another pool may watch the same.
+            false => Vec::new(),
+        };
+        let is_beyond = !silent.is_empty() && silent.len() == pool.gateways.len();
+        lock(&self.reports[index]).silent_gateways = silent;
+        is_beyond
+    }
+
     /// Of a bond: which cards have no link. The others carry, and the operator should know before they do not.
     fn say_cards(&self, before: &mut Vec<Mac>) {
         let data = &self.config.head(self.me).data;
         if data.bond.is_none() {
             return;
         }
-        let Ok(cards) = data.cards() else { return };
-        let linkless = cards.iter().filter(|card| !card.carrier);
-        let now: Vec<Mac> = linkless.filter_map(|card| card.card).collect();
+        let Ok(now) = data.without_link() else {
+            return;
+        };
         for mac in now.iter().filter(|mac| !before.contains(mac)) {
             warn!("the card {mac} of the data port has no link; the bond goes on with the others");
         }
@@ -128,7 +144,7 @@ impl Sources {
                     ""
                 };
                 let port = if network {
-                    " has no link to the clients"
+                    " has no way to the clients"
                 } else {
                     ""
                 };

@@ -6,7 +6,7 @@ use orthrus_qemu::clock::unix_ms;
 use orthrus_qemu::names::{Head, Machine, ShelfKind};
 use orthrus_tests::Bench;
 use orthrus_tests::steps::{
-    LIMIT, hand_over, pool_field, resume_and_verify, start_writing, wait_for_writes,
+    LIMIT, hand_over, pool_field, resume_and_verify, said, start_writing, wait_for_writes,
 };
 
 /// Sorts behind all volumes of the lab's pool, so that it changes no LUN's number.
@@ -165,10 +165,4 @@ pub fn start_of(lab: &Lab, lun: u64) -> Result<String> {
     let script =
         device(lab, lun)? + "dd if=$device bs=1M count=24 iflag=direct status=none | sha256sum";
     said(lab, &script)
-}
-
-fn said(lab: &Lab, script: &str) -> Result<String> {
-    let output = lab.client(&["sh", "-c", script])?;
-    ensure!(output.status == 0, "{script}: {}", output.stderr);
-    Ok(output.stdout.trim().to_owned())
 }

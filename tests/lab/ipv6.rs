@@ -9,7 +9,7 @@ use orthrus_qemu::request::IoOptions;
 use orthrus_qemu::vm::wiring::mac;
 use orthrus_tests::Bench;
 use orthrus_tests::steps::{
-    LIMIT, bare_disks, hand_over, resume_and_verify, start_writing, wait_for_writes,
+    LIMIT, bare_disks, hand_over, resume_and_verify, said, start_writing, wait_for_writes,
     with_bare_disks,
 };
 
@@ -97,10 +97,4 @@ fn start_writing_on_share(lab: &Lab) -> Result<()> {
     })?;
     lab.wait_for("client io", LIMIT)?;
     wait_for_writes(lab, 100)
-}
-
-fn said(lab: &Lab, script: &str) -> Result<String> {
-    let output = lab.client(&["sh", "-c", script])?;
-    ensure!(output.status == 0, "{script}: {}", output.stderr);
-    Ok(output.stdout.trim().to_owned())
 }

@@ -13,6 +13,7 @@ mod conformance;
 mod crash;
 mod create;
 mod flight;
+mod gateway;
 mod handover;
 mod ipv6;
 mod lease;
@@ -25,6 +26,7 @@ mod pause;
 mod reservations;
 mod shares;
 mod snapshot;
+mod stalls;
 mod state;
 mod thin;
 mod uefi;
@@ -194,6 +196,11 @@ const TESTS: &[(&str, ShelfKind, Test)] = &[
         ipv6::moves,
     ),
     (
+        "clients_behind_a_router_are_answered_by_either_head",
+        ShelfKind::Lio,
+        gateway::clients_beyond,
+    ),
+    (
         "pools_with_shares_move_one_by_one",
         ShelfKind::Lio,
         shares::pools_move_one_by_one,
@@ -240,6 +247,20 @@ const TESTS: &[(&str, ShelfKind, Test)] = &[
     ),
 ];
 
+/// What takes minutes, for tables more than for a verdict. Run by `--ignored` and its name.
+const LONG: &[(&str, ShelfKind, Test)] = &[
+    (
+        "iscsi_test_cu_as_on_plain_lio",
+        ShelfKind::Lio,
+        conformance::as_on_plain_lio,
+    ),
+    (
+        "stalls_of_each_protocol",
+        ShelfKind::Lio,
+        stalls::of_each_protocol,
+    ),
+];
+
 /// What shows a fault that is known and not mended: README, "Disks by two paths". Run by `--ignored`.
 const OPEN: &[&str] = &["a_path_is_lost_and_nothing_moves_then_the_other_and_the_peer_takes_over"];
 
@@ -251,25 +272,15 @@ fn main() -> ExitCode {
     let bench = Arc::new(Bench::default());
     let mut trials = Vec::new();
     for &(name, shelf, test) in TESTS {
-        let shared = bench.clone();
-        let trial = Trial::test(format!("{shelf}::{name}"), move || {
-            test(&shared, shelf).map_err(|error| Failed::from(format!("{error:?}")))
-        });
+        let trial = trial(&bench, name, shelf, test);
         trials.push(trial.with_ignored_flag(OPEN.contains(&name)));
-        // All of it takes minutes.
-        if name == "iscsi_test_cu_families" {
-            let shared = bench.clone();
-            let whole = move || {
-                conformance::as_on_plain_lio(&shared, shelf)
-                    .map_err(|error| Failed::from(format!("{error:?}")))
-            };
-            let name = format!("{shelf}::iscsi_test_cu_as_on_plain_lio");
-            trials.push(Trial::test(name, whole).with_ignored_flag(true));
-        }
         // The rows of the matrix follow the last of the tests that share a lab with this shelf.
         if name == "torture_by_the_seed" {
             trials.extend(matrix_trials(&bench, shelf));
         }
+    }
+    for &(name, shelf, test) in LONG {
+        trials.push(trial(&bench, name, shelf, test).with_ignored_flag(true));
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
     if let Err(error) = bench.clear() {
@@ -277,6 +288,13 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     conclusion.exit_code()
+}
+
+fn trial(bench: &Arc<Bench>, name: &str, shelf: ShelfKind, test: Test) -> Trial {
+    let bench = bench.clone();
+    Trial::test(format!("{shelf}::{name}"), move || {
+        test(&bench, shelf).map_err(|error| Failed::from(format!("{error:?}")))
+    })
 }
 
 fn matrix_trials(bench: &Arc<Bench>, shelf: ShelfKind) -> Vec<Trial> {

@@ -8,7 +8,7 @@ use orthrus_qemu::names::{Head, ShelfKind};
 use orthrus_qemu::request::IoOptions;
 use orthrus_tests::Bench;
 use orthrus_tests::steps::{
-    LIMIT, bare_disks, hand_over, resume_and_verify, until, wait_for_writes, with_bare_disks,
+    LIMIT, bare_disks, hand_over, resume_and_verify, said, until, wait_for_writes, with_bare_disks,
 };
 
 const POOL: &str = "
@@ -25,7 +25,7 @@ volume = \"data\"
 ";
 
 /// Connects by what README says, as the host whose name ends with this number; says what the kernel said.
-fn connect(host: u8) -> String {
+pub(crate) fn connect(host: u8) -> String {
     let id = format!("6a1f0c1e-0000-4000-8000-00000000000{host}");
     format!(
         "modprobe nvme_tcp && exec 3<>/dev/nvme-fabrics && \
@@ -117,10 +117,4 @@ fn start_writing(lab: &Lab) -> Result<()> {
     })?;
     lab.wait_for("client io", LIMIT)?;
     wait_for_writes(lab, 100)
-}
-
-fn said(lab: &Lab, script: &str) -> Result<String> {
-    let output = lab.client(&["sh", "-c", script])?;
-    ensure!(output.status == 0, "{script}: {}", output.stderr);
-    Ok(output.stdout.trim().to_owned())
 }

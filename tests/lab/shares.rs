@@ -9,7 +9,7 @@ use orthrus_qemu::names::{Head, Machine, ShelfKind};
 use orthrus_qemu::request::IoOptions;
 use orthrus_tests::Bench;
 use orthrus_tests::steps::{
-    LIMIT, bare_disks, check, hand_over, resume_and_verify, wait_for_writes, with_bare_disks,
+    LIMIT, bare_disks, check, hand_over, resume_and_verify, said, wait_for_writes, with_bare_disks,
 };
 
 const DISKS: usize = 3;
@@ -344,10 +344,4 @@ fn start_writing_on(lab: &Lab, share: &str) -> Result<()> {
     })?;
     lab.wait_for("client io", LIMIT)?;
     wait_for_writes(lab, 100)
-}
-
-fn said(lab: &Lab, script: &str) -> Result<String> {
-    let output = lab.client(&["sh", "-c", script])?;
-    ensure!(output.status == 0, "{script}: {}", output.stderr);
-    Ok(output.stdout.trim().to_owned())
 }

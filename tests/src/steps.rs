@@ -170,6 +170,16 @@ pub fn wait_console(lab: &Lab, head: Head, from: usize, words: &str) -> Result<(
     )
 }
 
+/// What a shell command says on the client.
+///
+/// # Errors
+/// It failed, in its own words.
+pub fn said(lab: &Lab, script: &str) -> Result<String> {
+    let output = lab.client(&["sh", "-c", script])?;
+    ensure!(output.status == 0, "{script}: {}", output.stderr);
+    Ok(output.stdout.trim().to_owned())
+}
+
 /// Waits until something holds.
 ///
 /// # Errors

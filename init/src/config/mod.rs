@@ -34,7 +34,7 @@ pub use secret::Secret;
 pub use share::{Access, Check, Network, NfsConfig, ShareConfig, Squash};
 pub use whoami::WhoamiError;
 
-use crate::net::{DataPort, Mac};
+use crate::net::{DataPort, Mac, Way};
 
 /// The file's name: in the root of the initramfs, or of the ESP.
 pub const FILE_NAME: &str = "orthrus.toml";
@@ -121,6 +121,10 @@ pub struct PoolConfig {
     pub home: HeadId,
     /// Its service addresses, at least one.
     pub addresses: Vec<ServiceAddress>,
+    /// The routers by which clients on other networks are answered; one for each network of an address at most.
+    pub gateways: Vec<IpAddr>,
+    /// Whether a head to which none of them answers counts as cut off from the clients.
+    pub gateway_watch: bool,
     /// Whether the network is asked, before they come, if somebody else has one of them.
     pub address_check: bool,
     /// An array with parity that lacks a member and was not stopped in order is started all the same.
@@ -140,6 +144,8 @@ pub struct ServiceAddress {
     pub ip: IpAddr,
     /// Bits of the network: 1 to 32, of IPv6 to 128.
     pub prefix: u8,
+    /// The way to clients on other networks.
+    pub way: Option<Way>,
 }
 
 impl fmt::Display for ServiceAddress {

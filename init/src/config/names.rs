@@ -16,6 +16,7 @@ pub(super) const CARDS: &str =
     "a MAC address of one port, such as 52:54:00:0a:01:01, or a list of 1 to 8 of them";
 pub(super) const SMBIOS: &str = "the system's UUID or serial number, 1 to 64 printable characters";
 pub(super) const SECRET: &str = "64 hex digits, not all the same (32 random bytes)";
+pub(super) const GATEWAY: &str = "the address of a router on the network of one of the pool's service addresses (or of IPv6 a link-local one), such as 10.77.0.1, or a list of them, one for each network";
 pub(super) const ADDRESS: &str = "an address of one host with the length of its network's prefix, such as 10.77.0.10/24 or fd00:77::10/64 (not link-local), or a list of 1 to 8 of them";
 pub(super) const ISCSI: &str = "an iSCSI name in lower case, at most 223 characters: iqn.YYYY-MM.DOMAIN[:ANYTHING], eui. and 16 hex digits, or naa. and 16 or 32";
 pub(super) const NQN: &str =
@@ -137,7 +138,29 @@ pub(super) fn address(text: &str) -> Option<ServiceAddress> {
         IpAddr::V4(ip) => is_host_v4(ip, prefix),
         IpAddr::V6(ip) => is_host_v6(ip, prefix),
     };
-    is_hosts.then_some(ServiceAddress { ip, prefix })
+    is_hosts.then_some(ServiceAddress {
+        ip,
+        prefix,
+        way: None,
+    })
+}
+
+/// A router on the network of this address. One of IPv6 is as good by its link-local address: there is one port only.
+pub(super) fn is_gateway_of(gateway: IpAddr, address: &ServiceAddress) -> bool {
+    match (gateway, address.ip) {
+        (IpAddr::V4(gateway), IpAddr::V4(ip)) => {
+            let host = u32::MAX.checked_shr(u32::from(address.prefix)).unwrap_or(0);
+            is_host_v4(gateway, address.prefix) && (gateway.to_bits() ^ ip.to_bits()) & !host == 0
+        }
+        (IpAddr::V6(gateway), IpAddr::V6(ip)) => {
+            let host = u128::MAX
+                .checked_shr(u32::from(address.prefix))
+                .unwrap_or(0);
+            gateway.is_unicast_link_local()
+                || (!gateway.is_unspecified() && (gateway.to_bits() ^ ip.to_bits()) & !host == 0)
+        }
+        _ => false,
+    }
 }
 
 fn is_host_v4(ip: Ipv4Addr, prefix: u8) -> bool {

@@ -1,5 +1,7 @@
 //! The fields of the file, table by table, in the order in which a reader meets them.
 
+use std::net::IpAddr;
+
 use orthrus_hb::{ClusterId, HeadId};
 use sha2::{Digest, Sha256};
 use toml::de::DeTable;
@@ -9,10 +11,13 @@ use super::section::{Field, Section, line_of};
 use super::{
     CONTROL_DEFAULT, Config, HeadConfig, HeartbeatConfig, Identity, IscsiConfig, LunConfig, Luns,
     MAX_ADDRESSES, MAX_BYTES, MAX_CLIENTS, MAX_LUN_NUMBER, MAX_LUNS, MAX_POOLS, PoolConfig, Secret,
-    chap, data, names, nvme, share, unique,
+    ServiceAddress, chap, data, names, nvme, share, unique,
 };
-use crate::net::Mac;
+use crate::net::{Mac, Way};
 use crate::volume::reserved;
+
+/// Beyond those that the kernel uses.
+const FIRST_TABLE: u32 = 1000;
 
 /// Silence after which a link counts as silent, unless the file says otherwise: ten beats. The
 /// bounds: below three beats of 100 ms one late frame would be a death, above a minute a takeover
@@ -46,16 +51,18 @@ pub(super) fn config(text: &str) -> Result<Config, ConfigError> {
     )?;
     let heads = heads(&root)?;
     unique::heads(&root)?;
+    let mut pools: Vec<PoolConfig> = root
+        .sections("pool", MAX_POOLS)?
+        .iter()
+        .map(|section| pool(section, &heads))
+        .collect::<Result<_, _>>()?;
+    number_tables(&mut pools);
     let config = Config {
         cluster_id: ClusterId::from_name(&cluster),
         cluster,
         secret: secret(&root)?,
         heartbeat: heartbeat(&root)?,
-        pools: root
-            .sections("pool", MAX_POOLS)?
-            .iter()
-            .map(|section| pool(section, &heads))
-            .collect::<Result<_, _>>()?,
+        pools,
         heads,
         digest: digest(text),
     };
@@ -210,6 +217,8 @@ fn pool(section: &Section<'_>, heads: &[HeadConfig; 2]) -> Result<PoolConfig, Co
         "vg",
         "home",
         "address",
+        "gateway",
+        "gateway_watch",
         "address_check",
         "dirty_degraded",
         "iscsi",
@@ -233,7 +242,7 @@ fn pool(section: &Section<'_>, heads: &[HeadConfig; 2]) -> Result<PoolConfig, Co
             names::ADDRESS
         )));
     }
-    let addresses = addresses
+    let mut addresses: Vec<ServiceAddress> = addresses
         .into_iter()
         .map(|field| {
             names::address(field.value).ok_or_else(|| {
@@ -243,12 +252,15 @@ fn pool(section: &Section<'_>, heads: &[HeadConfig; 2]) -> Result<PoolConfig, Co
             })
         })
         .collect::<Result<_, _>>()?;
+    let gateways = gateways(section, &mut addresses)?;
     Ok(PoolConfig {
         name: pool_name,
         vg,
         home: home(section, heads)?,
         dirty_degraded: section.optional_switch("dirty_degraded")?.unwrap_or(false),
         addresses,
+        gateways,
+        gateway_watch: section.optional_switch("gateway_watch")?.unwrap_or(true),
         address_check: section.optional_switch("address_check")?.unwrap_or(true),
         iscsi: match section.section("iscsi")? {
             Some(section) => Some(iscsi(&section)?),
@@ -263,6 +275,47 @@ fn pool(section: &Section<'_>, heads: &[HeadConfig; 2]) -> Result<PoolConfig, Co
             None => None,
         },
     })
+}
+
+/// The gateways, each given to the addresses that it is for.
+fn gateways(
+    section: &Section<'_>,
+    addresses: &mut [ServiceAddress],
+) -> Result<Vec<IpAddr>, ConfigError> {
+    if !section.has("gateway") {
+        return Ok(Vec::new());
+    }
+    let mut gateways = Vec::new();
+    for field in section.texts("gateway", names::GATEWAY)? {
+        let error = |says: &str| {
+            let says = format!("is {:?}{says}; allowed: {}", field.value, names::GATEWAY);
+            field.at.error(says)
+        };
+        let gateway: IpAddr = field.value.parse().map_err(|_| error(""))?;
+        let mut is_used = false;
+        for address in &mut *addresses {
+            if names::is_gateway_of(gateway, address) {
+                is_used = true;
+                if address.way.replace(Way { gateway, table: 0 }).is_some() {
+                    return Err(error(&format!(", the second for {address}")));
+                }
+            }
+        }
+        if !is_used {
+            return Err(error(", on the network of no service address of the pool"));
+        }
+        gateways.push(gateway);
+    }
+    Ok(gateways)
+}
+
+/// Each address with a gateway has a routing table of its own.
+fn number_tables(pools: &mut [PoolConfig]) {
+    let addresses = pools.iter_mut().flat_map(|pool| &mut pool.addresses);
+    let ways = addresses.filter_map(|address| address.way.as_mut());
+    for (way, table) in ways.zip(FIRST_TABLE..) {
+        way.table = table;
+    }
 }
 
 fn home(section: &Section<'_>, heads: &[HeadConfig; 2]) -> Result<HeadId, ConfigError> {

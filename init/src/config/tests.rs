@@ -201,6 +201,66 @@ fn a_file_without_pools_is_enough_to_boot() {
 }
 
 #[test]
+fn a_gateway_is_for_the_addresses_on_its_network() {
+    let with = |lines: &str| {
+        let addresses =
+            r#"address = ["10.77.0.10/24", "10.78.0.10/16", "fd00:77::10/64", "fd00:78::10/64"]"#;
+        let text = GOOD.replacen("home = \"b\"", &format!("home = \"b\"\n{lines}"), 1);
+        let mut lines = text.lines().map(|line| {
+            if line.starts_with("address = ") && line.contains("10.77.0.10/24") {
+                addresses
+            } else {
+                line
+            }
+        });
+        let mut text = String::new();
+        lines.by_ref().for_each(|line| text += &format!("{line}\n"));
+        Config::parse(&text).map(|config| {
+            let pool = config.pools[0].clone();
+            let ways = pool.addresses.iter().map(|address| address.way);
+            let ways = ways.map(|way| way.map(|way| (way.gateway.to_string(), way.table)));
+            (ways.collect::<Vec<_>>(), pool.gateway_watch)
+        })
+    };
+    let by = |gateway: &str, table| Some((gateway.to_owned(), table));
+    assert_eq!(with(""), Ok((vec![None; 4], true)));
+    assert_eq!(
+        with("gateway = \"10.77.0.1\"\ngateway_watch = false"),
+        Ok((vec![by("10.77.0.1", 1000), None, None, None], false))
+    );
+    assert_eq!(
+        with("gateway = [\"10.78.3.1\", \"fe80::1\"]"),
+        Ok((
+            vec![
+                None,
+                by("10.78.3.1", 1000),
+                by("fe80::1", 1001),
+                by("fe80::1", 1002)
+            ],
+            true
+        ))
+    );
+    for (gateway, says) in [
+        ("\"10.79.0.1\"", "on the network of no service address"),
+        ("\"10.77.0.10\"", "a service address (line 23)"),
+        ("\"10.77.0.255\"", "on the network of no service address"),
+        ("\"10.77.0.1/24\"", "allowed: the address of a router"),
+        ("\"router\"", "allowed: the address of a router"),
+        (
+            "[\"10.77.0.1\", \"10.77.0.2\"]",
+            "the second for 10.77.0.10/24",
+        ),
+        (
+            "[\"fd00:77::1\", \"fe80::1\"]",
+            "the second for fd00:77::10/64",
+        ),
+    ] {
+        let error = with(&format!("gateway = {gateway}")).unwrap_err();
+        assert!(error.to_string().contains(says), "{gateway}: {error}");
+    }
+}
+
+#[test]
 fn an_address_is_checked_for_unless_the_pool_says_otherwise() {
     let with = |line: &str| {
         let text = GOOD.replacen("home = \"b\"", &format!("home = \"b\"\n{line}"), 1);

@@ -3,6 +3,7 @@
 //! Runs after the fields were found good one by one, so here the values are only compared.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 use super::error::{ConfigError, Place};
 use super::section::{Field, Section};
@@ -116,6 +117,26 @@ pub(super) fn pools(root: &Section<'_>) -> Result<(), ConfigError> {
             proven.add_text(chap.optional_text("client", "")?)?;
         }
         luns(&iscsi, &mut volumes, &mut serials)?;
+    }
+    no_gateway_is_ours(root, &addresses)
+}
+
+/// A head is no router, and the kernel refuses one to itself: on the day on which both pools are on one head.
+fn no_gateway_is_ours(root: &Section<'_>, addresses: &Seen) -> Result<(), ConfigError> {
+    for pool in root.sections("pool", MAX_POOLS)? {
+        if !pool.has("gateway") {
+            continue;
+        }
+        for Field { value, at } in pool.texts("gateway", "")? {
+            let ip = value.parse::<IpAddr>().map(|ip| ip.to_string());
+            if let Some(ours) = ip.ok().and_then(|ip| addresses.places.get(&ip)) {
+                return Err(at.error(format!(
+                    "is {value}, a service address (line {}); allowed: {}",
+                    ours.line,
+                    names::GATEWAY
+                )));
+            }
+        }
     }
     Ok(())
 }

@@ -8,11 +8,12 @@
 //! rule swallows whatever comes from it, until it is added again. (Seen: without the rule, the reset that [`super::end_connections`]
 //! brings about reaches the client where another address has the same network.)
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use rustix::io::Errno;
+use tracing::warn;
 
-use super::{Interface, NetError};
+use super::{Interface, NetError, route};
 use crate::Step;
 use crate::config::ServiceAddress;
 use crate::sys::netlink::{Family, NLM_F_CREATE, NLM_F_EXCL, Netlink, Request, attributes, u32_at};
@@ -21,13 +22,15 @@ use crate::sys::netlink::{Family, NLM_F_CREATE, NLM_F_EXCL, Netlink, Request, at
 const RTM_NEWADDR: u16 = 20;
 const RTM_DELADDR: u16 = 21;
 const RTM_GETADDR: u16 = 22;
-const RTM_NEWRULE: u16 = 32;
-const RTM_DELRULE: u16 = 33;
+pub(super) const RTM_NEWRULE: u16 = 32;
+pub(super) const RTM_DELRULE: u16 = 33;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const IFA_BROADCAST: u16 = 4;
 /// No detection of duplicates by the kernel.
 const IFA_F_NODAD: u8 = 2;
+const IFA_F_DADFAILED: u8 = 8;
+const IFA_F_TENTATIVE: u8 = 0x40;
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 const IFADDRMSG_BYTES: usize = 8;
@@ -37,8 +40,10 @@ const FR_ACT_BLACKHOLE: u8 = 6;
 /// After the table of the own addresses, which has the number 0, and before all others.
 const RULE_PRIORITY: u32 = 1;
 
-/// Gives the port a service address.
+/// Gives the port a service address, and its way to other networks: before it, so that the first answer has one, and behind it, as
+/// the kernel drops the ways of a port as its last address of IPv4 goes, which another pool's may just have been.
 pub fn add_address(interface: &Interface, address: ServiceAddress) -> Result<Step, NetError> {
+    keep_way(interface, address)?;
     let request = request(
         RTM_NEWADDR,
         NLM_F_CREATE | NLM_F_EXCL,
@@ -47,11 +52,20 @@ pub fn add_address(interface: &Interface, address: ServiceAddress) -> Result<Ste
     );
     let step = perform(interface, &request, "add a service address", Errno::EXIST)?;
     if address.ip.is_ipv6() {
-        let request = rule(RTM_DELRULE, 0, address.ip);
+        let request = black_hole(RTM_DELRULE, 0, address.ip);
         let name = "let what comes from a service address pass";
         perform(interface, &request, name, Errno::NOENT)?;
     }
+    keep_way(interface, address)?;
     Ok(step)
+}
+
+/// Makes an address's way to other networks where it is not there.
+pub fn keep_way(interface: &Interface, address: ServiceAddress) -> Result<(), NetError> {
+    match address.way {
+        Some(way) => route::open(interface, address.ip, way),
+        None => Ok(()),
+    }
 }
 
 /// Takes a service address off the port. From here on the kernel answers nothing for it: no ARP, no neighbour discovery, no
@@ -59,17 +73,20 @@ pub fn add_address(interface: &Interface, address: ServiceAddress) -> Result<Ste
 pub fn remove_address(interface: &Interface, address: ServiceAddress) -> Result<Step, NetError> {
     if address.ip.is_ipv6() {
         // Before the address goes, whose going makes the kernel look for the ways of its connections anew.
-        let request = rule(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, address.ip);
+        let request = black_hole(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, address.ip);
         let name = "swallow what comes from a service address";
         perform(interface, &request, name, Errno::EXIST)?;
     }
     let request = request(RTM_DELADDR, 0, interface.index, address);
-    perform(
-        interface,
-        &request,
-        "remove a service address",
-        Errno::ADDRNOTAVAIL,
-    )
+    let name = "remove a service address";
+    let step = perform(interface, &request, name, Errno::ADDRNOTAVAIL)?;
+    // Of an address that is not there it is nobody's way, and the next import takes it over: no reason to fail a release.
+    if let Some(way) = address.way
+        && let Err(error) = route::close(interface, address.ip, way)
+    {
+        warn!("{error}");
+    }
+    Ok(step)
 }
 
 /// Whether the port has an address now.
@@ -81,6 +98,23 @@ pub fn has_address(interface: &Interface, ip: IpAddr) -> Result<bool, NetError> 
     Ok(answers
         .iter()
         .any(|answer| own_address(answer) == Some((interface.index, ip))))
+}
+
+/// The port's own address of the link, once it is sure to be the only one with it.
+pub(super) fn link_local(interface: &Interface) -> Result<Option<Ipv6Addr>, NetError> {
+    let error = |errno| NetError::new(&interface.name, "list the addresses", errno);
+    let mut netlink = Netlink::open(Family::Route).map_err(error)?;
+    let request = Request::new(RTM_GETADDR, 0).bytes(&[AF_INET6, 0, 0, 0, 0, 0, 0, 0]);
+    let answers = netlink.dump(&request).map_err(error)?;
+    Ok(answers.iter().find_map(|answer| {
+        let is_sure = answer.get(2)? & (IFA_F_TENTATIVE | IFA_F_DADFAILED) == 0;
+        match own_address(answer)? {
+            (index, IpAddr::V6(ip)) if index == interface.index && ip.is_unicast_link_local() => {
+                is_sure.then_some(ip)
+            }
+            _ => None,
+        }
+    }))
 }
 
 /// One message of the list: the port's index and its own address, which IPv6 has in the other attribute unless it has a peer's.
@@ -96,7 +130,7 @@ fn own_address(message: &[u8]) -> Option<(u32, IpAddr)> {
     Some((index, ip))
 }
 
-fn perform(
+pub(super) fn perform(
     interface: &Interface,
     request: &Request,
     step: &'static str,
@@ -111,11 +145,11 @@ fn perform(
     }
 }
 
-fn family(ip: IpAddr) -> u8 {
+pub(super) fn family(ip: IpAddr) -> u8 {
     if ip.is_ipv4() { AF_INET } else { AF_INET6 }
 }
 
-fn octets(ip: IpAddr) -> Vec<u8> {
+pub(super) fn octets(ip: IpAddr) -> Vec<u8> {
     match ip {
         IpAddr::V4(ip) => ip.octets().to_vec(),
         IpAddr::V6(ip) => ip.octets().to_vec(),
@@ -151,16 +185,21 @@ fn broadcast(ip: Ipv4Addr, prefix: u8) -> Ipv4Addr {
 }
 
 /// `fib_rule_hdr`: family u8, lengths of destination and source u8 each, service u8, table u8, two reserved, action u8, flags u32.
-fn rule(kind: u16, flags: u16, source: IpAddr) -> Request {
+pub(super) fn rule(kind: u16, flags: u16, source: IpAddr, action: u8, priority: u32) -> Request {
     let octets = octets(source);
     let mut header = [0; 12];
     header[0] = family(source);
     header[2] = octets.len() as u8 * 8; // 32 or 128 bits
-    header[7] = FR_ACT_BLACKHOLE;
+    header[7] = action;
     Request::new(kind, flags)
         .bytes(&header)
         .attribute(FRA_SRC, &octets)
-        .attribute(FRA_PRIORITY, &RULE_PRIORITY.to_ne_bytes())
+        .attribute(FRA_PRIORITY, &priority.to_ne_bytes())
+}
+
+/// What swallows all that comes from a source.
+fn black_hole(kind: u16, flags: u16, source: IpAddr) -> Request {
+    rule(kind, flags, source, FR_ACT_BLACKHOLE, RULE_PRIORITY)
 }
 
 #[cfg(test)]

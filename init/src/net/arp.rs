@@ -65,6 +65,12 @@ pub(super) fn claimant(frame: &[u8], ip: Ipv4Addr) -> Option<Mac> {
     (has_it || wants_it).then_some(mac)
 }
 
+/// Whether a frame is the answer to a question of this card's about an address.
+pub(super) fn answers(frame: &[u8], mac: Mac, ip: Ipv4Addr) -> bool {
+    let claims = claimant(frame, ip).is_some();
+    claims && frame[20..22] == REPLY.to_be_bytes() && frame[0..6] == mac.0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,6 +93,22 @@ mod tests {
         let mut probe_frame = golden;
         probe_frame[28..32].fill(0);
         assert_eq!(probe(MAC, IP), probe_frame);
+    }
+
+    #[test]
+    fn an_answer_is_to_whoever_asked() {
+        let asker = Mac([0x52, 0x54, 0, 0x0a, 2, 2]);
+        let mut answer = announcement(REPLY, MAC, IP);
+        answer[..6].copy_from_slice(&asker.0);
+        assert!(answers(&answer, asker, IP));
+        assert!(!answers(&answer, MAC, IP));
+        assert!(!answers(&answer, asker, Ipv4Addr::new(10, 77, 0, 11)));
+        assert!(!answers(&answer[..41], asker, IP));
+        // What it says to all, what it asks, and the other head's question.
+        assert!(!answers(&announcement(REPLY, MAC, IP), asker, IP));
+        answer[21] = 1;
+        assert!(!answers(&answer, asker, IP));
+        assert!(!answers(&probe(MAC, IP), asker, IP));
     }
 
     #[test]

@@ -13,6 +13,9 @@ const ADVERTISEMENT: u8 = 136;
 const HOP_LIMIT: u8 = 255;
 /// Advertisement: what a receiver knows of the address is to be replaced.
 const OVERRIDE: u8 = 0x20;
+/// Advertisement: it answers a question, of the host that it is sent to.
+const SOLICITED: u8 = 0x40;
+const SOURCE_LINK_LAYER_ADDRESS: u8 = 1;
 const TARGET_LINK_LAYER_ADDRESS: u8 = 2;
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
@@ -32,6 +35,15 @@ pub(super) fn advertisement(mac: Mac, ip: Ipv6Addr) -> Vec<u8> {
 pub(super) fn probe(mac: Mac, ip: Ipv6Addr) -> Vec<u8> {
     let message = message(SOLICITATION, 0, ip);
     frame(mac, Ipv6Addr::UNSPECIFIED, group_of(ip), message)
+}
+
+/// Asks a neighbour by its address, as a host that has one: the answer comes to this card alone. A neighbour that is not sure of its
+/// address yet says nothing to that, where a question from no address would make it give the address up (RFC 4862 section 5.4.3).
+pub(super) fn solicitation(mac: Mac, from: Ipv6Addr, ip: Ipv6Addr) -> Vec<u8> {
+    let mut message = message(SOLICITATION, 0, ip);
+    message.extend_from_slice(&[SOURCE_LINK_LAYER_ADDRESS, 1]);
+    message.extend_from_slice(&mac.0);
+    frame(mac, from, group_of(ip), message)
 }
 
 /// Where the host with an address listens for questions about it (RFC 4291 section 2.7.1).
@@ -96,6 +108,17 @@ pub(super) fn claimant(message: &[u8], hop_limit: u8, ip: Ipv6Addr) -> Option<Ma
     None
 }
 
+/// Whether this ICMP message is a neighbour's answer to a [`solicitation`].
+pub(super) fn answers(message: &[u8], hop_limit: u8, ip: Ipv6Addr) -> bool {
+    let Some((head, _)) = message.split_at_checked(MESSAGE_BYTES) else {
+        return false;
+    };
+    hop_limit == HOP_LIMIT
+        && head[..2] == [ADVERTISEMENT, 0]
+        && head[4] & SOLICITED != 0
+        && head[8..] == ip.octets()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,9 +151,34 @@ mod tests {
         let group: Ipv6Addr = "ff02::1:ff12:3456".parse().unwrap();
         assert_eq!(frame[38..54], group.octets());
         assert_eq!(frame[at..at + 2], [135, 0]);
+        let from: Ipv6Addr = "fe80::5054:ff:fe0a:102".parse().unwrap();
+        let asked = solicitation(MAC, from, ip());
+        assert_eq!(asked.len(), 86);
+        assert_eq!(asked[..6], frame[..6]);
+        assert_eq!(asked[22..38], from.octets());
+        assert_eq!(asked[38..54], group.octets());
+        assert_eq!(asked[at..at + 2], [135, 0]);
+        assert_eq!(asked[at + 8..at + 24], ip().octets());
+        assert_eq!(asked[at + 24..], [1, 1, 0x52, 0x54, 0, 0x0a, 1, 2]);
+        assert_eq!(checksum(from, group, &asked[at..]), 0);
         // Summed with the checksum in place the result is zero (RFC 1071 section 1).
         let sum = checksum(Ipv6Addr::UNSPECIFIED, group, &frame[at..]);
         assert_eq!(sum, 0);
+    }
+
+    #[test]
+    fn an_answer_is_to_whoever_asked() {
+        let mut said = advertisement(MAC, ip())[54..].to_vec();
+        assert!(!answers(&said, 255, ip()), "it was said to all");
+        said[4] |= SOLICITED;
+        assert!(answers(&said, 255, ip()));
+        // The option may be left out of it.
+        assert!(answers(&said[..24], 255, ip()));
+        assert!(!answers(&said[..23], 255, ip()));
+        assert!(!answers(&said, 254, ip()));
+        assert!(!answers(&said, 255, "fd00:77::1".parse().unwrap()));
+        said[0] = SOLICITATION;
+        assert!(!answers(&said, 255, ip()));
     }
 
     #[test]

@@ -98,14 +98,19 @@ impl DataPort {
         }
     }
 
-    /// Its cards, and whether each has a link, where there is more than one.
-    pub fn cards(&self) -> Result<Vec<Interface>, NetError> {
+    /// Those of its cards that have no link, or are not there at all.
+    pub fn without_link(&self) -> Result<Vec<Mac>, NetError> {
         let error = |errno| NetError::new("the data port", "look for its cards", errno);
         let mut netlink = Netlink::open(Family::Route).map_err(error)?;
-        let cards = self.cards.iter();
-        cards
-            .map(|mac| interface::by_mac(&mut netlink, *mac))
-            .collect()
+        let mut without = Vec::new();
+        for mac in &self.cards {
+            match interface::by_mac(&mut netlink, *mac) {
+                Ok(card) if card.carrier => {}
+                Err(error) if error.errno != Errno::NODEV => return Err(error),
+                _ => without.push(*mac),
+            }
+        }
+        Ok(without)
     }
 
     fn first_card(&self) -> Result<Mac, NetError> {

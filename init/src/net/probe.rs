@@ -21,14 +21,11 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tracing::warn;
 
-use super::{DataPort, Interface, Mac, NetError, arp, ndp};
-use crate::sys::icmpv6::{IcmpV6Socket, Received};
-use crate::sys::packet::PacketSocket;
+use super::ears::{Ears, Heard};
+use super::{DataPort, Mac, NetError, arp, ndp};
 
 /// How many frames, so that one may be lost.
 const TIMES: u32 = 3;
@@ -130,110 +127,43 @@ fn ask(
                 _ => PAUSE * time,
             };
         while Instant::now() < until {
-            if let Some(taken) = ears.hear(until, addresses, is_stranger).map_err(error)? {
+            let says = |heard: Heard<'_>| claim(heard, addresses, is_stranger);
+            if let Some(taken) = ears.hear(until, says).map_err(error)? {
                 return Ok(Err(taken));
             }
         }
         if time < TIMES {
             for address in addresses {
-                ears.send(&port, *address).map_err(error)?;
+                ears.send(&question(port.mac, *address)).map_err(error)?;
             }
         }
     }
     Ok(Ok(()))
 }
 
-/// Where answers come in, both by the port alone: frames of ARP, and messages of neighbour discovery, of which the kernel hands
-/// on those alone whose sums are right.
-struct Ears {
-    arp: PacketSocket,
-    icmp: Option<IcmpV6Socket>,
-}
-
-impl Ears {
-    fn open(port: &Interface, addresses: &[IpAddr]) -> Result<Ears, Errno> {
-        let arp = PacketSocket::open(port.index, Some(arp::ETHERTYPE))?;
-        let icmp = match addresses.iter().any(IpAddr::is_ipv6) {
-            false => None,
-            true => Some(IcmpV6Socket::open(port.index)?),
-        };
-        Ok(Ears { arp, icmp })
-    }
-
-    fn send(&self, port: &Interface, address: IpAddr) -> Result<(), Errno> {
-        match address {
-            IpAddr::V4(ip) => self.arp.send(&arp::probe(port.mac, ip)),
-            IpAddr::V6(ip) => self.arp.send(&ndp::probe(port.mac, ip)),
-        }
-    }
-
-    /// Waits until then at most, or until something came in; the first stranger with one of the addresses.
-    fn hear(
-        &self,
-        until: Instant,
-        addresses: &[IpAddr],
-        is_stranger: impl Fn(&Mac) -> bool,
-    ) -> Result<Option<Taken>, Errno> {
-        let mut fds = vec![PollFd::new(&self.arp, PollFlags::IN)];
-        fds.extend(self.icmp.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
-        let left = until.saturating_duration_since(Instant::now());
-        let limit = Timespec::try_from(left).map_err(|_| Errno::INVAL)?;
-        match poll(&mut fds, Some(&limit)) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno),
-        }
-        let mut bytes = [0; 256];
-        let heard = drain(until, || {
-            let length = self.arp.receive(&mut bytes)?;
-            let said = &bytes[..length.min(bytes.len())];
-            let claim = |address: &IpAddr| match address {
-                IpAddr::V4(ip) => arp::claimant(said, *ip),
-                IpAddr::V6(_) => None,
-            };
-            Ok(first(addresses, claim, &is_stranger))
-        })?;
-        let (None, Some(icmp)) = (heard, &self.icmp) else {
-            return Ok(heard);
-        };
-        drain(until, || {
-            let Some(Received { length, hop_limit }) = icmp.receive(&mut bytes)? else {
-                return Ok(None);
-            };
-            let said = &bytes[..length.min(bytes.len())];
-            let claim = |address: &IpAddr| match address {
-                IpAddr::V4(_) => None,
-                IpAddr::V6(ip) => ndp::claimant(said, hop_limit, *ip),
-            };
-            Ok(first(addresses, claim, &is_stranger))
-        })
+/// From no address, so that no host believes anything new.
+fn question(mac: Mac, address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(ip) => arp::probe(mac, ip).to_vec(),
+        IpAddr::V6(ip) => ndp::probe(mac, ip),
     }
 }
 
-/// Takes one after the other until there is none left or the time is over, as in a storm there always is one; what the first
-/// that says something says.
-fn drain<T>(
-    until: Instant,
-    mut take: impl FnMut() -> Result<Option<T>, Errno>,
-) -> Result<Option<T>, Errno> {
-    while Instant::now() < until {
-        match take() {
-            Ok(None) => {}
-            Ok(said) => return Ok(said),
-            Err(Errno::AGAIN | Errno::INTR) => break,
-            Err(errno) => return Err(errno),
-        }
-    }
-    Ok(None)
-}
-
-fn first(
+/// Whether something that was heard says that a stranger has one of the addresses.
+fn claim(
+    heard: Heard<'_>,
     addresses: &[IpAddr],
-    claim: impl Fn(&IpAddr) -> Option<Mac>,
     is_stranger: impl Fn(&Mac) -> bool,
 ) -> Option<Taken> {
-    addresses.iter().find_map(|address| {
-        let by = claim(address).filter(&is_stranger)?;
-        let address = *address;
+    addresses.iter().find_map(|&address| {
+        let by = match (address, heard) {
+            (IpAddr::V4(ip), Heard::Arp(frame)) => arp::claimant(frame, ip),
+            (IpAddr::V6(ip), Heard::Icmp(message, hop_limit)) => {
+                ndp::claimant(message, hop_limit, ip)
+            }
+            _ => None,
+        };
+        let by = by.filter(&is_stranger)?;
         Some(Taken { address, by })
     })
 }
@@ -241,28 +171,6 @@ fn first(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_storm_does_not_keep_a_probe_from_its_end() {
-        let until = Instant::now() + Duration::from_millis(5);
-        let mut frames = 0_u64;
-        let heard: Result<Option<()>, Errno> = drain(until, || {
-            // So that it fails where it would go on for ever.
-            frames += 1;
-            assert!(frames < 1 << 32, "no end after {frames} frames");
-            Ok(None)
-        });
-        assert_eq!(heard, Ok(None));
-        // What is there is taken, up to the first that says something.
-        let until = Instant::now() + Duration::from_secs(600);
-        let mut queue = [Some(2), Some(1), None, None].into_iter().rev();
-        let mut next = || queue.next().ok_or(Errno::AGAIN);
-        assert_eq!(drain(until, &mut next), Ok(Some(1)));
-        assert_eq!(drain(until, &mut next), Ok(Some(2)));
-        assert_eq!(drain(until, &mut next), Ok(None));
-        let broken = || Err::<Option<()>, _>(Errno::NETDOWN);
-        assert_eq!(drain(until, broken), Err(Errno::NETDOWN));
-    }
 
     #[test]
     fn what_is_not_known_in_time_is_not_taken() {

@@ -1,5 +1,7 @@
 //! A pool's view, kept by its worker for the consoles.
 
+use std::net::IpAddr;
+
 use embassy_time::Instant;
 use serde::Serialize;
 
@@ -32,6 +34,8 @@ pub struct Report {
     /// Since when a look at its disks is under way; `None` while none is.
     #[serde(skip)]
     pub looking_since: Option<Instant>,
+    /// Routers to its clients' other networks that do not answer this head.
+    pub silent_gateways: Vec<IpAddr>,
     /// Who is registered on its disks beside this head, which serves it.
     pub alarms: Vec<Problem>,
     /// Why the answers of a head that hangs are not held back, if they are not.

@@ -244,6 +244,13 @@ impl Status {
             for alarm in &pool.report.alarms {
                 say(format!("pool {name}: {}", alarm.what), &alarm.todo);
             }
+            for gateway in &pool.report.silent_gateways {
+                say(
+                    format!("pool {name}: the gateway {gateway} does not answer"),
+                    "check the cable, the switch and the router; if it does not answer ARP or neighbour discovery from hosts without \
+                     an address, `gateway_watch = false`",
+                );
+            }
             let degraded = pool.report.volumes.iter().filter(|volume| volume.degraded);
             let degraded: Vec<&str> = degraded.map(|volume| volume.name.as_str()).collect();
             if !degraded.is_empty() {
@@ -423,7 +430,7 @@ fn broken(state: &PoolSnapshot, report: &Report, names: &Names) -> Vec<String> {
             broken.push(format!("head {head} does not see its disks"));
         }
         if health.network {
-            broken.push(format!("head {head} has no link to its clients"));
+            broken.push(format!("head {head} has no way to its clients"));
         }
     }
     broken
@@ -570,9 +577,21 @@ mod tests {
         let said: Vec<&str> = status.problems.iter().map(|p| p.what.as_str()).collect();
         assert!(!status.redundant);
         for head in ["head a", "head b"] {
-            let told = format!("{head} has no link to its clients");
+            let told = format!("{head} has no way to its clients");
             assert!(said.iter().any(|what| what.contains(&told)), "{said:?}");
         }
+    }
+
+    #[test]
+    fn a_gateway_that_does_not_answer_is_no_redundancy() {
+        let report = Report {
+            silent_gateways: vec!["10.77.0.1".parse().unwrap()],
+            ..Report::default()
+        };
+        let status = standby(report, watchdog(false));
+        assert!(!status.redundant);
+        let said = &status.problems[0].what;
+        assert_eq!(said, "pool tank: the gateway 10.77.0.1 does not answer");
     }
 
     #[test]

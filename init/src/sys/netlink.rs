@@ -24,6 +24,8 @@ const HEADER_BYTES: usize = 16;
 /// One datagram of a dump: the kernel fills at most 32 KiB (`NLMSG_GOODSIZE` for big readers).
 const RECEIVE_BYTES: usize = 32 * 1024;
 
+/// Put it in the place of what is there.
+pub const NLM_F_REPLACE: u16 = 0x100;
 /// Fail if the thing exists already.
 pub const NLM_F_EXCL: u16 = 0x200;
 /// Make the thing.

@@ -153,7 +153,7 @@ pub const ROWS: &[Row] = &[
         &[Pull(Data(Standby))],
         Stays,
     )
-    .says(&[(Both, "has no link to its clients")]),
+    .says(&[(Both, "has no way to its clients")]),
     row("client_networks_of_both_pulled", &[Pull(Data(Both))], Stays),
     row("shelf_power_cycled", &[ShelfOff], Open).may_err(),
 ];
