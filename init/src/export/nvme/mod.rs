@@ -12,8 +12,9 @@
 //! A client that reaches a subsystem which does not let it in is told never to come back, so that the last link is made when all
 //! the rest stands. A port can be made while its address is absent, which [`crate::net::settle`] allows (nvmet binds without
 //! `IP_FREEBIND`). On release the address went and our sockets were ended before: what nvmet still says, as it ends its
-//! controllers, reaches nobody. Disabling a namespace waits for the commands that its volume has not completed (`nvmet_ns_disable`), and for
-//! no client; the limit of a step is that of the other exports.
+//! controllers, reaches nobody. Disabling a namespace waits for all commands on it (`nvmet_ns_disable`): for its volume, and for a client that
+//! sent a write and died before its data, as long as its connection stands. It holds a lock meanwhile without which no client of any pool
+//! connects. So the ports always go first, and with them the connections.
 //!
 //! Writes go to the volume past the page cache (`buffered_io` stays 0), flush and FUA are the volume's own. Reservations by
 //! clients are not offered: this kernel has none to offer here.
@@ -81,17 +82,26 @@ impl<T: Tree> Nvmet<T> {
         sequence::run(&self.tree, actions, Way::Back, self.limit)
     }
 
-    /// Takes one namespace out of a plan that is open: clients find it gone.
+    /// Takes one namespace out of a plan that is open: clients find it gone. None is let in until the plan is opened again, and
+    /// those of the other namespaces wait; after an error it is open again already.
     pub fn withdraw(
         &self,
         plan: &NvmePlan,
         namespace: &NamespacePlan,
     ) -> Result<Step, ExportError> {
-        let path = self.namespace(plan, namespace);
+        let (path, ports) = (self.namespace(plan, namespace), self.root.join("ports"));
         let mut actions = self.actions(plan);
-        actions.retain(|action| action.path().starts_with(&path));
+        actions.retain(|action| {
+            let is_link = matches!(action, Action::Link { .. });
+            action.path().starts_with(&path) || (is_link && action.path().starts_with(&ports))
+        });
         actions.reverse();
-        sequence::run(&self.tree, actions, Way::Back, self.limit)
+        let done = sequence::run(&self.tree, actions, Way::Back, self.limit);
+        if done.is_err() {
+            // The other namespaces are to be reached; what keeps this one is said already.
+            self.open(plan).ok();
+        }
+        done
     }
 
     #[cfg(test)]
