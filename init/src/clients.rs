@@ -5,8 +5,10 @@
 //! that it let go: service address and port, client address and port, big-endian. Those of IPv4 are 12 bytes each; those of
 //! IPv6 are 48, of which the first four are zero, as no service address begins, and the last 36 say it: a head that knows
 //! only the short form takes them for four connections of nobody's. What does not fit is left out: those clients find out by
-//! themselves, later.
+//! themselves, later. So the first connection of each client comes before the second of any: a host of NVMe has one for each of its
+//! processors, and the end of one is enough for it to begin anew.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::inbox::Message;
@@ -20,7 +22,7 @@ const LONG_AT: usize = 12;
 /// Connections as a message.
 pub fn encode(connections: &[Connection]) -> Message {
     let mut message = Message::new();
-    for connection in connections {
+    for connection in in_turns(connections) {
         let ends = [connection.local, connection.remote];
         let mut record = Vec::with_capacity(LONG_BYTES);
         if ends.iter().any(SocketAddr::is_ipv6) {
@@ -39,6 +41,22 @@ pub fn encode(connections: &[Connection]) -> Message {
         }
     }
     message
+}
+
+/// All first ones of a client with one of our ends, then all second ones, and so on; otherwise in the order given.
+fn in_turns(connections: &[Connection]) -> Vec<&Connection> {
+    let mut counts = HashMap::new();
+    let ranked = connections.iter().map(|connection| {
+        let count = counts.entry((connection.local, connection.remote.ip()));
+        let rank = count.and_modify(|count| *count += 1).or_insert(0_usize);
+        (*rank, connection)
+    });
+    let mut ranked: Vec<(usize, &Connection)> = ranked.collect();
+    ranked.sort_by_key(|(rank, _)| *rank);
+    ranked
+        .into_iter()
+        .map(|(_, connection)| connection)
+        .collect()
 }
 
 /// The connections of a message.
@@ -94,6 +112,22 @@ mod tests {
             local: "[fd00:77::10]:3260".parse().unwrap(),
             remote: format!("[fd00:77::100]:{port}").parse().unwrap(),
         }
+    }
+
+    #[test]
+    fn no_client_is_crowded_out_by_the_connections_of_another() {
+        let of = |host: u8, port: u16| Connection {
+            remote: SocketAddr::from(([10, 77, 0, host], port)),
+            ..connection(0)
+        };
+        let crowd = (0..1000).map(|port| of(100, port));
+        let all: Vec<_> = crowd.chain([of(101, 1), of(102, 1), of(101, 2)]).collect();
+        let told = decode(&encode(&all));
+        assert_eq!(
+            told[..5],
+            [of(100, 0), of(101, 1), of(102, 1), of(100, 1), of(101, 2)]
+        );
+        assert_eq!(told.len(), MESSAGE_MAX_BYTES / SHORT_BYTES);
     }
 
     #[test]
