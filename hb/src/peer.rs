@@ -12,6 +12,12 @@
 //! A word acknowledges what its own frame does, of both links, and nothing that another frame told. A peer of version
 //! 2 numbers the frames of each link by themselves: of two links its words count in the order in which they come.
 //!
+//! Life: only a frame that is newer than every one before it, of both links, is a sign of it. One that a slow link held
+//! back keeps that link up and says nothing of the peer, which may have died since: a buffer of some seconds in a
+//! serial line would delay the takeover by as much. What is told by this is the order of the frames and not their age: where
+//! only the slow link is left, its frames count when they come, and between the last of the fast link and the first of the
+//! slow one that is newer the peer is silent. Of a peer of version 2 every frame counts that is newer on its link.
+//!
 //! Rejected: retiring a replaced incarnation for good. One frame of an earlier boot that had been lost and was
 //! played back later retired the living one, and the heads were deaf to each other until a boot.
 
@@ -42,7 +48,7 @@ pub enum Liveness {
     /// On no cable, and the ledger of a pool ticks: it lives, and only the cables are cut. An alarm, and no
     /// reason to move anything.
     LinksLost,
-    /// It was heard, and now every cable is silent for its limit, and every ledger that it wrote.
+    /// It was heard, and for the limit nothing new came on any cable, nor was written to any ledger of its own.
     Dead,
 }
 
@@ -88,6 +94,8 @@ pub struct Peer {
     candidate: Option<Candidate>,
     retired: Deque<Incarnation, RETIRED_MAX>,
     pub(crate) links: [Link; LinkId::ALL.len()],
+    /// Silence counted since the newest frame; zero before the first.
+    silence: Duration,
     digest: Option<[u8; 4]>,
     words: [Option<Word>; MAX_POOLS],
 }
@@ -100,6 +108,7 @@ impl Peer {
             candidate: None,
             retired: Deque::new(),
             links: [Link::default(); LinkId::ALL.len()],
+            silence: Duration::from_ticks(0),
             digest: None,
             words: [None; MAX_POOLS],
         }
@@ -116,10 +125,16 @@ impl Peer {
     ) -> Result<bool, FrameError> {
         let heard = self.heard(frame, link, me);
         let result = self.admit(frame, link, me, heard, dead, now);
+        let has_one_numbering = frame.version >= VERSION_OF_ONE_NUMBERING;
+        let newest = self.received();
         let state = &mut self.links[link.index()];
         if result.is_err() {
             state.rejected = state.rejected.wrapping_add(1);
             return result;
+        }
+        // The first of a boot is newer than nothing.
+        if !has_one_numbering || newest.is_none_or(|newest| frame.sequence > newest) {
+            self.silence = Duration::from_ticks(0);
         }
         state.heard();
         state.received = frame.sequence;
@@ -128,7 +143,7 @@ impl Peer {
         }
         if let Body::Beat { digest, pools } = &frame.body {
             self.digest = Some(*digest);
-            let order = match frame.version >= VERSION_OF_ONE_NUMBERING {
+            let order = match has_one_numbering {
                 true => frame.sequence,
                 false => 0,
             };
@@ -224,8 +239,10 @@ impl Peer {
         sent.max().unwrap_or(0).wrapping_add(1)
     }
 
-    /// Counts silence on all links.
+    /// Counts the peer's silence, and that of every link.
     pub(crate) fn pass(&mut self, elapsed: Duration) {
+        let silence = self.silence.checked_add(elapsed);
+        self.silence = silence.unwrap_or(Duration::MAX);
         self.links.iter_mut().for_each(|link| link.pass(elapsed));
     }
 
@@ -262,21 +279,26 @@ impl Peer {
         (greatest, Some(lag))
     }
 
-    /// Whether it can be heard on the cables, given the limit of silence of each.
+    /// The greatest number of a frame of its present boot, of both links; `None` before the first.
+    pub fn received(&self) -> Option<u32> {
+        let received = self.links.iter().map(|link| link.received);
+        received.max().filter(|&number| number > 0)
+    }
+
+    /// Whether it can be heard on the cables, given the limit of its silence.
     pub fn liveness(&self, dead: Duration) -> Liveness {
         if self.incarnation.is_none() {
             Liveness::Unheard
-        } else if self.links.iter().any(|link| link.is_up(dead)) {
+        } else if self.silence < dead {
             Liveness::Alive
         } else {
             Liveness::Dead
         }
     }
 
-    /// How long it has been silent on every link; zero when it was never heard.
+    /// How long nothing new was heard of it on any link; zero when it was never heard.
     pub fn silence(&self) -> Duration {
-        let heard = self.links.iter().filter_map(Link::silence);
-        heard.min().unwrap_or(Duration::from_ticks(0))
+        self.silence
     }
 
     /// What it last said of a pool in its present boot.
@@ -411,6 +433,47 @@ mod tests {
         ]);
         assert_eq!(word.beat.state, PoolState::Standby);
         assert_eq!(word.acknowledged, [4, 0]);
+    }
+
+    /// The links that are up, and whether the peer is alive, half of `dead` after each of two groups of frames.
+    fn vouched(before: &[Said], after: &[Said]) -> ([bool; LinkId::ALL.len()], Liveness) {
+        let half = DEAD / 2;
+        let mut peer = heard(before);
+        peer.pass(half);
+        after.iter().for_each(|said| said.hear(&mut peer));
+        peer.pass(half);
+        let up = LinkId::ALL.map(|link| peer.link(link).is_up(DEAD));
+        (up, peer.liveness(DEAD))
+    }
+
+    #[test]
+    fn what_a_slow_link_held_back_keeps_the_link_up_and_not_the_peer_alive() {
+        let [serial, ether] = LinkId::ALL;
+        let beat = |version, link, number| said(version, link, number, [0, 0], PoolState::Standby);
+        let (first, newest) = (beat(3, serial, 1), beat(3, ether, 9));
+        let told = vouched(&[first, newest], &[beat(3, serial, 8)]);
+        assert_eq!(told, ([true, false], Liveness::Dead));
+        // Of the link that is left alone the first newer one counts.
+        let (first, newest) = (beat(3, serial, 1), beat(3, ether, 9));
+        let told = vouched(&[first, newest], &[beat(3, serial, 8), beat(3, serial, 10)]);
+        assert_eq!(told, ([true, false], Liveness::Alive));
+    }
+
+    #[test]
+    fn of_a_peer_of_the_release_before_every_frame_is_a_sign_of_life() {
+        let [serial, ether] = LinkId::ALL;
+        let beat = |link, number| said(2, link, number, [0, 0], PoolState::Standby);
+        let told = vouched(&[beat(serial, 1), beat(ether, 9)], &[beat(serial, 8)]);
+        assert_eq!(told, ([true, false], Liveness::Alive));
+    }
+
+    #[test]
+    fn a_link_that_is_a_little_behind_the_other_is_up() {
+        let [serial, ether] = LinkId::ALL;
+        let beat = |link, number| said(3, link, number, [0, 0], PoolState::Standby);
+        let two = |number| [beat(ether, number + 1), beat(serial, number)];
+        let told = vouched(&two(1), &two(3));
+        assert_eq!(told, ([true, true], Liveness::Alive));
     }
 
     #[test]

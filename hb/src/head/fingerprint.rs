@@ -21,7 +21,7 @@ impl Head {
     ///
     /// Everything polled must have been taken. The numbers of frames are left out: whoever compares
     /// pairs of heads must tell apart whether a frame under way is newer than what was received on its link
-    /// ([`crate::Link::received`]) and than what was said of a pool ([`Head::said`]), whether it acknowledges more than
+    /// ([`crate::Link::received`]), than all that was ([`crate::Peer::received`]), and than what was said of a pool ([`Head::said`]), whether it acknowledges more than
     /// was before ([`crate::Link::acknowledged`]) where a pool is served by the worse head, whether it acknowledges what is awaited
     /// ([`Head::awaited_acknowledgements`]), and whether a ledger's record is newer than the one seen last
     /// ([`Head::seen_record`]).

@@ -17,6 +17,7 @@ impl Peer {
             candidate,
             retired,
             links,
+            silence,
             digest,
             words,
         } = self;
@@ -36,6 +37,7 @@ impl Peer {
         for link in links {
             link.fingerprint(longest, print);
         }
+        print.span(*silence, longest);
         print.put(digest);
         for word in words {
             print.put(word.map(|word| word.beat)); // its numbers: see `Head::fingerprint`

@@ -460,6 +460,7 @@ impl World {
                 let known = head.peer().incarnation() == Some(frame.incarnation);
                 let fresh = frame.sequence > head.peer().link(link).received();
                 (frame.incarnation, frame.echo, frame.beat, known && fresh).hash(sink);
+                (known && Some(frame.sequence) > head.peer().received()).hash(sink);
                 // Where it stands among the words: the one that counts, and those on their way on either link.
                 let others = machine.inbox.iter().flatten();
                 let ahead = others.filter(|other| other.sequence < frame.sequence);
@@ -469,6 +470,7 @@ impl World {
             if let Some(frame) = &machine.counted[index] {
                 let fresh = frame.sequence > head.peer().link(link).received();
                 (frame.incarnation, frame.echo, frame.beat, fresh).hash(sink);
+                (Some(frame.sequence) > head.peer().received()).hash(sink);
             }
             // Whether the peer hears it is asked by an owner that could be worse off.
             let acknowledged = head.peer().link(link).acknowledged();

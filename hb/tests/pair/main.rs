@@ -358,6 +358,48 @@ fn replayed_frames_keep_nobody_alive() {
 }
 
 #[test]
+fn what_one_slow_cable_held_back_does_not_delay_a_takeover() {
+    for slow in LinkId::ALL {
+        let mut world = World::new();
+        // A buffer of many seconds in the line.
+        world.latency[slow.index()] = Duration::from_secs(8);
+        world.boot(A);
+        world.boot(B);
+        world.until("a serves", |w| w.state(A) == PoolState::Serving);
+        world.run(Duration::from_secs(30));
+        let works = LinkId::ALL.map(|link| world.head(B).link_works(link).0);
+        assert_eq!(works, [true; 2]);
+        world.crash(A);
+        let crashed = world.now;
+        world.until("b serves", |w| w.state(B) == PoolState::Serving);
+        // Look, claim and import.
+        let limit = world.timing.dead + world.work_time * 3 + world.timing.beat * 2;
+        assert!(world.now < crashed + limit, "{slow:?}");
+        assert!(world.head(B).link_works(slow).0, "it still delivers");
+    }
+}
+
+#[test]
+fn one_slow_cable_moves_nothing_and_is_as_good_as_the_other_when_that_is_back() {
+    for slow in LinkId::ALL {
+        let mut world = World::serving_with_ledger();
+        world.latency[slow.index()] = Duration::from_secs(8);
+        world.run(Duration::from_secs(30));
+        let fast = 1 - slow.index();
+        world.cut = [LinkId::ALL.map(|link| link.index() == fast); 2];
+        // Nothing is new for as long as the slow one is behind.
+        world.until("silence", |w| w.head(B).liveness() == Liveness::LinksLost);
+        world.until("b hears a", |w| w.head(B).liveness() == Liveness::Alive);
+        world.cut = [[false; 2]; 2];
+        world.run(Duration::from_secs(30));
+        assert_eq!(world.head(B).liveness(), Liveness::Alive);
+        assert_eq!(world.state(A), PoolState::Serving);
+        assert_eq!(world.preempted, []);
+        assert_eq!(world.machines[A].resets, []);
+    }
+}
+
+#[test]
 fn frames_recorded_in_an_earlier_boot_of_ours_keep_nobody_alive_on_a_cut_link() {
     let mut world = World::serving();
     world.run(Duration::from_secs(10));

@@ -111,7 +111,7 @@ fn of_two_heads_that_are_told_at_once_at_most_one_makes_it() {
                 let mut world = bare(Duration::from_millis(0));
                 world.apart = apart;
                 world.work_time = Duration::from_millis(work_ms);
-                world.latency = Duration::from_millis(latency_ms);
+                world.latency = [Duration::from_millis(latency_ms); 2];
                 make(&mut world, A);
                 world.run(Duration::from_millis(between_ms));
                 let second = world.command(B, Command::Make(TANK));

@@ -54,8 +54,8 @@ pub struct World {
     /// Every frame that was sent, for replays.
     pub recorded: Vec<(usize, LinkId, Vec<u8>)>,
     pub work_time: Duration,
-    /// How long a frame is under way.
-    pub latency: Duration,
+    /// By link: how long a frame is under way.
+    pub latency: [Duration; 2],
     pub timing: Timing,
     /// Claims that preempted somebody.
     pub preempted: Vec<(usize, Epoch)>,
@@ -86,6 +86,13 @@ pub struct World {
     pub feeds: [bool; 2],
 }
 
+impl Machine {
+    fn arrives(&mut self, there: Instant, link: LinkId, bytes: Vec<u8>) {
+        let at = self.inbox.partition_point(|frame| frame.0 <= there);
+        self.inbox.insert(at, (there, link, bytes));
+    }
+}
+
 impl World {
     /// Both heads off, nothing reserved, home is A.
     pub fn new() -> World {
@@ -108,7 +115,7 @@ impl World {
             cut: [[false; 2]; 2],
             recorded: Vec::new(),
             work_time: Duration::from_millis(200),
-            latency: Duration::from_ticks(0),
+            latency: [Duration::from_ticks(0); 2],
             timing: Timing::default(),
             preempted: Vec::new(),
             digests: [1; 2],
@@ -213,8 +220,7 @@ impl World {
 
     /// Plays a recorded frame to a head.
     pub fn replay(&mut self, to: usize, link: LinkId, bytes: &[u8]) {
-        let inbox = &mut self.machines[to].inbox;
-        inbox.push_back((self.now, link, bytes.to_vec()));
+        self.machines[to].arrives(self.now, link, bytes.to_vec());
     }
 
     /// Runs until a condition holds. Two minutes of virtual time are more than any rule waits.
@@ -360,8 +366,8 @@ impl World {
         for (link, bytes) in sent {
             self.recorded.push((who, link, bytes.clone()));
             if !self.cut[who][link.index()] && self.machines[1 - who].head.is_some() {
-                let there = self.now + self.latency;
-                self.machines[1 - who].inbox.push_back((there, link, bytes));
+                let there = self.now + self.latency[link.index()];
+                self.machines[1 - who].arrives(there, link, bytes);
             }
         }
     }

@@ -57,6 +57,8 @@ pub struct Machine {
     pub unwell: VecDeque<(usize, Health)>,
     /// When its core took the last frame of the peer from each link, in true time.
     pub heard: [Option<Time>; 2],
+    /// When it took the last that was newer than all before it, of both links.
+    pub news: Option<Time>,
     pub workers: Vec<Worker>,
     /// By disk.
     pub nexus: Vec<Nexus>,
@@ -86,6 +88,7 @@ impl Machine {
             health: Vec::new(),
             unwell: VecDeque::new(),
             heard: [None; 2],
+            news: None,
             workers: Vec::new(),
             nexus: vec![0; disks],
             deferred: Vec::new(),
@@ -132,6 +135,7 @@ impl World {
         machine.health = vec![Health::default(); pools];
         machine.unwell.clear();
         machine.heard = [None; 2];
+        machine.news = None;
         machine.deferred.clear();
         machine.next_wake = NEVER;
         machine.retiring = false;
@@ -257,9 +261,15 @@ impl World {
                 let Some(bytes) = machine.inbox[link.index()].pop_front() else {
                     break;
                 };
+                let newest = |head: &Head| (head.peer().incarnation(), head.peer().received());
+                let before = newest(head);
                 // The core counts what it rejects.
                 if head.handle_frame(link, &bytes, now).is_ok() {
                     machine.heard[link.index()] = Some(time);
+                    // The release before numbers the frames of each link by themselves.
+                    if self.elder.is_some() || newest(head) != before {
+                        machine.news = Some(time);
+                    }
                 }
             }
         }

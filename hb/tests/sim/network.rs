@@ -27,6 +27,8 @@ pub struct Path {
     pub damage: u64,
     /// Greatest delay beyond the ordinary one.
     pub delay: Time,
+    /// Serial: how long a buffer in the line holds back what comes.
+    pub hold: Time,
     /// Serial: when the last frame arrives.
     busy_until: Time,
     /// What was sent, also what did not arrive.
@@ -82,7 +84,7 @@ impl Path {
             LinkId::Serial => {
                 // 115200 baud, ten bits a byte.
                 let line = (bytes as u64 + 2) * 87;
-                self.busy_until = (now + delay).max(self.busy_until) + line;
+                self.busy_until = (now + delay + self.hold).max(self.busy_until) + line;
                 self.busy_until
             }
             LinkId::Ether => now + delay + rng.range(MS / 20, MS / 2),
@@ -104,6 +106,7 @@ impl Path {
         self.duplicates = 0;
         self.damage = 0;
         self.delay = 0;
+        self.hold = 0;
     }
 }
 

@@ -4,7 +4,7 @@
 //! margins are those of its rules: silence is counted by its own clock, in steps of at most two beats.
 
 use embassy_time::Duration;
-use orthrus_hb::{Authority, Epoch, LedgerState, LinkId, Liveness, PoolId, Rest, Timing};
+use orthrus_hb::{Authority, Epoch, LedgerState, Liveness, PoolId, Rest, Timing};
 
 use crate::clock::{MS, SECOND, Time};
 use crate::world::World;
@@ -19,6 +19,7 @@ pub struct Since {
     awaiting: Option<Time>,
     ticking: Option<Time>,
     silent: Option<Time>,
+    held_back: Option<Time>,
 }
 
 impl World {
@@ -41,8 +42,7 @@ impl World {
         let machine = &self.machines[who];
         let head = machine.head.as_ref()?;
         let now = machine.clock.read(self.now);
-        let last = machine.heard.iter().flatten().max();
-        let quiet = last.map(|at| self.now - at);
+        let quiet = machine.news.map(|at| self.now - at);
         if let Some(quiet) = quiet
             && quiet < (timing.dead.as_micros() * 3 / 4)
         {
@@ -127,11 +127,13 @@ impl World {
             if ledger == LedgerState::Ticking && !told.changed {
                 wrong = Some("I3: says that a peer lives by one sight of its record");
             }
-            let heard = LinkId::ALL
-                .iter()
-                .any(|link| machine.heard[link.index()].is_some_and(|at| now < at + 700 * MS));
-            if heard && head.liveness() != Liveness::Alive {
+            let alive = head.liveness() == Liveness::Alive;
+            if machine.news.is_some_and(|at| now < at + 700 * MS) && !alive {
                 wrong = Some("I4: takes a peer that is heard for dead");
+            }
+            let quiet = machine.news.is_none_or(|at| now >= at + SECOND);
+            if over(&mut since.held_back, alive && quiet, SLACK) {
+                wrong = Some("I3: takes a peer for alive by what a cable held back");
             }
             self.checks.since[who][pool] = since;
             if let Some(wrong) = wrong {

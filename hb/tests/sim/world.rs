@@ -43,6 +43,8 @@ pub struct World {
     pub copies: Vec<Vec<usize>>,
     /// By pool: it is not on the disks yet, and an operator makes it on one of the heads.
     pub bare: Vec<bool>,
+    /// Serial lines may have buffers that hold frames back.
+    pub buffered: bool,
     /// Pools that were made.
     pub made: u64,
     /// By head: its port for the clients has a link.
@@ -113,6 +115,7 @@ impl World {
             copies,
             // Not by the dice: what other seeds do stays the same.
             bare: vec![seed % 8 == 5; pools],
+            buffered: seed % 8 == 3,
             made: 0,
             carrier: [true; 2],
             elder,

@@ -1,5 +1,7 @@
 //! Cables that are cut, noisy, or come and go.
 
+use orthrus_hb::LinkId;
+
 use crate::clock::{MS, SECOND};
 use crate::director::Expect;
 use crate::event::Event;
@@ -68,6 +70,35 @@ impl World {
             self.hurry(5 * SECOND);
         }
         "all cables are cut and, soon, an owner dies".to_owned()
+    }
+
+    /// What a dead owner sent arrives for some seconds more, all of it older than what came by the other cable.
+    pub(super) fn a_serial_line_holds_back_and_an_owner_dies(&mut self, draw: &Draw) -> String {
+        let hold = self.rng.range(3 * SECOND, 12 * SECOND);
+        for paths in &mut self.paths {
+            paths[LinkId::Serial.index()].hold = hold;
+        }
+        let fault = self.director.faults;
+        let off = draw.time.max(60 * SECOND);
+        let at = self.now + self.rng.range(SECOND, 20 * SECOND);
+        self.at(
+            at,
+            Event::Part {
+                fault,
+                part: Part::Death { off },
+            },
+        );
+        self.director.together += 1;
+        self.director.stay = 60 * SECOND;
+        self.director.alone = true;
+        // Frames of the release before tell nothing of their order.
+        if self.elder.is_none() {
+            self.hurry(5 * SECOND);
+        }
+        format!(
+            "serial lines hold back for {} ms and, soon, an owner dies",
+            hold / MS
+        )
     }
 
     /// A head that just came up may have heard its peer and not read much yet, or have heard nothing at all: then

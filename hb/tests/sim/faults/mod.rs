@@ -72,6 +72,7 @@ impl World {
             4 | 5 => self.halts(&draw),
             6 | 7 => self.cables_are_cut(),
             8 | 9 => self.all_cables_are_cut(),
+            10 if self.buffered => self.a_serial_line_holds_back_and_an_owner_dies(&draw),
             10 => self.all_cables_are_cut_and_an_owner_dies(&draw),
             11 | 12 => self.cables_are_noisy(),
             28 | 29 => self.cables_are_cut_at_a_boot(&draw),
