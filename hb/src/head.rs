@@ -63,6 +63,8 @@ pub struct Head {
     /// How far the peer was told this head's account of fences in its present boot; `None` before it acknowledged
     /// any frame on Ethernet, where that is told.
     told_fences: Option<Told>,
+    /// And that it has heard it.
+    fences_heard: bool,
     actions: Deque<Action, ACTIONS_MAX>,
     outbox: Outbox,
     inbox: Inbox,
@@ -95,6 +97,7 @@ impl Head {
             ledgers: [Ledger::default(); MAX_POOLS],
             fences: Fences::default(),
             told_fences: None,
+            fences_heard: false,
             actions: Deque::new(),
             outbox: Outbox::default(),
             inbox: Inbox::default(),

@@ -35,6 +35,7 @@ impl Head {
             ledgers,
             fences,
             told_fences: _, // see above
+            fences_heard: _,
             actions,
             events, // what the log was told of the pools is what the peer was told at once
             outbox,

@@ -31,6 +31,7 @@ impl Head {
         if self.peer.accept(&frame, link, self.me, dead, now)? {
             self.events.tell(Event::PeerBooted);
             self.told_fences = None;
+            self.fences_heard = false;
             self.outbox.restart();
             self.inbox.restart();
         }
@@ -42,7 +43,8 @@ impl Head {
                 self.told_fences.get_or_insert_default();
             }
             let heard = ether.acknowledged;
-            let news = self.told_fences.is_none_or(|told| !told.is_heard(heard));
+            self.fences_heard |= self.told_fences.is_some_and(|told| told.is_heard(heard));
+            let news = !self.fences_heard;
             self.fences.learn(ages, self.config.me, news, now);
         }
         match frame.body {

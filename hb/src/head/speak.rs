@@ -66,12 +66,7 @@ impl Head {
                     self.rotation = (rotation + 1) % self.pools.len().max(1);
                     self.pools.get_mut(rotation..=rotation).unwrap_or_default()
                 }
-                LinkId::Ether => {
-                    if let Some(told) = &mut self.told_fences {
-                        told.say(sequence);
-                    }
-                    self.pools.as_mut_slice()
-                }
+                LinkId::Ether => self.pools.as_mut_slice(),
             };
             let mut pools = heapless::Vec::new();
             for pool in told {
@@ -110,6 +105,12 @@ impl Head {
             None
         }?;
         self.peer.links[link.index()].send(sequence);
+        // Every frame on Ethernet tells of the fences.
+        if link == LinkId::Ether
+            && let Some(told) = &mut self.told_fences
+        {
+            told.say(sequence);
+        }
         Some(length)
     }
 

@@ -90,7 +90,7 @@ impl Pool {
                 match making {
                     // Of its numbers see `Head::awaited_acknowledgements`.
                     Making::Turn { told, until } => {
-                        print.put(told.map(|told| told.beats()));
+                        print.put(told.map(|told| told.number().is_some()));
                         print.until(until);
                         None
                     }
@@ -153,7 +153,7 @@ impl Pool {
                 ..
             } => Some([mark; LinkId::ALL.len()]),
             State::Making(Making::Turn { told, .. }) => {
-                // What was not said often enough yet is not acknowledged by any frame.
+                // What was not said yet is not acknowledged by any frame.
                 Some(told.map(|told| told.number().unwrap_or(u32::MAX)))
             }
             _ => None,

@@ -1,7 +1,7 @@
 //! A pool that does not exist yet is made on one head, which then serves it; its peer was looking for it all the time.
 
 use embassy_time::Duration;
-use orthrus_hb::{Accepted, Command, Epoch, PoolState, Refusal, Rest};
+use orthrus_hb::{Accepted, Command, Epoch, Health, LinkId, PoolState, Refusal, Rest};
 
 use crate::world::{A, B, Registrant, TANK, World};
 
@@ -210,4 +210,44 @@ fn a_pool_that_is_destroyed_is_gone_on_both_heads_and_can_be_made_again() {
     its_maker_serves(&mut world, B, "again");
     // Nobody who remembers the former one takes this for an older claim of it.
     assert_eq!(world.disk, Registrant::Head(B, Epoch(2)));
+}
+
+#[test]
+fn three_beats_that_were_lost_together_have_told_nobody() {
+    let mut world = World::new();
+    world.is_bare = true;
+    world.boot(A);
+    // Its beats come between those of the first.
+    world.run(Duration::from_millis(50));
+    world.boot(B);
+    world.run(Duration::from_secs(60));
+    let serial = LinkId::ALL.map(|link| link == LinkId::Serial);
+    world.cut = [serial; 2];
+    world.run(Duration::from_secs(5));
+    // Just after a beat of the maker's.
+    let sent = world.recorded.len();
+    world.until("a beat", |w| w.recorded[sent..].iter().any(|f| f.0 == A));
+    let Ok(Accepted::Claiming) = world.command(A, Command::Make(TANK)) else {
+        panic!("it can be made")
+    };
+    world.cut[A] = [true; 2];
+    let step = Duration::from_millis(10);
+    for network in [true, false, true] {
+        world.run(step);
+        let shelf = false;
+        world.health(A, Health { shelf, network });
+    }
+    world.run(step);
+    world.cut[A] = serial;
+    let head = world.machines[A].head.as_mut().expect("it is up");
+    assert!(head.send_message(b"it arrives, and says nothing of the pool"));
+    let mut waited = false;
+    for _ in 0..100 {
+        world.run(step);
+        let told = world.head(B).word(TANK).map(|word| word.state);
+        let waits = world.head(A).awaited_acknowledgements().next().is_some();
+        assert!(waits || told.is_some_and(|s| s.may_hold()), "{told:?}");
+        waited |= waits;
+    }
+    assert!(waited && world.made == [A], "{:?}", world.made);
 }
