@@ -58,7 +58,9 @@ impl Pool {
                 self.rest_until(Rest::Offered, view.now);
                 None
             }
-            Step::Confirm { mark, until } => self.decide_confirm(authority, mark, until, view),
+            Step::Confirm { mark, held, until } => {
+                self.decide_confirm(authority, (mark, held), until, view)
+            }
             Step::Survey { ticket, until } => {
                 if view.now >= until && self.state() != PoolState::Faulted {
                     // Whatever it finds when it does come back gives no right to preempt any more.
@@ -80,7 +82,7 @@ impl Pool {
     fn decide_confirm(
         &mut self,
         authority: Authority,
-        mark: u32,
+        (mark, held): (u32, Epoch),
         until: Instant,
         view: &View,
     ) -> Option<Wanted> {
@@ -104,7 +106,8 @@ impl Pool {
         }
         if view.now >= until {
             // Twice the wait of a head that is not home: its own keys are no obstacle to it.
-            self.rest_until(Rest::PeerHolds, view.now + view.timing.home_wait * 2);
+            let rest = Rest::HeldByDeafPeer(held);
+            self.rest_until(rest, view.now + view.timing.home_wait * 2);
         }
         None
     }
@@ -202,9 +205,10 @@ impl Pool {
                 self.fail(Failure::HeldByPeer(held), view);
                 None
             }
-            (Holder::Peer(_), Authority::PeerYields) => {
+            (Holder::Peer(held), Authority::PeerYields) => {
                 let step = Step::Confirm {
                     mark: view.mark,
+                    held,
                     until: view.now + view.timing.retry,
                 };
                 self.state = State::Claiming { authority, step };

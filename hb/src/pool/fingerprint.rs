@@ -69,8 +69,10 @@ impl Pool {
                     }
                     Step::Confirm {
                         mark: _, // see `Head::awaited_acknowledgements`
+                        held,
                         until,
                     } => {
+                        print.put(held);
                         print.until(until);
                         None
                     }

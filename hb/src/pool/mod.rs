@@ -86,6 +86,10 @@ pub enum Rest {
     /// Reserved, under this epoch, by a peer that cannot be heard and may well be alive. Ends when
     /// the peer is heard or lets go, or by `takeover`.
     HeldByUnheardPeer(Epoch),
+    /// Under this epoch, by what the disks or the ledger show, a claim of the peer's; and the peer says that it holds
+    /// nothing, and does not hear us: it may have said so before it began that claim. Ends when it hears us, dies or
+    /// lets go, or by `takeover`.
+    HeldByDeafPeer(Epoch),
     /// The peer is silent on every cable, and its ledger cannot be read, or not for long enough to tell whether
     /// it ticks. Ends when it can: with the peer's life, or its death.
     AwaitingLedger,
@@ -145,6 +149,8 @@ enum Step {
     /// frame that acknowledges one of ours from after the survey.
     Confirm {
         mark: u32,
+        /// The epoch of those keys.
+        held: Epoch,
         /// The peer may not hear us: past this it, whose keys they are, gets its turn.
         until: Instant,
     },

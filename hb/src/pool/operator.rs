@@ -67,6 +67,11 @@ impl Pool {
                     Ok((Accepted::AskedPeer, None))
                 }
                 Some(beat) if beat.state.may_hold() => Err(Refusal::Busy),
+                // It cannot be asked, and the operator knows that it holds nothing.
+                Some(_) if matches!(self.rest(), Some(Rest::HeldByDeafPeer(_))) => Ok((
+                    Accepted::Claiming,
+                    Some(self.survey(Authority::Operator, view)),
+                )),
                 Some(_) => Ok((
                     Accepted::Claiming,
                     Some(self.survey(Authority::PeerYields, view)),

@@ -111,8 +111,12 @@ impl Pool {
                     return Some(self.survey(Authority::PeerYields, view));
                 }
                 if rest != Rest::Offered {
+                    let rest = match rest {
+                        Rest::HeldByDeafPeer(_) if early => rest,
+                        _ => Rest::AwaitingHome,
+                    };
                     self.state = State::Standby {
-                        rest: Rest::AwaitingHome,
+                        rest,
                         not_before,
                         request_until,
                     };

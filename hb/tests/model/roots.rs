@@ -126,6 +126,13 @@ fn together(budget: Budget, left: Option<usize>, ledger: bool) -> World {
     world
 }
 
+/// Both heads hear each other and are about to claim the pool, by lease.
+fn together_by_lease(budget: Budget) -> World {
+    let mut world = together(budget, None, true);
+    world.plain = true;
+    world
+}
+
 /// Both heads are faulted for want of the pool, and look for it again and again.
 fn bare(budget: Budget, ledger: bool) -> World {
     let mut world = together(Budget::default(), None, ledger);
@@ -258,6 +265,7 @@ pub fn roots(deep: bool) -> Vec<Root> {
         root("a-serves-crash-cut", settled(crash_cut, 0, true)),
         root("a-serves-order", settled(order, 0, true)),
         root("lease-cut", settled_by_lease(cut)),
+        root("lease-together-cut", together_by_lease(cut)),
         root("lease-halt", settled_by_lease(halt)),
         root("lease-crash", settled_by_lease(crash)),
         root("boot-clean", dark(cut, None, true)),

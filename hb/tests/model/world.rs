@@ -366,6 +366,13 @@ impl World {
                 // What it was told of is no obstacle, unless that was by a ledger that it cannot read any more.
                 there && (told < held || !self.reads[who])
             }
+            (PoolState::Standby, Some(Rest::HeldByDeafPeer(held))) => {
+                let keys = self.disks.iter().map(|disk| disk.keys[1 - who]);
+                let records = self.ledger.map(|records| records[1 - who]);
+                let record = records.flatten().filter(|record| record.state.may_hold());
+                let mut held_by = keys.chain([record.map(|record| record.epoch)]);
+                held_by.any(|epoch| epoch == Some(held)) && !self.carries[who].contains(&true)
+            }
             (PoolState::Standby, Some(Rest::AwaitingLedger)) => {
                 self.ledger.is_some() && !self.reads[who]
             }

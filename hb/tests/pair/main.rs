@@ -286,6 +286,42 @@ fn stale_keys_block_nobody_when_each_head_hears_the_other_on_another_link() {
 }
 
 #[test]
+fn keys_of_a_peer_that_cannot_hear_are_named_and_removed_by_its_word_or_an_operators() {
+    for by_hand in [false, true] {
+        let mut world = World::new();
+        world.unreachable = [true; 2];
+        world.boot(A);
+        world.boot(B);
+        world.run(Duration::from_secs(30));
+        // What a claim left that B could not undo: it has lost its path to the disk, and hears nothing any more.
+        world.disk = Registrant::Head(B, Epoch(41));
+        (world.unreachable[A], world.cut[A]) = (false, [true; 2]);
+        let rest = Some(Rest::HeldByDeafPeer(Epoch(41)));
+        world.until("it is told", |w| w.rest(A) == rest);
+        for _ in 0..1200 {
+            world.run(Duration::from_millis(100));
+            // B looks now and then for what it cannot reach, and is waited for while it does.
+            let seen = world.rest(A);
+            assert!(
+                [None, rest, Some(Rest::PeerHolds)].contains(&seen),
+                "{seen:?}"
+            );
+        }
+        world.until("it rests again", |w| w.rest(A) == rest);
+        assert_eq!(world.preempted, []);
+        match by_hand {
+            true => {
+                let taken = world.command(A, Command::Takeover(TANK));
+                assert_eq!(taken, Ok(Accepted::Claiming));
+            }
+            false => world.cut[A] = [false; 2],
+        }
+        world.until("a serves", |w| w.state(A) == PoolState::Serving);
+        assert_eq!(world.preempted, [(B, Epoch(41))]);
+    }
+}
+
+#[test]
 fn a_silent_peer_with_a_newer_key_than_it_ever_told_is_not_preempted() {
     let mut world = World::serving();
     world.disk = Registrant::Head(A, Epoch(9));

@@ -77,6 +77,8 @@ pub struct World {
     pub blind: [bool; 2],
     /// By head: its newest record on the disk.
     pub records: [Option<Record>; 2],
+    /// By head: it cannot reach the disk.
+    pub unreachable: [bool; 2],
     /// By head: its releases never end.
     pub release_hangs: [bool; 2],
     /// By head: what of it is broken, through its boots.
@@ -127,6 +129,7 @@ impl World {
             has_ledger: false,
             blind: [false; 2],
             records: [None; 2],
+            unreachable: [false; 2],
             release_hangs: [false; 2],
             broken: [Health::default(); 2],
             next_look: [Instant::from_secs(0); 2],
@@ -293,6 +296,7 @@ impl World {
             }
             let fails = &mut machine.import_fails;
             let mut result = match (job.work, self.is_bare) {
+                _ if self.unreachable[who] => Err(Failure::Device),
                 (Work::Make, _) if self.apart => {
                     self.disk = Registrant::Head(who, job.epoch);
                     Ok(Done::Claimed)

@@ -83,9 +83,11 @@ impl World {
             // This one with `barred_dead`, as is looked at elsewhere.
             (_, Some(Rest::Barred)) => None,
             // The same for an owner that hears nobody: whom should it let go for?
-            (_, Some(Rest::PeerHolds)) if deaf => None,
+            (_, Some(Rest::PeerHolds | Rest::HeldByDeafPeer(_))) if deaf => None,
             // Of a peer of the release before nothing is acknowledged then: it says that it cannot be heard.
-            (_, Some(Rest::PeerHolds)) if self.elder.is_some() && !self.some_link_is_whole() => {
+            (_, Some(Rest::PeerHolds | Rest::HeldByDeafPeer(_)))
+                if self.elder.is_some() && !self.some_link_is_whole() =>
+            {
                 None
             }
             // And this one with the peer's word; or with its silence in the ledger, if that tells of the claim.

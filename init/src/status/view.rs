@@ -447,6 +447,11 @@ fn why_resting(rest: Rest, names: &Names, pool: &str) -> String {
             "reserved by head {peer} under epoch {epoch}, and {peer} cannot be heard; \
              it ends when {peer} is heard, or with `takeover {pool}` if {peer} is really off"
         ),
+        Rest::HeldByDeafPeer(epoch) => format!(
+            "reserved by head {peer} under epoch {epoch}; {peer} says that it holds nothing, but hears nothing of this \
+             head; it ends when a cable carries to {peer} again, or with `takeover {pool}` if nothing of the pool is \
+             in use on {peer}"
+        ),
         Rest::AwaitingLedger => format!(
             "head {peer} is silent on every cable, and the ledger on the shelf does not tell yet whether it lives; \
              it ends when the ledger can be read, or with `takeover {pool}` if {peer} is really off"
