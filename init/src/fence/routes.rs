@@ -12,19 +12,27 @@
 //!   a writer beside the new one. (REGISTER AND MOVE would be refused then. Not every disk has it.)
 //! - A key goes by PREEMPT of ourselves first, which needs no path but the one that sends it: a path that is dead cannot take its
 //!   registration back.
+//! - PREEMPT AND ABORT, not PREEMPT alone, takes a failed path's registration away: a write that came back to us as an error of the
+//!   path may have been accepted by the disk all the same, and would land after what is written by the next path.
+//! - It aborts every command with the key, those of the path that sends it as well. The kernel's target then waits until all of
+//!   them were acknowledged, in the very thread that would hear so for that path (`target_put_cmd_and_wait`,
+//!   `iscsit_ack_from_expstatsn`): one of our own under way there hangs that session, and behind its login the whole portal, for
+//!   ever. So each path has a [`Turn`]: whoever sends a command of ours by it beside dm-multipath takes it first, and a path
+//!   is changed to only while nothing else of ours is on it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use orthrus_hb::Key;
 
-use super::COMMAND_LIFETIME;
 use super::reservations::{
     Answer, Capabilities, Hold, ReadError, Reservations, Seen, WRITE_EXCLUSIVE_REGISTRANTS_ONLY,
     WriteRefused,
 };
 use super::watch::{Why, judge};
+use super::{COMMAND_LIFETIME, PATH_LIMIT};
+use crate::sync::lock;
 
 /// One path to a disk.
 pub struct Route {
@@ -38,6 +46,19 @@ pub struct Route {
     out: OnceLock<String>,
     /// Its last read failed: others are asked first.
     is_failing: AtomicBool,
+    /// Somebody's turn to send commands by it.
+    is_taken: Mutex<bool>,
+    freed: Condvar,
+}
+
+/// While it lives nobody else sends a command of ours by that path, but for the device that joins the paths.
+pub struct Turn<'a>(&'a Route);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        *lock(&self.0.is_taken) = false;
+        self.0.freed.notify_all();
+    }
 }
 
 impl Route {
@@ -49,7 +70,30 @@ impl Route {
             path,
             out: OnceLock::new(),
             is_failing: AtomicBool::new(false),
+            is_taken: Mutex::default(),
+            freed: Condvar::new(),
         }
+    }
+
+    /// Waits for the turn, as long as it takes or for `limit`; `None` when it did not come.
+    pub fn turn(&self, limit: Option<Duration>) -> Option<Turn<'_>> {
+        let begun = Instant::now();
+        let mut is_taken = lock(&self.is_taken);
+        while *is_taken {
+            is_taken = match limit {
+                None => self
+                    .freed
+                    .wait(is_taken)
+                    .unwrap_or_else(PoisonError::into_inner),
+                Some(limit) => {
+                    let left = limit.checked_sub(begun.elapsed())?;
+                    let waited = self.freed.wait_timeout(is_taken, left);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        *is_taken = true;
+        Some(Turn(self))
     }
 
     /// Whether it has a part in the claim: its writes are ours.
@@ -147,10 +191,20 @@ pub enum ChangeError {
     /// The others could not be kept from writing.
     #[error("taking the failed path's registration away has no effect, answered {0}")]
     NoEffect(Answer),
+    /// A command of ours is on the path and does not come back.
+    #[error("a command on it does not come back")]
+    Busy,
 }
 
 /// How often the others' registrations are taken away: the first commands after it may be answered by what happened before.
 const MOST_TRIES: u32 = 4;
+
+/// How long a command of ours may take to come back by the path that is to be used, before another one is looked for.
+const TURN_LIMIT: Duration = PATH_LIMIT;
+
+/// How long those on the other paths are waited for. They may be dead, and their commands come back when the kernel gives them up:
+/// what the disk has of them is aborted then, and the sender waits.
+const OTHERS_LIMIT: Duration = Duration::from_secs(1);
 
 /// Makes one path the only one of a disk that may write, and waits for what the others had under way: what is sent by it
 /// afterwards stays. For the owner with `key`; `pause` waits.
@@ -163,12 +217,28 @@ pub fn use_alone(
     key: Key,
     pause: &dyn Fn(Duration),
 ) -> Result<(), ChangeError> {
+    let was_aborted = fence_others(routes, to, key)?;
+    if !was_aborted {
+        // What the disk had accepted was perhaps not aborted.
+        pause(COMMAND_LIFETIME);
+    }
+    Ok(())
+}
+
+/// Takes the others' registrations away; whether what they had under way is known to be gone.
+fn fence_others(routes: &[Arc<Route>], to: usize, key: Key) -> Result<bool, ChangeError> {
     let route = &routes[to];
+    let _turn = route.turn(Some(TURN_LIMIT)).ok_or(ChangeError::Busy)?;
     let seen = route.path.read().inspect_err(|_| route.note_read(true))?;
     judge(&seen, key).map_err(ChangeError::Lost)?;
-    // Before the command: a conflict that they meet from then on is our own doing.
-    for other in routes.iter().filter(|other| !Arc::ptr_eq(other, route)) {
+    let others = || routes.iter().filter(|other| !Arc::ptr_eq(other, route));
+    // Before the command: a conflict that they meet from then on is our own doing, and nothing more is sent by them.
+    for other in others() {
         other.leave_out("failed, and is used again when the pool is claimed anew".to_owned());
+    }
+    let begun = Instant::now();
+    for other in others() {
+        drop(other.turn(Some(OTHERS_LIMIT.saturating_sub(begun.elapsed()))));
     }
     let number = key.to_bits();
     let (mut answer, mut aborts) = (Answer::Good, true);
@@ -177,11 +247,7 @@ pub fn use_alone(
         let seen = route.path.read()?;
         judge(&seen, key).map_err(ChangeError::Lost)?;
         if seen.keys.iter().filter(|one| **one == number).count() == 1 {
-            if !aborts || answer != Answer::Good {
-                // What the disk had accepted was perhaps not aborted.
-                pause(COMMAND_LIFETIME);
-            }
-            return Ok(());
+            return Ok(aborts && answer == Answer::Good);
         }
         aborts &= answer != Answer::Refused;
     }

@@ -154,8 +154,8 @@ struct DiskState {
     failed: AtomicBool,
     /// What was found beside our key then. Never locked by the heartbeat thread.
     alarm: Mutex<Option<Alarm>>,
-    /// Held while the disk is written. Never locked by the heartbeat thread.
-    writing: Mutex<()>,
+    /// The way to it. Its turn is never waited for by the heartbeat thread.
+    route: Arc<Route>,
 }
 
 impl Watch {
@@ -166,12 +166,12 @@ impl Watch {
             routes.map(move |route| (place, member.name.clone(), route.clone()))
         });
         let paths: Vec<(usize, String, Arc<Route>)> = paths.collect();
-        let disks = paths.iter().map(|(_, name, _)| DiskState {
+        let disks = paths.iter().map(|(_, name, route)| DiskState {
             name: name.clone(),
             read_ms: AtomicU64::new(0),
             failed: AtomicBool::new(false),
             alarm: Mutex::default(),
-            writing: Mutex::default(),
+            route: route.clone(),
         });
         let shared = Arc::new(Shared {
             key,
@@ -282,7 +282,7 @@ impl Drop for Watch {
         }
         // The key may go once nothing of ours is on its way. One that does not end is for the limit of a release.
         for disk in &self.shared.disks {
-            drop(lock(&disk.writing));
+            drop(disk.route.turn(None));
         }
     }
 }
@@ -298,7 +298,9 @@ fn look(
     let disk = &shared.disks[index];
     let mut probing = Probing::default();
     loop {
-        let looked = look_once(shared, disk, route, &mut probing);
+        let turn = route.turn(None);
+        let looked = look_once(shared, route, &mut probing);
+        drop(turn);
         let failed = matches!(looked, Err(Look::Unreadable));
         disk.failed.store(failed, Ordering::SeqCst);
         route.note_read(failed);
@@ -362,14 +364,9 @@ enum Look {
     Unreadable,
 }
 
-/// One look at one disk: the read-back, and now and then the probe. Whether that is due is asked after the read: one
+/// One look at one disk, in its path's turn: the read-back, and now and then the probe. Whether that is due is asked after the read: one
 /// that took long may have waited for a session that was renewed, and says nothing without it.
-fn look_once(
-    shared: &Shared,
-    disk: &DiskState,
-    route: &Route,
-    probing: &mut Probing,
-) -> Result<Option<Alarm>, Look> {
+fn look_once(shared: &Shared, route: &Route, probing: &mut Probing) -> Result<Option<Alarm>, Look> {
     let key = shared.key;
     let seen = route.path.read().map_err(|error| match error {
         // Somebody took the disk by other means.
@@ -384,7 +381,6 @@ fn look_once(
         route.path.preempt(key.to_bits(), older.to_bits(), true);
         route.path.preempt(key.to_bits(), older.to_bits(), false);
     }
-    let writing = lock(&disk.writing);
     let due = probing.is_due(Instant::now(), route.path.failures());
     if due && route.is_in_use() && !shared.over.load(Ordering::SeqCst) {
         let proved = route.path.prove_write();
@@ -396,7 +392,6 @@ fn look_once(
             return Err(Look::Lost(Why::Write(refused)));
         }
     }
-    drop(writing);
     Ok(alarm)
 }
 

@@ -64,6 +64,13 @@ pub struct State {
     pub mute: Option<Arc<Gate>>,
     /// So does opening it.
     pub jammed: Option<Arc<Gate>>,
+    /// Writes by these paths wait, and the disk has them.
+    pub slow: Vec<(Nexus, Arc<Gate>)>,
+    /// Paths with a write that the disk is at.
+    pub at_work: Vec<Nexus>,
+    /// It was told to abort a write that it was at, of the path by which it was told: the kernel's target answers
+    /// nobody after that.
+    pub hangs: bool,
     /// Runs before each command, with the world in its hands.
     pub hook: Option<Hook>,
 }
@@ -174,6 +181,9 @@ impl State {
         {
             return Answer::Conflict;
         }
+        let of_victim = |n: &Nexus| self.key_of(*n) == Some(victim);
+        self.hangs |=
+            abort && own == victim && self.at_work.iter().any(|n| *n == nexus && of_victim(n));
         self.generation += 1;
         let held = self.holder_key() == Some(victim);
         let victims: Vec<Nexus> = self

@@ -108,6 +108,18 @@ impl Reservations for Path {
     }
 
     fn prove_write(&self) -> Result<(), WriteRefused> {
+        let slow = {
+            let mut state = self.state.lock().unwrap();
+            let mut slow = state.slow.iter().filter(|(nexus, _)| *nexus == self.nexus);
+            let slow = slow.next().map(|(_, gate)| gate.clone());
+            state.at_work.extend(slow.is_some().then_some(self.nexus));
+            slow
+        };
+        if let Some(gate) = slow {
+            gate.pass();
+            let mut state = self.state.lock().unwrap();
+            state.at_work.retain(|nexus| *nexus != self.nexus);
+        }
         let mut state = self.enter(Command::Write).map_err(WriteRefused::Failed)?;
         match state.may_write(self.nexus) {
             false => Err(WriteRefused::Conflict),

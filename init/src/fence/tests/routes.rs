@@ -166,6 +166,48 @@ fn a_spare_that_does_not_answer_costs_the_other_path_nothing() {
     assert!(shelf.disk(0).may_write(A));
 }
 
+/// Opens it at the end of the test, however it ends: the watch waits for its writes.
+struct Opens(Arc<Gate>);
+
+impl Drop for Opens {
+    fn drop(&mut self) {
+        self.0.open();
+    }
+}
+
+/// A watched disk by two paths; the watch's next write by `slow` does not come back until the gate is opened.
+fn with_a_slow_path(slow: u32) -> (Shelf, Fence, Key, crate::fence::Watch, Opens) {
+    let shelf = Shelf::new(1);
+    let fence = shelf.fence_by(&[A, A2]);
+    let key = claim_by(&shelf, &fence, Authority::Free).unwrap().key;
+    let gate = Arc::new(Gate::default());
+    shelf.disk(0).slow.push((slow, gate.clone()));
+    let watch = fence.watch(key, Arc::new(|_| ()));
+    wait_for(|| shelf.disk(0).at_work.contains(&slow).then_some(()));
+    (shelf, fence, key, watch, Opens(gate))
+}
+
+#[test]
+fn nothing_is_aborted_by_a_path_while_a_write_of_our_own_is_on_it() {
+    let (shelf, fence, key, _watch, gate) = with_a_slow_path(A2);
+    let member = &fence.members()[0];
+    assert_eq!(change(member, 1, key), Err(ChangeError::Busy));
+    assert_eq!(in_use(member), [true, true]);
+    assert!(!shelf.disk(0).hangs);
+    gate.0.open();
+    change(member, 1, key).unwrap();
+    assert!(!shelf.disk(0).hangs && !shelf.disk(0).may_write(A));
+}
+
+#[test]
+fn a_dead_path_whose_write_does_not_come_back_is_left_all_the_same() {
+    let (shelf, fence, key, _watch, _gate) = with_a_slow_path(A);
+    let member = &fence.members()[0];
+    change(member, 1, key).unwrap();
+    assert_eq!(in_use(member), [false, true]);
+    assert!(!shelf.disk(0).may_write(A) && shelf.disk(0).may_write(A2));
+}
+
 #[test]
 fn a_lost_path_is_no_lost_disk_and_its_own_fencing_no_loss() {
     let shelf = Shelf::new(2);
