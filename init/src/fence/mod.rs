@@ -123,10 +123,20 @@ pub struct Member {
 impl Member {
     /// A disk with these paths, of which there is at least one.
     pub fn new(name: String, id: DiskId, routes: Vec<Route>) -> Member {
+        Member::with_pause(name, id, routes, Arc::new(std::thread::sleep))
+    }
+
+    /// The same, with a way to wait.
+    pub fn with_pause(
+        name: String,
+        id: DiskId,
+        routes: Vec<Route>,
+        pause: Arc<dyn Fn(Duration) + Send + Sync>,
+    ) -> Member {
         let routes: Vec<Arc<Route>> = routes.into_iter().map(Arc::new).collect();
         let path: Arc<dyn Reservations> = match &routes[..] {
             [only] => only.path.clone(),
-            _ => Arc::new(Routes(routes.clone())),
+            _ => Arc::new(Routes::new(routes.clone(), pause)),
         };
         Member {
             name,

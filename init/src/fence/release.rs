@@ -86,8 +86,9 @@ pub(super) fn let_go(member: &Member, key: Key) -> Result<Step, StillRegistered>
         }
         if let Some(holder) = seen.holder
             && holder.key == number
+            && member.routes.len() == 1
         {
-            // Unregistering releases too; asked for by itself first, since some targets want it so.
+            // Several paths see to it in their order. Unregistering releases too; asked for by itself first, since some targets want it so.
             member.path.release(number, holder.kind);
         }
         answer = member.path.register(Some(number), 0);

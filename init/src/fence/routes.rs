@@ -32,6 +32,7 @@ use super::reservations::{
 };
 use super::watch::{Why, judge};
 use super::{COMMAND_LIFETIME, PATH_LIMIT};
+use crate::disk::parallel;
 use crate::sync::lock;
 
 /// One path to a disk.
@@ -46,8 +47,8 @@ pub struct Route {
     out: OnceLock<String>,
     /// Its last read failed: others are asked first.
     is_failing: AtomicBool,
-    /// Somebody's turn to send commands by it.
-    is_taken: Mutex<bool>,
+    /// Since when it is somebody's turn to send commands by it.
+    taken: Mutex<Option<Instant>>,
     freed: Condvar,
 }
 
@@ -56,7 +57,7 @@ pub struct Turn<'a>(&'a Route);
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        *lock(&self.0.is_taken) = false;
+        *lock(&self.0.taken) = None;
         self.0.freed.notify_all();
     }
 }
@@ -70,7 +71,7 @@ impl Route {
             path,
             out: OnceLock::new(),
             is_failing: AtomicBool::new(false),
-            is_taken: Mutex::default(),
+            taken: Mutex::default(),
             freed: Condvar::new(),
         }
     }
@@ -78,21 +79,21 @@ impl Route {
     /// Waits for the turn, as long as it takes or for `limit`; `None` when it did not come.
     pub fn turn(&self, limit: Option<Duration>) -> Option<Turn<'_>> {
         let begun = Instant::now();
-        let mut is_taken = lock(&self.is_taken);
-        while *is_taken {
-            is_taken = match limit {
+        let mut taken = lock(&self.taken);
+        while taken.is_some() {
+            taken = match limit {
                 None => self
                     .freed
-                    .wait(is_taken)
+                    .wait(taken)
                     .unwrap_or_else(PoisonError::into_inner),
                 Some(limit) => {
                     let left = limit.checked_sub(begun.elapsed())?;
-                    let waited = self.freed.wait_timeout(is_taken, left);
+                    let waited = self.freed.wait_timeout(taken, left);
                     waited.unwrap_or_else(PoisonError::into_inner).0
                 }
             };
         }
-        *is_taken = true;
+        *taken = Some(Instant::now());
         Some(Turn(self))
     }
 
@@ -116,20 +117,30 @@ impl Route {
         self.is_failing.store(failed, Ordering::SeqCst);
     }
 
-    /// Its last read failed.
+    /// Its last read failed, or what was sent by it does not come back.
     pub fn is_failing(&self) -> bool {
-        self.is_failing.load(Ordering::SeqCst)
+        let hangs = |since: Instant| since.elapsed() >= PATH_LIMIT;
+        self.is_failing.load(Ordering::SeqCst) || lock(&self.taken).is_some_and(hangs)
     }
 }
 
 /// The paths of a disk together.
-pub struct Routes(pub Vec<Arc<Route>>);
+pub struct Routes {
+    routes: Vec<Arc<Route>>,
+    /// Waits.
+    pause: Arc<dyn Fn(Duration) + Send + Sync>,
+}
 
 impl Routes {
+    /// Of these.
+    pub fn new(routes: Vec<Arc<Route>>, pause: Arc<dyn Fn(Duration) + Send + Sync>) -> Routes {
+        Routes { routes, pause }
+    }
+
     /// Those that have a part in the claim, the ones that failed last at the end.
-    fn in_use(&self) -> Vec<&Arc<Route>> {
-        let in_use = self.0.iter().filter(|route| route.is_in_use());
-        let mut routes: Vec<&Arc<Route>> = in_use.collect();
+    fn in_use(&self) -> Vec<Arc<Route>> {
+        let in_use = self.routes.iter().filter(|route| route.is_in_use());
+        let mut routes: Vec<Arc<Route>> = in_use.cloned().collect();
         routes.sort_by_key(|route| route.is_failing());
         routes
     }
@@ -146,37 +157,87 @@ impl Routes {
         last
     }
 
-    /// Takes `key` off all paths.
-    fn unregister(&self, key: u64) -> Answer {
-        let seen = self.read().map(|seen| seen.keys).unwrap_or_default();
-        let several = seen.iter().filter(|one| **one == key).count() > 1;
-        let mut all = Answer::Conflict;
-        for route in self.in_use() {
-            if several && !preempt_ourselves(route.path.as_ref(), key) {
-                continue;
+    /// Those of the claim that answer, and what the first of them shows. Each but the last has a limit, since one that hangs
+    /// is worth no more than one that fails.
+    fn that_answer(&self) -> Result<(Vec<Arc<Route>>, Seen), ReadError> {
+        let mut routes = self.in_use();
+        let mut first = None;
+        while !routes.is_empty() {
+            let seen = match routes.len() {
+                1 => Some(routes[0].path.read()),
+                _ => within(&routes[..1], |route| route.path.read()).remove(0),
+            };
+            match seen.unwrap_or(Err(ReadError::TimedOut(PATH_LIMIT))) {
+                Ok(seen) => {
+                    routes.retain(|route| !route.is_failing());
+                    return Ok((routes, seen));
+                }
+                // It is the disk that says so, by whichever path.
+                Err(ReadError::Reserved) => return Err(ReadError::Reserved),
+                Err(error) => drop(first.get_or_insert(error)),
             }
-            route.path.release(key, WRITE_EXCLUSIVE_REGISTRANTS_ONLY);
-            let answer = route.path.register(Some(key), 0);
-            if all != Answer::Good {
-                all = answer;
-            }
-            // Of a single registration the other paths are asked as well: a claim may just have found out that they are to
-            // another disk.
-            if several && answer == Answer::Good {
-                break;
-            }
+            routes.remove(0);
         }
-        all
+        Err(first.unwrap_or(ReadError::Unsupported))
+    }
+
+    /// Takes `key` off all paths: those that answer let it go by themselves. Where one does not, another one takes it away from all
+    /// others first, while it still has the reservation: without one its own would go as well.
+    fn unregister(&self, key: u64) -> Answer {
+        let Ok((routes, _)) = self.that_answer() else {
+            return self.ask(|path| path.register(Some(key), 0));
+        };
+        let Some((last, others)) = routes.split_first() else {
+            // It failed meanwhile: the next try asks anew.
+            return Answer::Conflict;
+        };
+        let mut all_answer = routes.len() == self.in_use().len();
+        if all_answer {
+            let heard = within(others, |route| route.path.read().is_ok());
+            all_answer = heard.iter().all(|heard| *heard == Some(true));
+        }
+        let mut gone = Vec::new();
+        if all_answer {
+            gone = within(others, move |route| route.path.register(Some(key), 0));
+        }
+        let seen = last.path.read().map(|seen| seen.keys).unwrap_or_default();
+        if seen.iter().filter(|one| **one == key).count() > 1
+            && !self.preempt_ourselves(last.path.as_ref(), key)
+        {
+            return Answer::Conflict;
+        }
+        last.path.release(key, WRITE_EXCLUSIVE_REGISTRANTS_ONLY);
+        match last.path.register(Some(key), 0) {
+            Answer::Good => Answer::Good,
+            // A claim may just have found out that they are to different disks.
+            _ if gone.contains(&Some(Answer::Good)) => Answer::Good,
+            answer => answer,
+        }
+    }
+
+    /// Makes the path that sends it the only one with `key`, which it has registered; what the others had sent is aborted, or
+    /// waited for where the disk cannot. Whether it was carried out.
+    ///
+    /// Only for a key that is to go: where somebody else holds the disk, the sender's registration may go as well.
+    fn preempt_ourselves(&self, path: &dyn Reservations, key: u64) -> bool {
+        if path.preempt(key, key, true) == Answer::Good {
+            return true;
+        }
+        let is_gone = path.preempt(key, key, false) == Answer::Good;
+        if is_gone {
+            // Before the last key goes: nobody waits for the writes of a head that let go.
+            (self.pause)(COMMAND_LIFETIME);
+        }
+        is_gone
     }
 }
 
-/// Makes the path that sends it the only one with `key`, which it has registered; commands of the others are aborted where
-/// the disk can. Whether it was carried out.
-///
-/// Only for a key that is to go: where somebody else holds the disk, the sender's registration may go as well.
-fn preempt_ourselves(path: &dyn Reservations, key: u64) -> bool {
-    let aborted = path.preempt(key, key, true);
-    aborted == Answer::Good || path.preempt(key, key, false) == Answer::Good
+/// What each path answers within [`PATH_LIMIT`].
+fn within<T: Send + 'static>(
+    routes: &[Arc<Route>],
+    ask: impl Fn(&Route) -> T + Clone + Send + 'static,
+) -> Vec<Option<T>> {
+    parallel::each(routes, PATH_LIMIT, move |route: &Arc<Route>| ask(route))
 }
 
 /// Why no other path of a disk can be used.
@@ -264,15 +325,7 @@ impl Reservations for Routes {
     }
 
     fn read(&self) -> Result<Seen, ReadError> {
-        let mut first = None;
-        for route in self.in_use() {
-            match route.path.read() {
-                // It is the disk that says so, by whichever path.
-                answer @ (Ok(_) | Err(ReadError::Reserved)) => return answer,
-                Err(error) => first.get_or_insert(error),
-            };
-        }
-        Err(first.unwrap_or(ReadError::Unsupported))
+        self.that_answer().map(|(_, seen)| seen)
     }
 
     fn capabilities(&self) -> Option<Capabilities> {
@@ -297,10 +350,13 @@ impl Reservations for Routes {
     }
 
     fn release(&self, key: u64, kind: u8) -> Answer {
+        let Ok((routes, _)) = self.that_answer() else {
+            return self.ask(|path| path.release(key, kind));
+        };
         // It takes effect by the path that holds, and is answered well by the others.
-        let routes = self.in_use().into_iter();
-        let answers: Vec<Answer> = routes.map(|route| route.path.release(key, kind)).collect();
-        let bad = answers.into_iter().find(|answer| *answer != Answer::Good);
+        let answers = within(&routes, move |route| route.path.release(key, kind)).into_iter();
+        let mut answers = answers.flatten();
+        let bad = answers.find(|answer| *answer != Answer::Good);
         bad.unwrap_or(Answer::Good)
     }
 

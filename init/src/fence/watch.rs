@@ -18,7 +18,7 @@ use orthrus_hb::{Epoch, Key};
 
 use super::reservations::{ReadError, Seen, WRITE_EXCLUSIVE_REGISTRANTS_ONLY, WriteRefused};
 use super::stranger::WAY_OUT;
-use super::{Member, Route};
+use super::{Member, PATH_LIMIT, Route};
 use crate::sync::lock;
 
 /// How often each disk is read back.
@@ -280,9 +280,14 @@ impl Drop for Watch {
             // A thread that is gone needs no telling.
             let _ = stop.send(());
         }
-        // The key may go once nothing of ours is on its way. One that does not end is for the limit of a release.
-        for disk in &self.shared.disks {
-            drop(disk.route.turn(None));
+        // The key may go once nothing of ours is on its way. By the only path of a disk, one that does not end is for the limit of
+        // a release; of several paths one that hangs is fenced by another one, which aborts it.
+        let disks = &self.shared.disks;
+        let begun = Instant::now();
+        for disk in disks {
+            let several = disks.iter().filter(|one| one.name == disk.name).count() > 1;
+            let left = PATH_LIMIT.saturating_sub(begun.elapsed());
+            drop(disk.route.turn(several.then_some(left)));
         }
     }
 }

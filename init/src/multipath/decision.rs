@@ -20,7 +20,7 @@ pub struct View {
 pub struct Since {
     /// No path is in use.
     pub idle: Duration,
-    /// The path in use does not answer.
+    /// The path in use does not answer, and a spare does.
     pub failing: Duration,
     /// The path was changed, or went on after it failed; `None` when its I/O is held back again, should it fail.
     pub trial: Option<Duration>,
@@ -30,7 +30,7 @@ pub struct Since {
 /// with one path fails at once.
 pub const GIVE_UP: Duration = Duration::from_secs(5);
 
-/// How long the path in use may answer our questions by errors, with nothing sent there by which the kernel would find out. One
+/// How long the path in use may not answer our questions, or by errors, while a spare does answer, with nothing sent there by which the kernel would find out. One
 /// error is no dead path, and a path that is left stays out.
 pub const FAILING: Duration = Duration::from_secs(1);
 
@@ -61,11 +61,19 @@ pub enum Next {
     HoldBack,
 }
 
+fn can_be_used(path: &View) -> bool {
+    path.is_registered && path.answers
+}
+
+/// The path that would be used instead of the one at `used`.
+pub fn spare(used: usize, paths: &[View]) -> Option<usize> {
+    let mut places = 0..paths.len();
+    places.find(|place| *place != used && can_be_used(&paths[*place]))
+}
+
 /// What to do when the path at `used` is in use, or was last.
 pub fn next(used: usize, paths: &[View], since: Since) -> Next {
-    let can_be_used = |path: &View| path.is_registered && path.answers;
-    let mut spares = paths.iter().enumerate().filter(|(place, _)| *place != used);
-    let spare = spares.find(|(_, path)| can_be_used(path));
+    let spare = spare(used, paths);
     if paths.iter().any(|path| path.is_active) {
         let is_dead = since.failing >= FAILING && spare.is_some();
         let works = |path: &View| path.is_active && path.answers && path.under_way == 0;
@@ -81,7 +89,7 @@ pub fn next(used: usize, paths: &[View], since: Since) -> Next {
     if paths.iter().any(|path| path.under_way > 0) {
         return Next::Wait;
     }
-    if let Some((to, _)) = spare {
+    if let Some(to) = spare {
         return Next::Change { to };
     }
     match paths.get(used).is_some_and(can_be_used) {
@@ -166,6 +174,15 @@ mod tests {
         assert_eq!(failing(&[dead, SPARE]), Next::Fail);
         for spare in [DEAD, OUT] {
             assert_eq!(failing(&[dead, spare]), Next::Nothing);
+        }
+    }
+
+    #[test]
+    fn a_disk_that_answers_by_no_path_has_no_spare() {
+        assert_eq!(spare(0, &[DEAD, SPARE]), Some(1));
+        assert_eq!(spare(1, &[SPARE, DEAD]), Some(0));
+        for out in [DEAD, OUT] {
+            assert_eq!(spare(0, &[DEAD, out]), None);
         }
     }
 

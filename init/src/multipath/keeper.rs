@@ -61,7 +61,7 @@ struct State {
     used: usize,
     /// Since when there is none.
     idle_since: Option<Instant>,
-    /// Since when the path in use answers our own questions by errors.
+    /// Since when the path in use does not answer our own questions, or by errors, while a spare does.
     failing_since: Option<Instant>,
     /// I/O without a path fails, since then: it was given up, or the path in use has yet to show that it works.
     trial_since: Option<Instant>,
@@ -254,7 +254,9 @@ impl Shared {
         let now = Instant::now();
         let idle = now - *state.idle_since.get_or_insert(now);
         let (pool, name) = (&self.pool, &disk.device.disk);
-        let is_failing = views.get(state.used).is_some_and(|path| !path.answers);
+        // A disk at its own error recovery answers by no path.
+        let is_failing = views.get(state.used).is_some_and(|path| !path.answers)
+            && decision::spare(state.used, &views).is_some();
         state.failing_since = state.failing_since.or(Some(now)).filter(|_| is_failing);
         let failing = state
             .failing_since

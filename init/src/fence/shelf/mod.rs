@@ -64,7 +64,7 @@ pub struct State {
     pub mute: Option<Arc<Gate>>,
     /// So does opening it.
     pub jammed: Option<Arc<Gate>>,
-    /// Writes by these paths wait, and the disk has them.
+    /// Everything by these paths waits, and of writes the disk has been told.
     pub slow: Vec<(Nexus, Arc<Gate>)>,
     /// Paths with a write that the disk is at.
     pub at_work: Vec<Nexus>,
@@ -286,11 +286,6 @@ impl Shelf {
     /// The fence of a head that has these paths to every disk. The disks are given in reverse: order must not
     /// depend on it.
     pub fn fence_by(&self, paths: &[Nexus]) -> Fence {
-        let members = (0..self.disks.len()).rev().map(|index| {
-            let routes = paths.iter().map(|nexus| self.route(index, *nexus));
-            let id = DiskId(format!("naa.{index:02}"));
-            Member::new(format!("disk{index}"), id, routes.collect())
-        });
         let shelf = self.clone();
         let pause = move |time| {
             *shelf.waited.lock().unwrap() += time;
@@ -307,6 +302,13 @@ impl Shelf {
                 std::thread::sleep(time / 10);
             }
         };
-        Fence::new(members.collect(), Arc::new(pause)).unwrap()
+        let pause: Arc<dyn Fn(Duration) + Send + Sync> = Arc::new(pause);
+        let members = (0..self.disks.len()).rev().map(|index| {
+            let routes = paths.iter().map(|nexus| self.route(index, *nexus));
+            let id = DiskId(format!("naa.{index:02}"));
+            let name = format!("disk{index}");
+            Member::with_pause(name, id, routes.collect(), pause.clone())
+        });
+        Fence::new(members.collect(), pause.clone()).unwrap()
     }
 }

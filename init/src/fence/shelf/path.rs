@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use super::super::reservations::{
     Answer, Capabilities, Hold, Holder, ReadError, Reservations, Seen, Trouble, WriteRefused,
 };
-use super::{Command, Nexus, State};
+use super::{Command, Gate, Nexus, State};
 
 pub(super) struct Path {
     pub(super) nexus: Nexus,
@@ -14,6 +14,13 @@ pub(super) struct Path {
 }
 
 impl Path {
+    fn slow(&self) -> Option<Arc<Gate>> {
+        let state = self.state.lock().unwrap();
+        let mut slow = state.slow.iter();
+        let (_, gate) = slow.find(|(nexus, _)| *nexus == self.nexus)?;
+        Some(gate.clone())
+    }
+
     fn enter(&self, command: Command) -> Result<MutexGuard<'_, State>, Trouble> {
         let gate = {
             let state = self.state.lock().unwrap();
@@ -22,7 +29,7 @@ impl Path {
                 _ => state.gate.clone(),
             }
         };
-        if let Some(gate) = gate {
+        for gate in gate.into_iter().chain(self.slow()) {
             gate.pass();
         }
         let mut state = self.state.lock().unwrap();
@@ -108,14 +115,8 @@ impl Reservations for Path {
     }
 
     fn prove_write(&self) -> Result<(), WriteRefused> {
-        let slow = {
-            let mut state = self.state.lock().unwrap();
-            let mut slow = state.slow.iter().filter(|(nexus, _)| *nexus == self.nexus);
-            let slow = slow.next().map(|(_, gate)| gate.clone());
-            state.at_work.extend(slow.is_some().then_some(self.nexus));
-            slow
-        };
-        if let Some(gate) = slow {
+        if let Some(gate) = self.slow() {
+            self.state.lock().unwrap().at_work.push(self.nexus);
             gate.pass();
             let mut state = self.state.lock().unwrap();
             state.at_work.retain(|nexus| *nexus != self.nexus);

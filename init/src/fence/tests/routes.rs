@@ -181,7 +181,13 @@ fn with_a_slow_path(slow: u32) -> (Shelf, Fence, Key, crate::fence::Watch, Opens
     let fence = shelf.fence_by(&[A, A2]);
     let key = claim_by(&shelf, &fence, Authority::Free).unwrap().key;
     let gate = Arc::new(Gate::default());
-    shelf.disk(0).slow.push((slow, gate.clone()));
+    let hangs = gate.clone();
+    // From its write on.
+    shelf.disk(0).hook = Some(Box::new(move |disk, nexus, command| {
+        if (nexus, command) == (slow, Command::Read) && disk.slow.is_empty() {
+            disk.slow.push((slow, hangs.clone()));
+        }
+    }));
     let watch = fence.watch(key, Arc::new(|_| ()));
     wait_for(|| shelf.disk(0).at_work.contains(&slow).then_some(()));
     (shelf, fence, key, watch, Opens(gate))
@@ -206,6 +212,67 @@ fn a_dead_path_whose_write_does_not_come_back_is_left_all_the_same() {
     change(member, 1, key).unwrap();
     assert_eq!(in_use(member), [false, true]);
     assert!(!shelf.disk(0).may_write(A) && shelf.disk(0).may_write(A2));
+}
+
+#[test]
+fn a_path_that_hangs_is_as_good_as_one_that_fails() {
+    let (_shelf, fence, _key, _watch, _gate) = with_a_slow_path(A);
+    let routes = &fence.members()[0].routes;
+    wait_for(|| routes[0].is_failing().then_some(()));
+    assert!(!routes[1].is_failing());
+}
+
+#[test]
+fn a_release_waits_for_no_path_that_hangs() {
+    let (shelf, fence, key, watch, gate) = with_a_slow_path(A);
+    shelf.disk(0).under_way.push(A);
+    let (tell, told) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        drop(watch);
+        let _ = tell.send(fence.release(key));
+    });
+    assert_eq!(told.recv_timeout(LIMIT), Ok(Ok(Step::Changed)));
+    let disk = shelf.disk(0);
+    assert_eq!((disk.keys(), disk.holder), (vec![], None));
+    assert!(disk.under_way.is_empty(), "what it had sent is aborted");
+    drop(disk);
+    drop(gate);
+}
+
+#[test]
+fn a_path_that_begins_to_hang_as_the_pool_is_released_keeps_no_key() {
+    for hangs in [A, A2] {
+        let shelf = Shelf::new(1);
+        let fence = shelf.fence_by(&[A, A2]);
+        let key = claim_by(&shelf, &fence, Authority::Free).unwrap().key;
+        let gate = Opens(Arc::default());
+        shelf.disk(0).slow.push((hangs, gate.0.clone()));
+        let (tell, told) = std::sync::mpsc::channel();
+        thread::spawn(move || tell.send(fence.release(key)));
+        assert_eq!(told.recv_timeout(LIMIT), Ok(Ok(Step::Changed)), "{hangs}");
+        assert!(shelf.disk(0).keys().is_empty());
+    }
+}
+
+#[test]
+fn a_release_without_abort_waits_for_what_a_dead_path_had_sent_and_else_for_nothing() {
+    for dead in [None, Some(A), Some(A2)] {
+        let shelf = Shelf::new(1);
+        shelf.disk(0).no_abort = true;
+        let fence = shelf.fence_by(&[A, A2]);
+        let key = claim_by(&shelf, &fence, Authority::Free).unwrap().key;
+        shelf.disk(0).cut.extend(dead);
+        shelf.disk(0).under_way.extend(dead);
+        // The last key is there until then.
+        let world = shelf.clone();
+        *shelf.on_pause.lock().unwrap() = Some(Box::new(move |_| {
+            assert_eq!(world.disk(0).keys(), [key.to_bits()]);
+        }));
+        assert_eq!(fence.release(key), Ok(Step::Changed));
+        let expected = dead.map_or(Duration::ZERO, |_| COMMAND_LIFETIME);
+        assert_eq!(shelf.waited(), expected, "without {dead:?}");
+        assert!(shelf.disk(0).under_way.is_empty());
+    }
 }
 
 #[test]
