@@ -20,7 +20,7 @@
 //!   ever. So each path has a [`Turn`]: whoever sends a command of ours by it beside dm-multipath takes it first, and a path
 //!   is changed to only while nothing else of ours is on it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -127,6 +127,8 @@ impl Route {
 /// The paths of a disk together.
 pub struct Routes {
     routes: Vec<Arc<Route>>,
+    /// What was registered last.
+    key: AtomicU64,
     /// Waits.
     pause: Arc<dyn Fn(Duration) + Send + Sync>,
 }
@@ -134,7 +136,11 @@ pub struct Routes {
 impl Routes {
     /// Of these.
     pub fn new(routes: Vec<Arc<Route>>, pause: Arc<dyn Fn(Duration) + Send + Sync>) -> Routes {
-        Routes { routes, pause }
+        Routes {
+            routes,
+            key: AtomicU64::new(0),
+            pause,
+        }
     }
 
     /// Those that have a part in the claim, the ones that failed last at the end.
@@ -200,10 +206,7 @@ impl Routes {
         if all_answer {
             gone = within(others, move |route| route.path.register(Some(key), 0));
         }
-        let seen = last.path.read().map(|seen| seen.keys).unwrap_or_default();
-        if seen.iter().filter(|one| **one == key).count() > 1
-            && !self.preempt_ourselves(last.path.as_ref(), key)
-        {
+        if count(last.path.as_ref(), key) > 1 && !self.preempt_ourselves(last.path.as_ref(), key) {
             return Answer::Conflict;
         }
         last.path.release(key, WRITE_EXCLUSIVE_REGISTRANTS_ONLY);
@@ -215,10 +218,31 @@ impl Routes {
         }
     }
 
+    /// Within the claim: some path that has no part in it is registered. None but the first stays.
+    fn keep_alone(
+        &self,
+        first: &Route,
+        others: &[Arc<Route>],
+        key: u64,
+    ) -> Result<(), WriteRefused> {
+        for other in others {
+            let why = "when the pool was claimed a failed path's registration was taken away, and its own with that";
+            other.leave_out(why.to_owned());
+        }
+        self.preempt_ourselves(first.path.as_ref(), key);
+        match count(first.path.as_ref(), key) {
+            1 => Ok(()),
+            shown => Err(WriteRefused::Paths {
+                shown,
+                registered: 1,
+            }),
+        }
+    }
+
     /// Makes the path that sends it the only one with `key`, which it has registered; what the others had sent is aborted, or
     /// waited for where the disk cannot. Whether it was carried out.
     ///
-    /// Only for a key that is to go: where somebody else holds the disk, the sender's registration may go as well.
+    /// Where somebody else holds the disk, the sender's registration may go as well.
     fn preempt_ourselves(&self, path: &dyn Reservations, key: u64) -> bool {
         if path.preempt(key, key, true) == Answer::Good {
             return true;
@@ -230,6 +254,12 @@ impl Routes {
         }
         is_gone
     }
+}
+
+/// How often a path shows a key.
+fn count(path: &dyn Reservations, key: u64) -> usize {
+    let keys = path.read().map(|seen| seen.keys).unwrap_or_default();
+    keys.iter().filter(|one| **one == key).count()
 }
 
 /// What each path answers within [`PATH_LIMIT`].
@@ -339,10 +369,34 @@ impl Reservations for Routes {
         if let (Some(key), 0) = (old, new) {
             return self.unregister(key);
         }
-        let routes = self.in_use().into_iter();
-        let answers: Vec<Answer> = routes.map(|route| route.path.register(old, new)).collect();
-        let bad = answers.into_iter().find(|answer| *answer != Answer::Good);
-        bad.unwrap_or(Answer::Good)
+        self.key.store(new, Ordering::SeqCst);
+        let (mut registered, mut failed) = (false, Vec::new());
+        for route in self.in_use() {
+            // The first answer may be about what happened before.
+            let mut answer = route.path.register(old, new);
+            for _ in 1..MOST_TRIES {
+                if answer != Answer::Good {
+                    answer = route.path.register(old, new);
+                }
+            }
+            match answer {
+                Answer::Good => registered = true,
+                answer => failed.push((route, answer)),
+            }
+        }
+        match failed.first() {
+            // The key that another path shows says nothing of this one.
+            _ if registered => {
+                for (route, answer) in failed {
+                    route.leave_out(format!(
+                        "when the pool was claimed its registration was answered {answer}"
+                    ));
+                }
+                Answer::Good
+            }
+            Some((_, answer)) => *answer,
+            None => Answer::Conflict,
+        }
     }
 
     fn reserve(&self, key: u64) -> Answer {
@@ -364,13 +418,12 @@ impl Reservations for Routes {
         self.ask(|path| path.preempt(own, victim, abort))
     }
 
-    /// Of each path; and that each shows as many registrations as there are paths. Were they to different disks, each would
-    /// show its own alone.
+    /// Of each path; and that each shows our key as often as there are paths. Were they to different disks, each would
+    /// show its own alone; and where one that failed had registered before, it may not write any more.
     fn prove_write(&self) -> Result<(), WriteRefused> {
-        let routes = self.in_use();
-        let most = routes.len();
+        let key = self.key.load(Ordering::SeqCst);
         let (mut proved, mut failed) = (Vec::new(), Vec::new());
-        for route in routes {
+        for route in self.in_use() {
             match route.path.prove_write() {
                 Ok(()) => proved.push(route),
                 Err(refused @ WriteRefused::Failed(_)) => failed.push((route, refused)),
@@ -380,19 +433,22 @@ impl Reservations for Routes {
         if let (Some((_, refused)), true) = (failed.first(), proved.is_empty()) {
             return Err(*refused);
         }
-        let registered = proved.len();
-        for route in &proved {
-            let seen = route.path.read();
-            let shown = seen.map(|seen| seen.keys.len()).unwrap_or_default();
-            // One that failed may have registered before.
-            if !(registered..=most).contains(&shown) {
-                return Err(WriteRefused::Paths { shown, registered });
-            }
-        }
         for (route, refused) in failed {
             route.leave_out(format!("when the pool was claimed its {refused}"));
         }
-        Ok(())
+        let registered = proved.len();
+        let mut most = registered;
+        for route in &proved {
+            let shown = count(route.path.as_ref(), key);
+            if shown < registered {
+                return Err(WriteRefused::Paths { shown, registered });
+            }
+            most = most.max(shown);
+        }
+        match proved.split_first() {
+            Some((first, others)) if most > registered => self.keep_alone(first, others, key),
+            _ => Ok(()),
+        }
     }
 
     fn failures(&self) -> Option<u64> {

@@ -80,6 +80,76 @@ fn paths_to_two_disks_are_not_taken_for_paths_to_one() {
     assert_let_go(&shelf, A2);
 }
 
+/// What `nexus` sends fails, if it is `what`, the first `times`.
+fn fails(disk: &mut State, nexus: u32, what: fn(Command) -> bool, mut times: u32) {
+    disk.hook = Some(Box::new(move |disk, sender, command| {
+        disk.cut.clear();
+        if sender == nexus && what(command) && times > 0 {
+            times -= 1;
+            disk.cut.push(nexus);
+        }
+    }));
+}
+
+#[test]
+fn a_path_that_does_not_register_has_no_part_in_the_claim_whatever_key_the_other_shows() {
+    for (times, expected) in [(1, [true, true]), (1000, [true, false])] {
+        let shelf = Shelf::new(1);
+        let is_register = |command| matches!(command, Command::Register(_));
+        fails(&mut shelf.disk(0), A2, is_register, times);
+        let fence = shelf.fence_by(&[A, A2]);
+        claim_by(&shelf, &fence, Authority::Free).unwrap();
+        assert_eq!(in_use(&fence.members()[0]), expected);
+        assert_eq!(shelf.disk(0).may_write(A2), expected[1]);
+    }
+}
+
+#[test]
+fn a_path_that_registered_and_then_died_may_not_write_after_the_claim() {
+    for (no_abort, paths) in [
+        (false, &[A, A2][..]),
+        (true, &[A, A2]),
+        (false, &[A, A2, 12]),
+    ] {
+        let shelf = Shelf::new(1);
+        shelf.disk(0).no_abort = no_abort;
+        fails(
+            &mut shelf.disk(0),
+            A2,
+            |command| command == Command::Write,
+            1000,
+        );
+        let fence = shelf.fence_by(paths);
+        let key = claim_by(&shelf, &fence, Authority::Free).unwrap().key;
+        assert!(in_use(&fence.members()[0])[0] && !in_use(&fence.members()[0])[1]);
+        let disk = shelf.disk(0);
+        assert_eq!(
+            (disk.keys(), disk.holder),
+            (vec![key.to_bits()], Some((A, 5)))
+        );
+    }
+}
+
+#[test]
+fn anothers_key_does_not_stand_for_one_of_ours_when_paths_are_counted() {
+    let shelf = Shelf::new(2);
+    for mut disk in shelf.all() {
+        disk.hook = Some(Box::new(|disk, _, command| {
+            if command == Command::Write {
+                disk.registrants.push((B, bits(B, 0)));
+            }
+        }));
+    }
+    let routes = vec![shelf.route(0, A), shelf.route(1, A2)];
+    let member = Member::new("disk0".into(), DiskId("naa.00".into()), routes);
+    let fence = Fence::new(vec![member], Arc::new(|_| ())).unwrap();
+    let refused = claim_by(&shelf, &fence, Authority::Free);
+    assert!(
+        matches!(refused, Err(ClaimError::CannotWrite { .. })),
+        "{refused:?}"
+    );
+}
+
 #[test]
 fn a_release_takes_the_keys_of_dead_paths_with_it() {
     for dead in [A, A2] {
