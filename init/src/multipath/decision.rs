@@ -22,6 +22,8 @@ pub struct Since {
     pub idle: Duration,
     /// The path in use does not answer, and a spare does.
     pub failing: Duration,
+    /// No path is in use and nothing is under way.
+    pub quiet: Duration,
     /// The path was changed, or went on after it failed; `None` when its I/O is held back again, should it fail.
     pub trial: Option<Duration>,
 }
@@ -37,6 +39,14 @@ pub const FAILING: Duration = Duration::from_secs(1);
 /// How long a path must be in use before its I/O is held back again when it fails; and how long it is left alone when it fails
 /// before that.
 pub const TRIAL: Duration = Duration::from_secs(1);
+
+/// How long nothing must be under way before a path is changed. The kernel chooses a path for a command, and counts it only
+/// then: one look between the two would miss it.
+pub const QUIET: Duration = Duration::from_millis(100);
+
+/// After this a path has passed its trial whatever is under way: longer than the kernel tries a command that hangs. Under load
+/// something always is, and it may never be seen to come to an end.
+pub const LONGEST_TRIAL: Duration = Duration::from_secs(120);
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +86,9 @@ pub fn next(used: usize, paths: &[View], since: Since) -> Next {
     let spare = spare(used, paths);
     if paths.iter().any(|path| path.is_active) {
         let is_dead = since.failing >= FAILING && spare.is_some();
-        let works = |path: &View| path.is_active && path.answers && path.under_way == 0;
+        let is_over = since.trial.is_some_and(|trial| trial >= LONGEST_TRIAL);
+        let came_back = |path: &View| path.under_way == 0 || is_over;
+        let works = |path: &View| path.is_active && path.answers && came_back(path);
         let has_passed = since.trial.is_some_and(|trial| trial >= TRIAL);
         return match is_dead {
             true => Next::Fail,
@@ -86,7 +98,7 @@ pub fn next(used: usize, paths: &[View], since: Since) -> Next {
         };
     }
     // A path that was fenced meanwhile would answer it with a conflict.
-    if paths.iter().any(|path| path.under_way > 0) {
+    if paths.iter().any(|path| path.under_way > 0) || since.quiet < QUIET {
         return Next::Wait;
     }
     if let Some(to) = spare {
@@ -125,7 +137,15 @@ mod tests {
     };
 
     fn decide(used: usize, paths: &[View]) -> Next {
-        next(used, paths, Since::default())
+        let quiet = QUIET;
+        next(
+            used,
+            paths,
+            Since {
+                quiet,
+                ..Since::default()
+            },
+        )
     }
 
     fn late(used: usize, paths: &[View]) -> Next {
@@ -135,6 +155,7 @@ mod tests {
             paths,
             Since {
                 idle,
+                quiet: QUIET,
                 ..Since::default()
             },
         )
@@ -198,6 +219,24 @@ mod tests {
     }
 
     #[test]
+    fn a_path_is_changed_only_when_nothing_was_under_way_for_a_while() {
+        let quiet_for = |quiet, paths: &[View]| {
+            next(
+                0,
+                paths,
+                Since {
+                    quiet,
+                    ..Since::default()
+                },
+            )
+        };
+        for paths in [[DEAD, SPARE], [SPARE, OUT]] {
+            assert_eq!(quiet_for(Duration::ZERO, &paths), Next::Wait);
+            assert_ne!(quiet_for(QUIET, &paths), Next::Wait);
+        }
+    }
+
+    #[test]
     fn a_path_without_registration_is_never_used_again() {
         assert_eq!(decide(1, &[OUT, DEAD]), Next::Wait);
         assert_eq!(late(1, &[OUT, DEAD]), Next::GiveUp);
@@ -220,6 +259,7 @@ mod tests {
             paths,
             Since {
                 trial,
+                quiet: QUIET,
                 ..Since::default()
             },
         )
@@ -235,6 +275,8 @@ mod tests {
         // A disk that hangs has something under way for long.
         assert_eq!(on_trial(20 * TRIAL, &[OUT, FINE]), Next::Nothing);
         assert_eq!(on_trial(TRIAL, &[OUT, idle]), Next::HoldBack);
+        // Longer than any command can hang, it is load.
+        assert_eq!(on_trial(LONGEST_TRIAL, &[OUT, FINE]), Next::HoldBack);
         assert_eq!(decide(1, &[OUT, idle]), Next::Nothing);
     }
 

@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use orthrus_hb::Key;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::decision::{self, Next, Since, View};
 use super::device::{Device, PathsError};
@@ -20,6 +20,11 @@ use crate::sys::dm::Control;
 
 /// How often the kernel is asked whether a path failed. Clients wait as long when one does.
 const INTERVAL: Duration = Duration::from_millis(100);
+
+/// How often while a path is on trial, and for how long of it: under load there are only moments in which nothing is under way, and
+/// until one is seen a lost path is an error to clients.
+const CLOSE_INTERVAL: Duration = Duration::from_millis(10);
+const CLOSE_LOOKS: Duration = Duration::from_secs(10);
 
 /// The kernel's own limit for that, should nobody be there to end it: longer than the kernel tries a command on a path that
 /// hangs, since until then no other path is used.
@@ -61,6 +66,8 @@ struct State {
     used: usize,
     /// Since when there is none.
     idle_since: Option<Instant>,
+    /// Since when, of that, nothing is under way.
+    quiet_since: Option<Instant>,
     /// Since when the path in use does not answer our own questions, or by errors, while a spare does.
     failing_since: Option<Instant>,
     /// I/O without a path fails, since then: it was given up, or the path in use has yet to show that it works.
@@ -225,14 +232,20 @@ impl Shared {
 
     fn run(self: Arc<Shared>, stopped: &mpsc::Receiver<()>) {
         let mut control = None;
-        while stopped.recv_timeout(INTERVAL) == Err(mpsc::RecvTimeoutError::Timeout) {
+        let mut interval = INTERVAL;
+        while stopped.recv_timeout(interval) == Err(mpsc::RecvTimeoutError::Timeout) {
             if control.is_none() {
                 control = Control::open().ok();
             }
             let Some(control) = &control else { continue };
             let disks = lock(&self.disks).clone();
+            interval = INTERVAL;
             for disk in disks {
                 self.look(control, &disk);
+                let trial = lock(&disk.state).trial_since;
+                if trial.is_some_and(|since| since.elapsed() < CLOSE_LOOKS) {
+                    interval = CLOSE_INTERVAL;
+                }
             }
         }
     }
@@ -262,9 +275,17 @@ impl Shared {
             .failing_since
             .map_or(Duration::ZERO, |since| now - since);
         let trial = state.trial_since.map(|since| now - since);
+        let is_quiet = views
+            .iter()
+            .all(|path| !path.is_active && path.under_way == 0);
+        state.quiet_since = state.quiet_since.or(Some(now)).filter(|_| is_quiet);
+        let quiet = state
+            .quiet_since
+            .map_or(Duration::ZERO, |since| now - since);
         let since = Since {
             idle,
             failing,
+            quiet,
             trial,
         };
         let next = decision::next(state.used, &views, since);
@@ -303,7 +324,14 @@ impl Shared {
             Next::HoldBack => {
                 state.idle_since = None;
                 match disk.device.tell("queue_if_no_path", None) {
-                    Ok(()) => state.trial_since = None,
+                    Ok(()) => {
+                        state.trial_since = None;
+                        let path = &disk.routes[state.used].name;
+                        info!(
+                            pool,
+                            "{name}: path {path} works: should it fail, I/O waits again"
+                        );
+                    }
                     Err(error) => error!(pool, "{error}"),
                 }
             }
