@@ -198,11 +198,15 @@ fn scan_in(block: &Path) -> Vec<Result<Disk, DiskError>> {
         match describe(&directory, &name) {
             // A drive without a medium.
             Ok(disk) if disk.bytes == 0 => {}
-            described => seen.push(described.map(|disk| paths::Seen {
-                disk,
-                sequence: paths::sequence(&directory),
-                is_running: paths::is_running(&directory),
-                is_used: paths::is_used(&directory),
+            described => seen.push(described.map(|disk| {
+                let sequence = paths::sequence(&directory);
+                paths::Seen {
+                    is_pinned: paths::is_pinned(&disk.id, sequence),
+                    disk,
+                    sequence,
+                    is_running: paths::is_running(&directory),
+                    is_used: paths::is_used(&directory),
+                }
             })),
         }
     }

@@ -334,6 +334,26 @@ impl Fence {
         Fence::new(members.collect(), self.pause.clone())
     }
 
+    /// The members among `disks`, after they were claimed: from here on they are used by paths that are registered, until they are
+    /// released.
+    pub fn pin(&self, disks: &[Disk]) -> Vec<Disk> {
+        let pinned = disks.iter().filter_map(|disk| {
+            let member = self.members.iter().find(|member| member.id == disk.id)?;
+            let registered = member.routes.iter().filter(|route| route.is_in_use());
+            let registered: Vec<String> = registered.map(|route| route.name.clone()).collect();
+            Some(disk::paths::pin(disk, &registered))
+        });
+        pinned.collect()
+    }
+
+    /// The claim goes on without these: what keeps them to their paths ends.
+    pub fn unpin(&self, disks: &[String]) {
+        let gone = |member: &&Member| disks.contains(&member.name);
+        for member in self.members.iter().filter(gone) {
+            disk::paths::unpin(&member.id);
+        }
+    }
+
     /// Starts to watch a claim; see [`Watch`].
     pub fn watch(&self, key: Key, on_loss: OnLoss) -> Watch {
         Watch::start(&self.members, key, on_loss)

@@ -88,9 +88,9 @@ impl Worker {
         let fence = Fence::open(&disks).map_err(CreateError::Fence)?;
         // It says no more than that nobody else has the disk: the claim is the pool's.
         unclaimed(&fence.survey(), self.config.cluster_id, self.me)?;
-        let disk = disks.swap_remove(0);
         let request = self.request(claim.key.epoch, Authority::Free);
         let claimed = fence.claim(&request).map_err(CreateError::Claim)?;
+        let disk = fence.pin(&disks).pop().unwrap_or(disks.swap_remove(0));
         let put = self
             .without_cache(&disk, instead)
             .and_then(|()| self.put_in(&disk, wipe, instead, what, change));
