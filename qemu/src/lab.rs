@@ -406,6 +406,7 @@ impl Lab {
             "a.console.log",
             "b.console.log",
             "client.console.log",
+            "shelf.console.log",
         ] {
             let lines = last_lines(&self.state.file(name), CONSOLE_LINES);
             if !lines.trim().is_empty() {

@@ -60,21 +60,6 @@ impl Disk {
             (path.node(), path.number)
         })
     }
-
-    /// Each of its paths as a disk by itself.
-    fn by_path(&self) -> Vec<Disk> {
-        if self.paths.is_empty() {
-            return vec![self.clone()];
-        }
-        let alone = self.paths.iter().map(|path| Disk {
-            name: path.name.clone(),
-            path: path.node(),
-            number: path.number,
-            paths: Vec::new(),
-            ..self.clone()
-        });
-        alone.collect()
-    }
 }
 
 /// What becomes of a write that the disk has acknowledged when the power goes.
@@ -214,11 +199,15 @@ fn scan_in(block: &Path) -> Vec<Result<Disk, DiskError>> {
         match describe(&directory, &name) {
             // A drive without a medium.
             Ok(disk) if disk.bytes == 0 => {}
-            described => seen.push(described.map(|disk| paths::Seen {
-                disk,
-                sequence: paths::sequence(&directory),
-                is_running: paths::is_running(&directory),
-                is_used: paths::is_used(&directory),
+            described => seen.push(described.map(|disk| {
+                let sequence = paths::sequence(&directory);
+                paths::Seen {
+                    is_pinned: paths::is_pinned(&disk.id, sequence),
+                    disk,
+                    sequence,
+                    is_running: paths::is_running(&directory),
+                    is_used: paths::is_used(&directory),
+                }
             })),
         }
     }
@@ -372,29 +361,50 @@ pub fn keep_write_caches_off(disks: &[Disk]) -> Vec<DiskError> {
 /// error it is not known, and what the kernel tells clients may be wrong: nothing may be served.
 pub fn disable_write_cache(disk: &Disk) -> Result<Step, DiskError> {
     let block = Path::new(SYSFS_BLOCK);
-    let paths = disk.by_path();
-    let done = paths.iter().map(|path| {
-        let stays = |error| match error {
-            // By the name that the pool knows it by.
-            DiskError::CacheStays { found, .. } => DiskError::CacheStays {
-                disk: disk.name.clone(),
-                found,
-            },
-            error => error,
-        };
-        disable_write_cache_in(block, &path.name).map_err(stays)
-    });
-    let mut done: Vec<Result<Step, DiskError>> = done.collect();
-    // The cache is the disk's, and each path has its own belief of it. One that is gone believes nothing.
-    if done.iter().any(Result::is_ok) {
-        done.retain(|done| !matches!(done, Err(DiskError::CacheSwitch { .. })));
+    if disk.paths.is_empty() {
+        return disable_write_cache_in(block, &disk.name);
     }
-    done.into_iter().try_fold(Step::Already, |all, done| {
-        Ok(match done? {
-            Step::Changed => Step::Changed,
-            Step::Already => all,
-        })
-    })
+    disable_by_paths(block, disk, PATH_LIMIT)
+}
+
+/// How long one of several paths may take to turn the cache off.
+const PATH_LIMIT: Duration = Duration::from_secs(3);
+
+/// The cache is the disk's: one path that answers turns it off. Each path has the kernel's own belief of it, which counts when the
+/// cache stays on: one that wrongly believes that there is none drops what flushes are sent by it.
+fn disable_by_paths(block: &'static Path, disk: &Disk, limit: Duration) -> Result<Step, DiskError> {
+    let answers = |path: &&DiskPath| !paths::is_silent(path);
+    let mut asked: Vec<DiskPath> = disk.paths.iter().filter(answers).cloned().collect();
+    if asked.is_empty() {
+        asked.clone_from(&disk.paths);
+    }
+    let outcomes = parallel::each(&asked, limit, move |path| {
+        disable_write_cache_in(block, &path.name)
+    });
+    let timed_out = || DiskError::CacheSwitch {
+        disk: disk.name.clone(),
+        source: io::Error::from(io::ErrorKind::TimedOut),
+    };
+    let (mut step, mut stays, mut unknown) = (None, None, None);
+    for outcome in outcomes.into_iter().flatten() {
+        match outcome {
+            Ok(Step::Changed) => step = Some(Step::Changed),
+            Ok(Step::Already) => step = step.or(Some(Step::Already)),
+            // By the name that the pool knows it by.
+            Err(DiskError::CacheStays { found, .. }) => {
+                let disk = disk.name.clone();
+                stays = Some(DiskError::CacheStays { disk, found });
+            }
+            Err(error) => unknown = unknown.or(Some(error)),
+        }
+    }
+    let believes_on =
+        |path: &DiskPath| write_cache(&block.join(&path.name)) == WriteCache::WriteBack;
+    match (step, stays) {
+        (Some(step), None) => Ok(step),
+        (step, Some(stays)) if step.is_some() || disk.paths.iter().all(believes_on) => Err(stays),
+        _ => Err(unknown.unwrap_or_else(timed_out)),
+    }
 }
 
 fn disable_write_cache_in(block: &Path, name: &str) -> Result<Step, DiskError> {
@@ -518,6 +528,75 @@ mod tests {
         assert_eq!(step, Step::Changed);
         let step = disable_write_cache_in(&sysfs.0, "sda").unwrap();
         assert_eq!(step, Step::Already);
+    }
+
+    /// A disk by `sda` and `sdb`, whose cache is on.
+    fn by_two_paths(sysfs: &Sysfs) -> Disk {
+        for (name, sequence) in [("sda", "4000001"), ("sdb", "4000002")] {
+            sysfs.disk(name, 1);
+            sysfs.file(&format!("{name}/diskseq"), sequence.as_bytes());
+            sysfs.file(&switch_of(name), b"write back\n");
+        }
+        let disk = scan_in(&sysfs.0).remove(0).unwrap();
+        assert_eq!(disk.paths.len(), 2);
+        disk
+    }
+
+    fn switch_of(name: &str) -> String {
+        format!("{name}/device/scsi_disk/0:0:0:0/cache_type")
+    }
+
+    /// What a path that answers has on a busy machine; one that hangs costs it.
+    const BUSY_MACHINE: Duration = Duration::from_secs(10);
+
+    /// Tries to turn it off by both.
+    fn off_by_both(sysfs: &Sysfs, disk: &Disk) -> Result<Step, DiskError> {
+        // Threads that hang keep it.
+        let block = Box::leak(sysfs.0.clone().into_boxed_path());
+        disable_by_paths(block, disk, BUSY_MACHINE)
+    }
+
+    #[test]
+    fn a_path_that_hangs_keeps_no_cache_on() {
+        let tried = ["sda", "sdb"].map(|hangs| {
+            std::thread::spawn(move || {
+                let sysfs = Sysfs::new(&format!("hung-{hangs}"));
+                let disk = by_two_paths(&sysfs);
+                // A pipe whose other end nobody has.
+                let switch = sysfs.0.join(switch_of(hangs));
+                std::fs::remove_file(&switch).unwrap();
+                let made = std::process::Command::new("mkfifo").arg(&switch).status();
+                assert!(made.unwrap().success());
+                let done = off_by_both(&sysfs, &disk);
+                assert!(matches!(done, Ok(Step::Changed)), "{hangs}: {done:?}");
+            })
+        });
+        for tried in tried {
+            tried.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_cache_that_stays_on_is_told_of_by_every_path_or_nothing_is_served() {
+        let sysfs = Sysfs::new("half-known");
+        let disk = by_two_paths(&sysfs);
+        // One path refuses, by the other nothing can be asked.
+        sysfs.file("sda/queue/write_cache", b"write back\n");
+        std::fs::remove_file(sysfs.0.join(switch_of("sda"))).unwrap();
+        sysfs.file(&format!("{}/x", switch_of("sda")), b"");
+        std::fs::remove_dir_all(sysfs.0.join("sdb/device/scsi_disk")).unwrap();
+        let unknown = off_by_both(&sysfs, &disk);
+        assert!(
+            matches!(unknown, Err(DiskError::CacheSwitch { .. })),
+            "{unknown:?}"
+        );
+        sysfs.file("sdb/queue/write_cache", b"write back\n");
+        let stays = off_by_both(&sysfs, &disk);
+        let by = disk.name.clone();
+        assert!(
+            matches!(&stays, Err(DiskError::CacheStays { disk, .. }) if *disk == by),
+            "{stays:?}"
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //!
 //! What answers and what does not is found out by `crate::multipath::watcher`, and kept here.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -46,6 +46,8 @@ pub(super) struct Seen {
     pub is_running: bool,
     /// Something of this kernel stands on it.
     pub is_used: bool,
+    /// It is registered in the claim of its disk.
+    pub is_pinned: bool,
 }
 
 /// A device that joins paths.
@@ -73,6 +75,41 @@ pub(super) fn silent() -> BTreeSet<u64> {
 /// Whether a path did not answer when it was asked last.
 pub fn is_silent(path: &DiskPath) -> bool {
     lock(&SILENT).contains(&path.sequence)
+}
+
+/// Paths that are registered in a claim of this head, by disk; by sequence, since a path that comes back under its old name is
+/// another one.
+static PINNED: Mutex<BTreeMap<String, BTreeSet<u64>>> = Mutex::new(BTreeMap::new());
+
+/// From here on a disk that was claimed is used by one of these paths, which are registered, as long as one is there; the disk
+/// so. A disk with one path stays as it is.
+pub fn pin(disk: &Disk, registered: &[String]) -> Disk {
+    let is_registered = |path: &&DiskPath| registered.contains(&path.name);
+    let pinned: Vec<&DiskPath> = disk.paths.iter().filter(is_registered).collect();
+    let sequences = pinned.iter().map(|path| path.sequence).collect();
+    let mut disk = disk.clone();
+    if let Some(first) = pinned.first()
+        && pinned.iter().all(|path| path.number != disk.number)
+    {
+        (disk.path, disk.number) = (first.node(), first.number);
+    }
+    if !disk.paths.is_empty() {
+        lock(&PINNED).insert(disk.id.0.clone(), sequences);
+    }
+    disk
+}
+
+/// The claim of a disk ends.
+pub fn unpin(id: &DiskId) {
+    lock(&PINNED).remove(&id.0);
+}
+
+/// Whether a path is registered in a claim of its disk.
+pub(super) fn is_pinned(id: &DiskId, sequence: u64) -> bool {
+    let pinned = lock(&PINNED);
+    pinned
+        .get(&id.0)
+        .is_some_and(|paths| paths.contains(&sequence))
 }
 
 /// The device-mapper uuid of the device that joins the paths of a disk.
@@ -121,13 +158,14 @@ fn is_same(one: &Seen, other: &Seen) -> bool {
 }
 
 /// One disk of all its paths. It is read and written through the device that joins them, where there is one; else
-/// through the path that something stands on already; else through one that answers, the one that was found first.
+/// through a path that is registered in its claim; else through the path that something stands on already; else through one that
+/// answers, the one that was found first.
 fn join(mut paths: Vec<Seen>, joined: &[Joined], is_silent: &dyn Fn(u64) -> bool) -> Disk {
     paths.sort_by_key(|path| path.sequence);
     let name = paths[0].disk.name.clone();
     let best = paths.iter().min_by_key(|path| {
         let answers = path.is_running && !is_silent(path.sequence);
-        (!path.is_used, !answers, path.sequence)
+        (!path.is_pinned, !path.is_used, !answers, path.sequence)
     });
     let mut disk = best.unwrap_or(&paths[0]).disk.clone();
     let through = joined.iter().find(|one| one.id == disk.id.0);
@@ -212,6 +250,7 @@ mod tests {
             sequence,
             is_running: true,
             is_used: false,
+            is_pinned: false,
         }
     }
 
@@ -284,6 +323,28 @@ mod tests {
             grouped(both(), &[], &[1, 3]).remove(0).path,
             Path::new("/dev/sda")
         );
+    }
+
+    #[test]
+    fn a_disk_that_is_claimed_is_written_through_a_path_of_the_claim_whatever_the_others_answer() {
+        let both = || vec![seen("sda", "naa.pinned", 1), seen("sdc", "naa.pinned", 3)];
+        let before = grouped(both(), &[], &[]).remove(0);
+        assert_eq!(before.path, Path::new("/dev/sda"));
+        let claimed = pin(&before, &["sdc".to_owned()]);
+        assert_eq!((claimed.path, claimed.number), ("/dev/sdc".into(), (8, 48)));
+        let id = &before.id;
+        assert!(is_pinned(id, 3) && !is_pinned(id, 1));
+        let mut now = both();
+        for path in &mut now {
+            path.is_pinned = is_pinned(id, path.sequence);
+        }
+        let disk = grouped(now, &[], &[3]).remove(0);
+        assert_eq!((disk.path, disk.name.as_str()), ("/dev/sdc".into(), "sda"));
+        // Nothing changes where the path in use is one of the claim's.
+        let claimed = pin(&before, &["sda".to_owned(), "sdc".to_owned()]);
+        assert_eq!(claimed, before);
+        unpin(id);
+        assert!(!is_pinned(id, 3));
     }
 
     #[test]

@@ -123,10 +123,20 @@ pub struct Member {
 impl Member {
     /// A disk with these paths, of which there is at least one.
     pub fn new(name: String, id: DiskId, routes: Vec<Route>) -> Member {
+        Member::with_pause(name, id, routes, Arc::new(std::thread::sleep))
+    }
+
+    /// The same, with a way to wait.
+    pub fn with_pause(
+        name: String,
+        id: DiskId,
+        routes: Vec<Route>,
+        pause: Arc<dyn Fn(Duration) + Send + Sync>,
+    ) -> Member {
         let routes: Vec<Arc<Route>> = routes.into_iter().map(Arc::new).collect();
         let path: Arc<dyn Reservations> = match &routes[..] {
             [only] => only.path.clone(),
-            _ => Arc::new(Routes(routes.clone())),
+            _ => Arc::new(Routes::new(id.clone(), routes.clone(), pause)),
         };
         Member {
             name,
@@ -322,6 +332,26 @@ impl Fence {
     pub fn with(&self, other: Fence) -> Result<Fence, FenceError> {
         let members = self.members.iter().cloned().chain(other.members);
         Fence::new(members.collect(), self.pause.clone())
+    }
+
+    /// The members among `disks`, after they were claimed: from here on they are used by paths that are registered, until they are
+    /// released.
+    pub fn pin(&self, disks: &[Disk]) -> Vec<Disk> {
+        let pinned = disks.iter().filter_map(|disk| {
+            let member = self.members.iter().find(|member| member.id == disk.id)?;
+            let registered = member.routes.iter().filter(|route| route.is_in_use());
+            let registered: Vec<String> = registered.map(|route| route.name.clone()).collect();
+            Some(disk::paths::pin(disk, &registered))
+        });
+        pinned.collect()
+    }
+
+    /// The claim goes on without these: what keeps them to their paths ends.
+    pub fn unpin(&self, disks: &[String]) {
+        let gone = |member: &&Member| disks.contains(&member.name);
+        for member in self.members.iter().filter(gone) {
+            disk::paths::unpin(&member.id);
+        }
     }
 
     /// Starts to watch a claim; see [`Watch`].

@@ -5,7 +5,7 @@ use orthrus_hb::Key;
 use super::reservations::{Answer, ReadError};
 use super::{Fence, Member};
 use crate::Step;
-use crate::disk::parallel;
+use crate::disk::{parallel, paths};
 
 /// How often a command that had no effect is sent again.
 const MOST_TRIES: u32 = 4;
@@ -60,7 +60,10 @@ impl Fence {
             let outcomes = parallel::each(members, self.limit, move |member| let_go(member, key));
             for (member, outcome) in members.iter().zip(outcomes) {
                 match outcome.unwrap_or(Err(StillRegistered::TimedOut)) {
-                    Ok(step) => steps.push(step),
+                    Ok(step) => {
+                        paths::unpin(&member.id);
+                        steps.push(step);
+                    }
                     Err(trouble) => failures.push((member.name.clone(), trouble)),
                 }
             }
@@ -86,8 +89,9 @@ pub(super) fn let_go(member: &Member, key: Key) -> Result<Step, StillRegistered>
         }
         if let Some(holder) = seen.holder
             && holder.key == number
+            && member.routes.len() == 1
         {
-            // Unregistering releases too; asked for by itself first, since some targets want it so.
+            // Several paths see to it in their order. Unregistering releases too; asked for by itself first, since some targets want it so.
             member.path.release(number, holder.kind);
         }
         answer = member.path.register(Some(number), 0);

@@ -12,19 +12,28 @@
 //!   a writer beside the new one. (REGISTER AND MOVE would be refused then. Not every disk has it.)
 //! - A key goes by PREEMPT of ourselves first, which needs no path but the one that sends it: a path that is dead cannot take its
 //!   registration back.
+//! - PREEMPT AND ABORT, not PREEMPT alone, takes a failed path's registration away: a write that came back to us as an error of the
+//!   path may have been accepted by the disk all the same, and would land after what is written by the next path.
+//! - It aborts every command with the key, those of the path that sends it as well. The kernel's target then waits until all of
+//!   them were acknowledged, in the very thread that would hear so for that path (`target_put_cmd_and_wait`,
+//!   `iscsit_ack_from_expstatsn`): one of our own under way there hangs that session, and behind its login the whole portal, for
+//!   ever. So each path has a [`Turn`]: whoever sends a command of ours by it beside dm-multipath takes it first, and a path
+//!   is changed to only while nothing else of ours is on it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use orthrus_hb::Key;
 
-use super::COMMAND_LIFETIME;
 use super::reservations::{
     Answer, Capabilities, Hold, ReadError, Reservations, Seen, WRITE_EXCLUSIVE_REGISTRANTS_ONLY,
     WriteRefused,
 };
 use super::watch::{Why, judge};
+use super::{COMMAND_LIFETIME, PATH_LIMIT};
+use crate::disk::{DiskId, parallel, turn};
+use crate::sync::lock;
 
 /// One path to a disk.
 pub struct Route {
@@ -38,6 +47,19 @@ pub struct Route {
     out: OnceLock<String>,
     /// Its last read failed: others are asked first.
     is_failing: AtomicBool,
+    /// Since when it is somebody's turn to send commands by it.
+    taken: Mutex<Option<Instant>>,
+    freed: Condvar,
+}
+
+/// While it lives nobody else sends a command of ours by that path, but for the device that joins the paths.
+pub struct Turn<'a>(&'a Route);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        *lock(&self.0.taken) = None;
+        self.0.freed.notify_all();
+    }
 }
 
 impl Route {
@@ -49,7 +71,30 @@ impl Route {
             path,
             out: OnceLock::new(),
             is_failing: AtomicBool::new(false),
+            taken: Mutex::default(),
+            freed: Condvar::new(),
         }
+    }
+
+    /// Waits for the turn, as long as it takes or for `limit`; `None` when it did not come.
+    pub fn turn(&self, limit: Option<Duration>) -> Option<Turn<'_>> {
+        let begun = Instant::now();
+        let mut taken = lock(&self.taken);
+        while taken.is_some() {
+            taken = match limit {
+                None => self
+                    .freed
+                    .wait(taken)
+                    .unwrap_or_else(PoisonError::into_inner),
+                Some(limit) => {
+                    let left = limit.checked_sub(begun.elapsed())?;
+                    let waited = self.freed.wait_timeout(taken, left);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        *taken = Some(Instant::now());
+        Some(Turn(self))
     }
 
     /// Whether it has a part in the claim: its writes are ours.
@@ -72,20 +117,42 @@ impl Route {
         self.is_failing.store(failed, Ordering::SeqCst);
     }
 
-    /// Its last read failed.
+    /// Its last read failed, or what was sent by it does not come back.
     pub fn is_failing(&self) -> bool {
-        self.is_failing.load(Ordering::SeqCst)
+        let hangs = |since: Instant| since.elapsed() >= PATH_LIMIT;
+        self.is_failing.load(Ordering::SeqCst) || lock(&self.taken).is_some_and(hangs)
     }
 }
 
 /// The paths of a disk together.
-pub struct Routes(pub Vec<Arc<Route>>);
+pub struct Routes {
+    disk: DiskId,
+    routes: Vec<Arc<Route>>,
+    /// What was registered last.
+    key: AtomicU64,
+    /// Waits.
+    pause: Arc<dyn Fn(Duration) + Send + Sync>,
+}
 
 impl Routes {
+    /// Of these.
+    pub fn new(
+        disk: DiskId,
+        routes: Vec<Arc<Route>>,
+        pause: Arc<dyn Fn(Duration) + Send + Sync>,
+    ) -> Routes {
+        Routes {
+            disk,
+            routes,
+            key: AtomicU64::new(0),
+            pause,
+        }
+    }
+
     /// Those that have a part in the claim, the ones that failed last at the end.
-    fn in_use(&self) -> Vec<&Arc<Route>> {
-        let in_use = self.0.iter().filter(|route| route.is_in_use());
-        let mut routes: Vec<&Arc<Route>> = in_use.collect();
+    fn in_use(&self) -> Vec<Arc<Route>> {
+        let in_use = self.routes.iter().filter(|route| route.is_in_use());
+        let mut routes: Vec<Arc<Route>> = in_use.cloned().collect();
         routes.sort_by_key(|route| route.is_failing());
         routes
     }
@@ -102,37 +169,114 @@ impl Routes {
         last
     }
 
-    /// Takes `key` off all paths.
+    /// Those of the claim that answer, and what the first of them shows. Each but the last has a limit, since one that hangs
+    /// is worth no more than one that fails.
+    fn that_answer(&self) -> Result<(Vec<Arc<Route>>, Seen), ReadError> {
+        let mut routes = self.in_use();
+        let mut first = None;
+        while !routes.is_empty() {
+            let seen = match routes.len() {
+                1 => Some(routes[0].path.read()),
+                _ => within(&routes[..1], |route| route.path.read()).remove(0),
+            };
+            match seen.unwrap_or(Err(ReadError::TimedOut(PATH_LIMIT))) {
+                Ok(seen) => {
+                    routes.retain(|route| !route.is_failing());
+                    return Ok((routes, seen));
+                }
+                // It is the disk that says so, by whichever path.
+                Err(ReadError::Reserved) => return Err(ReadError::Reserved),
+                Err(error) => drop(first.get_or_insert(error)),
+            }
+            routes.remove(0);
+        }
+        Err(first.unwrap_or(ReadError::Unsupported))
+    }
+
+    /// Takes `key` off all paths: those that answer let it go by themselves. Where one does not, another one takes it away from all
+    /// others first, while it still has the reservation: without one its own would go as well.
     fn unregister(&self, key: u64) -> Answer {
-        let seen = self.read().map(|seen| seen.keys).unwrap_or_default();
-        let several = seen.iter().filter(|one| **one == key).count() > 1;
-        let mut all = Answer::Conflict;
-        for route in self.in_use() {
-            if several && !preempt_ourselves(route.path.as_ref(), key) {
-                continue;
-            }
-            route.path.release(key, WRITE_EXCLUSIVE_REGISTRANTS_ONLY);
-            let answer = route.path.register(Some(key), 0);
-            if all != Answer::Good {
-                all = answer;
-            }
-            // Of a single registration the other paths are asked as well: a claim may just have found out that they are to
-            // another disk.
-            if several && answer == Answer::Good {
-                break;
+        let Ok((routes, _)) = self.that_answer() else {
+            return self.ask(|path| path.register(Some(key), 0));
+        };
+        let Some((last, others)) = routes.split_first() else {
+            // It failed meanwhile: the next try asks anew.
+            return Answer::Conflict;
+        };
+        let mut all_answer = routes.len() == self.in_use().len();
+        if all_answer {
+            let heard = within(others, |route| route.path.read().is_ok());
+            all_answer = heard.iter().all(|heard| *heard == Some(true));
+        }
+        let mut gone = Vec::new();
+        if all_answer {
+            gone = within(others, move |route| route.path.register(Some(key), 0));
+        }
+        if count(last.path.as_ref(), key) > 1 && !self.preempt_ourselves(last.path.as_ref(), key) {
+            return Answer::Conflict;
+        }
+        last.path.release(key, WRITE_EXCLUSIVE_REGISTRANTS_ONLY);
+        match last.path.register(Some(key), 0) {
+            Answer::Good => Answer::Good,
+            // A claim may just have found out that they are to different disks.
+            _ if gone.contains(&Some(Answer::Good)) => Answer::Good,
+            answer => answer,
+        }
+    }
+
+    /// Within the claim: some path that has no part in it is registered. None but the first stays.
+    fn keep_alone(
+        &self,
+        first: &Route,
+        others: &[Arc<Route>],
+        key: u64,
+    ) -> Result<(), WriteRefused> {
+        for other in others {
+            let why = "when the pool was claimed a failed path's registration was taken away, and its own with that";
+            other.leave_out(why.to_owned());
+        }
+        self.preempt_ourselves(first.path.as_ref(), key);
+        match count(first.path.as_ref(), key) {
+            1 => Ok(()),
+            shown => Err(WriteRefused::Paths {
+                shown,
+                registered: 1,
+            }),
+        }
+    }
+
+    /// Makes the path that sends it the only one with `key`, which it has registered; what the others had sent is aborted, or
+    /// waited for where the disk cannot. Whether it was carried out.
+    ///
+    /// Where somebody else holds the disk, the sender's registration may go as well.
+    fn preempt_ourselves(&self, path: &dyn Reservations, key: u64) -> bool {
+        {
+            let _turn = turn::take_within(&self.disk, OTHERS_LIMIT);
+            if path.preempt(key, key, true) == Answer::Good {
+                return true;
             }
         }
-        all
+        let is_gone = path.preempt(key, key, false) == Answer::Good;
+        if is_gone {
+            // Before the last key goes: nobody waits for the writes of a head that let go.
+            (self.pause)(COMMAND_LIFETIME);
+        }
+        is_gone
     }
 }
 
-/// Makes the path that sends it the only one with `key`, which it has registered; commands of the others are aborted where
-/// the disk can. Whether it was carried out.
-///
-/// Only for a key that is to go: where somebody else holds the disk, the sender's registration may go as well.
-fn preempt_ourselves(path: &dyn Reservations, key: u64) -> bool {
-    let aborted = path.preempt(key, key, true);
-    aborted == Answer::Good || path.preempt(key, key, false) == Answer::Good
+/// How often a path shows a key.
+fn count(path: &dyn Reservations, key: u64) -> usize {
+    let keys = path.read().map(|seen| seen.keys).unwrap_or_default();
+    keys.iter().filter(|one| **one == key).count()
+}
+
+/// What each path answers within [`PATH_LIMIT`].
+fn within<T: Send + 'static>(
+    routes: &[Arc<Route>],
+    ask: impl Fn(&Route) -> T + Clone + Send + 'static,
+) -> Vec<Option<T>> {
+    parallel::each(routes, PATH_LIMIT, move |route: &Arc<Route>| ask(route))
 }
 
 /// Why no other path of a disk can be used.
@@ -147,10 +291,20 @@ pub enum ChangeError {
     /// The others could not be kept from writing.
     #[error("taking the failed path's registration away has no effect, answered {0}")]
     NoEffect(Answer),
+    /// A command of ours is on the path and does not come back.
+    #[error("a command on it does not come back")]
+    Busy,
 }
 
 /// How often the others' registrations are taken away: the first commands after it may be answered by what happened before.
 const MOST_TRIES: u32 = 4;
+
+/// How long a command of ours may take to come back by the path that is to be used, before another one is looked for.
+const TURN_LIMIT: Duration = PATH_LIMIT;
+
+/// How long those on the other paths are waited for. They may be dead, and their commands come back when the kernel gives them up:
+/// what the disk has of them is aborted then, and the sender waits.
+const OTHERS_LIMIT: Duration = Duration::from_secs(1);
 
 /// Makes one path the only one of a disk that may write, and waits for what the others had under way: what is sent by it
 /// afterwards stays. For the owner with `key`; `pause` waits.
@@ -158,17 +312,40 @@ const MOST_TRIES: u32 = 4;
 /// # Errors
 /// It is not. The others may have been left out all the same.
 pub fn use_alone(
+    disk: &DiskId,
     routes: &[Arc<Route>],
     to: usize,
     key: Key,
     pause: &dyn Fn(Duration),
 ) -> Result<(), ChangeError> {
+    let was_aborted = fence_others(disk, routes, to, key)?;
+    if !was_aborted {
+        // What the disk had accepted was perhaps not aborted.
+        pause(COMMAND_LIFETIME);
+    }
+    Ok(())
+}
+
+/// Takes the others' registrations away; whether what they had under way is known to be gone.
+fn fence_others(
+    disk: &DiskId,
+    routes: &[Arc<Route>],
+    to: usize,
+    key: Key,
+) -> Result<bool, ChangeError> {
     let route = &routes[to];
+    let _disks_turn = turn::take_within(disk, OTHERS_LIMIT);
+    let _turn = route.turn(Some(TURN_LIMIT)).ok_or(ChangeError::Busy)?;
     let seen = route.path.read().inspect_err(|_| route.note_read(true))?;
     judge(&seen, key).map_err(ChangeError::Lost)?;
-    // Before the command: a conflict that they meet from then on is our own doing.
-    for other in routes.iter().filter(|other| !Arc::ptr_eq(other, route)) {
+    let others = || routes.iter().filter(|other| !Arc::ptr_eq(other, route));
+    // Before the command: a conflict that they meet from then on is our own doing, and nothing more is sent by them.
+    for other in others() {
         other.leave_out("failed, and is used again when the pool is claimed anew".to_owned());
+    }
+    let begun = Instant::now();
+    for other in others() {
+        drop(other.turn(Some(OTHERS_LIMIT.saturating_sub(begun.elapsed()))));
     }
     let number = key.to_bits();
     let (mut answer, mut aborts) = (Answer::Good, true);
@@ -177,11 +354,7 @@ pub fn use_alone(
         let seen = route.path.read()?;
         judge(&seen, key).map_err(ChangeError::Lost)?;
         if seen.keys.iter().filter(|one| **one == number).count() == 1 {
-            if !aborts || answer != Answer::Good {
-                // What the disk had accepted was perhaps not aborted.
-                pause(COMMAND_LIFETIME);
-            }
-            return Ok(());
+            return Ok(aborts && answer == Answer::Good);
         }
         aborts &= answer != Answer::Refused;
     }
@@ -198,15 +371,7 @@ impl Reservations for Routes {
     }
 
     fn read(&self) -> Result<Seen, ReadError> {
-        let mut first = None;
-        for route in self.in_use() {
-            match route.path.read() {
-                // It is the disk that says so, by whichever path.
-                answer @ (Ok(_) | Err(ReadError::Reserved)) => return answer,
-                Err(error) => first.get_or_insert(error),
-            };
-        }
-        Err(first.unwrap_or(ReadError::Unsupported))
+        self.that_answer().map(|(_, seen)| seen)
     }
 
     fn capabilities(&self) -> Option<Capabilities> {
@@ -220,10 +385,34 @@ impl Reservations for Routes {
         if let (Some(key), 0) = (old, new) {
             return self.unregister(key);
         }
-        let routes = self.in_use().into_iter();
-        let answers: Vec<Answer> = routes.map(|route| route.path.register(old, new)).collect();
-        let bad = answers.into_iter().find(|answer| *answer != Answer::Good);
-        bad.unwrap_or(Answer::Good)
+        self.key.store(new, Ordering::SeqCst);
+        let (mut registered, mut failed) = (false, Vec::new());
+        for route in self.in_use() {
+            // The first answer may be about what happened before.
+            let mut answer = route.path.register(old, new);
+            for _ in 1..MOST_TRIES {
+                if answer != Answer::Good {
+                    answer = route.path.register(old, new);
+                }
+            }
+            match answer {
+                Answer::Good => registered = true,
+                answer => failed.push((route, answer)),
+            }
+        }
+        match failed.first() {
+            // The key that another path shows says nothing of this one.
+            _ if registered => {
+                for (route, answer) in failed {
+                    route.leave_out(format!(
+                        "when the pool was claimed its registration was answered {answer}"
+                    ));
+                }
+                Answer::Good
+            }
+            Some((_, answer)) => *answer,
+            None => Answer::Conflict,
+        }
     }
 
     fn reserve(&self, key: u64) -> Answer {
@@ -231,10 +420,13 @@ impl Reservations for Routes {
     }
 
     fn release(&self, key: u64, kind: u8) -> Answer {
+        let Ok((routes, _)) = self.that_answer() else {
+            return self.ask(|path| path.release(key, kind));
+        };
         // It takes effect by the path that holds, and is answered well by the others.
-        let routes = self.in_use().into_iter();
-        let answers: Vec<Answer> = routes.map(|route| route.path.release(key, kind)).collect();
-        let bad = answers.into_iter().find(|answer| *answer != Answer::Good);
+        let answers = within(&routes, move |route| route.path.release(key, kind)).into_iter();
+        let mut answers = answers.flatten();
+        let bad = answers.find(|answer| *answer != Answer::Good);
         bad.unwrap_or(Answer::Good)
     }
 
@@ -242,13 +434,12 @@ impl Reservations for Routes {
         self.ask(|path| path.preempt(own, victim, abort))
     }
 
-    /// Of each path; and that each shows as many registrations as there are paths. Were they to different disks, each would
-    /// show its own alone.
+    /// Of each path; and that each shows our key as often as there are paths. Were they to different disks, each would
+    /// show its own alone; and where one that failed had registered before, it may not write any more.
     fn prove_write(&self) -> Result<(), WriteRefused> {
-        let routes = self.in_use();
-        let most = routes.len();
+        let key = self.key.load(Ordering::SeqCst);
         let (mut proved, mut failed) = (Vec::new(), Vec::new());
-        for route in routes {
+        for route in self.in_use() {
             match route.path.prove_write() {
                 Ok(()) => proved.push(route),
                 Err(refused @ WriteRefused::Failed(_)) => failed.push((route, refused)),
@@ -258,19 +449,22 @@ impl Reservations for Routes {
         if let (Some((_, refused)), true) = (failed.first(), proved.is_empty()) {
             return Err(*refused);
         }
-        let registered = proved.len();
-        for route in &proved {
-            let seen = route.path.read();
-            let shown = seen.map(|seen| seen.keys.len()).unwrap_or_default();
-            // One that failed may have registered before.
-            if !(registered..=most).contains(&shown) {
-                return Err(WriteRefused::Paths { shown, registered });
-            }
-        }
         for (route, refused) in failed {
             route.leave_out(format!("when the pool was claimed its {refused}"));
         }
-        Ok(())
+        let registered = proved.len();
+        let mut most = registered;
+        for route in &proved {
+            let shown = count(route.path.as_ref(), key);
+            if shown < registered {
+                return Err(WriteRefused::Paths { shown, registered });
+            }
+            most = most.max(shown);
+        }
+        match proved.split_first() {
+            Some((first, others)) if most > registered => self.keep_alone(first, others, key),
+            _ => Ok(()),
+        }
     }
 
     fn failures(&self) -> Option<u64> {

@@ -18,7 +18,7 @@ use orthrus_hb::{Epoch, Key};
 
 use super::reservations::{ReadError, Seen, WRITE_EXCLUSIVE_REGISTRANTS_ONLY, WriteRefused};
 use super::stranger::WAY_OUT;
-use super::{Member, Route};
+use super::{Member, PATH_LIMIT, Route};
 use crate::sync::lock;
 
 /// How often each disk is read back.
@@ -154,8 +154,8 @@ struct DiskState {
     failed: AtomicBool,
     /// What was found beside our key then. Never locked by the heartbeat thread.
     alarm: Mutex<Option<Alarm>>,
-    /// Held while the disk is written. Never locked by the heartbeat thread.
-    writing: Mutex<()>,
+    /// The way to it. Its turn is never waited for by the heartbeat thread.
+    route: Arc<Route>,
 }
 
 impl Watch {
@@ -166,12 +166,12 @@ impl Watch {
             routes.map(move |route| (place, member.name.clone(), route.clone()))
         });
         let paths: Vec<(usize, String, Arc<Route>)> = paths.collect();
-        let disks = paths.iter().map(|(_, name, _)| DiskState {
+        let disks = paths.iter().map(|(_, name, route)| DiskState {
             name: name.clone(),
             read_ms: AtomicU64::new(0),
             failed: AtomicBool::new(false),
             alarm: Mutex::default(),
-            writing: Mutex::default(),
+            route: route.clone(),
         });
         let shared = Arc::new(Shared {
             key,
@@ -280,9 +280,14 @@ impl Drop for Watch {
             // A thread that is gone needs no telling.
             let _ = stop.send(());
         }
-        // The key may go once nothing of ours is on its way. One that does not end is for the limit of a release.
-        for disk in &self.shared.disks {
-            drop(lock(&disk.writing));
+        // The key may go once nothing of ours is on its way. By the only path of a disk, one that does not end is for the limit of
+        // a release; of several paths one that hangs is fenced by another one, which aborts it.
+        let disks = &self.shared.disks;
+        let begun = Instant::now();
+        for disk in disks {
+            let several = disks.iter().filter(|one| one.name == disk.name).count() > 1;
+            let left = PATH_LIMIT.saturating_sub(begun.elapsed());
+            drop(disk.route.turn(several.then_some(left)));
         }
     }
 }
@@ -298,7 +303,9 @@ fn look(
     let disk = &shared.disks[index];
     let mut probing = Probing::default();
     loop {
-        let looked = look_once(shared, disk, route, &mut probing);
+        let turn = route.turn(None);
+        let looked = look_once(shared, route, &mut probing);
+        drop(turn);
         let failed = matches!(looked, Err(Look::Unreadable));
         disk.failed.store(failed, Ordering::SeqCst);
         route.note_read(failed);
@@ -362,14 +369,9 @@ enum Look {
     Unreadable,
 }
 
-/// One look at one disk: the read-back, and now and then the probe. Whether that is due is asked after the read: one
+/// One look at one disk, in its path's turn: the read-back, and now and then the probe. Whether that is due is asked after the read: one
 /// that took long may have waited for a session that was renewed, and says nothing without it.
-fn look_once(
-    shared: &Shared,
-    disk: &DiskState,
-    route: &Route,
-    probing: &mut Probing,
-) -> Result<Option<Alarm>, Look> {
+fn look_once(shared: &Shared, route: &Route, probing: &mut Probing) -> Result<Option<Alarm>, Look> {
     let key = shared.key;
     let seen = route.path.read().map_err(|error| match error {
         // Somebody took the disk by other means.
@@ -384,7 +386,6 @@ fn look_once(
         route.path.preempt(key.to_bits(), older.to_bits(), true);
         route.path.preempt(key.to_bits(), older.to_bits(), false);
     }
-    let writing = lock(&disk.writing);
     let due = probing.is_due(Instant::now(), route.path.failures());
     if due && route.is_in_use() && !shared.over.load(Ordering::SeqCst) {
         let proved = route.path.prove_write();
@@ -396,7 +397,6 @@ fn look_once(
             return Err(Look::Lost(Why::Write(refused)));
         }
     }
-    drop(writing);
     Ok(alarm)
 }
 

@@ -20,8 +20,10 @@ pub struct View {
 pub struct Since {
     /// No path is in use.
     pub idle: Duration,
-    /// The path in use does not answer.
+    /// The path in use does not answer, and a spare does.
     pub failing: Duration,
+    /// No path is in use and nothing is under way.
+    pub quiet: Duration,
     /// The path was changed, or went on after it failed; `None` when its I/O is held back again, should it fail.
     pub trial: Option<Duration>,
 }
@@ -30,13 +32,21 @@ pub struct Since {
 /// with one path fails at once.
 pub const GIVE_UP: Duration = Duration::from_secs(5);
 
-/// How long the path in use may answer our questions by errors, with nothing sent there by which the kernel would find out. One
+/// How long the path in use may not answer our questions, or by errors, while a spare does answer, with nothing sent there by which the kernel would find out. One
 /// error is no dead path, and a path that is left stays out.
 pub const FAILING: Duration = Duration::from_secs(1);
 
 /// How long a path must be in use before its I/O is held back again when it fails; and how long it is left alone when it fails
 /// before that.
 pub const TRIAL: Duration = Duration::from_secs(1);
+
+/// How long nothing must be under way before a path is changed. The kernel chooses a path for a command, and counts it only
+/// then: one look between the two would miss it.
+pub const QUIET: Duration = Duration::from_millis(100);
+
+/// After this a path has passed its trial whatever is under way: longer than the kernel tries a command that hangs. Under load
+/// something always is, and it may never be seen to come to an end.
+pub const LONGEST_TRIAL: Duration = Duration::from_secs(120);
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,14 +71,24 @@ pub enum Next {
     HoldBack,
 }
 
+fn can_be_used(path: &View) -> bool {
+    path.is_registered && path.answers
+}
+
+/// The path that would be used instead of the one at `used`.
+pub fn spare(used: usize, paths: &[View]) -> Option<usize> {
+    let mut places = 0..paths.len();
+    places.find(|place| *place != used && can_be_used(&paths[*place]))
+}
+
 /// What to do when the path at `used` is in use, or was last.
 pub fn next(used: usize, paths: &[View], since: Since) -> Next {
-    let can_be_used = |path: &View| path.is_registered && path.answers;
-    let mut spares = paths.iter().enumerate().filter(|(place, _)| *place != used);
-    let spare = spares.find(|(_, path)| can_be_used(path));
+    let spare = spare(used, paths);
     if paths.iter().any(|path| path.is_active) {
         let is_dead = since.failing >= FAILING && spare.is_some();
-        let works = |path: &View| path.is_active && path.answers && path.under_way == 0;
+        let is_over = since.trial.is_some_and(|trial| trial >= LONGEST_TRIAL);
+        let came_back = |path: &View| path.under_way == 0 || is_over;
+        let works = |path: &View| path.is_active && path.answers && came_back(path);
         let has_passed = since.trial.is_some_and(|trial| trial >= TRIAL);
         return match is_dead {
             true => Next::Fail,
@@ -78,10 +98,10 @@ pub fn next(used: usize, paths: &[View], since: Since) -> Next {
         };
     }
     // A path that was fenced meanwhile would answer it with a conflict.
-    if paths.iter().any(|path| path.under_way > 0) {
+    if paths.iter().any(|path| path.under_way > 0) || since.quiet < QUIET {
         return Next::Wait;
     }
-    if let Some((to, _)) = spare {
+    if let Some(to) = spare {
         return Next::Change { to };
     }
     match paths.get(used).is_some_and(can_be_used) {
@@ -117,7 +137,15 @@ mod tests {
     };
 
     fn decide(used: usize, paths: &[View]) -> Next {
-        next(used, paths, Since::default())
+        let quiet = QUIET;
+        next(
+            used,
+            paths,
+            Since {
+                quiet,
+                ..Since::default()
+            },
+        )
     }
 
     fn late(used: usize, paths: &[View]) -> Next {
@@ -127,6 +155,7 @@ mod tests {
             paths,
             Since {
                 idle,
+                quiet: QUIET,
                 ..Since::default()
             },
         )
@@ -170,6 +199,15 @@ mod tests {
     }
 
     #[test]
+    fn a_disk_that_answers_by_no_path_has_no_spare() {
+        assert_eq!(spare(0, &[DEAD, SPARE]), Some(1));
+        assert_eq!(spare(1, &[SPARE, DEAD]), Some(0));
+        for out in [DEAD, OUT] {
+            assert_eq!(spare(0, &[DEAD, out]), None);
+        }
+    }
+
+    #[test]
     fn no_path_is_fenced_while_somebody_waits_for_it() {
         let failed = View {
             under_way: 1,
@@ -178,6 +216,24 @@ mod tests {
         assert_eq!(decide(0, &[failed, SPARE]), Next::Wait);
         assert_eq!(late(0, &[failed, SPARE]), Next::Wait);
         assert_eq!(decide(0, &[DEAD, SPARE]), Next::Change { to: 1 });
+    }
+
+    #[test]
+    fn a_path_is_changed_only_when_nothing_was_under_way_for_a_while() {
+        let quiet_for = |quiet, paths: &[View]| {
+            next(
+                0,
+                paths,
+                Since {
+                    quiet,
+                    ..Since::default()
+                },
+            )
+        };
+        for paths in [[DEAD, SPARE], [SPARE, OUT]] {
+            assert_eq!(quiet_for(Duration::ZERO, &paths), Next::Wait);
+            assert_ne!(quiet_for(QUIET, &paths), Next::Wait);
+        }
     }
 
     #[test]
@@ -203,6 +259,7 @@ mod tests {
             paths,
             Since {
                 trial,
+                quiet: QUIET,
                 ..Since::default()
             },
         )
@@ -218,6 +275,8 @@ mod tests {
         // A disk that hangs has something under way for long.
         assert_eq!(on_trial(20 * TRIAL, &[OUT, FINE]), Next::Nothing);
         assert_eq!(on_trial(TRIAL, &[OUT, idle]), Next::HoldBack);
+        // Longer than any command can hang, it is load.
+        assert_eq!(on_trial(LONGEST_TRIAL, &[OUT, FINE]), Next::HoldBack);
         assert_eq!(decide(1, &[OUT, idle]), Next::Nothing);
     }
 

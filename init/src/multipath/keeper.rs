@@ -8,11 +8,11 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use orthrus_hb::Key;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::decision::{self, Next, Since, View};
 use super::device::{Device, PathsError};
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskId};
 use crate::fence::routes::{ChangeError, use_alone};
 use crate::fence::{Member, Route};
 use crate::sync::lock;
@@ -20,6 +20,11 @@ use crate::sys::dm::Control;
 
 /// How often the kernel is asked whether a path failed. Clients wait as long when one does.
 const INTERVAL: Duration = Duration::from_millis(100);
+
+/// How often while a path is on trial, and for how long of it: under load there are only moments in which nothing is under way, and
+/// until one is seen a lost path is an error to clients.
+const CLOSE_INTERVAL: Duration = Duration::from_millis(10);
+const CLOSE_LOOKS: Duration = Duration::from_secs(10);
 
 /// The kernel's own limit for that, should nobody be there to end it: longer than the kernel tries a command on a path that
 /// hangs, since until then no other path is used.
@@ -50,6 +55,8 @@ pub enum PathState {
 
 /// A disk whose paths are joined.
 struct Joined {
+    /// Who it is on both heads.
+    id: DiskId,
     device: Device,
     routes: Vec<Arc<Route>>,
     state: Mutex<State>,
@@ -61,7 +68,9 @@ struct State {
     used: usize,
     /// Since when there is none.
     idle_since: Option<Instant>,
-    /// Since when the path in use answers our own questions by errors.
+    /// Since when, of that, nothing is under way.
+    quiet_since: Option<Instant>,
+    /// Since when the path in use does not answer our own questions, or by errors, while a spare does.
     failing_since: Option<Instant>,
     /// I/O without a path fails, since then: it was given up, or the path in use has yet to show that it works.
     trial_since: Option<Instant>,
@@ -215,6 +224,7 @@ impl Shared {
         let device = Device::of(&member.name, &member.id);
         device.make(disk, &numbers)?;
         let joined = Joined {
+            id: member.id.clone(),
             device,
             routes,
             state: Mutex::default(),
@@ -225,14 +235,20 @@ impl Shared {
 
     fn run(self: Arc<Shared>, stopped: &mpsc::Receiver<()>) {
         let mut control = None;
-        while stopped.recv_timeout(INTERVAL) == Err(mpsc::RecvTimeoutError::Timeout) {
+        let mut interval = INTERVAL;
+        while stopped.recv_timeout(interval) == Err(mpsc::RecvTimeoutError::Timeout) {
             if control.is_none() {
                 control = Control::open().ok();
             }
             let Some(control) = &control else { continue };
             let disks = lock(&self.disks).clone();
+            interval = INTERVAL;
             for disk in disks {
                 self.look(control, &disk);
+                let trial = lock(&disk.state).trial_since;
+                if trial.is_some_and(|since| since.elapsed() < CLOSE_LOOKS) {
+                    interval = CLOSE_INTERVAL;
+                }
             }
         }
     }
@@ -254,15 +270,25 @@ impl Shared {
         let now = Instant::now();
         let idle = now - *state.idle_since.get_or_insert(now);
         let (pool, name) = (&self.pool, &disk.device.disk);
-        let is_failing = views.get(state.used).is_some_and(|path| !path.answers);
+        // A disk at its own error recovery answers by no path.
+        let is_failing = views.get(state.used).is_some_and(|path| !path.answers)
+            && decision::spare(state.used, &views).is_some();
         state.failing_since = state.failing_since.or(Some(now)).filter(|_| is_failing);
         let failing = state
             .failing_since
             .map_or(Duration::ZERO, |since| now - since);
         let trial = state.trial_since.map(|since| now - since);
+        let is_quiet = views
+            .iter()
+            .all(|path| !path.is_active && path.under_way == 0);
+        state.quiet_since = state.quiet_since.or(Some(now)).filter(|_| is_quiet);
+        let quiet = state
+            .quiet_since
+            .map_or(Duration::ZERO, |since| now - since);
         let since = Since {
             idle,
             failing,
+            quiet,
             trial,
         };
         let next = decision::next(state.used, &views, since);
@@ -301,7 +327,14 @@ impl Shared {
             Next::HoldBack => {
                 state.idle_since = None;
                 match disk.device.tell("queue_if_no_path", None) {
-                    Ok(()) => state.trial_since = None,
+                    Ok(()) => {
+                        state.trial_since = None;
+                        let path = &disk.routes[state.used].name;
+                        info!(
+                            pool,
+                            "{name}: path {path} works: should it fail, I/O waits again"
+                        );
+                    }
                     Err(error) => error!(pool, "{error}"),
                 }
             }
@@ -320,7 +353,9 @@ impl Shared {
         // Of the one that was in use nothing is fenced: the others are spares, and nothing of theirs is under way.
         let alone = match to == lock(&disk.state).used {
             true => Ok(()),
-            false => use_alone(&disk.routes, to, self.key, &thread::sleep).map_err(failed),
+            false => {
+                use_alone(&disk.id, &disk.routes, to, self.key, &thread::sleep).map_err(failed)
+            }
         };
         let changed = alone.and_then(|()| {
             let mut state = lock(&disk.state);

@@ -24,6 +24,9 @@
 //! - After a change there is no other path, and an error by it may be the disk's, which answers reservations while no command
 //!   succeeds: until the path has been in use for [`decision::TRIAL`] and all that was sent came back, its errors go up at once,
 //!   as on a disk with one path, so that RAID drops the disk.
+//!   Under load something is always under way, so the thread looks closely then, and after [`decision::LONGEST_TRIAL`] it counts as passed.
+//! - A path whose commands do not come back fails like one that answers by errors, if a spare answers: nothing more is sent there. What was
+//!   sent there is waited for all the same, since the kernel would send it again by this path, should it come back, and meet the conflict.
 //! - A path that came back stays out until the next claim: see `fence::routes`. A spare that was away and is back was never
 //!   without its registration, and is a spare again.
 //! - The device exists only under a claim, like any other of the pool. A standby reads through a path directly.

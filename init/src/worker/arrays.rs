@@ -130,6 +130,7 @@ impl Worker {
         if let Err(error) = dropped {
             warn!(pool, %error, "a lost disk is still watched");
         }
+        claim.fence.unpin(lost);
         claim.fence = fence;
         let mut report = lock(&self.report);
         report.disks.retain(|disk| !lost.contains(&disk.name));

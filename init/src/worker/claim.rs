@@ -88,6 +88,7 @@ impl Worker {
         }
         let claimed = fence.claim(&self.request(epoch, authority))?;
         let key = claimed.key;
+        fence.pin(&group.disks());
         self.note_claimed(&claimed);
         // From here on the core counts on the watch.
         *lock(&self.watch) = Some((epoch, fence.watch(key, self.on_loss.clone())));

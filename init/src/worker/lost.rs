@@ -86,6 +86,7 @@ impl Worker {
         if let Err(error) = dropped {
             warn!(pool, %error, "a lost disk is still watched");
         }
+        claim.fence.unpin(lost);
         claim.fence = fence;
         claim.group = group;
         claim.marked = true;

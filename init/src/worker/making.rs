@@ -128,9 +128,10 @@ impl Worker {
     pub(super) fn make(&mut self, epoch: Epoch) -> Result<Done, JobError> {
         let (names, wipe) = self.wanted()?;
         // Once more: what was true when they were inspected may be over.
-        let free = self.free_disks(&names, wipe)?;
+        let mut free = self.free_disks(&names, wipe)?;
         let request = self.request(epoch, Authority::Free);
         let claimed = free.fence.claim(&request).map_err(CreateError::Claim)?;
+        free.disks = free.fence.pin(&free.disks);
         self.note_claimed(&claimed);
         // From here on the core counts on the watch.
         let watch = free.fence.watch(claimed.key, self.on_loss.clone());

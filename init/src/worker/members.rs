@@ -18,6 +18,7 @@ use tracing::{info, warn};
 use super::Worker;
 use super::change::ChangeError;
 use super::create::{CreateError, chosen, unclaimed};
+use crate::Step;
 use crate::disk::{self, Disk, DiskError};
 use crate::fence::{Fence, FenceError, MAX_MEMBERS};
 use crate::sync::lock;
@@ -87,9 +88,9 @@ impl Worker {
         let fence = Fence::open(&disks).map_err(CreateError::Fence)?;
         // It says no more than that nobody else has the disk: the claim is the pool's.
         unclaimed(&fence.survey(), self.config.cluster_id, self.me)?;
-        let disk = disks.swap_remove(0);
         let request = self.request(claim.key.epoch, Authority::Free);
         let claimed = fence.claim(&request).map_err(CreateError::Claim)?;
+        let disk = fence.pin(&disks).pop().unwrap_or(disks.swap_remove(0));
         let put = self
             .without_cache(&disk, instead)
             .and_then(|()| self.put_in(&disk, wipe, instead, what, change));
@@ -115,7 +116,8 @@ impl Worker {
     /// The new disk's cache goes off, as those of all others did at the claim. In the place of another one it must: images of
     /// RAID come to be on it. Else nothing is on it yet, and a volume that may not be is refused when it is made.
     fn without_cache(&self, disk: &Disk, instead: Option<Uuid>) -> Result<(), MemberError> {
-        match disk::disable_write_cache(disk) {
+        let mut switched = disk::disable_write_caches(std::slice::from_ref(disk));
+        match switched.pop().unwrap_or(Ok(Step::Already)) {
             Ok(_) => Ok(()),
             Err(stays @ DiskError::CacheStays { .. }) if instead.is_none() => {
                 warn!(pool = self.pool().name, "{stays}; clients are told");

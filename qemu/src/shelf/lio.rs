@@ -1,5 +1,7 @@
 //! A shelf of the kernel's own target in a small machine: full reservations, with PREEMPT AND ABORT
 //! and persistence. Set up through configfs by one script, run by the agent.
+//!
+//! Its console says what the target complains of, and after ten seconds where a thread of it hangs.
 
 use crate::names::Head;
 
@@ -10,6 +12,8 @@ use super::{IQN, initiator, target_port};
 pub fn script(disks: usize, paths: usize) -> String {
     let mut script = String::from(
         "set -e\n\
+         echo 7 > /proc/sys/kernel/printk\n\
+         [ ! -e /proc/sys/kernel/hung_task_timeout_secs ] || echo 10 > /proc/sys/kernel/hung_task_timeout_secs\n\
          cd /sys/kernel/config\n\
          mkdir -p /var/target/pr /var/target/alua target/iscsi\n\
          node() { for d in /sys/block/vd*; do\n\

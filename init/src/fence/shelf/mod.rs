@@ -64,6 +64,13 @@ pub struct State {
     pub mute: Option<Arc<Gate>>,
     /// So does opening it.
     pub jammed: Option<Arc<Gate>>,
+    /// Everything by these paths waits, and of writes the disk has been told.
+    pub slow: Vec<(Nexus, Arc<Gate>)>,
+    /// Paths with a write that the disk is at.
+    pub at_work: Vec<Nexus>,
+    /// It was told to abort a write that it was at, of the path by which it was told: the kernel's target answers
+    /// nobody after that.
+    pub hangs: bool,
     /// Runs before each command, with the world in its hands.
     pub hook: Option<Hook>,
 }
@@ -174,6 +181,9 @@ impl State {
         {
             return Answer::Conflict;
         }
+        let of_victim = |n: &Nexus| self.key_of(*n) == Some(victim);
+        self.hangs |=
+            abort && own == victim && self.at_work.iter().any(|n| *n == nexus && of_victim(n));
         self.generation += 1;
         let held = self.holder_key() == Some(victim);
         let victims: Vec<Nexus> = self
@@ -281,10 +291,6 @@ impl Shelf {
     /// The fence of a head that has these paths to every disk. The disks are given in reverse: order must not
     /// depend on it.
     pub fn fence_by(&self, paths: &[Nexus]) -> Fence {
-        let members = (0..self.disks.len()).rev().map(|index| {
-            let routes = paths.iter().map(|nexus| self.route(index, *nexus));
-            Member::new(format!("disk{index}"), Self::id(index), routes.collect())
-        });
         let shelf = self.clone();
         let pause = move |time| {
             *shelf.waited.lock().unwrap() += time;
@@ -301,6 +307,12 @@ impl Shelf {
                 std::thread::sleep(time / 10);
             }
         };
-        Fence::new(members.collect(), Arc::new(pause)).unwrap()
+        let pause: Arc<dyn Fn(Duration) + Send + Sync> = Arc::new(pause);
+        let members = (0..self.disks.len()).rev().map(|index| {
+            let routes = paths.iter().map(|nexus| self.route(index, *nexus));
+            let name = format!("disk{index}");
+            Member::with_pause(name, Self::id(index), routes.collect(), pause.clone())
+        });
+        Fence::new(members.collect(), pause.clone()).unwrap()
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::super::reservations::{
     Answer, Capabilities, Hold, Holder, ReadError, Reservations, Seen, Trouble, WriteRefused,
 };
-use super::{Command, Nexus, State};
+use super::{Command, Gate, Nexus, State};
 use crate::disk::{DiskId, turn};
 
 pub(super) struct Path {
@@ -17,6 +17,13 @@ pub(super) struct Path {
 }
 
 impl Path {
+    fn slow(&self) -> Option<Arc<Gate>> {
+        let state = self.state.lock().unwrap();
+        let mut slow = state.slow.iter();
+        let (_, gate) = slow.find(|(nexus, _)| *nexus == self.nexus)?;
+        Some(gate.clone())
+    }
+
     fn enter(&self, command: Command) -> Result<MutexGuard<'_, State>, Trouble> {
         let gate = {
             let state = self.state.lock().unwrap();
@@ -25,7 +32,7 @@ impl Path {
                 _ => state.gate.clone(),
             }
         };
-        if let Some(gate) = gate {
+        for gate in gate.into_iter().chain(self.slow()) {
             gate.pass();
         }
         let mut state = self.state.lock().unwrap();
@@ -108,7 +115,7 @@ impl Reservations for Path {
 
     fn preempt(&self, own: u64, victim: u64, abort: bool) -> Answer {
         let is_held = self.state.lock().unwrap().holder_key() == Some(victim);
-        if abort && is_held && victim != own {
+        if abort && is_held {
             // As the kernel's target has it, commands of this path would be aborted as well.
             let is_free = turn::take_within(&self.id, Duration::ZERO).is_some();
             assert!(!is_free, "{}: a read of ours may be under way", self.id);
@@ -117,6 +124,12 @@ impl Reservations for Path {
     }
 
     fn prove_write(&self) -> Result<(), WriteRefused> {
+        if let Some(gate) = self.slow() {
+            self.state.lock().unwrap().at_work.push(self.nexus);
+            gate.pass();
+            let mut state = self.state.lock().unwrap();
+            state.at_work.retain(|nexus| *nexus != self.nexus);
+        }
         let mut state = self.enter(Command::Write).map_err(WriteRefused::Failed)?;
         match state.may_write(self.nexus) {
             false => Err(WriteRefused::Conflict),
