@@ -267,7 +267,8 @@ pub(super) const VERBS: &[Verb] = &[
         name: "pool",
         takes: Takes::PoolWords,
         question: Some("Each of its actions has a question of its own."),
-        help: "make the volume group of a configured pool of bare disks, or destroy one that this head serves",
+        help: "make the volume group of a configured pool of bare disks; give one that others made its ledger and state volume, or destroy \
+               it, on the head that serves it",
         build: said,
     },
     Verb {

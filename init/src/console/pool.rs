@@ -1,4 +1,4 @@
-//! The arguments of `pool` (`create POOL DISK...`, `destroy POOL`) and of `disk` (`add`, `remove`, `replace` with
+//! The arguments of `pool` (`create POOL DISK...`, `import POOL`, `destroy POOL`) and of `disk` (`add`, `remove`, `replace` with
 //! POOL DISK, `lost` with POOL and the identity of a physical volume, `locate DISK on|off`).
 
 use orthrus_hb::Epoch;
@@ -14,7 +14,7 @@ pub(super) const WIPE: &str = "--wipe";
 pub(super) const VOLUMES: &str = "--volumes";
 
 /// What can be done to a pool.
-pub(super) const POOL_ACTIONS: [&str; 2] = ["create", "destroy"];
+pub(super) const POOL_ACTIONS: [&str; 3] = ["create", "destroy", "import"];
 /// What can be done to a disk.
 pub(super) const DISK_ACTIONS: [&str; 5] = ["add", "locate", "lost", "remove", "replace"];
 
@@ -29,16 +29,17 @@ pub(super) struct Flags {
 /// The words behind `pool`.
 pub(super) fn parse_pool(words: &[&str], flags: Flags) -> Result<Command, Wrong> {
     let [action, rest @ ..] = words else {
-        return Err(Wrong::Missing("create or destroy"));
+        return Err(Wrong::Missing("create, import or destroy"));
     };
     if !POOL_ACTIONS.contains(action) {
         return Err(wrong(action, &POOL_ACTIONS.join(", ")));
     }
     let creates = *action == "create";
     only(flags.wipe, creates, WIPE, "an option of create only")?;
+    let destroys = *action == "destroy";
     only(
         flags.volumes,
-        !creates,
+        destroys,
         VOLUMES,
         "an option of destroy only",
     )?;
@@ -52,9 +53,10 @@ pub(super) fn parse_pool(words: &[&str], flags: Flags) -> Result<Command, Wrong>
             wipe: flags.wipe,
         },
         (false, [extra, ..]) => return Err(wrong(extra, "expected here")),
-        (false, []) => PoolOrder::Destroy {
+        (false, []) if destroys => PoolOrder::Destroy {
             volumes: flags.volumes,
         },
+        (false, []) => PoolOrder::Import,
     };
     Ok(ordered(pool, order))
 }
@@ -103,6 +105,10 @@ pub(super) fn question(order: &PoolOrder) -> Option<&'static str> {
     Some(match order {
         PoolOrder::Create { .. } => {
             "The disks become a new pool; with --wipe all that is on them is lost. Make it?"
+        }
+        PoolOrder::Import => {
+            "The volume group gets volumes of this firmware's on free extents: up to three copies of the ledger, and one for the \
+             state. Make them?"
         }
         PoolOrder::Destroy { volumes: false } => {
             "The pool and all that it keeps for its clients are lost; its disks are bare then. Destroy it?"
@@ -177,6 +183,7 @@ mod tests {
                     wipe: true,
                 },
             ),
+            ("import tank", NONE, PoolOrder::Import),
             ("destroy tank", NONE, PoolOrder::Destroy { volumes: false }),
             ("destroy tank", LOSES, PoolOrder::Destroy { volumes: true }),
         ] {
@@ -252,6 +259,9 @@ mod tests {
             (parse_pool, "create tank sda", LOSES, VOLUMES),
             (parse_pool, "destroy tank", WIPES, WIPE),
             (parse_pool, "destroy tank sda", NONE, "sda"),
+            (parse_pool, "import tank sda", NONE, "sda"),
+            (parse_pool, "import tank", LOSES, VOLUMES),
+            (parse_pool, "import tank", WIPES, WIPE),
             (parse_disk, "fail tank sda", NONE, "fail"),
             (parse_disk, "remove tank sda", WIPES, WIPE),
             (parse_disk, "add tank sda sdb", NONE, "sdb"),

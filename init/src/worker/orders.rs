@@ -19,6 +19,8 @@ pub enum PoolOrder {
         /// Whatever is on them is lost.
         wipe: bool,
     },
+    /// Give it what a volume group lacks that others made: copies of the ledger, and a state volume.
+    Import,
     /// Put a new disk in the place of one that was lost.
     Replace {
         /// By the kernel's name or by identity.
