@@ -350,6 +350,8 @@ impl Worker {
         let active = self.host.reactivate(self.group()?, &group)?;
         if let Some(claim) = &mut self.claim {
             claim.group = group;
+            // They have no word any more in what was just read.
+            claim.rebuilt.clear();
         }
         self.take_up_state(&active);
         if let Some((name, kind)) = fresh
