@@ -1,6 +1,7 @@
 //! The lab tests: two real kernels, real reservations, a real client that checks every byte it was
 //! promised. Run by `cargo test`; one alone with `cargo test -p orthrus-tests --test lab -- NAME`.
 
+mod adopt;
 mod arrays;
 mod bad_input;
 mod bond;
@@ -80,6 +81,11 @@ const TESTS: &[(&str, ShelfKind, Test)] = &[
         lost::disk_and_owner,
     ),
     (
+        "a_working_disk_is_replaced_and_its_owner_dies_meanwhile",
+        ShelfKind::Lio,
+        lost::working_disk_and_owner,
+    ),
+    (
         "handover_there_and_back_under_io",
         ShelfKind::Lio,
         handover::there_and_back,
@@ -103,6 +109,11 @@ const TESTS: &[(&str, ShelfKind, Test)] = &[
         "flight_record_is_read_after_both_heads_died",
         ShelfKind::Lio,
         flight::after_both_died,
+    ),
+    (
+        "a_group_without_ledger_gets_one_while_it_is_served",
+        ShelfKind::Lio,
+        adopt::under_writes,
     ),
     (
         "state_volume_moves_with_the_pool",

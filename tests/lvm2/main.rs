@@ -60,6 +60,12 @@ fn what_the_firmware_makes_and_changes_lvm2_accepts_and_activates() {
 }
 
 #[test]
+fn what_lvm2_made_gets_the_firmwares_volumes_and_lvm2_works_on_with_them() {
+    let said = machine("import", include_str!("import.sh"), 512).unwrap();
+    assert!(said.ends_with("all is well\n"), "{said}");
+}
+
+#[test]
 fn what_lvm2_made_the_firmware_stamps_and_lvm2_takes_back() {
     let said = machine("stamp", include_str!("stamp.sh"), 512).unwrap();
     assert!(said.ends_with("all is well\n"), "{said}");

@@ -267,7 +267,8 @@ pub(super) const VERBS: &[Verb] = &[
         name: "pool",
         takes: Takes::PoolWords,
         question: Some("Each of its actions has a question of its own."),
-        help: "make the volume group of a configured pool of bare disks, or destroy one that this head serves",
+        help: "make the volume group of a configured pool of bare disks; give one that others made its ledger and state volume, or destroy \
+               it, on the head that serves it",
         build: said,
     },
     Verb {
@@ -629,7 +630,7 @@ mod tests {
         assert!(refused("handover tank --raid raid1").contains("\"--raid\""));
         assert!(refused("pool create tank").contains("see `disks`"));
         assert!(refused("disk replace tank").contains("a pool and a disk"));
-        assert!(refused("disk replace tank sda sdb").contains("\"sdb\""));
+        assert!(refused("disk replace tank sda sdb sdc").contains("\"sdc\""));
         assert!(refused("disk locate sda bright").contains("\"bright\""));
         assert!(refused("pool make tank").contains("\"make\""));
         assert!(refused("pool destroy tank --wipe").contains("\"--wipe\""));

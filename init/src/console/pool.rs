@@ -1,5 +1,5 @@
-//! The arguments of `pool` (`create POOL DISK...`, `destroy POOL`) and of `disk` (`add`, `remove`, `replace` with
-//! POOL DISK, `lost` with POOL and the identity of a physical volume, `locate DISK on|off`).
+//! The arguments of `pool` (`create POOL DISK...`, `import POOL`, `destroy POOL`) and of `disk` (`add`, `remove`, `replace` with
+//! POOL DISK, `replace` with POOL OLD NEW, `lost` with POOL and the identity of a physical volume, `locate DISK on|off`).
 
 use orthrus_hb::Epoch;
 
@@ -14,7 +14,7 @@ pub(super) const WIPE: &str = "--wipe";
 pub(super) const VOLUMES: &str = "--volumes";
 
 /// What can be done to a pool.
-pub(super) const POOL_ACTIONS: [&str; 2] = ["create", "destroy"];
+pub(super) const POOL_ACTIONS: [&str; 3] = ["create", "destroy", "import"];
 /// What can be done to a disk.
 pub(super) const DISK_ACTIONS: [&str; 5] = ["add", "locate", "lost", "remove", "replace"];
 
@@ -29,16 +29,17 @@ pub(super) struct Flags {
 /// The words behind `pool`.
 pub(super) fn parse_pool(words: &[&str], flags: Flags) -> Result<Command, Wrong> {
     let [action, rest @ ..] = words else {
-        return Err(Wrong::Missing("create or destroy"));
+        return Err(Wrong::Missing("create, import or destroy"));
     };
     if !POOL_ACTIONS.contains(action) {
         return Err(wrong(action, &POOL_ACTIONS.join(", ")));
     }
     let creates = *action == "create";
     only(flags.wipe, creates, WIPE, "an option of create only")?;
+    let destroys = *action == "destroy";
     only(
         flags.volumes,
-        !creates,
+        destroys,
         VOLUMES,
         "an option of destroy only",
     )?;
@@ -52,9 +53,10 @@ pub(super) fn parse_pool(words: &[&str], flags: Flags) -> Result<Command, Wrong>
             wipe: flags.wipe,
         },
         (false, [extra, ..]) => return Err(wrong(extra, "expected here")),
-        (false, []) => PoolOrder::Destroy {
+        (false, []) if destroys => PoolOrder::Destroy {
             volumes: flags.volumes,
         },
+        (false, []) => PoolOrder::Import,
     };
     Ok(ordered(pool, order))
 }
@@ -69,13 +71,18 @@ pub(super) fn parse_disk(words: &[&str], flags: Flags) -> Result<Command, Wrong>
     }
     let wipes = matches!(*action, "add" | "replace");
     only(flags.wipe, wipes, WIPE, "an option of add and replace only")?;
+    let wipe = flags.wipe;
     let (one, other) = match rest {
         [one, other] => (*one, (*other).to_owned()),
+        [one, old, new] if *action == "replace" => {
+            let (old, disk) = (Some((*old).to_owned()), (*new).to_owned());
+            return Ok(ordered(one, PoolOrder::Replace { old, disk, wipe }));
+        }
+        [_, _, _, extra, ..] if *action == "replace" => return Err(wrong(extra, "expected here")),
         [_, _, extra, ..] => return Err(wrong(extra, "expected here")),
         _ if *action == "locate" => return Err(Wrong::Missing("a disk, and on or off")),
         _ => return Err(Wrong::Missing("a pool and a disk: see `disks`")),
     };
-    let wipe = flags.wipe;
     Ok(match *action {
         "locate" => Command::Locate {
             disk: one.to_owned(),
@@ -94,7 +101,14 @@ pub(super) fn parse_disk(words: &[&str], flags: Flags) -> Result<Command, Wrong>
             },
         ),
         "remove" => ordered(one, PoolOrder::Remove { disk: other }),
-        _ => ordered(one, PoolOrder::Replace { disk: other, wipe }),
+        _ => ordered(
+            one,
+            PoolOrder::Replace {
+                old: None,
+                disk: other,
+                wipe,
+            },
+        ),
     })
 }
 
@@ -104,13 +118,21 @@ pub(super) fn question(order: &PoolOrder) -> Option<&'static str> {
         PoolOrder::Create { .. } => {
             "The disks become a new pool; with --wipe all that is on them is lost. Make it?"
         }
+        PoolOrder::Import => {
+            "The volume group gets volumes of this firmware's on free extents: up to three copies of the ledger, and one for the \
+             state. Make them?"
+        }
         PoolOrder::Destroy { volumes: false } => {
             "The pool and all that it keeps for its clients are lost; its disks are bare then. Destroy it?"
         }
         PoolOrder::Destroy { volumes: true } => {
             "All volumes of the pool and all that is on them are lost, and its clients lose them at once. Destroy it?"
         }
-        PoolOrder::Replace { .. } => {
+        PoolOrder::Replace { old: Some(_), .. } => {
+            "The disk takes the place of the first one, which leaves the pool and is bare then; until it is rebuilt, the loss of another \
+             one may be the loss of volumes. With --wipe all that is on it is lost. Go on?"
+        }
+        PoolOrder::Replace { old: None, .. } => {
             "The disk takes the place of a lost one; with --wipe all that is on it is lost. Go on?"
         }
         PoolOrder::Add { .. } => {
@@ -177,6 +199,7 @@ mod tests {
                     wipe: true,
                 },
             ),
+            ("import tank", NONE, PoolOrder::Import),
             ("destroy tank", NONE, PoolOrder::Destroy { volumes: false }),
             ("destroy tank", LOSES, PoolOrder::Destroy { volumes: true }),
         ] {
@@ -206,8 +229,21 @@ mod tests {
                 ordered(
                     "tank",
                     PoolOrder::Replace {
+                        old: None,
                         disk: disk(),
                         wipe: false,
+                    },
+                ),
+            ),
+            (
+                "replace tank sdb sda",
+                WIPES,
+                ordered(
+                    "tank",
+                    PoolOrder::Replace {
+                        old: Some("sdb".to_owned()),
+                        disk: disk(),
+                        wipe: true,
                     },
                 ),
             ),
@@ -252,9 +288,13 @@ mod tests {
             (parse_pool, "create tank sda", LOSES, VOLUMES),
             (parse_pool, "destroy tank", WIPES, WIPE),
             (parse_pool, "destroy tank sda", NONE, "sda"),
+            (parse_pool, "import tank sda", NONE, "sda"),
+            (parse_pool, "import tank", LOSES, VOLUMES),
+            (parse_pool, "import tank", WIPES, WIPE),
             (parse_disk, "fail tank sda", NONE, "fail"),
             (parse_disk, "remove tank sda", WIPES, WIPE),
             (parse_disk, "add tank sda sdb", NONE, "sdb"),
+            (parse_disk, "replace tank sda sdb sdc", NONE, "sdc"),
             (parse_disk, "locate sda blink", NONE, "blink"),
             (parse_disk, "locate sda on", WIPES, WIPE),
         ] {

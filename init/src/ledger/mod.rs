@@ -224,6 +224,15 @@ impl Ledger {
         }
     }
 
+    /// The metadata were changed under the claim of this epoch, and read again: copies that came are written as well from now on.
+    pub fn keep_up(&self, epoch: Epoch, group: &VolumeGroup) {
+        self.follow(group);
+        let regions = lock(&self.metadata).found.regions.clone();
+        if self.writers.follow(epoch, regions.clone()) && !regions.is_empty() {
+            self.recorder.begin(epoch, regions);
+        }
+    }
+
     /// The claim is about to be given up. `Ok` once nothing more is written. Idempotent.
     ///
     /// # Errors

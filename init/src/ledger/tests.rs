@@ -334,6 +334,50 @@ fn a_record_counts_once_more_than_half_of_the_copies_have_it() {
 }
 
 #[test]
+fn a_copy_that_comes_under_the_claim_is_written_with_the_others() {
+    let Some(shelf) = Shelf::new("comes") else {
+        return;
+    };
+    let without = |copies: &[&str]| {
+        let mut group = shelf.group.clone();
+        group.lvs.retain(|lv| !copies.contains(&lv.name.as_str()));
+        group
+    };
+    let (head, _) = shelf.ledger(HeadId::First, 1);
+    let on =
+        |copy: usize, sequence: u8| shelf.block(copy, usize::from(sequence % 2))[56] == sequence;
+    head.begin(Epoch(2), &without(&NAMES));
+    for (sequence, group, copies) in [
+        (1, without(&NAMES[1..]), 1),
+        (2, without(&[]), 3),
+        (3, without(&NAMES[..1]), 2),
+    ] {
+        // Of another claim: nothing comes of it.
+        head.keep_up(Epoch(1), &without(&[]));
+        head.keep_up(Epoch(2), &group);
+        let beat = record(HeadId::First, 2, u64::from(sequence));
+        beat_until(&head, beat, || {
+            head.report(clock::now()).written == Some(copies)
+                && head.recorded() == Some(beat.sequence)
+        });
+        let gone = 3 - copies;
+        let those = match sequence {
+            3 => gone..3,
+            _ => 0..copies,
+        };
+        await_that(|| those.clone().all(|copy| on(copy, sequence)));
+        assert!(
+            (0..3)
+                .filter(|copy| !those.contains(copy))
+                .all(|copy| !on(copy, sequence))
+        );
+    }
+    assert!(head.end().is_ok());
+    head.keep_up(Epoch(2), &shelf.group);
+    assert_eq!(head.report(clock::now()).written, None);
+}
+
+#[test]
 fn what_a_head_wrote_is_read_by_the_other_after_both_died() {
     let Some(shelf) = Shelf::new("flight") else {
         return;

@@ -147,19 +147,7 @@ impl Writers {
         let shared = &self.shared;
         let mut state = lock(&shared.state);
         for number in regions.iter().map(|region| region.copy) {
-            let copy = &mut state.copies[number];
-            (copy.written, copy.recorded, copy.trouble) = (None, 0, Trouble::default());
-            if copy.started {
-                continue;
-            }
-            let shared = shared.clone();
-            let spawned = thread::Builder::new()
-                .name(format!("ledger write {number}"))
-                .spawn(move || shared.run(number));
-            match spawned {
-                Ok(_) => copy.started = true,
-                Err(error) => error!(%error, "a copy of the ledger is not written"),
-            }
+            shared.begin(&mut state.copies[number], number);
         }
         // What was left over is of another claim.
         (state.beat, state.pages) = (None, Default::default());
@@ -171,6 +159,34 @@ impl Writers {
             regions,
         });
         shared.changed.notify_all();
+    }
+
+    /// The metadata were changed under the claim of this epoch: these copies are written from now on, and not those of
+    /// before. Whether there was none before; nothing changes without a grant.
+    pub fn follow(&self, epoch: Epoch, regions: Vec<Region>) -> bool {
+        let shared = &self.shared;
+        let mut locked = lock(&shared.state);
+        let state = &mut *locked;
+        let Some(grant) = state.grant.as_mut().filter(|grant| grant.epoch == epoch) else {
+            return false;
+        };
+        let is_known = |region: &&Region| grant.regions.iter().any(|one| one.is_same(region));
+        let fresh: Vec<usize> = regions
+            .iter()
+            .filter(|region| !is_known(region))
+            .map(|region| region.copy)
+            .collect();
+        if fresh.is_empty() && regions.len() == grant.regions.len() {
+            return false;
+        }
+        for number in fresh {
+            shared.begin(&mut state.copies[number], number);
+        }
+        let had_none = grant.regions.is_empty();
+        state.number += 1;
+        (grant.number, grant.regions) = (state.number, regions);
+        shared.changed.notify_all();
+        had_none
     }
 
     /// Nothing may be written any more. `Ok` once nothing is. Idempotent.
@@ -296,6 +312,22 @@ impl Writers {
 }
 
 impl Shared {
+    /// Nothing of before counts for a copy, and it has its thread.
+    fn begin(self: &Arc<Shared>, copy: &mut Copy, number: usize) {
+        (copy.written, copy.recorded, copy.trouble) = (None, 0, Trouble::default());
+        if copy.started {
+            return;
+        }
+        let shared = self.clone();
+        let spawned = thread::Builder::new()
+            .name(format!("ledger write {number}"))
+            .spawn(move || shared.run(number));
+        match spawned {
+            Ok(_) => copy.started = true,
+            Err(error) => error!(%error, "a copy of the ledger is not written"),
+        }
+    }
+
     /// The thread of a copy.
     fn run(&self, number: usize) {
         let mut device: Option<Device> = None;

@@ -65,10 +65,10 @@ impl LedgerStatus {
         let commands = &self.report.commands;
         (self.is_none() && !commands.is_empty()).then(|| {
             format!(
-                "pool {} has no ledger: all cables cut would mean a takeover from a living head; make it on a host \
-                 with lvm2 while no head holds the pool, with {}",
-                self.pool,
-                commands.join("; ")
+                "pool {pool} has no ledger: all cables cut would mean a takeover from a living head; `pool import {pool}` \
+                 makes it, on the head that serves the pool; or make it on a host with lvm2 while no head holds the pool, with {}",
+                commands.join("; "),
+                pool = self.pool,
             )
         })
     }

@@ -45,7 +45,7 @@ pub struct Report {
 }
 
 /// What became of the state volume.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct State {
     /// Why it is not used, in words.
     pub problem: Option<String>,

@@ -180,9 +180,8 @@ impl State {
             .map(|owner| format!("{} epoch {}", owner.head, owner.epoch))
             .collect();
         match owners.is_empty() {
-            true => {
-                "none: lvcreate -an -Zn -Wn -l 2 -n orthrus_state makes a volume for it".to_owned()
-            }
+            true => "none: `pool import` makes a volume for it, on the head that serves the pool"
+                .to_owned(),
             false => format!("mounted; owners, the last first: {}", owners.join(", ")),
         }
     }

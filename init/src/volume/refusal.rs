@@ -91,10 +91,11 @@ impl VolumeGroup {
         if let Some(manager) = self.lock_type.clone().filter(|kind| kind != "none") {
             return Some(Refusal::Clustered { manager });
         }
+        // An empty one is nobody's, to lvm2 as well.
         if let Some(foreign) = self
             .system_id
             .clone()
-            .filter(|id| *id != system_id(cluster))
+            .filter(|id| !id.is_empty() && *id != system_id(cluster))
         {
             return Some(Refusal::Foreign { system_id: foreign });
         }

@@ -10,6 +10,9 @@ pub const PREFIX: &str = "orthrus_";
 /// What the names of the ledger's copies begin with: `orthrus_ledger0`, `1`, `2`.
 pub const LEDGER: &str = "orthrus_ledger";
 
+/// How many copies of the ledger there are at most.
+pub const COPIES: usize = 3;
+
 /// The volume of what moves with the pool.
 pub const STATE: &str = "orthrus_state";
 

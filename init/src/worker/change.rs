@@ -350,7 +350,10 @@ impl Worker {
         let active = self.host.reactivate(self.group()?, &group)?;
         if let Some(claim) = &mut self.claim {
             claim.group = group;
+            // They have no word any more in what was just read.
+            claim.rebuilt.clear();
         }
+        self.take_up_state(&active);
         if let Some((name, kind)) = fresh
             && let Some(volume) = active.iter().find(|volume| volume.lv == name)
         {
@@ -361,12 +364,16 @@ impl Worker {
             // Before the first step, so that a failure half-way is undone.
             served.plan.clone_from(&plan);
         }
+        self.watch_reservations(plan.as_ref());
         if let Some(plan) = &plan {
             self.host.open(plan)?;
         }
         self.open_nvme(&active)?;
         self.open_shares(&active)?;
         self.report_volumes(&active, plan.as_ref());
+        if let Some(claim) = &self.claim {
+            self.ledger.keep_up(claim.key.epoch, &claim.group);
+        }
         Ok(())
     }
 
@@ -477,7 +484,7 @@ impl Worker {
 }
 
 /// That no disk whose cache stays on would come to be under RAID: it was turned off at the claim, if that can be.
-fn no_cache_under_md(group: &VolumeGroup) -> Result<(), ChangeError> {
+pub(super) fn no_cache_under_md(group: &VolumeGroup) -> Result<(), ChangeError> {
     for disk in group.disks() {
         let found = disk::refresh(&disk).unwrap_or(disk);
         if found.write_cache != WriteCache::WriteThrough {

@@ -131,11 +131,15 @@ impl Worker {
         }
     }
 
-    /// From before the first client comes.
-    fn watch_reservations(&mut self, plan: Option<&ExportPlan>) {
+    /// From before the first client comes, or from when there is a place for them on.
+    pub(super) fn watch_reservations(&mut self, plan: Option<&ExportPlan>) {
         let Some(directory) = plan.and_then(|plan| plan.reservations.as_ref()) else {
             return;
         };
+        let watched = self.served.as_ref().map(|served| &served.reservations);
+        if watched.is_some_and(Option::is_some) {
+            return;
+        }
         match (self.host.watch_reservations(directory), &mut self.served) {
             (Ok(watcher), Some(served)) => served.reservations = Some(watcher),
             (Ok(_), None) => {}
@@ -177,6 +181,15 @@ impl Worker {
             }
         });
         lock(&self.report).state_volume = Some(report.unwrap_or_default());
+    }
+
+    /// Opens a state volume that came while the pool is served. One that was there and could not be used stays closed.
+    pub(super) fn take_up_state(&self, active: &[Active]) {
+        let none = status::State::default();
+        let had_none = lock(&self.report).state_volume.as_ref() == Some(&none);
+        if let Some(claim) = self.claim.as_ref().filter(|_| had_none) {
+            self.open_state(active, claim.key.epoch);
+        }
     }
 
     /// Undoes whatever stands of import and claim. The first failure ends it: what comes after it must

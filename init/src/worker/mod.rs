@@ -10,14 +10,15 @@
 //!   undoes a half-done import as well.
 //!
 //! Between two jobs it does what an operator wants, by way of [`orders`]: volumes of a served pool are changed ([`change`]), a
-//! pool that is not there yet is made ([`making`], [`create`]), one that is served is destroyed ([`destroy`]), and its disks come
-//! and go ([`members`]).
+//! pool that is not there yet is made ([`making`], [`create`]), one that others made gets what ours have ([`adopt`]), one that
+//! is served is destroyed ([`destroy`]), and its disks come and go ([`members`]).
 //!
 //! An owner that loses a disk for good notes that, so that the pool can be taken over without it: [`lost`]; [`replace`]
 //! puts a new one in. One that was lost while nobody held the pool is an operator's to give up: [`word`].
 //!
 //! An outcome repeats its job's ticket and epoch; words for the operator go into the [`Report`].
 
+mod adopt;
 mod arrays;
 mod change;
 mod claim;
@@ -384,9 +385,12 @@ impl Worker {
                 .disk_lost(disk, *known)
                 .map_err(|error| error.to_string()),
             PoolOrder::Remove { disk } => self.remove_disk(disk).map_err(|error| error.to_string()),
-            PoolOrder::Replace { disk, wipe } => self
-                .replace_disk(disk, *wipe)
-                .map_err(|error| error.to_string()),
+            PoolOrder::Replace { old, disk, wipe } => match old {
+                Some(old) => self.replace_working(old, disk, *wipe),
+                None => self.replace_disk(disk, *wipe),
+            }
+            .map_err(|error| error.to_string()),
+            PoolOrder::Import => self.adopt().map_err(|error| error.to_string()),
             // The core is asked first: answered later.
             PoolOrder::Create { .. } => return self.begin_making(order),
             PoolOrder::Destroy { .. } => return self.begin_destroying(order),

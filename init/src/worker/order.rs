@@ -28,10 +28,11 @@ use crate::ledger::{Ledger, Stretch};
 use crate::modules::ModuleError;
 use crate::net::{Connection, DataPort, Interface, Mac, NetError, Probe, Taken};
 use crate::state::{Owner, StateError};
+use crate::volume::edit::Edit;
 use crate::volume::edit::apply::ApplyError;
 use crate::volume::tests::made::Made;
 use crate::volume::write::stamp::{Stamp, Stamped};
-use crate::volume::write::{Author, Failure, Phase, WriteError, Written};
+use crate::volume::write::{Author, Failure, Metadata, Phase, WriteError, Written};
 use crate::volume::{Active, PoolUsage, Progress, StoreUsage, Uuid, VolumeError, VolumeGroup};
 
 /// What is done, in order.
@@ -45,6 +46,8 @@ struct Witness {
     ledger: Arc<Ledger>,
     /// The step that fails.
     fails: &'static str,
+    /// The metadata, for edits that are only tried; without them nothing comes of one.
+    text: Option<String>,
 }
 
 impl Witness {
@@ -165,10 +168,17 @@ impl Host for Witness {
     fn try_edit(
         &self,
         group: &VolumeGroup,
-        _author: &Author,
-        _change: &ChangeOf<'_>,
+        author: &Author,
+        change: &ChangeOf<'_>,
     ) -> Result<VolumeGroup, ApplyError> {
-        Ok(group.clone())
+        let Some(text) = &self.text else {
+            return Ok(group.clone());
+        };
+        let mut uuids = || Uuid::random().unwrap();
+        let metadata = Metadata::parse(text).unwrap();
+        let mut edit = Edit::new(metadata, &author.host, author.time, &mut uuids);
+        change(&mut edit)?;
+        Ok(edit.finish().metadata.group_on(group, author)?)
     }
 
     fn wipe(&self, _disks: &[Disk], _copies: &[Stretch]) -> Vec<String> {
@@ -404,7 +414,15 @@ fn failed_array(step: &str, errno: Errno) -> AssembleError {
 
 /// A worker that holds the pool as after a claim, on a host that fails at one step.
 pub(super) fn owner(shelf: &Shelf, fails: &'static str) -> (Worker, Log) {
+    owner_of(shelf, fails, None)
+}
+
+/// The same, of a group of which is known what would come of a change.
+pub(super) fn owner_of(shelf: &Shelf, fails: &'static str, made: Option<&Made>) -> (Worker, Log) {
     let mut worker = claimant(shelf);
+    if let (Some(claim), Some(made)) = (&mut worker.claim, made) {
+        claim.group = made.group();
+    }
     let log = Log::default();
     let claim = worker.claim.as_ref().unwrap();
     let watch = claim.fence.watch(claim.key, worker.on_loss.clone());
@@ -416,6 +434,7 @@ pub(super) fn owner(shelf: &Shelf, fails: &'static str) -> (Worker, Log) {
         watch: worker.watch.clone(),
         ledger: worker.ledger.clone(),
         fails,
+        text: made.map(Made::text),
     });
     (worker, log)
 }

@@ -126,6 +126,7 @@ fn edit(work: &mut Edit<'_>, words: &[&str]) -> Result<(), EditError> {
         ["replace", old, new] => work.replace_member(uuid(old)?, uuid(new)?),
         ["reduce", id] => work.remove_member(uuid(id)?),
         ["restore", snapshot] => work.restore_thin(snapshot),
+        ["complete"] => work.complete_reserved(&[], true),
         ["destroy"] => {
             work.destroy();
             Ok(())

@@ -171,6 +171,11 @@ impl Space {
         rooms.map(|room| room.name.clone()).collect()
     }
 
+    /// Extents in one piece that begins at a multiple of so many bytes, on the first member that has such a one.
+    pub fn whole(&mut self, extents: u64, align: u64) -> Option<Piece> {
+        self.open().find_map(|room| room.take_whole(extents, align))
+    }
+
     /// The bytes of a piece, at most so many.
     pub fn stretch(&self, piece: &Piece, most: u64) -> Option<Stretch> {
         let room = self.rooms.iter().find(|room| room.name == piece.member)?;
@@ -199,6 +204,38 @@ impl Room {
 
     fn fits(&self, extents: u64) -> bool {
         self.free.iter().any(|(_, length)| *length >= extents)
+    }
+
+    fn take_whole(&mut self, extents: u64, align: u64) -> Option<Piece> {
+        let extent = self.extent_sectors.checked_mul(SECTOR)?;
+        let first = self.data_start.checked_mul(SECTOR)?;
+        let is_aligned = |start: u64| {
+            let start = start
+                .checked_mul(extent)
+                .and_then(|at| at.checked_add(first));
+            start.is_some_and(|start| start.is_multiple_of(align))
+        };
+        let (index, start) = self
+            .free
+            .iter()
+            .enumerate()
+            .filter(|(_, (_, length))| *length >= extents)
+            .find_map(|(index, (start, length))| {
+                // Alignment comes again after so many extents, if at all.
+                let last = (start + length - extents).min(start.saturating_add(align / SECTOR));
+                let start = (*start..=last).find(|start| is_aligned(*start))?;
+                Some((index, start))
+            })?;
+        let (begin, length) = self.free.remove(index);
+        let (end, taken) = (begin + length, start + extents);
+        let rest = [(begin, start - begin), (taken, end - taken)];
+        let rest = rest.into_iter().filter(|(_, length)| *length > 0);
+        self.free.splice(index..index, rest);
+        Some(Piece {
+            member: self.name.clone(),
+            start,
+            extents,
+        })
     }
 
     /// Extents that are known to be there: the first stretch that holds all of them, or else the first ones.

@@ -256,6 +256,9 @@ fn exported_and_foreign_groups_are_left_alone() {
 #[test]
 fn our_own_system_id_is_not_foreign() {
     let mut group = tank();
+    // Nor is an empty one, which lvm2 takes for none.
+    group.system_id = Some(String::new());
+    assert_eq!(group.refusal("lab"), None);
     group.system_id = Some(system_id("lab"));
     assert_eq!(group.refusal("lab"), None);
     assert!(group.refusal("other").is_some());
