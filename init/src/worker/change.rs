@@ -158,14 +158,7 @@ impl Worker {
                     self.take_back(name);
                     return Err(error);
                 }
-                match (self.lun(name), self.share_of(name)) {
-                    (Some(lun), _) => format!("{name} is made, and LUN {}", lun.lun),
-                    (None, Some(share)) => format!("{name} is made, and shared as /{}", share.name),
-                    (None, None) => match self.namespace_of(name) {
-                        Some(one) => format!("{name} is made, and namespace {}", one.nsid),
-                        None => format!("{name} is made; the configuration offers it to nobody"),
-                    },
-                }
+                self.made(name)
             }
             VolumeOrder::CreatePool { .. } => {
                 self.edit(order)?;
@@ -191,10 +184,7 @@ impl Worker {
                     return Err(error);
                 }
                 self.settle()?;
-                match self.lun(name) {
-                    Some(lun) => format!("{name} is made, and LUN {}", lun.lun),
-                    None => format!("{name} is made; the configuration offers it to nobody"),
-                }
+                self.made(name)
             }
             VolumeOrder::Restore { .. } => self.restore(name, order)?,
             VolumeOrder::Grow { .. } => {
@@ -240,6 +230,17 @@ impl Worker {
         };
         info!(pool = self.pool().name, "{said}");
         Ok(said)
+    }
+
+    /// To whom a new volume is offered.
+    fn made(&self, name: &str) -> String {
+        let offered = match (self.lun(name), self.share_of(name), self.namespace_of(name)) {
+            (Some(lun), ..) => format!(", and LUN {}", lun.lun),
+            (None, Some(share), _) => format!(", and shared as /{}", share.name),
+            (None, None, Some(one)) => format!(", and namespace {}", one.nsid),
+            (None, None, None) => "; the configuration offers it to nobody".to_owned(),
+        };
+        format!("{name} is made{offered}")
     }
 
     fn remove(&mut self, name: &str, order: &VolumeOrder) -> Result<(), ChangeError> {

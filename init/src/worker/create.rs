@@ -44,6 +44,20 @@ pub enum CreateError {
     /// Twice the same.
     #[error("{0} is named twice")]
     Twice(String),
+    /// Clients would see a volume's blocks change their size as it grows onto it.
+    #[error(
+        "{disk}: has blocks of {bytes} bytes, and {other} of {others}; a pool is of disks with blocks of one size"
+    )]
+    Blocks {
+        /// The disk.
+        disk: String,
+        /// Its smallest unit.
+        bytes: u32,
+        /// Another one of the pool.
+        other: String,
+        /// That one's.
+        others: u32,
+    },
     /// Not to be wiped by a slip.
     #[error("{disk}: is a member of volume group {group}, which is a pool of this configuration")]
     OfPool {
@@ -110,6 +124,7 @@ impl Worker {
             return Err(CreateError::Exists(vg.clone()));
         }
         let disks = chosen(&seen, names)?;
+        of_one_block_size(&disks)?;
         self.spare_pools(&groups, &disks)?;
         let fence = Fence::open(&disks)?;
         let greatest = unclaimed(&fence.survey(), self.config.cluster_id, self.me)?;
@@ -222,6 +237,25 @@ fn bare_disks<'a>(
     bare.collect()
 }
 
+/// That all of these have blocks of the first one's size.
+pub(super) fn of_one_block_size(disks: &[Disk]) -> Result<(), CreateError> {
+    let Some((first, rest)) = disks.split_first() else {
+        return Ok(());
+    };
+    match rest
+        .iter()
+        .find(|disk| disk.logical_block != first.logical_block)
+    {
+        None => Ok(()),
+        Some(disk) => Err(CreateError::Blocks {
+            disk: disk.name.clone(),
+            bytes: disk.logical_block,
+            other: first.name.clone(),
+            others: first.logical_block,
+        }),
+    }
+}
+
 /// The disks that are meant, by the kernel's name or by identity.
 pub(super) fn chosen(seen: &[Disk], names: &[String]) -> Result<Vec<Disk>, CreateError> {
     let mut disks: Vec<Disk> = Vec::new();
@@ -269,4 +303,35 @@ pub(super) fn unclaimed(
         return Err(in_use(disk, what));
     }
     Ok(survey.greatest_epoch(cluster))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pool_is_of_disks_with_blocks_of_one_size() {
+        let disk = |name: &str| Disk {
+            name: name.to_owned(),
+            path: format!("/dev/{name}").into(),
+            number: (8, 0),
+            id: DiskId(format!("naa.{name}")),
+            vendor: String::new(),
+            model: String::new(),
+            bytes: 64 << 20,
+            logical_block: 512,
+            write_cache: crate::disk::WriteCache::WriteThrough,
+            paths: Vec::new(),
+        };
+        let mut disks = ["sda", "sdb", "sdc"].map(disk);
+        assert!(of_one_block_size(&disks).is_ok());
+        assert!(of_one_block_size(&[]).is_ok());
+        disks[1].logical_block = 4096;
+        let error = of_one_block_size(&disks).unwrap_err().to_string();
+        let said = format!(
+            "{}: has blocks of 4096 bytes, and {} of 512",
+            disks[1].name, disks[0].name
+        );
+        assert!(error.starts_with(&said), "{error}");
+    }
 }

@@ -58,7 +58,12 @@ impl Worker {
         let author = self.author(format!("orthrus: lost {}", silent.join(", ")));
         let mark = |edit: &mut Edit<'_>| lost.iter().try_for_each(|pv| edit.set_missing(*pv, true));
         match self.host.edit(&group, &author, &mark) {
-            Ok(_) => self.go_on_without(group, silent),
+            Ok(written) => {
+                self.go_on_without(group, silent);
+                for failure in &written.failures {
+                    self.note_metadata(format!("{failure}: its copy of the metadata is behind"));
+                }
+            }
             Err(ApplyError::Write(WriteError::Fenced(failure))) => self.fenced(&failure.disk),
             Err(error) => {
                 let what = format!(

@@ -17,7 +17,7 @@ use tracing::{info, warn};
 
 use super::Worker;
 use super::change::ChangeError;
-use super::create::{CreateError, chosen, unclaimed};
+use super::create::{CreateError, chosen, of_one_block_size, unclaimed};
 use crate::Step;
 use crate::disk::{self, Disk, DiskError};
 use crate::fence::{Fence, FenceError, MAX_MEMBERS};
@@ -144,6 +144,9 @@ impl Worker {
     /// The disk of this name or identity, which is in no pool.
     pub(super) fn spare_disks(&self, seen: &[Disk], name: &str) -> Result<Vec<Disk>, CreateError> {
         let disks = chosen(seen, &[name.to_owned()])?;
+        let members = self.claim.iter().flat_map(|claim| claim.group.disks());
+        let all: Vec<Disk> = members.chain(disks.iter().cloned()).collect();
+        of_one_block_size(&all)?;
         self.spare_pools(&volume::read_groups(seen), &disks)?;
         Ok(disks)
     }
