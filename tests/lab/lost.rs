@@ -4,14 +4,14 @@ use std::fs::File;
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use orthrus_qemu::Lab;
 use orthrus_qemu::clock::unix_ms;
 use orthrus_qemu::names::{Head, Machine, ShelfKind};
 use orthrus_qemu::spec::{Disks, Options, Ready};
 use orthrus_tests::kinds::Pool;
 use orthrus_tests::steps::{
-    LIMIT, check, hand_over, pool_field, start_writing, until, wait_console, wait_for_writes,
+    LIMIT, check, hand_over, pool_field, start_writing, wait_console, wait_for_writes,
 };
 use orthrus_tests::{Bench, lab_options};
 
@@ -22,19 +22,6 @@ use crate::volumes::holds;
 const DISK: usize = 1;
 
 pub fn disk_and_owner(bench: &Bench, shelf: ShelfKind) -> Result<()> {
-    with_spare(bench, shelf, dies)
-}
-
-/// A disk that works is replaced, and the owner dies meanwhile.
-pub fn working_disk_and_owner(bench: &Bench, shelf: ShelfKind) -> Result<()> {
-    with_spare(bench, shelf, leaves)
-}
-
-fn with_spare(
-    bench: &Bench,
-    shelf: ShelfKind,
-    test: impl FnOnce(&Lab, &Pool) -> Result<()>,
-) -> Result<()> {
     bench.clear()?;
     let pool = Pool::redundant()?;
     let spare = Path::new(env!("CARGO_TARGET_TMPDIR")).join("spare.raw");
@@ -46,7 +33,7 @@ fn with_spare(
         disks: Disks::Copies(disks),
         ..lab_options()
     })?;
-    let outcome = test(&lab, &pool).map_err(|error| error.context(lab.trouble()));
+    let outcome = dies(&lab, &pool).map_err(|error| error.context(lab.trouble()));
     lab.down()?;
     outcome
 }
@@ -137,6 +124,11 @@ fn dies(lab: &Lab, pool: &Pool) -> Result<()> {
 
 /// A new disk takes the place of the lost one, and the kernel makes it equal.
 fn replace(lab: &Lab, owner: Head) -> Result<()> {
+    let names = |of: &serde_json::Value| -> Vec<String> {
+        let ids = of.as_array().into_iter().flatten();
+        let ids = ids.filter_map(|disk| disk["id"].as_str());
+        ids.map(str::to_owned).collect()
+    };
     let members = names(&pool_field(lab, owner, "disks")?);
     let mut others = names(&lab.tell_json(owner, "disks")?["disks"]);
     others.retain(|id| !members.contains(id));
@@ -151,11 +143,6 @@ fn replace(lab: &Lab, owner: Head) -> Result<()> {
     ensure!(refused.count() == 1, "{said:?}");
     let done = said.iter().filter(|answer| answer.code == 0);
     ensure!(done.count() == 1, "{said:?}");
-    is_rebuilt(lab, owner, &[owner])
-}
-
-/// Waits until every volume that had an image on the disk is whole, and one of these heads has said so.
-fn is_rebuilt(lab: &Lab, owner: Head, by: &[Head]) -> Result<()> {
     let begun = Instant::now();
     loop {
         let volumes = pool_field(lab, owner, "volumes")?;
@@ -167,61 +154,7 @@ fn is_rebuilt(lab: &Lab, owner: Head, by: &[Head]) -> Result<()> {
         std::thread::sleep(std::time::Duration::from_millis(500));
     }
     for name in ["a", "raid5", "raid6", "raid10", "orthrus_state"] {
-        let words = format!("volume {name} is rebuilt");
-        let heads = lab.status()?.heads;
-        let says = |head: &Head| {
-            let log = std::fs::read(&heads[head.index()].console_log).unwrap_or_default();
-            String::from_utf8_lossy(&log).contains(&words)
-        };
-        until(|| Ok(by.iter().any(says)), &words)?;
+        wait_console(lab, owner, 0, &format!("volume {name} is rebuilt"))?;
     }
     Ok(())
-}
-
-/// A disk that works leaves under writes, and the owner dies while the new one is rebuilt.
-fn leaves(lab: &Lab, pool: &Pool) -> Result<()> {
-    let first = lab.owner(None)?;
-    let second = first.peer();
-    lab.wait_for(&format!("{second} standby"), LIMIT)?;
-    let members = names(&pool_field(lab, first, "disks")?);
-    let mut others = names(&lab.tell_json(first, "disks")?["disks"]);
-    others.retain(|id| !members.contains(id));
-    let [new] = &others[..] else {
-        bail!("{others:?} beside {members:?}")
-    };
-    let (old, other) = (&members[DISK], &members[DISK + 1]);
-    for (head, words, why) in [
-        (first, format!("sdz {new}"), "no disk of the pool"),
-        (first, format!("{old} {other}"), "is a pool of"),
-        (first, format!("{old} sdz"), "no disk \"sdz\""),
-        (second, format!("{old} {new}"), "does not serve"),
-    ] {
-        answered(lab, head, &format!("disk replace tank {words} --yes"), why)?;
-    }
-    start_writing(lab)?;
-    let struck = unix_ms();
-    lab.tell_ok(first, &format!("disk replace tank {old} {new} --yes"))?;
-    let now = names(&pool_field(lab, first, "disks")?);
-    ensure!(now.contains(new) && !now.contains(old), "{now:?}");
-    wait_for_writes(lab, 20)?;
-    lab.crash(first)?;
-    lab.wait_for(&format!("{second} serves"), LIMIT)?;
-    wait_for_writes(lab, 100)?;
-    // Some may have been done before the crash.
-    is_rebuilt(lab, second, &Head::BOTH)?;
-    let report = lab.io_stop()?;
-    check(lab, "a working disk replaced, and a crash", &report, struck)?;
-    holds(lab, pool, second).context("on the new disk")?;
-    lab.boot_all(&[Machine::from(first)])?;
-    lab.wait_for(&format!("{first} standby"), LIMIT)?;
-    // It is bare: no --wipe.
-    lab.tell_ok(second, &format!("disk add tank {old} --yes"))?;
-    lab.unplug(second, 0)?;
-    holds(lab, pool, second).context("from the new disk")
-}
-
-fn names(of: &serde_json::Value) -> Vec<String> {
-    let ids = of.as_array().into_iter().flatten();
-    let ids = ids.filter_map(|disk| disk["id"].as_str());
-    ids.map(str::to_owned).collect()
 }

@@ -81,11 +81,6 @@ const TESTS: &[(&str, ShelfKind, Test)] = &[
         lost::disk_and_owner,
     ),
     (
-        "a_working_disk_is_replaced_and_its_owner_dies_meanwhile",
-        ShelfKind::Lio,
-        lost::working_disk_and_owner,
-    ),
-    (
         "handover_there_and_back_under_io",
         ShelfKind::Lio,
         handover::there_and_back,

@@ -630,7 +630,7 @@ mod tests {
         assert!(refused("handover tank --raid raid1").contains("\"--raid\""));
         assert!(refused("pool create tank").contains("see `disks`"));
         assert!(refused("disk replace tank").contains("a pool and a disk"));
-        assert!(refused("disk replace tank sda sdb sdc").contains("\"sdc\""));
+        assert!(refused("disk replace tank sda sdb").contains("\"sdb\""));
         assert!(refused("disk locate sda bright").contains("\"bright\""));
         assert!(refused("pool make tank").contains("\"make\""));
         assert!(refused("pool destroy tank --wipe").contains("\"--wipe\""));

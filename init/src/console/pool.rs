@@ -1,5 +1,5 @@
 //! The arguments of `pool` (`create POOL DISK...`, `import POOL`, `destroy POOL`) and of `disk` (`add`, `remove`, `replace` with
-//! POOL DISK, `replace` with POOL OLD NEW, `lost` with POOL and the identity of a physical volume, `locate DISK on|off`).
+//! POOL DISK, `lost` with POOL and the identity of a physical volume, `locate DISK on|off`).
 
 use orthrus_hb::Epoch;
 
@@ -71,18 +71,13 @@ pub(super) fn parse_disk(words: &[&str], flags: Flags) -> Result<Command, Wrong>
     }
     let wipes = matches!(*action, "add" | "replace");
     only(flags.wipe, wipes, WIPE, "an option of add and replace only")?;
-    let wipe = flags.wipe;
     let (one, other) = match rest {
         [one, other] => (*one, (*other).to_owned()),
-        [one, old, new] if *action == "replace" => {
-            let (old, disk) = (Some((*old).to_owned()), (*new).to_owned());
-            return Ok(ordered(one, PoolOrder::Replace { old, disk, wipe }));
-        }
-        [_, _, _, extra, ..] if *action == "replace" => return Err(wrong(extra, "expected here")),
         [_, _, extra, ..] => return Err(wrong(extra, "expected here")),
         _ if *action == "locate" => return Err(Wrong::Missing("a disk, and on or off")),
         _ => return Err(Wrong::Missing("a pool and a disk: see `disks`")),
     };
+    let wipe = flags.wipe;
     Ok(match *action {
         "locate" => Command::Locate {
             disk: one.to_owned(),
@@ -101,14 +96,7 @@ pub(super) fn parse_disk(words: &[&str], flags: Flags) -> Result<Command, Wrong>
             },
         ),
         "remove" => ordered(one, PoolOrder::Remove { disk: other }),
-        _ => ordered(
-            one,
-            PoolOrder::Replace {
-                old: None,
-                disk: other,
-                wipe,
-            },
-        ),
+        _ => ordered(one, PoolOrder::Replace { disk: other, wipe }),
     })
 }
 
@@ -128,11 +116,7 @@ pub(super) fn question(order: &PoolOrder) -> Option<&'static str> {
         PoolOrder::Destroy { volumes: true } => {
             "All volumes of the pool and all that is on them are lost, and its clients lose them at once. Destroy it?"
         }
-        PoolOrder::Replace { old: Some(_), .. } => {
-            "The disk takes the place of the first one, which leaves the pool and is bare then; until it is rebuilt, the loss of another \
-             one may be the loss of volumes. With --wipe all that is on it is lost. Go on?"
-        }
-        PoolOrder::Replace { old: None, .. } => {
+        PoolOrder::Replace { .. } => {
             "The disk takes the place of a lost one; with --wipe all that is on it is lost. Go on?"
         }
         PoolOrder::Add { .. } => {
@@ -229,21 +213,8 @@ mod tests {
                 ordered(
                     "tank",
                     PoolOrder::Replace {
-                        old: None,
                         disk: disk(),
                         wipe: false,
-                    },
-                ),
-            ),
-            (
-                "replace tank sdb sda",
-                WIPES,
-                ordered(
-                    "tank",
-                    PoolOrder::Replace {
-                        old: Some("sdb".to_owned()),
-                        disk: disk(),
-                        wipe: true,
                     },
                 ),
             ),
@@ -294,7 +265,6 @@ mod tests {
             (parse_disk, "fail tank sda", NONE, "fail"),
             (parse_disk, "remove tank sda", WIPES, WIPE),
             (parse_disk, "add tank sda sdb", NONE, "sdb"),
-            (parse_disk, "replace tank sda sdb sdc", NONE, "sdc"),
             (parse_disk, "locate sda blink", NONE, "blink"),
             (parse_disk, "locate sda on", WIPES, WIPE),
         ] {

@@ -213,16 +213,6 @@ fn open(disks: &[Disk]) -> Result<Vec<BlockDevice>, BareError> {
     opened.collect()
 }
 
-/// That nothing recognisable is on a disk.
-pub(super) fn check_bare(disk: &Disk) -> Result<(), CreateError> {
-    let disks = std::slice::from_ref(disk);
-    let mut media = open(disks)?;
-    for mut bare in bare_disks(disks, &mut media) {
-        bare.check()?;
-    }
-    Ok(())
-}
-
 fn bare_disks<'a>(
     disks: &'a [Disk],
     media: &'a mut [BlockDevice],

@@ -26,7 +26,7 @@ use crate::volume::bare::{BareDisk, BareError};
 use crate::volume::edit::apply::ApplyError;
 use crate::volume::edit::{Edit, EditError, NewMember};
 use crate::volume::write::BlockDevice;
-use crate::volume::{self, PhysicalVolume, Refusal, Uuid, VolumeGroup};
+use crate::volume::{self, PhysicalVolume, Uuid};
 
 /// Why the members of a pool stay as they are.
 #[derive(Debug, thiserror::Error)]
@@ -40,35 +40,6 @@ pub enum MemberError {
     /// The new disk cannot be had.
     #[error("{0}")]
     Create(#[from] CreateError),
-    /// While something else is to be mended.
-    #[error(
-        "{what}: what is on the disk would be nowhere else while the new one is rebuilt; {todo}"
-    )]
-    NotWhole {
-        /// What is.
-        what: String,
-        /// What ends it.
-        todo: &'static str,
-    },
-    /// It is not redundant.
-    #[error(
-        "{disk}: the pool cannot do without it, and nothing was changed: {refusal}; pvmove on a host with lvm2 moves what is on one \
-         disk alone"
-    )]
-    Needed {
-        /// The disk.
-        disk: String,
-        /// What would speak against serving the pool.
-        refusal: Refusal,
-    },
-    /// What is on the other one might not fit.
-    #[error("{disk} is smaller than {old}, whose place it is to take")]
-    Smaller {
-        /// The new one.
-        disk: String,
-        /// The other one.
-        old: String,
-    },
     /// There would be too many.
     #[error("the pool has {MAX_MEMBERS} disks, and cannot have more")]
     Full,
@@ -112,7 +83,15 @@ impl Worker {
             return Err(MemberError::Full);
         }
         let seen: Vec<Disk> = disk::scan().into_iter().filter_map(Result::ok).collect();
-        let mut disks = self.spare_disks(&seen, name)?;
+        let mut disks = chosen(&seen, &[name.to_owned()])?;
+        let all: Vec<Disk> = claim
+            .group
+            .disks()
+            .into_iter()
+            .chain(disks.clone())
+            .collect();
+        of_one_block_size(&all)?;
+        self.spare_pools(&volume::read_groups(&seen), &disks)?;
         let fence = Fence::open(&disks).map_err(CreateError::Fence)?;
         // It says no more than that nobody else has the disk: the claim is the pool's.
         unclaimed(&fence.survey(), self.config.cluster_id, self.me)?;
@@ -139,16 +118,6 @@ impl Worker {
             self.report_disks(&claim.group.disks(), &claim.fence);
         }
         Ok(disk)
-    }
-
-    /// The disk of this name or identity, which is in no pool.
-    pub(super) fn spare_disks(&self, seen: &[Disk], name: &str) -> Result<Vec<Disk>, CreateError> {
-        let disks = chosen(seen, &[name.to_owned()])?;
-        let members = self.claim.iter().flat_map(|claim| claim.group.disks());
-        let all: Vec<Disk> = members.chain(disks.iter().cloned()).collect();
-        of_one_block_size(&all)?;
-        self.spare_pools(&volume::read_groups(seen), &disks)?;
-        Ok(disks)
     }
 
     /// The new disk's cache goes off, as those of all others did at the claim. In the place of another one it must: images of
@@ -241,23 +210,35 @@ impl Worker {
         if claim.lease.is_some() {
             return Err(ChangeError::Lease.into());
         }
-        let (id, disk) = member_called(&claim.group, name)?;
+        let members = claim.group.pvs.iter().filter(|pv| !pv.is_missing);
+        let members =
+            members.filter_map(|pv| Some((pv.uuid, pv.disk.clone()?, pv.array.is_some())));
+        let members: Vec<(Uuid, Disk, bool)> = members.collect();
+        let is_meant = |disk: &Disk| disk.name == name || disk.id.to_string() == name;
+        let meant = members.iter().find(|(_, disk, _)| is_meant(disk)).cloned();
+        let Some((id, disk, is_array)) = meant else {
+            let names: Vec<&str> = members
+                .iter()
+                .map(|(_, disk, _)| disk.name.as_str())
+                .collect();
+            return Err(MemberError::NoMember {
+                wanted: name.to_owned(),
+                members: names.join(", "),
+            });
+        };
+        if is_array {
+            return Err(ChangeError::OnArray.into());
+        }
         let author = self.author(format!("orthrus: disk remove {}", disk.name));
         let written = self
             .host
             .edit(&claim.group, &author, &|edit| edit.remove_member(id));
         self.written(written)?;
-        let said = self.dismiss(&disk)?;
+        let failed = self.host.wipe(std::slice::from_ref(&disk), &[]);
+        self.part(&disk)?;
         self.follow()?;
-        info!(pool = self.pool().name, "{said}");
-        Ok(said)
-    }
-
-    /// Wipes a disk that no metadata and no device have any more, and lets it go.
-    pub(super) fn dismiss(&mut self, disk: &Disk) -> Result<String, MemberError> {
-        let failed = self.host.wipe(std::slice::from_ref(disk), &[]);
-        self.part(disk)?;
-        Ok(match failed.is_empty() {
+        let pool = &self.pool().name;
+        let said = match failed.is_empty() {
             true => format!(
                 "{} is none of the pool's disks any more, and bare",
                 disk.name
@@ -267,7 +248,9 @@ impl Worker {
                 disk.name,
                 failed.join("; ")
             ),
-        })
+        };
+        info!(pool, "{said}");
+        Ok(said)
     }
 
     /// One that is no member any more is not watched, and its reservation goes.
@@ -304,25 +287,6 @@ impl Worker {
             self.note_metadata(format!("{stays}: it is no disk of the pool any more"));
         }
         Ok(())
-    }
-}
-
-/// The member that is this disk, by name or identity.
-pub(super) fn member_called(group: &VolumeGroup, name: &str) -> Result<(Uuid, Disk), MemberError> {
-    let members = group.pvs.iter().filter(|pv| !pv.is_missing);
-    let members = members.filter_map(|pv| Some((pv.uuid, pv.disk.clone()?, pv.array.is_some())));
-    let members: Vec<(Uuid, Disk, bool)> = members.collect();
-    let is_meant = |disk: &Disk| disk.name == name || disk.id.to_string() == name;
-    match members.iter().find(|(_, disk, _)| is_meant(disk)).cloned() {
-        Some((_, _, true)) => Err(ChangeError::OnArray.into()),
-        Some((id, disk, false)) => Ok((id, disk)),
-        None => {
-            let names = members.iter().map(|(_, disk, _)| disk.name.as_str());
-            Err(MemberError::NoMember {
-                wanted: name.to_owned(),
-                members: names.collect::<Vec<_>>().join(", "),
-            })
-        }
     }
 }
 

@@ -385,11 +385,9 @@ impl Worker {
                 .disk_lost(disk, *known)
                 .map_err(|error| error.to_string()),
             PoolOrder::Remove { disk } => self.remove_disk(disk).map_err(|error| error.to_string()),
-            PoolOrder::Replace { old, disk, wipe } => match old {
-                Some(old) => self.replace_working(old, disk, *wipe),
-                None => self.replace_disk(disk, *wipe),
-            }
-            .map_err(|error| error.to_string()),
+            PoolOrder::Replace { disk, wipe } => self
+                .replace_disk(disk, *wipe)
+                .map_err(|error| error.to_string()),
             PoolOrder::Import => self.adopt().map_err(|error| error.to_string()),
             // The core is asked first: answered later.
             PoolOrder::Create { .. } => return self.begin_making(order),

@@ -21,10 +21,8 @@ pub enum PoolOrder {
     },
     /// Give it what a volume group lacks that others made: copies of the ledger, and a state volume.
     Import,
-    /// Put a new disk in the place of one that was lost, or of one that works and is to go.
+    /// Put a new disk in the place of one that was lost.
     Replace {
-        /// The one that works, by the kernel's name or by identity.
-        old: Option<String>,
         /// By the kernel's name or by identity.
         disk: String,
         /// Whatever is on it is lost.
