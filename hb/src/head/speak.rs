@@ -68,6 +68,12 @@ impl Head {
                 }
                 LinkId::Ether => self.pools.as_mut_slice(),
             };
+            // Beats on Ethernet tell of the fences, and nothing else does.
+            if link == LinkId::Ether
+                && let Some(told) = &mut self.told_fences
+            {
+                told.say(sequence);
+            }
             let mut pools = heapless::Vec::new();
             for pool in told {
                 pool.said(link, sequence);
@@ -105,12 +111,6 @@ impl Head {
             None
         }?;
         self.peer.links[link.index()].send(sequence);
-        // Every frame on Ethernet tells of the fences.
-        if link == LinkId::Ether
-            && let Some(told) = &mut self.told_fences
-        {
-            told.say(sequence);
-        }
         Some(length)
     }
 

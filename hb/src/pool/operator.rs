@@ -50,6 +50,23 @@ impl Pool {
 
     /// Gets the pool here, by asking or by force.
     pub(crate) fn takeover(&mut self, view: &View) -> Result<(Accepted, Option<Wanted>), Refusal> {
+        // It cannot be asked, and the operator knows that it holds nothing.
+        let is_deaf = matches!(self.rest(), Some(Rest::HeldByDeafPeer(_)))
+            && !view.is_heard
+            && !view.digest_differs;
+        let of_a_peer_that_yields = match is_deaf {
+            true => Authority::Operator,
+            false => Authority::PeerYields,
+        };
+        self.fetch(of_a_peer_that_yields, view)
+    }
+
+    /// The same, by this authority where the peer says that it holds nothing.
+    fn fetch(
+        &mut self,
+        of_a_peer_that_yields: Authority,
+        view: &View,
+    ) -> Result<(Accepted, Option<Wanted>), Refusal> {
         match self.state {
             State::Serving { .. } | State::Importing { .. } => Err(Refusal::AlreadyThere),
             State::Claiming { .. } | State::Making(_) | State::Releasing { .. } => {
@@ -67,14 +84,9 @@ impl Pool {
                     Ok((Accepted::AskedPeer, None))
                 }
                 Some(beat) if beat.state.may_hold() => Err(Refusal::Busy),
-                // It cannot be asked, and the operator knows that it holds nothing.
-                Some(_) if matches!(self.rest(), Some(Rest::HeldByDeafPeer(_))) => Ok((
-                    Accepted::Claiming,
-                    Some(self.survey(Authority::Operator, view)),
-                )),
                 Some(_) => Ok((
                     Accepted::Claiming,
-                    Some(self.survey(Authority::PeerYields, view)),
+                    Some(self.survey(of_a_peer_that_yields, view)),
                 )),
                 None if view.liveness == Liveness::Alive => Err(Refusal::Busy),
                 None => Ok((
@@ -90,7 +102,8 @@ impl Pool {
         if self.home == view.me {
             return match view.peer() {
                 None => Err(Refusal::PeerNotHeard),
-                Some(_) => self.takeover(view),
+                // In order: nobody was asked whether the peer may be fenced.
+                Some(_) => self.fetch(Authority::PeerYields, view),
             };
         }
         match self.state {

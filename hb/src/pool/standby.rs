@@ -86,6 +86,8 @@ impl Pool {
                     };
                     return None;
                 }
+                // It hears again, and can be asked.
+                let early = early && !(matches!(rest, Rest::HeldByDeafPeer(_)) && view.is_heard);
                 // After a claim of ours that failed there is a pause, whatever the peer says meanwhile.
                 // While it is our own offer that waits, the time is the peer's, not ours.
                 let paused = early && rest != Rest::Offered;

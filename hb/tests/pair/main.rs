@@ -311,6 +311,12 @@ fn keys_of_a_peer_that_cannot_hear_are_named_and_removed_by_its_word_or_an_opera
         assert_eq!(world.preempted, []);
         match by_hand {
             true => {
+                // The word that is for a handover asks for nothing that would fence.
+                let given = world.command(A, Command::Giveback(TANK));
+                assert_eq!(given, Ok(Accepted::Claiming));
+                world.run(Duration::from_secs(30));
+                world.until("it rests again", |w| w.rest(A) == rest);
+                assert_eq!(world.preempted, []);
                 let taken = world.command(A, Command::Takeover(TANK));
                 assert_eq!(taken, Ok(Accepted::Claiming));
             }
