@@ -12,7 +12,7 @@ use orthrus_hb::HeadId;
 use orthrus_hb::ledger::{self, BLOCK_BYTES, Record, SLOT_BLOCKS};
 
 use super::region::Region;
-use crate::disk::{self, direct};
+use crate::disk::{self, direct, turn};
 
 /// What a region is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +90,7 @@ impl Device {
         let bytes = self.memory.bytes();
         let blocks = bytes.len() / BLOCK_BYTES;
         let offset = span(&self.region, first, blocks)?;
+        let _turn = turn::take(&self.region.disk.id);
         self.file.read_exact_at(bytes, offset)?;
         Ok(bytes)
     }

@@ -19,7 +19,6 @@ use super::region::{COPIES, Region};
 use super::sight::{Sights, Wake};
 use super::trouble::Trouble;
 use crate::clock;
-use crate::disk::turn;
 use crate::sync::lock;
 
 /// How often a copy is read: more often than it is written (250 ms), and ten times in the limit of silence.
@@ -217,7 +216,6 @@ impl Shared {
                 self.opener,
             )?),
         };
-        let _turn = turn::take(&region.disk.id);
         open.read_record(self.keeper.me.peer(), self.keeper.secret.expose())
     }
 

@@ -10,7 +10,7 @@
 
 use std::collections::BTreeSet;
 
-use super::group::{Area, Links, Raid, SegmentKind, VolumeGroup};
+use super::group::{Area, Flag, Links, Raid, SegmentKind, VolumeGroup};
 use super::plan::{Choice, Plan, Purpose};
 use super::reserved;
 use super::uuid::Uuid;
@@ -133,7 +133,12 @@ impl VolumeGroup {
             let mut segments = self.lvs[image.data].segments.iter();
             segments.any(|segment| matches!(segment.kind, SegmentKind::Integrity(_)))
         });
-        let lost = |image: usize| images[image] == Health::Broken;
+        // One that is to be rebuilt has nothing of its own: while all others are there it is as good as them, and lost with any.
+        let is_rebuilt = |image: usize| {
+            let flags = &self.lvs[raid.images[image].data].flags;
+            flags.has(Flag::Rebuild) && images.contains(&Health::Broken)
+        };
+        let lost = |image: usize| images[image] == Health::Broken || is_rebuilt(image);
         if images.iter().all(|health| *health == Health::Whole) {
             Health::Whole
         } else if raid.survives(&lost) && !has_checksums {

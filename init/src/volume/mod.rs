@@ -12,7 +12,7 @@ use std::io;
 use std::time::Duration;
 
 use crate::array::{self, AssembleError, Judged, MemberError, Superblock};
-use crate::disk::{Disk, direct, parallel};
+use crate::disk::{Disk, direct, parallel, turn};
 use write::stamp::DESTROYED_TAG;
 
 pub mod active;
@@ -150,6 +150,8 @@ struct Contents {
 pub fn read_groups(disks: &[Disk]) -> Groups {
     let contents = parallel::each(disks, READ_LIMIT, |disk| match direct::open(&disk.path) {
         Ok(file) => read_disk(disk.bytes, &mut |offset, length| {
+            // Another pool's worker may be about to take the disk, as both are taken over.
+            let _turn = turn::take_within(&disk.id, READ_LIMIT);
             direct::read(&file, offset, length)
         }),
         Err(source) => Contents {

@@ -52,6 +52,47 @@ fn a_raid10_needs_one_of_each_pair() {
     assert_eq!(health(&group, "v", &[2, 3]), Health::Broken);
 }
 
+/// The same, with the first image's status saying that it is to be rebuilt.
+fn rebuilding(made: &Made, disks: usize) -> VolumeGroup {
+    let text = made.text();
+    let (before, image) = text.split_once("v_rimage_0 {").unwrap();
+    let image = image.replacen("\"WRITE\"", "\"WRITE\", \"REBUILD\"", 1);
+    let mut group = VolumeGroup::parse(&format!("{before}v_rimage_0 {{{image}")).unwrap();
+    for (index, pv) in group.pvs.iter_mut().enumerate().take(disks) {
+        pv.disk = Some(super::disk(index as u32, 8 << 30));
+    }
+    assert_eq!(group.rebuilding(), ["v"]);
+    group
+}
+
+#[test]
+fn an_image_that_is_to_be_rebuilt_is_no_help_when_another_is_lost() {
+    for (level, disks, most) in [
+        ("raid1", 2, 1),
+        ("raid1", 3, 2),
+        ("raid5_ls", 3, 1),
+        ("raid6_zr", 5, 2),
+    ] {
+        let all: Vec<usize> = (0..disks).collect();
+        let group = rebuilding(&Made::on(disks).raid("v", level, &all), disks);
+        assert_eq!(health(&group, "v", &all), Health::Whole, "{level}");
+        assert_eq!(health(&group, "v", &all[1..]), Health::Degraded, "{level}");
+        // The one that is rebuilt counts among those that may be lost.
+        for others in 1..disks {
+            let expected = match others < most {
+                true => Health::Degraded,
+                false => Health::Broken,
+            };
+            let left = &all[..disks - others];
+            assert_eq!(
+                health(&group, "v", left),
+                expected,
+                "{level} without {others}"
+            );
+        }
+    }
+}
+
 #[test]
 fn what_has_no_redundancy_of_its_own_is_as_good_as_what_it_stands_on() {
     let made = Made::on(3)
