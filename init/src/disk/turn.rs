@@ -3,8 +3,9 @@
 //! PREEMPT AND ABORT may abort commands of whoever sends it. The kernel's target notes with each command the key under which the disk is
 //! reserved, whoever sent it (`target_scsi3_pr_reservation_check`), and aborts those with the victim's: a standby that takes the
 //! disk from an owner aborts its own reads. Then it waits until the answer to each of them was acknowledged, in the very
-//! thread that would hear so for that session (`target_put_cmd_and_wait`, `iscsit_ack_from_expstatsn`). So one read of the ledger
-//! under way, of ten a second, hung the session for ever, and with it the takeover. (Seen once in some fifty takeovers.)
+//! thread that would hear so for that session (`target_put_cmd_and_wait`, `iscsit_ack_from_expstatsn`). So one read
+//! under way, of the ledger's ten a second say, hangs the session for ever, and with it the takeover. (By reading the kernel. A takeover
+//! that hung like that was seen once in some fifty.)
 //!
 //! A turn is taken for one command. Whoever must go on in any case waits for it with a limit, as the other's command may be one that a
 //! dead disk never answers.
