@@ -75,6 +75,15 @@ impl Word {
     }
 }
 
+/// A frame that counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Admitted {
+    /// It is the first of a new boot.
+    pub(crate) is_first: bool,
+    /// By link, the greatest of our numbers that the peer had heard when it sent it; zero for none.
+    pub(crate) heard: [u32; LinkId::ALL.len()],
+}
+
 /// An incarnation that waits to be confirmed.
 #[derive(Clone, Copy)]
 struct Candidate {
@@ -114,7 +123,7 @@ impl Peer {
         }
     }
 
-    /// Takes in an authentic frame of the peer. Returns whether it is the first of a new boot.
+    /// Takes in an authentic frame of the peer.
     pub(crate) fn accept(
         &mut self,
         frame: &Frame<'_>,
@@ -122,16 +131,19 @@ impl Peer {
         me: Incarnation,
         dead: Duration,
         now: Instant,
-    ) -> Result<bool, FrameError> {
+    ) -> Result<Admitted, FrameError> {
         let heard = self.heard(frame, link, me);
         let result = self.admit(frame, link, me, heard, dead, now);
         let has_one_numbering = frame.version >= VERSION_OF_ONE_NUMBERING;
         let newest = self.received();
         let state = &mut self.links[link.index()];
-        if result.is_err() {
-            state.rejected = state.rejected.wrapping_add(1);
-            return result;
-        }
+        let is_first = match result {
+            Ok(is_first) => is_first,
+            Err(error) => {
+                state.rejected = state.rejected.wrapping_add(1);
+                return Err(error);
+            }
+        };
         // The first of a boot is newer than nothing.
         if !has_one_numbering || newest.is_none_or(|newest| frame.sequence > newest) {
             self.silence = Duration::from_ticks(0);
@@ -155,7 +167,7 @@ impl Peer {
                 });
             }
         }
-        result
+        Ok(Admitted { is_first, heard })
     }
 
     /// What a frame acknowledges, by link. One that echoes another boot of ours acknowledges that one's frames, and nobody

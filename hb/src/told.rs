@@ -1,9 +1,13 @@
 //! Whether the peer has heard what this head says in its beats from some moment on.
 //!
-//! It has when it acknowledges a frame that said so, that one and not a later one. What is acknowledged is the greatest
-//! number that was heard on a link, and which of the frames before it were heard as well nobody tells.
-//! A piece of a message that leaves right behind each beat is what the peer then acknowledges, so that what waits for a
-//! word of it waits for the end of the message as well: three kilobytes, piece upon piece as they are received.
+//! It has when any frame of its acknowledges a frame that said so, that one and not a later one. What is acknowledged is the
+//! greatest number that was heard on a link, and which of the frames before it were heard as well nobody tells. From then on
+//! every frame of that boot that acknowledges as much or more was sent by a peer that had heard it.
+//! A piece of a message that leaves right behind each beat is what the peer then acknowledges, so that this may wait
+//! for the end of the message as well: three kilobytes, piece upon piece as they are received.
+//!
+//! Rejected: counting only the word that is waited for, when what it acknowledges said it. On serial alone both heads'
+//! beats tell of their pools in turn, and with several pools the two turns need never meet.
 //!
 //! Rejected: taking one of three frames for heard when a later one is. Beats are sent at once when something changes, so
 //! three can leave within milliseconds and be lost together; and on serial, where a beat tells of one pool, an outage
@@ -20,6 +24,8 @@ pub(crate) struct Told {
     last: u32,
     /// Bit 0 is the last frame that said it, bit `n` is the frame `n` numbers before.
     said: u128,
+    /// One that said it, and that the peer has heard in its present boot.
+    heard: Option<u32>,
 }
 
 impl Told {
@@ -36,10 +42,27 @@ impl Told {
         self.first
     }
 
-    /// Whether the peer has heard it, given the greatest number that it acknowledges.
-    pub(crate) fn is_heard(&self, acknowledged: u32) -> bool {
-        let behind = self.last.checked_sub(acknowledged);
-        behind.is_some_and(|behind| behind < REMEMBERED && self.said >> behind & 1 == 1)
+    /// A frame of the peer acknowledges this number.
+    pub(crate) fn acknowledge(&mut self, number: u32) {
+        let behind = self.last.checked_sub(number);
+        if behind.is_some_and(|behind| behind < REMEMBERED && self.said >> behind & 1 == 1) {
+            self.heard.get_or_insert(number);
+        }
+    }
+
+    /// The peer booted, and has heard nothing yet.
+    pub(crate) fn forget(&mut self) {
+        self.heard = None;
+    }
+
+    /// Whether the peer has heard it.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.heard.is_some()
+    }
+
+    /// Whether the peer had heard it when it sent a frame that acknowledges this number.
+    pub(crate) fn was_heard_by(&self, acknowledged: u32) -> bool {
+        self.heard.is_some_and(|heard| acknowledged >= heard)
     }
 }
 
@@ -53,20 +76,38 @@ mod tests {
         told
     }
 
+    /// Whether the acknowledgment of this number alone proves it.
+    fn proves(told: &Told, number: u32) -> bool {
+        let mut told = *told;
+        told.acknowledge(number);
+        told.is_heard()
+    }
+
     #[test]
     fn a_frame_behind_those_that_said_it_proves_nothing() {
-        let heard = [4, 5, 6, 9];
-        let told = told(heard);
+        let said = [4, 5, 6, 9];
+        let told = told(said);
         for number in 0..200 {
-            assert_eq!(told.is_heard(number), heard.contains(&number), "{number}");
+            assert_eq!(proves(&told, number), said.contains(&number), "{number}");
         }
-        assert!(!Told::default().is_heard(0));
+        assert!(!proves(&Told::default(), 0));
     }
 
     #[test]
     fn an_acknowledgment_that_takes_seconds_counts_and_one_of_long_ago_does_not() {
         let told = told((1..=400).map(|n| n * 2));
-        assert!(told.is_heard(800) && told.is_heard(674));
-        assert!(!told.is_heard(799) && !told.is_heard(672) && !told.is_heard(2));
+        assert!(proves(&told, 800) && proves(&told, 674));
+        assert!(!proves(&told, 799) && !proves(&told, 672) && !proves(&told, 2));
+    }
+
+    #[test]
+    fn what_was_heard_once_is_known_to_every_later_frame_of_that_boot() {
+        let mut told = told([4, 9, 14]);
+        assert!(!told.was_heard_by(20), "of none of them it is known");
+        told.acknowledge(9);
+        told.acknowledge(12);
+        assert!(told.was_heard_by(9) && told.was_heard_by(11) && !told.was_heard_by(8));
+        told.forget();
+        assert!(!told.is_heard() && !told.was_heard_by(11));
     }
 }

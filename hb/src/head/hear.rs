@@ -5,6 +5,8 @@ use embassy_time::Instant;
 use super::{Event, Head};
 use crate::link::LinkId;
 use crate::message::Piece;
+use crate::peer::Admitted;
+use crate::pool::Pool;
 use crate::wire::{self, Body, FrameError};
 
 impl Head {
@@ -28,12 +30,17 @@ impl Head {
             return Err(FrameError::Sender);
         }
         let dead = self.config.timing.dead;
-        if self.peer.accept(&frame, link, self.me, dead, now)? {
+        let Admitted { is_first, heard } = self.peer.accept(&frame, link, self.me, dead, now)?;
+        if is_first {
             self.events.tell(Event::PeerBooted);
             self.told_fences = None;
             self.fences_heard = false;
             self.outbox.restart();
             self.inbox.restart();
+            self.pools.iter_mut().for_each(Pool::peer_booted);
+        }
+        for pool in &mut self.pools {
+            pool.acknowledged(&heard);
         }
         if let Some(ages) = &frame.fences {
             let ether = self.peer.link(LinkId::Ether);
@@ -42,8 +49,10 @@ impl Head {
             if ether.acknowledged > 0 {
                 self.told_fences.get_or_insert_default();
             }
-            let heard = ether.acknowledged;
-            self.fences_heard |= self.told_fences.is_some_and(|told| told.is_heard(heard));
+            if let Some(told) = &mut self.told_fences {
+                told.acknowledge(heard[LinkId::Ether.index()]);
+                self.fences_heard |= told.is_heard();
+            }
             let news = !self.fences_heard;
             self.fences.learn(ages, self.config.me, news, now);
         }

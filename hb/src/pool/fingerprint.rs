@@ -92,7 +92,7 @@ impl Pool {
                 match making {
                     // Of its numbers see `Head::awaited_acknowledgements`.
                     Making::Turn { told, until } => {
-                        print.put(told.map(|told| told.number().is_some()));
+                        print.put(told.map(|told| (told.number().is_some(), told.is_heard())));
                         print.until(until);
                         None
                     }

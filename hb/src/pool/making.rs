@@ -11,7 +11,7 @@
 //! which the pool exists and nobody holds it, and so nobody to race for it.
 //!
 //! Decisions:
-//! - A living peer is waited for until it has said, in a frame that acknowledges one of ours from after we said *claiming*,
+//! - A living peer is waited for until it has said, in a frame from after it had heard that we are *claiming*,
 //!   that it claims nothing. From then on it gives way, so that at most one head makes a pool, and no look of the other
 //!   at the disks falls between. Two that are told to at the same time wait for each other, and neither makes it.
 //! - Nothing of the peer's is ever preempted: a key of it on a bare disk may be of another pool, of which its word on
@@ -35,8 +35,8 @@ use super::{Pool, Rest, State, View, Wanted};
 /// How far it is.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Making {
-    /// Waits until the peer, if it is alive, says that it claims nothing, in a frame that acknowledges what it was told
-    /// on one of the links.
+    /// Waits until the peer, if it is alive, says that it claims nothing, in a frame that it sent after it had heard what it
+    /// was told on one of the links.
     Turn {
         told: [Told; LinkId::ALL.len()],
         /// Longer than a look of the peer's may take.
@@ -91,6 +91,21 @@ impl Pool {
         }
     }
 
+    /// By link, what a frame of the peer's acknowledges.
+    pub(crate) fn acknowledged(&mut self, heard: &[u32; LinkId::ALL.len()]) {
+        if let State::Making(Making::Turn { told, .. }) = &mut self.state {
+            let told = told.iter_mut().zip(heard);
+            told.for_each(|(told, &heard)| told.acknowledge(heard));
+        }
+    }
+
+    /// It boots anew, and has heard nothing of this one's.
+    pub(crate) fn peer_booted(&mut self) {
+        if let State::Making(Making::Turn { told, .. }) = &mut self.state {
+            told.iter_mut().for_each(Told::forget);
+        }
+    }
+
     pub(super) fn decide_making(&mut self, making: Making, view: &View) -> Option<Wanted> {
         match making {
             Making::Turn { .. } if view.retiring => {
@@ -128,7 +143,7 @@ impl Pool {
         let gives_way = match (view.liveness, view.word) {
             (Liveness::Alive, Some(word)) => {
                 let mut told = told.iter().zip(word.acknowledged);
-                told.any(|(told, heard)| told.is_heard(heard)) && !word.beat.state.may_hold()
+                told.any(|(told, heard)| told.was_heard_by(heard)) && !word.beat.state.may_hold()
             }
             // It lives, and did not say yet what it does.
             (Liveness::Alive, None) => false,

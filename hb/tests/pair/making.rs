@@ -103,6 +103,29 @@ fn a_pool_is_made_over_either_cable_and_without_any() {
 }
 
 #[test]
+fn a_pool_of_several_is_made_over_a_cable_that_tells_of_one_at_a_time() {
+    for more in 1..4 {
+        for maker in [A, B] {
+            for later_ms in [0, 30, 110, 250] {
+                let mut world = World::new();
+                (world.is_bare, world.more_pools) = (true, more);
+                // The serial one alone, from the beginning: each head's beats tell of the pools in turn.
+                (world.cut[A][1], world.cut[B][1]) = (true, true);
+                world.boot(A);
+                world.run(Duration::from_millis(later_ms));
+                world.boot(B);
+                world.until("both are faulted", |w| {
+                    [A, B].iter().all(|&h| w.state(h) == PoolState::Faulted)
+                });
+                make(&mut world, maker);
+                world.until("it had its turn", |w| w.state(maker) != PoolState::Claiming);
+                assert_eq!(world.made, [maker], "{more} more, {later_ms} ms later");
+            }
+        }
+    }
+}
+
+#[test]
 fn of_two_heads_that_are_told_at_once_at_most_one_makes_it() {
     // Of the same disks, for which they would race, or each of its own: two pools of one name.
     for apart in [false, true] {

@@ -63,6 +63,8 @@ pub struct World {
     pub digests: [u32; 2],
     /// The pool does not exist yet: there are only disks.
     pub is_bare: bool,
+    /// Pools after it, whose disks nobody can reach: beats tell of them, too.
+    pub more_pools: usize,
     /// Each head makes it of disks of its own, so that no arbiter decides.
     pub apart: bool,
     /// By whom it was made, each time.
@@ -122,6 +124,7 @@ impl World {
             preempted: Vec::new(),
             digests: [1; 2],
             is_bare: false,
+            more_pools: 0,
             apart: false,
             made: Vec::new(),
             lease: None,
@@ -171,16 +174,18 @@ impl World {
             secret: [3; 32],
             digest: self.digests[who],
             timing: self.timing,
-            pools: heapless::Vec::from_slice(&[PoolConfig {
-                home: HeadId::First,
-            }])
-            .unwrap(),
+            pools: std::iter::repeat_n(HeadId::First, 1 + self.more_pools)
+                .map(|home| PoolConfig { home })
+                .collect(),
         };
         let incarnation = Incarnation([who as u8 + 1, machine.boots, 0, 0, 0, 0, 0, 9]);
         let mut head = Head::new(config, incarnation, self.now);
         head.handle_health(TANK, self.broken[who], self.now);
         if !self.has_ledger {
             head.handle_no_ledger(TANK, self.now);
+        }
+        for pool in 1..=self.more_pools {
+            head.handle_no_ledger(PoolId(pool as u8), self.now);
         }
         machine.head = Some(head);
     }
@@ -296,7 +301,7 @@ impl World {
             }
             let fails = &mut machine.import_fails;
             let mut result = match (job.work, self.is_bare) {
-                _ if self.unreachable[who] => Err(Failure::Device),
+                _ if self.unreachable[who] || job.pool != TANK => Err(Failure::Device),
                 (Work::Make, _) if self.apart => {
                     self.disk = Registrant::Head(who, job.epoch);
                     Ok(Done::Claimed)
