@@ -37,7 +37,7 @@ pub use epoch::Epoch;
 pub use head::{Event, Head};
 pub use health::Health;
 pub use key::{ClusterId, HeadId, Key};
-pub use link::{Link, LinkId};
+pub use link::{Hearing, Link, LinkId};
 pub use message::MESSAGE_MAX_BYTES;
 pub use peer::{Liveness, Peer};
 pub use pool::{Fault, Pool, Rest};

@@ -13,7 +13,7 @@
 //! 2 numbers the frames of each link by themselves: of two links its words count in the order in which they come.
 //!
 //! Life: only a frame that is newer than every one before it, of both links, is a sign of it. One that a slow link held
-//! back keeps that link up and says nothing of the peer, which may have died since: a buffer of some seconds in a
+//! back says nothing of the peer, which may have died since: a buffer of some seconds in a
 //! serial line would delay the takeover by as much. What is told by this is the order of the frames and not their age: where
 //! only the slow link is left, its frames count when they come, and between the last of the fast link and the first of the
 //! slow one that is newer the peer is silent. Of a peer of version 2 every frame counts that is newer on its link.
@@ -148,8 +148,11 @@ impl Peer {
         if !has_one_numbering || newest.is_none_or(|newest| frame.sequence > newest) {
             self.silence = Duration::from_ticks(0);
         }
-        state.heard();
-        state.received = frame.sequence;
+        state.heard(frame.sequence);
+        if has_one_numbering {
+            let others = LinkId::ALL.into_iter().filter(|&other| other != link);
+            others.for_each(|other| self.links[other.index()].overtaken(frame.sequence));
+        }
         for (state, heard) in self.links.iter_mut().zip(heard) {
             state.acknowledge(heard);
         }
@@ -308,7 +311,7 @@ impl Peer {
         }
     }
 
-    /// How long nothing new was heard of it on any link; zero when it was never heard.
+    /// How long no frame of it came that is newer than all before, of both links; zero when it was never heard.
     pub fn silence(&self) -> Duration {
         self.silence
     }
@@ -339,6 +342,7 @@ mod tests {
     use super::*;
     use crate::epoch::Epoch;
     use crate::key::HeadId;
+    use crate::link::Hearing;
     use crate::wire::{PoolState, Wish};
 
     const ME: Incarnation = Incarnation([1; 8]);
@@ -447,28 +451,28 @@ mod tests {
         assert_eq!(word.acknowledged, [4, 0]);
     }
 
-    /// The links that are up, and whether the peer is alive, half of `dead` after each of two groups of frames.
-    fn vouched(before: &[Said], after: &[Said]) -> ([bool; LinkId::ALL.len()], Liveness) {
+    /// What the links carry, and whether the peer is alive, half of `dead` after each of two groups of frames.
+    fn vouched(before: &[Said], after: &[Said]) -> ([Hearing; LinkId::ALL.len()], Liveness) {
         let half = DEAD / 2;
         let mut peer = heard(before);
         peer.pass(half);
         after.iter().for_each(|said| said.hear(&mut peer));
         peer.pass(half);
-        let up = LinkId::ALL.map(|link| peer.link(link).is_up(DEAD));
-        (up, peer.liveness(DEAD))
+        let hearing = LinkId::ALL.map(|link| peer.link(link).hearing(DEAD));
+        (hearing, peer.liveness(DEAD))
     }
 
     #[test]
-    fn what_a_slow_link_held_back_keeps_the_link_up_and_not_the_peer_alive() {
+    fn what_a_slow_link_held_back_keeps_neither_the_link_up_nor_the_peer_alive() {
         let [serial, ether] = LinkId::ALL;
         let beat = |version, link, number| said(version, link, number, [0, 0], PoolState::Standby);
         let (first, newest) = (beat(3, serial, 1), beat(3, ether, 9));
         let told = vouched(&[first, newest], &[beat(3, serial, 8)]);
-        assert_eq!(told, ([true, false], Liveness::Dead));
+        assert_eq!(told, ([Hearing::Late, Hearing::Silent], Liveness::Dead));
         // Of the link that is left alone the first newer one counts.
         let (first, newest) = (beat(3, serial, 1), beat(3, ether, 9));
         let told = vouched(&[first, newest], &[beat(3, serial, 8), beat(3, serial, 10)]);
-        assert_eq!(told, ([true, false], Liveness::Alive));
+        assert_eq!(told, ([Hearing::Up, Hearing::Silent], Liveness::Alive));
     }
 
     #[test]
@@ -476,7 +480,7 @@ mod tests {
         let [serial, ether] = LinkId::ALL;
         let beat = |link, number| said(2, link, number, [0, 0], PoolState::Standby);
         let told = vouched(&[beat(serial, 1), beat(ether, 9)], &[beat(serial, 8)]);
-        assert_eq!(told, ([true, false], Liveness::Alive));
+        assert_eq!(told, ([Hearing::Up, Hearing::Silent], Liveness::Alive));
     }
 
     #[test]
@@ -485,7 +489,7 @@ mod tests {
         let beat = |link, number| said(3, link, number, [0, 0], PoolState::Standby);
         let two = |number| [beat(ether, number + 1), beat(serial, number)];
         let told = vouched(&two(1), &two(3));
-        assert_eq!(told, ([true, true], Liveness::Alive));
+        assert_eq!(told, ([Hearing::Up, Hearing::Up], Liveness::Alive));
     }
 
     #[test]

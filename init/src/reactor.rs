@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use embassy_time::Instant;
 use orthrus_hb::{
-    Action, Event, FRAME_MAX_BYTES, Head, Job, LinkId, Liveness, MAX_POOLS, PoolId, ResetReason,
+    Action, Event, FRAME_MAX_BYTES, Head, Hearing, Job, LinkId, Liveness, MAX_POOLS, PoolId,
+    ResetReason,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing::{error, info, warn};
@@ -316,8 +317,14 @@ impl Reactor {
             }
             Event::Peer(Liveness::Alive) => info!("the peer is alive"),
             Event::Peer(Liveness::Unheard) => {}
-            Event::Link { link, up: true } => info!("link {} is up", link.name()),
-            Event::Link { link, up: false } => warn!("link {} is silent", link.name()),
+            Event::Link { link, hearing } => match hearing {
+                Hearing::Up => info!("link {} is up", link.name()),
+                Hearing::Late => warn!(
+                    "link {} delivers frames that are too late to vouch for the peer: a buffer in the line?",
+                    link.name()
+                ),
+                Hearing::Silent | Hearing::Unheard => warn!("link {} is silent", link.name()),
+            },
             Event::Late(late) => {
                 warn!(
                     "the heartbeat ran {} ms late; not counted as silence",

@@ -8,7 +8,7 @@ use heapless::Deque;
 use super::Head;
 use crate::Epoch;
 use crate::config::{MAX_POOLS, PoolId};
-use crate::link::LinkId;
+use crate::link::{Hearing, LinkId};
 use crate::peer::Liveness;
 use crate::sight::LedgerState;
 use crate::wire::PoolState;
@@ -41,12 +41,12 @@ pub enum Event {
         /// What it says now.
         state: LedgerState,
     },
-    /// A link fell silent or speaks again.
+    /// What a link carries of the peer changed.
     Link {
         /// The link.
         link: LinkId,
-        /// Whether the peer is heard on it.
-        up: bool,
+        /// What it carries now.
+        hearing: Hearing,
     },
     /// This head was late to run; the time is not counted as the peer's silence.
     Late(Duration),
@@ -57,7 +57,7 @@ pub enum Event {
 pub(super) struct Events {
     waiting: Deque<Event, EVENTS_MAX>,
     liveness: Liveness,
-    links: [bool; LinkId::ALL.len()],
+    links: [Hearing; LinkId::ALL.len()],
     pub(super) pools: [PoolState; MAX_POOLS],
     ledgers: [LedgerState; MAX_POOLS],
 }
@@ -68,7 +68,7 @@ impl Events {
         Events {
             waiting: Deque::new(),
             liveness: Liveness::Unheard,
-            links: [false; LinkId::ALL.len()],
+            links: [Hearing::Unheard; LinkId::ALL.len()],
             pools: [PoolState::Standby; MAX_POOLS],
             ledgers: [LedgerState::Unread; MAX_POOLS],
         }
@@ -100,10 +100,10 @@ impl Head {
             }
         }
         for link in LinkId::ALL {
-            let up = self.peer.link(link).is_up(self.config.timing.dead);
-            if up != self.events.links[link.index()] {
-                self.events.links[link.index()] = up;
-                self.events.tell(Event::Link { link, up });
+            let hearing = self.peer.link(link).hearing(self.config.timing.dead);
+            if hearing != self.events.links[link.index()] {
+                self.events.links[link.index()] = hearing;
+                self.events.tell(Event::Link { link, hearing });
             }
         }
         for index in 0..self.pools.len() {

@@ -5,7 +5,7 @@ use embassy_time::Instant;
 use super::Head;
 use crate::HeadId;
 use crate::config::{Config, PoolId, Timing};
-use crate::link::LinkId;
+use crate::link::{Hearing, LinkId};
 use crate::peer::{Liveness, Peer, Word};
 use crate::pool::{Pool, View};
 use crate::sight::{Ledger, LedgerState};
@@ -90,11 +90,11 @@ impl Head {
         )
     }
 
-    /// Whether a link carries frames of the peer to us, and ours to it: the one is known without the other.
-    pub fn link_works(&self, link: LinkId) -> (bool, bool) {
+    /// What a link carries of the peer, and whether it carries ours to it: the one is known without the other.
+    pub fn link_works(&self, link: LinkId) -> (Hearing, bool) {
         let link = self.peer.link(link);
-        let up = link.is_up(self.config.timing.dead);
-        (up, link.is_heard(UNHEARD_WINDOW))
+        let hearing = link.hearing(self.config.timing.dead);
+        (hearing, link.is_heard(UNHEARD_WINDOW))
     }
 
     /// Whether this head retired, and nothing of any pool is held here, nor on its way here.

@@ -71,6 +71,7 @@ impl Peer {
 }
 
 impl Link {
+    /// How late it is decides nothing.
     fn fingerprint<H: Hasher>(&self, longest: Duration, print: &mut Print<'_, H>) {
         print.put(self.silence().is_some());
         print.put(self.received > 0); // what echoes another boot of ours counts only then

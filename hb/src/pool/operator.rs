@@ -3,6 +3,7 @@
 use crate::action::{Authority, Failure, Work};
 use crate::command::{Accepted, Refusal};
 use crate::peer::Liveness;
+use crate::sight::LedgerState;
 use crate::wire::PoolState;
 
 use super::{Next, Pool, Rest, State, View, Wanted};
@@ -50,6 +51,15 @@ impl Pool {
 
     /// Gets the pool here, by asking or by force.
     pub(crate) fn takeover(&mut self, view: &View) -> Result<(Accepted, Option<Wanted>), Refusal> {
+        if let Some(Rest::HeldByDeafPeer(held)) = self.rest() {
+            let record = view.record;
+            let claims = record.is_some_and(|r| r.state.may_hold() && r.epoch >= held);
+            match view.ledger {
+                LedgerState::Ticking if claims => return Err(Refusal::PeerHolds),
+                LedgerState::Seen if claims => return Err(Refusal::Busy),
+                _ => {}
+            }
+        }
         // It cannot be asked, and the operator knows that it holds nothing.
         let is_deaf = matches!(self.rest(), Some(Rest::HeldByDeafPeer(_)))
             && !view.is_heard

@@ -9,9 +9,10 @@ mod making;
 mod world;
 
 use embassy_time::Duration;
+use orthrus_hb::ledger::Record;
 use orthrus_hb::{
-    Accepted, Command, Done, Epoch, Event, Failure, LinkId, Liveness, Outcome, PoolState, Refusal,
-    ResetReason, Rest, Ticket,
+    Accepted, Command, Done, Epoch, Event, Failure, HeadId, Hearing, Incarnation, LinkId, Liveness,
+    Outcome, PoolState, Refusal, ResetReason, Rest, Ticket,
 };
 use world::{A, B, Registrant, TANK, World};
 
@@ -62,12 +63,11 @@ fn one_silent_link_moves_nothing_and_is_told() {
             (world.state(A), world.state(B)),
             (PoolState::Serving, PoolState::Standby)
         );
-        assert!(
-            world.machines[B]
-                .events
-                .contains(&Event::Link { link, up: false })
-        );
-        assert_eq!(world.head(A).link_works(link), (false, false));
+        assert!(world.machines[B].events.contains(&Event::Link {
+            link,
+            hearing: Hearing::Silent
+        }));
+        assert_eq!(world.head(A).link_works(link), (Hearing::Silent, false));
     }
 }
 
@@ -76,9 +76,15 @@ fn a_link_cut_one_way_is_told_by_the_head_that_is_not_heard() {
     let mut world = World::serving();
     world.cut[A][LinkId::Serial.index()] = true;
     world.run(Duration::from_secs(5));
-    assert_eq!(world.head(A).link_works(LinkId::Serial), (true, false));
-    assert_eq!(world.head(B).link_works(LinkId::Serial), (false, true));
-    assert_eq!(world.head(A).link_works(LinkId::Ether), (true, true));
+    assert_eq!(
+        world.head(A).link_works(LinkId::Serial),
+        (Hearing::Up, false)
+    );
+    assert_eq!(
+        world.head(B).link_works(LinkId::Serial),
+        (Hearing::Silent, true)
+    );
+    assert_eq!(world.head(A).link_works(LinkId::Ether), (Hearing::Up, true));
 }
 
 #[test]
@@ -281,8 +287,56 @@ fn stale_keys_block_nobody_when_each_head_hears_the_other_on_another_link() {
     assert_eq!(world.preempted, [(B, Epoch(41))]);
     for who in [A, B] {
         let heard = LinkId::ALL.map(|link| world.head(who).link_works(link));
-        assert!(heard.contains(&(true, false)) && heard.contains(&(false, true)));
+        assert!(heard.contains(&(Hearing::Up, false)));
+        assert!(heard.contains(&(Hearing::Unheard, true)));
     }
+}
+
+#[test]
+fn an_operator_does_not_take_from_a_deaf_peer_what_its_ledger_says_it_uses() {
+    let mut world = World::new();
+    (world.unreachable, world.has_ledger) = ([true; 2], true);
+    world.boot(A);
+    world.boot(B);
+    world.run(Duration::from_secs(30));
+    world.disk = Registrant::Head(B, Epoch(41));
+    (world.unreachable[A], world.cut[A]) = (false, [true; 2]);
+    world.until("it is told", |w| {
+        w.rest(A) == Some(Rest::HeldByDeafPeer(Epoch(41)))
+    });
+    // What its cables say was overtaken by what it writes.
+    for sequence in 1..40 {
+        world.records[B] = Some(Record {
+            head: HeadId::Second,
+            incarnation: Incarnation([2; 8]),
+            state: PoolState::Serving,
+            epoch: Epoch(41),
+            sequence,
+            lease: None,
+        });
+        world.run(Duration::from_millis(250));
+        if world.rest(A) == Some(Rest::HeldByDeafPeer(Epoch(41))) {
+            let taken = world.command(A, Command::Takeover(TANK));
+            // Whether it ticks shows with the second record.
+            let expected = if sequence < 2 {
+                Refusal::Busy
+            } else {
+                Refusal::PeerHolds
+            };
+            assert_eq!(taken, Err(expected), "{sequence}");
+        }
+    }
+    assert_eq!(world.preempted, []);
+    // It ends, and its word is as good as an operator's knowledge of it.
+    let silence = world.timing.ledger_dead * 3;
+    world.run(silence);
+    world.until("it rests again", |w| {
+        w.rest(A) == Some(Rest::HeldByDeafPeer(Epoch(41)))
+    });
+    let taken = world.command(A, Command::Takeover(TANK));
+    assert_eq!(taken, Ok(Accepted::Claiming));
+    world.until("a serves", |w| w.state(A) == PoolState::Serving);
+    assert_eq!(world.preempted, [(B, Epoch(41))]);
 }
 
 #[test]
@@ -409,15 +463,21 @@ fn what_one_slow_cable_held_back_does_not_delay_a_takeover() {
         world.boot(B);
         world.until("a serves", |w| w.state(A) == PoolState::Serving);
         world.run(Duration::from_secs(30));
-        let works = LinkId::ALL.map(|link| world.head(B).link_works(link).0);
-        assert_eq!(works, [true; 2]);
+        let fast = LinkId::ALL[1 - slow.index()];
+        assert_eq!(world.head(B).link_works(slow).0, Hearing::Late);
+        assert_eq!(world.head(B).link_works(fast).0, Hearing::Up);
         world.crash(A);
         let crashed = world.now;
         world.until("b serves", |w| w.state(B) == PoolState::Serving);
         // Look, claim and import.
         let limit = world.timing.dead + world.work_time * 3 + world.timing.beat * 2;
         assert!(world.now < crashed + limit, "{slow:?}");
-        assert!(world.head(B).link_works(slow).0, "it still delivers");
+        let dead = world.timing.dead;
+        let silence = world.head(B).peer().link(slow).silence();
+        assert!(
+            silence.is_some_and(|silence| silence < dead),
+            "it still delivers"
+        );
     }
 }
 

@@ -2,19 +2,21 @@
 //! thread a copy and no allocation.
 
 use orthrus_hb::{
-    Epoch, Fault, Head, HeadId, Health, LedgerState, LinkId, Liveness, MAX_POOLS, PoolId,
+    Epoch, Fault, Head, HeadId, Health, Hearing, LedgerState, LinkId, Liveness, MAX_POOLS, PoolId,
     PoolState, Rest,
 };
 
 /// One link.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LinkSnapshot {
-    /// The peer is heard on it.
-    pub up: bool,
+    /// What it carries of the peer.
+    pub hearing: Hearing,
     /// The peer hears us on it.
     pub heard: bool,
     /// How long it has been silent, in milliseconds; `None` when never heard since boot.
     pub silence_ms: Option<u64>,
+    /// How late what it carries is, in milliseconds.
+    pub late_ms: u64,
     /// Frames that counted since boot.
     pub accepted: u32,
     /// Frames that did not.
@@ -79,13 +81,14 @@ impl Snapshot {
         self.digest_differs = head.digest_differs();
         for link in LinkId::ALL {
             let state = head.peer().link(link);
-            let (up, heard) = head.link_works(link);
+            let (hearing, heard) = head.link_works(link);
             let (accepted, rejected) = state.counters();
             let silence_ms = state.silence().map(|silence| silence.as_millis());
             self.links[link.index()] = LinkSnapshot {
-                up,
+                hearing,
                 heard,
                 silence_ms,
+                late_ms: state.lateness().as_millis(),
                 accepted,
                 rejected,
             };

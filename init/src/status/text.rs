@@ -151,9 +151,13 @@ impl Status {
                 Some(ms) => format!("last heard {ms} ms ago"),
                 None => "never heard since boot".to_owned(),
             };
+            let late = match link.state {
+                "late" => format!(", of {} ms before", link.late_ms),
+                _ => String::new(),
+            };
             let _ = writeln!(
                 text,
-                "{:<7}{:<8} {silence}, {} frames accepted, {} rejected",
+                "{:<7}{:<8} {silence}{late}, {} frames accepted, {} rejected",
                 link.name, link.state, link.accepted, link.rejected
             );
         }

@@ -1,6 +1,6 @@
 //! Snapshot, reports and configuration joined: what `status`, `pools`, `links` and `disks` show.
 
-use orthrus_hb::{Failure, HeadId, Health, LinkId, Liveness, PoolState, Rest};
+use orthrus_hb::{Failure, HeadId, Health, Hearing, LinkId, Liveness, PoolState, Rest};
 use serde::Serialize;
 
 use super::{LedgerStatus, PoolSnapshot, Report, Snapshot, Usage};
@@ -76,6 +76,8 @@ pub struct LinkStatus {
     pub state: &'static str,
     /// How long it has been silent, in milliseconds.
     pub silence_ms: Option<u64>,
+    /// How late what it carries is, as far as the other link tells, in milliseconds.
+    pub late_ms: u64,
     /// Frames that counted since boot.
     pub accepted: u32,
     /// Frames that did not.
@@ -189,10 +191,14 @@ impl Status {
                 );
             } else {
                 for link in self.links.iter().filter(|link| link.state != "up") {
-                    say(
-                        format!("link {} is {}", link.name, link.state),
-                        "check the cable",
-                    );
+                    let what = format!("link {} is {}", link.name, link.state);
+                    let advice = match link.state {
+                        "late" => {
+                            "take the buffer out of the line: while it is there, this link is no help when the other is cut"
+                        }
+                        _ => "check the cable",
+                    };
+                    say(what, advice);
                 }
             }
             if sources.snapshot.digest_differs {
@@ -365,13 +371,12 @@ fn links(snapshot: &Snapshot) -> Vec<LinkStatus> {
         .zip(&snapshot.links)
         .map(|(id, link)| LinkStatus {
             name: id.name(),
-            state: match (link.up, link.heard, link.silence_ms) {
-                (true, true, _) => "up",
-                (true, false, _) => "one-way",
-                (false, _, Some(_)) => "silent",
-                (false, _, None) => "unheard",
+            state: match (link.hearing, link.heard) {
+                (Hearing::Up, false) => "one-way",
+                (hearing, _) => hearing.name(),
             },
             silence_ms: link.silence_ms,
+            late_ms: link.late_ms,
             accepted: link.accepted,
             rejected: link.rejected,
         })
@@ -504,7 +509,7 @@ mod tests {
     fn standby_for(pool: PoolSnapshot, report: Report, watchdog: Option<WatchdogStatus>) -> Status {
         let config = Config::parse(crate::worker::tests::CONFIG).unwrap();
         let link = LinkSnapshot {
-            up: true,
+            hearing: Hearing::Up,
             heard: true,
             ..LinkSnapshot::default()
         };
