@@ -26,9 +26,12 @@ struct Arguments {
     /// Seeds of the simulator, if not as many as in `cargo test`.
     #[arg(long)]
     seeds: Option<u64>,
-    /// Limit of one tier on one patch, in seconds; a lab test gets as much.
-    #[arg(long, default_value_t = 600)]
-    limit: u64,
+    /// Limit of one tier on one patch, in seconds, if not ten times what it takes without one.
+    #[arg(long)]
+    limit: Option<u64>,
+    /// Ask again what is known already of the same patch and sources.
+    #[arg(long)]
+    again: bool,
     /// Stop at the first tier that notices.
     #[arg(long)]
     first: bool,
@@ -43,7 +46,8 @@ fn main() -> Result<ExitCode> {
         tier: arguments.tier,
         lab,
         seeds: arguments.seeds,
-        limit: Duration::from_secs(arguments.limit),
+        limit: arguments.limit.map(Duration::from_secs),
+        again: arguments.again,
         first: arguments.first,
     })?;
     Ok(match caught {

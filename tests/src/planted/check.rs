@@ -3,14 +3,25 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::slice;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use orthrus_image::Workspace;
 
+use super::memory::Memory;
 use super::table::{self, Row, Verdict};
 use super::tier::{self, Bed, Outcome, Tier};
 use super::{Mutant, Options, mutants};
 use crate::checkout;
+
+/// How many times what a tier takes without an error it may take with one, and how much more: machines are busy at times.
+const TIMES: u32 = 10;
+const LEAST: Duration = Duration::from_secs(120);
+
+/// Of a tier without an error, and of a lab test.
+const UNPLANTED_LIMIT: Duration = Duration::from_secs(4 * 3600);
+const LAB_LIMIT: Duration = Duration::from_secs(1800);
 
 /// Runs the check and prints its table; whether every mutant was caught.
 ///
@@ -50,10 +61,15 @@ pub fn check(options: &Options) -> Result<bool> {
         source: &source,
         target: &target,
         logs: &logs,
-        limit: options.limit,
     };
+    let memory = Memory::new(planted.join("said"), original.clone(), options.again);
     eprintln!("  the tiers on the checkout as it is");
-    unplanted(&bed, &tiers)?;
+    let limits = unplanted(&bed, &tiers, &memory)?;
+    let limit = |tier: &Tier| {
+        let of_tier = limits.iter().find(|(name, _)| *name == tier.name);
+        let limit = options.limit.or(of_tier.map(|(_, limit)| *limit));
+        limit.unwrap_or(LAB_LIMIT)
+    };
 
     let mut rows = Vec::new();
     for mutant in &mutants {
@@ -70,7 +86,7 @@ pub fn check(options: &Options) -> Result<bool> {
         let row = Row {
             name: mutant.name.clone(),
             breaks: mutant.breaks.clone(),
-            verdict: plant(&bed, mutant, tiers, options.first)?,
+            verdict: plant(&bed, mutant, tiers, &memory, limit, options.first)?,
         };
         rows.push(row);
     }
@@ -89,15 +105,27 @@ pub fn check(options: &Options) -> Result<bool> {
     Ok(missed == 0)
 }
 
-/// A tier that fails without any error says nothing about those that have one.
-fn unplanted(bed: &Bed<'_>, tiers: &[Tier]) -> Result<()> {
+/// A tier that fails without any error says nothing about those that have one. Returns the limit of each with one.
+fn unplanted(
+    bed: &Bed<'_>,
+    tiers: &[Tier],
+    memory: &Memory,
+) -> Result<Vec<(&'static str, Duration)>> {
     const NAME: &str = "unplanted";
-    if let Err(error) = bed.build(NAME, tiers)? {
-        bail!("the checkout does not build: {error}");
-    }
+    let mut limits = Vec::new();
     for tier in tiers {
-        match bed.run(NAME, tier)? {
-            Outcome::Passed => {}
+        let known = memory.recall(tier, "")?;
+        let said = match known {
+            Some(said) => said,
+            None => {
+                if let Err(error) = bed.build(NAME, slice::from_ref(tier))? {
+                    bail!("the checkout does not build: {error}");
+                }
+                bed.run(NAME, tier, UNPLANTED_LIMIT)?
+            }
+        };
+        match &said.outcome {
+            Outcome::Passed => memory.keep(tier, "", &said)?,
             Outcome::Noticed(what) => bail!(
                 "tier {} fails without any error: {}",
                 tier.name,
@@ -107,8 +135,9 @@ fn unplanted(bed: &Bed<'_>, tiers: &[Tier]) -> Result<()> {
                 bail!("tier {} needs more than {} s", tier.name, limit.as_secs())
             }
         }
+        limits.push((tier.name, said.took * TIMES + LEAST));
     }
-    Ok(())
+    Ok(limits)
 }
 
 /// The tiers that can notice a mutant.
@@ -120,24 +149,43 @@ fn tiers_of(mutant: &Mutant, tiers: &[Tier], options: &Options) -> Vec<Tier> {
     tiers
 }
 
-fn plant(bed: &Bed<'_>, mutant: &Mutant, tiers: Vec<Tier>, first: bool) -> Result<Verdict> {
+fn plant(
+    bed: &Bed<'_>,
+    mutant: &Mutant,
+    tiers: Vec<Tier>,
+    memory: &Memory,
+    limit: impl Fn(&Tier) -> Duration,
+    first: bool,
+) -> Result<Verdict> {
     if let Err(error) = mutant.patch.apply(bed.source) {
         return Ok(Verdict::NoFit(format!("{error:#}")));
     }
     let mut ran = Vec::new();
     for tier in tiers {
-        // One after the other: what is noticed by the first tier need not wait for the others' builds.
-        if let Err(error) = bed.build(&mutant.name, std::slice::from_ref(&tier))? {
-            return Ok(Verdict::NoBuild(error));
+        let known = memory.recall(&tier, &mutant.text)?;
+        let is_known = known.is_some();
+        let said = match known {
+            Some(said) => said,
+            None => {
+                // One after the other: what is noticed by the first tier need not wait for the others' builds.
+                if let Err(error) = bed.build(&mutant.name, slice::from_ref(&tier))? {
+                    return Ok(Verdict::NoBuild(error));
+                }
+                bed.run(&mutant.name, &tier, limit(&tier))?
+            }
+        };
+        if !is_known {
+            memory.keep(&tier, &mutant.text, &said)?;
         }
-        let outcome = bed.run(&mutant.name, &tier)?;
-        let noticed = !matches!(outcome, Outcome::Passed);
+        let noticed = !matches!(said.outcome, Outcome::Passed);
         eprintln!(
-            "    {}: {}",
+            "    {}: {}{} ({} s)",
             tier.name,
-            if noticed { "noticed" } else { "passed" }
+            if noticed { "noticed" } else { "passed" },
+            if is_known { ", as known" } else { "" },
+            said.took.as_secs()
         );
-        ran.push((tier.name, outcome));
+        ran.push((tier.name, said.outcome));
         if noticed && first {
             break;
         }

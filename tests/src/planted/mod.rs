@@ -15,9 +15,12 @@
 //! +++ b/init/src/fence/claim.rs
 //! ```
 //!
+//! What a tier said is remembered: [`memory`].
+//!
 //! `Breaks` names the invariants; `Lab` the lab test that `--lab` runs on it.
 
 mod check;
+mod memory;
 mod patch;
 mod table;
 mod tier;
@@ -45,8 +48,10 @@ pub struct Options {
     pub lab: bool,
     /// Seeds of the simulator, if not as many as in `cargo test`.
     pub seeds: Option<u64>,
-    /// Limit of one tier on one patch.
-    pub limit: Duration,
+    /// Limit of one tier on one patch, if it is not to follow from what the tier takes without one.
+    pub limit: Option<Duration>,
+    /// Ask again what is known already.
+    pub again: bool,
     /// Stop at the first tier that notices.
     pub first: bool,
 }
@@ -62,6 +67,8 @@ pub struct Mutant {
     pub lab: Option<String>,
     /// The change.
     pub patch: Patch,
+    /// The file's text.
+    pub text: String,
 }
 
 impl Mutant {
@@ -86,6 +93,7 @@ impl Mutant {
             breaks: said("Breaks:").unwrap_or_default(),
             lab: said("Lab:"),
             patch,
+            text,
         })
     }
 

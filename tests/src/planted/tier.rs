@@ -2,10 +2,13 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use xshell::{Shell, cmd};
+
+/// Of the build of one tier.
+const BUILD_LIMIT: Duration = Duration::from_secs(3600);
 
 /// Status of `timeout` when it had to end its command.
 const STATUS_TIMED_OUT: i32 = 124;
@@ -18,11 +21,13 @@ pub struct Tier {
     pub name: &'static str,
     /// The folder whose tests they are, and of which mutants they run.
     pub folder: &'static str,
+    /// What of the checkout they are built of, as far as it is remembered what they say.
+    pub made_of: &'static [&'static str],
     package: &'static str,
     /// Which of them: arguments of `cargo test`.
     targets: &'static [&'static str],
     /// Arguments of the tests.
-    arguments: Vec<String>,
+    pub arguments: Vec<String>,
 }
 
 /// What came of a tier.
@@ -32,15 +37,23 @@ pub enum Outcome {
     Passed,
     /// Something was noticed: tests by name, or seed and invariant.
     Noticed(Vec<String>),
-    /// It did not end in time, which is noticed as well.
+    /// It did not end in many times what it takes without an error, which is noticed as well.
     TimedOut(Duration),
+}
+
+/// What came of a tier, and how long that took.
+#[derive(Debug)]
+pub struct Said {
+    pub outcome: Outcome,
+    pub took: Duration,
 }
 
 /// The tiers of a checkout that need no lab.
 pub fn tiers(source: &Path, seeds: Option<u64>) -> Vec<Tier> {
-    let tier = |name, folder, package, targets| Tier {
+    let tier = |name, folder, made_of, package, targets| Tier {
         name,
         folder,
+        made_of,
         package,
         targets,
         arguments: Vec::new(),
@@ -48,18 +61,37 @@ pub fn tiers(source: &Path, seeds: Option<u64>) -> Vec<Tier> {
     let mut tiers = vec![tier(
         "hb",
         "hb",
+        &["hb/Cargo.toml", "hb/src", "hb/tests/pair", "hb/tests/fuzz"] as &[_],
         "orthrus-hb",
         &["--lib", "--test", "pair", "--test", "fuzz"] as &[_],
     )];
-    let mut sim = tier("sim", "hb", "orthrus-hb", &["--test", "sim"]);
+    let mut sim = tier(
+        "sim",
+        "hb",
+        &["hb/Cargo.toml", "hb/src", "hb/tests/sim"],
+        "orthrus-hb",
+        &["--test", "sim"],
+    );
     if let Some(seeds) = seeds {
         sim.arguments = vec!["--seeds".to_owned(), seeds.to_string()];
     }
     tiers.push(sim);
     if source.join("hb/tests/model").is_dir() {
-        tiers.push(tier("model", "hb", "orthrus-hb", &["--test", "model"]));
+        tiers.push(tier(
+            "model",
+            "hb",
+            &["hb/Cargo.toml", "hb/src", "hb/tests/model"],
+            "orthrus-hb",
+            &["--test", "model"],
+        ));
     }
-    tiers.push(tier("init", "init", "orthrus-init", &["--lib"]));
+    tiers.push(tier(
+        "init",
+        "init",
+        &["hb/Cargo.toml", "hb/src", "init"],
+        "orthrus-init",
+        &["--lib"],
+    ));
     tiers
 }
 
@@ -68,6 +100,7 @@ pub fn lab(test: &str) -> Tier {
     Tier {
         name: "lab",
         folder: "",
+        made_of: &[],
         package: "orthrus-tests",
         targets: &["--test", "lab"],
         arguments: vec![test.to_owned(), "--exact".to_owned()],
@@ -82,8 +115,6 @@ pub struct Bed<'a> {
     pub target: &'a Path,
     /// Where the outputs go.
     pub logs: &'a Path,
-    /// Limit of one tier.
-    pub limit: Duration,
 }
 
 impl Bed<'_> {
@@ -93,7 +124,7 @@ impl Bed<'_> {
     /// Cargo cannot be started.
     pub fn build(&self, name: &str, tiers: &[Tier]) -> Result<std::result::Result<(), String>> {
         for tier in tiers {
-            let (status, output) = self.cargo(name, tier, &["--no-run"], self.limit * 4)?;
+            let (status, output) = self.cargo(name, tier, &["--no-run"], BUILD_LIMIT)?;
             if status != 0 {
                 let error = output.lines().find(|line| line.starts_with("error"));
                 return Ok(Err(error.unwrap_or("cargo failed").to_owned()));
@@ -106,13 +137,16 @@ impl Bed<'_> {
     ///
     /// # Errors
     /// Cargo cannot be started.
-    pub fn run(&self, name: &str, tier: &Tier) -> Result<Outcome> {
-        let (status, output) = self.cargo(name, tier, &["--no-fail-fast"], self.limit)?;
-        Ok(match status {
+    pub fn run(&self, name: &str, tier: &Tier, limit: Duration) -> Result<Said> {
+        let begun = Instant::now();
+        let (status, output) = self.cargo(name, tier, &["--no-fail-fast"], limit)?;
+        let outcome = match status {
             0 => Outcome::Passed,
-            STATUS_TIMED_OUT | STATUS_KILLED => Outcome::TimedOut(self.limit),
+            STATUS_TIMED_OUT | STATUS_KILLED => Outcome::TimedOut(limit),
             _ => Outcome::Noticed(noticed(&output)),
-        })
+        };
+        let took = begun.elapsed();
+        Ok(Said { outcome, took })
     }
 
     fn cargo(
