@@ -67,17 +67,17 @@ pub struct Link {
     /// Silence counted so far, or `None` while the peer was never heard here in this boot.
     silence: Option<Duration>,
     /// A number that was heard on the other link, and that this one has not reached; and how long that is ago.
-    ahead: Option<(u32, Duration)>,
+    ahead: Option<(u64, Duration)>,
     /// How late it was when it last reached such a number while it delivered others.
     lateness: Duration,
     /// Sequence number of the last frame sent on it; zero before the first.
-    pub(crate) sent: u32,
+    pub(crate) sent: u64,
     /// Frames sent since the peer last acknowledged one that it had not before.
     unheard: u32,
     /// Greatest sequence number accepted of the peer's present incarnation; zero before the first.
-    pub(crate) received: u32,
+    pub(crate) received: u64,
     /// Greatest of our sequence numbers that the peer says it has seen.
-    pub(crate) acknowledged: u32,
+    pub(crate) acknowledged: u64,
     /// Frames that counted.
     pub(crate) accepted: u32,
     /// Frames that did not: bad MAC, replayed, of a stranger, torn.
@@ -86,7 +86,7 @@ pub struct Link {
 
 impl Link {
     /// A frame of the peer counted.
-    pub(crate) fn heard(&mut self, number: u32) {
+    pub(crate) fn heard(&mut self, number: u64) {
         if let Some((ahead, ago)) = self.ahead
             && ahead <= number
         {
@@ -104,7 +104,7 @@ impl Link {
     }
 
     /// The other link, whose frames have the same numbers, carried this one.
-    pub(crate) fn overtaken(&mut self, number: u32) {
+    pub(crate) fn overtaken(&mut self, number: u64) {
         if self.received < number && self.ahead.is_none() {
             self.ahead = Some((number, Duration::from_ticks(0)));
         }
@@ -118,13 +118,13 @@ impl Link {
     }
 
     /// A frame with this number is sent.
-    pub(crate) fn send(&mut self, number: u32) {
+    pub(crate) fn send(&mut self, number: u64) {
         self.sent = number;
         self.unheard = self.unheard.saturating_add(1);
     }
 
     /// The peer says that it heard this frame of ours here.
-    pub(crate) fn acknowledge(&mut self, number: u32) {
+    pub(crate) fn acknowledge(&mut self, number: u64) {
         if number > self.acknowledged {
             self.acknowledged = number;
             self.unheard = 0;
@@ -140,12 +140,12 @@ impl Link {
     }
 
     /// Greatest sequence number heard of the peer's present incarnation; zero before the first.
-    pub fn received(&self) -> u32 {
+    pub fn received(&self) -> u64 {
         self.received
     }
 
     /// Greatest of our sequence numbers that the peer's present incarnation acknowledged; zero before the first.
-    pub fn acknowledged(&self) -> u32 {
+    pub fn acknowledged(&self) -> u64 {
         self.acknowledged
     }
 

@@ -59,9 +59,9 @@ pub struct Word {
     pub beat: PoolBeat,
     /// By link, the greatest of our sequence numbers that the peer had heard when it said so, as far as the
     /// frame tells; zero for none.
-    pub(crate) acknowledged: [u32; LinkId::ALL.len()],
+    pub(crate) acknowledged: [u64; LinkId::ALL.len()],
     /// Number of the frame, when the peer has one numbering for both links; else zero.
-    order: u32,
+    order: u64,
 }
 
 impl Word {
@@ -81,7 +81,7 @@ pub(crate) struct Admitted {
     /// It is the first of a new boot.
     pub(crate) is_first: bool,
     /// By link, the greatest of our numbers that the peer had heard when it sent it; zero for none.
-    pub(crate) heard: [u32; LinkId::ALL.len()],
+    pub(crate) heard: [u64; LinkId::ALL.len()],
 }
 
 /// An incarnation that waits to be confirmed.
@@ -91,7 +91,7 @@ struct Candidate {
     /// Its last frame.
     seen: Instant,
     /// The next of our sequence numbers when its first frame came.
-    mark: u32,
+    mark: u64,
 }
 
 /// The peer, as heard.
@@ -175,7 +175,7 @@ impl Peer {
 
     /// What a frame acknowledges, by link. One that echoes another boot of ours acknowledges that one's frames, and nobody
     /// has heard what was not sent.
-    fn heard(&self, frame: &Frame<'_>, link: LinkId, me: Incarnation) -> [u32; LinkId::ALL.len()] {
+    fn heard(&self, frame: &Frame<'_>, link: LinkId, me: Incarnation) -> [u64; LinkId::ALL.len()] {
         let mut heard = frame.heard(link);
         for (heard, state) in heard.iter_mut().zip(&self.links) {
             if frame.echo != Some(me) || *heard > state.sent {
@@ -190,7 +190,7 @@ impl Peer {
         frame: &Frame<'_>,
         link: LinkId,
         me: Incarnation,
-        heard: [u32; LinkId::ALL.len()],
+        heard: [u64; LinkId::ALL.len()],
         dead: Duration,
         now: Instant,
     ) -> Result<bool, FrameError> {
@@ -249,7 +249,7 @@ impl Peer {
     }
 
     /// The sequence number of the next frame.
-    pub(crate) fn next_number(&self) -> u32 {
+    pub(crate) fn next_number(&self) -> u64 {
         let sent = self.links.iter().map(|link| link.sent);
         sent.max().unwrap_or(0).wrapping_add(1)
     }
@@ -283,7 +283,7 @@ impl Peer {
         link: LinkId,
         dead: Duration,
         now: Instant,
-    ) -> (u32, Option<Lag>) {
+    ) -> (u64, Option<Lag>) {
         if self.incarnation.is_none() || self.echo(dead, now) != self.incarnation {
             return (0, None);
         }
@@ -295,7 +295,7 @@ impl Peer {
     }
 
     /// The greatest number of a frame of its present boot, of both links; `None` before the first.
-    pub fn received(&self) -> Option<u32> {
+    pub fn received(&self) -> Option<u64> {
         let received = self.links.iter().map(|link| link.received);
         received.max().filter(|&number| number > 0)
     }
@@ -352,9 +352,9 @@ mod tests {
     struct Said {
         version: u8,
         link: LinkId,
-        sequence: u32,
+        sequence: u64,
         /// Greatest of our frames heard on each link.
-        heard: [u32; LinkId::ALL.len()],
+        heard: [u64; LinkId::ALL.len()],
         state: PoolState,
     }
 
@@ -408,8 +408,8 @@ mod tests {
     fn said(
         version: u8,
         link: LinkId,
-        sequence: u32,
-        heard: [u32; LinkId::ALL.len()],
+        sequence: u64,
+        heard: [u64; LinkId::ALL.len()],
         state: PoolState,
     ) -> Said {
         Said {

@@ -15,35 +15,36 @@
 
 /// Frames that are remembered, by number: those of several seconds on both links, as many as a frame can be
 /// acknowledged behind the other link.
-const REMEMBERED: u32 = u128::BITS;
+const REMEMBERED: u64 = u128::BITS as u64;
 
 /// How far the peer was told something on one link.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Told {
-    first: Option<u32>,
-    last: u32,
+    first: Option<u64>,
+    last: u64,
     /// Bit 0 is the last frame that said it, bit `n` is the frame `n` numbers before.
     said: u128,
     /// One that said it, and that the peer has heard in its present boot.
-    heard: Option<u32>,
+    heard: Option<u64>,
 }
 
 impl Told {
     /// The frame with this number says it. Numbers only grow.
-    pub(crate) fn say(&mut self, number: u32) {
+    pub(crate) fn say(&mut self, number: u64) {
         self.first.get_or_insert(number);
-        let older = self.said.checked_shl(number.wrapping_sub(self.last));
+        let steps = u32::try_from(number.saturating_sub(self.last));
+        let older = steps.ok().and_then(|steps| self.said.checked_shl(steps));
         self.said = older.unwrap_or(0) | 1;
         self.last = number;
     }
 
     /// The first frame that said it.
-    pub(crate) fn number(&self) -> Option<u32> {
+    pub(crate) fn number(&self) -> Option<u64> {
         self.first
     }
 
     /// A frame of the peer acknowledges this number.
-    pub(crate) fn acknowledge(&mut self, number: u32) {
+    pub(crate) fn acknowledge(&mut self, number: u64) {
         let behind = self.last.checked_sub(number);
         if behind.is_some_and(|behind| behind < REMEMBERED && self.said >> behind & 1 == 1) {
             self.heard.get_or_insert(number);
@@ -61,7 +62,7 @@ impl Told {
     }
 
     /// Whether the peer had heard it when it sent a frame that acknowledges this number.
-    pub(crate) fn was_heard_by(&self, acknowledged: u32) -> bool {
+    pub(crate) fn was_heard_by(&self, acknowledged: u64) -> bool {
         self.heard.is_some_and(|heard| acknowledged >= heard)
     }
 }
@@ -70,14 +71,14 @@ impl Told {
 mod tests {
     use super::*;
 
-    fn told(numbers: impl IntoIterator<Item = u32>) -> Told {
+    fn told(numbers: impl IntoIterator<Item = u64>) -> Told {
         let mut told = Told::default();
         numbers.into_iter().for_each(|number| told.say(number));
         told
     }
 
     /// Whether the acknowledgment of this number alone proves it.
-    fn proves(told: &Told, number: u32) -> bool {
+    fn proves(told: &Told, number: u64) -> bool {
         let mut told = *told;
         told.acknowledge(number);
         told.is_heard()

@@ -78,10 +78,11 @@ pub struct Frame<'a> {
     /// The receiver's incarnation as the sender last heard it; `None` before.
     pub echo: Option<Incarnation>,
     /// Grows by one with each frame in this incarnation, on whatever link; begins at one. (By link before version 3.)
-    pub sequence: u32,
+    /// A number of 32 bits takes the same bytes, and would end in the seventh year of a boot.
+    pub sequence: u64,
     /// Greatest sequence number heard of the incarnation that is echoed: on this link, or with a [`Frame::lag`] on
     /// any; zero for none, and until that incarnation is confirmed. See [`Frame::heard`].
-    pub acknowledged: u32,
+    pub acknowledged: u64,
     /// What is said.
     #[serde(borrow)]
     pub body: Body<'a>,
@@ -98,7 +99,7 @@ pub struct Frame<'a> {
 impl Frame<'_> {
     /// The greatest sequence number of the receiver that the sender had heard on each link, as far as this frame tells;
     /// zero for none. `link`: the one by which it came.
-    pub fn heard(&self, link: LinkId) -> [u32; LinkId::ALL.len()] {
+    pub fn heard(&self, link: LinkId) -> [u64; LinkId::ALL.len()] {
         match self.lag {
             Some(lag) => lag.heard(self.acknowledged),
             None => {

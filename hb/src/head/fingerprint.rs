@@ -91,13 +91,13 @@ impl Head {
     }
 
     /// The number of the frame that told of a pool last, if the peer's frames have one order; else zero.
-    pub fn said(&self, pool: PoolId) -> u32 {
+    pub fn said(&self, pool: PoolId) -> u64 {
         self.peer.said(pool.index())
     }
 
     /// The sequence numbers, one a link, that this head waits to see acknowledged: for a pool, and to confirm
     /// a new boot of the peer.
-    pub fn awaited_acknowledgements(&self) -> impl Iterator<Item = [u32; LinkId::ALL.len()]> {
+    pub fn awaited_acknowledgements(&self) -> impl Iterator<Item = [u64; LinkId::ALL.len()]> {
         let pools = self.pools.iter().filter_map(Pool::awaited);
         pools.chain(self.peer.awaited())
     }

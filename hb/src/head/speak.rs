@@ -41,7 +41,7 @@ impl Head {
         let rotation = self.rotation;
         let ages = self.fences.ages(now);
         let speak =
-            |sequence: u32, body: Body<'_>, peer: &Peer, config: &Config, buffer: &mut [u8]| {
+            |sequence: u64, body: Body<'_>, peer: &Peer, config: &Config, buffer: &mut [u8]| {
                 let [_, cluster @ ..] = config.cluster.bits().to_be_bytes();
                 let (acknowledged, lag) = peer.acknowledged(link, config.timing.dead, now);
                 let frame = Frame {

@@ -45,13 +45,13 @@ impl Peer {
     }
 
     /// What an incarnation must acknowledge to be confirmed.
-    pub(crate) fn awaited(&self) -> Option<[u32; LinkId::ALL.len()]> {
+    pub(crate) fn awaited(&self) -> Option<[u64; LinkId::ALL.len()]> {
         self.candidate
             .map(|candidate| [candidate.mark; LinkId::ALL.len()])
     }
 
     /// The number of the frame that told of a pool last; see [`Word`](super::Word).
-    pub(crate) fn said(&self, pool: usize) -> u32 {
+    pub(crate) fn said(&self, pool: usize) -> u64 {
         self.word(pool).map_or(0, |word| word.order)
     }
 
@@ -59,7 +59,7 @@ impl Peer {
     pub(crate) fn has_acknowledged(
         &self,
         pool: usize,
-        marks: &[u32; LinkId::ALL.len()],
+        marks: &[u64; LinkId::ALL.len()],
     ) -> [(bool, bool); LinkId::ALL.len()] {
         let word = self.word(pool);
         LinkId::ALL.map(|link| {

@@ -82,7 +82,7 @@ impl Pool {
     fn decide_confirm(
         &mut self,
         authority: Authority,
-        (mark, held): (u32, Epoch),
+        (mark, held): (u64, Epoch),
         until: Instant,
         view: &View,
     ) -> Option<Wanted> {

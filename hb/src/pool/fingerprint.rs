@@ -148,7 +148,7 @@ impl Pool {
     }
 
     /// What must be acknowledged before the pool goes on.
-    pub(crate) fn awaited(&self) -> Option<[u32; LinkId::ALL.len()]> {
+    pub(crate) fn awaited(&self) -> Option<[u64; LinkId::ALL.len()]> {
         match self.state {
             State::Claiming {
                 step: Step::Confirm { mark, .. },
@@ -156,7 +156,7 @@ impl Pool {
             } => Some([mark; LinkId::ALL.len()]),
             State::Making(Making::Turn { told, .. }) => {
                 // What was not said yet is not acknowledged by any frame.
-                Some(told.map(|told| told.number().unwrap_or(u32::MAX)))
+                Some(told.map(|told| told.number().unwrap_or(u64::MAX)))
             }
             _ => None,
         }

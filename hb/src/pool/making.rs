@@ -85,14 +85,14 @@ impl Pool {
     }
 
     /// A beat with this number tells of the pool on a link.
-    pub(crate) fn said(&mut self, link: LinkId, number: u32) {
+    pub(crate) fn said(&mut self, link: LinkId, number: u64) {
         if let State::Making(Making::Turn { told, .. }) = &mut self.state {
             told[link.index()].say(number);
         }
     }
 
     /// By link, what a frame of the peer's acknowledges.
-    pub(crate) fn acknowledged(&mut self, heard: &[u32; LinkId::ALL.len()]) {
+    pub(crate) fn acknowledged(&mut self, heard: &[u64; LinkId::ALL.len()]) {
         if let State::Making(Making::Turn { told, .. }) = &mut self.state {
             let told = told.iter_mut().zip(heard);
             told.for_each(|(told, &heard)| told.acknowledge(heard));

@@ -148,7 +148,7 @@ enum Step {
     /// The disks show keys of a peer that says it holds nothing: wait until it says so again, in a
     /// frame that acknowledges one of ours from after the survey.
     Confirm {
-        mark: u32,
+        mark: u64,
         /// The epoch of those keys.
         held: Epoch,
         /// The peer may not hear us: past this it, whose keys they are, gets its turn.

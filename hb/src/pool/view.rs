@@ -39,7 +39,7 @@ pub(crate) struct View {
     /// may be of another.
     pub(crate) digest_differs: bool,
     /// The next sequence number.
-    pub(crate) mark: u32,
+    pub(crate) mark: u64,
 }
 
 impl View {

@@ -18,18 +18,18 @@ pub struct Lag(u8);
 
 impl Lag {
     /// The greatest of what was heard by link, and how far the other one is behind.
-    pub fn of(heard: [u32; LinkId::ALL.len()]) -> (u32, Lag) {
+    pub fn of(heard: [u64; LinkId::ALL.len()]) -> (u64, Lag) {
         let [serial, ether] = heard;
         let bit = if ether > serial { SECOND } else { 0 };
-        let behind = serial.abs_diff(ether).min(u32::from(FAR));
+        let behind = serial.abs_diff(ether).min(u64::from(FAR));
         (serial.max(ether), Lag(bit | behind as u8)) // it is at most `FAR`
     }
 
     /// What was heard by link, with `greatest` on the one that is ahead; zero where nothing is told.
-    pub fn heard(self, greatest: u32) -> [u32; LinkId::ALL.len()] {
+    pub fn heard(self, greatest: u64) -> [u64; LinkId::ALL.len()] {
         let behind = match self.0 & !SECOND {
             FAR => 0,
-            behind => greatest.saturating_sub(u32::from(behind)),
+            behind => greatest.saturating_sub(u64::from(behind)),
         };
         match self.0 & SECOND {
             0 => [greatest, behind],
@@ -65,8 +65,8 @@ mod tests {
         for (heard, told) in [
             ([500, 373], [500, 0]),
             ([0, 127], [0, 127]),
-            ([u32::MAX, 1], [u32::MAX, 0]),
-            ([1, u32::MAX], [0, u32::MAX]),
+            ([u64::MAX, 1], [u64::MAX, 0]),
+            ([1, u64::MAX], [0, u64::MAX]),
         ] {
             let (greatest, lag) = Lag::of(heard);
             assert_eq!(lag.heard(greatest), told);

@@ -4,7 +4,7 @@ use super::*;
 
 const SECRET: [u8; 32] = [7; 32];
 
-fn beat(sequence: u32) -> Frame<'static> {
+fn beat(sequence: u64) -> Frame<'static> {
     let pool = PoolBeat {
         pool: 0,
         state: PoolState::Serving,
@@ -51,8 +51,22 @@ fn the_longest_beat_of_one_pool_fits_the_serial_line() {
     assert!(n <= SERIAL_BEAT_MAX_BYTES, "{n}");
 }
 
-/// Ten beats a second on each of two links. From the fifth month on it takes five bytes, which is the most that there are.
-const SEQUENCE_AFTER_A_YEAR: u32 = 366 * 24 * 3600 * 20;
+/// Ten beats a second on each of two links. From the fifth month on it takes five bytes, for fifty years.
+const SEQUENCE_AFTER_A_YEAR: u64 = 366 * 24 * 3600 * 20;
+
+#[test]
+fn numbers_go_on_after_the_seventh_year() {
+    let mut buffer = [0; FRAME_MAX_BYTES];
+    let last = u64::from(u32::MAX);
+    for sequence in [last, last + 1, 10 * last] {
+        let frame = Frame {
+            acknowledged: sequence - 1,
+            ..beat(sequence)
+        };
+        let n = encode(&frame, LinkId::Serial, &SECRET, &mut buffer).unwrap();
+        assert_eq!(decode(&buffer[..n], LinkId::Serial, &SECRET), Ok(frame));
+    }
+}
 
 #[test]
 fn every_flipped_bit_is_noticed() {

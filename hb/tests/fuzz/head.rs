@@ -84,9 +84,9 @@ struct Script<'a> {
     now: Instant,
     peer: Incarnation,
     words: [PoolBeat; POOLS],
-    sequence: [u32; LinkId::ALL.len()],
+    sequence: [u64; LinkId::ALL.len()],
     /// Our last sequence number that the peer heard.
-    heard: [u32; LinkId::ALL.len()],
+    heard: [u64; LinkId::ALL.len()],
     last_good: Option<(LinkId, Vec<u8>)>,
     jobs: Vec<Job>,
     /// Greatest epoch claimed, or told by a survey, by pool.

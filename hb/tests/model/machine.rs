@@ -40,9 +40,9 @@ pub struct Frame {
     pub bytes: Box<[u8]>,
     pub incarnation: Incarnation,
     pub echo: Option<Incarnation>,
-    pub sequence: u32,
+    pub sequence: u64,
     /// Ours, heard by the sender, by link.
-    pub heard: [u32; LinkId::ALL.len()],
+    pub heard: [u64; LinkId::ALL.len()],
     pub beat: Option<PoolBeat>,
 }
 

@@ -482,7 +482,7 @@ impl World {
             // Whether the peer hears it is asked by an owner that could be worse off.
             let acknowledged = head.peer().link(link).acknowledged();
             if machine.pool().is_some_and(|pool| !pool.health().is_good()) {
-                let news = |heard: u32| heard > acknowledged;
+                let news = |heard: u64| heard > acknowledged;
                 mine.map(|peer| news(peer.peer().link(link).received()))
                     .hash(sink);
                 for frame in machine.inbox.iter().flatten() {
