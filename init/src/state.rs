@@ -24,8 +24,8 @@ const LABEL: &str = "orthrus_state";
 const OWNERS: &str = "owners.jsonl";
 /// Owners that are remembered: some years of ordinary life, and a few kilobytes.
 const OWNERS_MAX: usize = 64;
-/// Bytes that are read of a file: a line of ours has some hundred.
-const READ_MAX: u64 = 64 * 1024;
+/// Bytes that are read of a file: a line of ours has some hundred, and no file of ours five hundred.
+const READ_MAX: u64 = 1024 * 1024;
 
 /// A taking of the pool.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,11 +129,7 @@ pub fn close(place: &Path) -> Result<Step, MountError> {
 /// Adds an owner to those that are remembered; returns all, the newest last.
 pub fn note_owner(place: &Path, owner: Owner) -> Result<Vec<Owner>, StateError> {
     let file = place.join(OWNERS);
-    let text = match read_some(&file) {
-        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(failed(&file, "read")(error)),
-    };
+    let text = read(place, OWNERS)?;
     // What cannot be read is no reason to forget the rest.
     let mut owners: Vec<Owner> = text
         .lines()
@@ -152,6 +148,16 @@ pub fn note_owner(place: &Path, owner: Owner) -> Result<Vec<Owner>, StateError> 
     let synced = File::open(place).and_then(|directory| Ok(rustix::fs::syncfs(&directory)?));
     synced.map_err(failed(place, "flush"))?;
     Ok(owners)
+}
+
+/// What is kept in a file; empty where there is none.
+pub fn read(place: &Path, name: &str) -> Result<String, StateError> {
+    let file = place.join(name);
+    match read_some(&file) {
+        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(failed(&file, "read")(error)),
+    }
 }
 
 /// The beginning of a file, more than any of ours has.

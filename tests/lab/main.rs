@@ -10,6 +10,7 @@ mod breaker;
 mod cables;
 mod cached;
 mod change;
+mod clients;
 mod conformance;
 mod crash;
 mod create;
@@ -124,6 +125,11 @@ const TESTS: &[(&str, ShelfKind, Test)] = &[
         "clients_reservations_move_with_the_pool",
         ShelfKind::Lio,
         reservations::move_with_the_pool,
+    ),
+    (
+        "a_client_is_let_in_and_shut_out_at_a_console",
+        ShelfKind::Lio,
+        clients::come_and_go,
     ),
     (
         "thin_volumes_and_snapshots_come_and_go_while_served",

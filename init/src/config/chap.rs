@@ -25,6 +25,11 @@ pub struct ChapConfig {
 pub struct Password(String);
 
 impl Password {
+    /// One that clients take.
+    pub(super) fn parse(text: &str) -> Option<Password> {
+        names::is_password(text).then(|| Password(text.to_owned()))
+    }
+
     /// The text, for the one place that hands it to the kernel.
     pub fn expose(&self) -> &str {
         &self.0
@@ -82,9 +87,9 @@ pub(super) fn chap(section: &Section<'_>, clients: &[String]) -> Result<ChapConf
 /// The error never has the text in it.
 fn password(section: &Section<'_>, key: &str) -> Result<Password, ConfigError> {
     let field = section.text(key, names::PASSWORD)?;
-    match names::is_password(field.value) {
-        true => Ok(Password(field.value.to_owned())),
-        false => Err(field.at.error(format!(
+    match Password::parse(field.value) {
+        Some(password) => Ok(password),
+        None => Err(field.at.error(format!(
             "has {} characters, or others than these; allowed: {}",
             field.value.chars().count(),
             names::PASSWORD

@@ -8,8 +8,9 @@
 //! A bad file stops nothing but the pools: the caller reports the error and boots on to the console.
 //!
 //! Reading order: this file (the shape), `parse`, `data`, `chap` and `share` (the fields), `unique` (what may be there once),
-//! `names` (what a name looks like), `section` (TOML tables with places), `whoami`.
+//! `names` (what a name looks like), `section` (TOML tables with places), `whoami`, `admitted` (clients beside those of the file).
 
+mod admitted;
 mod chap;
 mod data;
 mod error;
@@ -27,6 +28,7 @@ use std::net::IpAddr;
 
 use orthrus_hb::{ClusterId, HeadId};
 
+pub use admitted::{AdmitError, Admitted, Client, Login};
 pub use chap::{ChapConfig, Password};
 pub use error::ConfigError;
 pub use nvme::{NamespaceConfig, NvmeConfig};

@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 
 use thiserror::Error;
 
+use super::client;
 use super::pool::{self, Flags, VOLUMES, WIPE};
 use super::volume::{self, Wrong};
 use crate::volume::edit::VolumeOrder;
-use crate::worker::PoolOrder;
+use crate::worker::{ClientOrder, PoolOrder};
 
 /// Lines that `log` shows when no number is given: a screen and a bit.
 pub const LOG_LINES: usize = 30;
@@ -126,6 +127,16 @@ pub enum ParseError {
         /// The whole form.
         usage: String,
     },
+    /// Arguments that are no order.
+    #[error("{command}: {why}; usage: {usage}")]
+    Refused {
+        /// The command.
+        command: &'static str,
+        /// Why not.
+        why: String,
+        /// The whole form.
+        usage: String,
+    },
     /// An argument that means nothing here.
     #[error("{command}: {word:?} is not {allowed}; usage: {usage}")]
     Argument {
@@ -150,6 +161,7 @@ pub(super) enum Takes {
     DiskWords,
     Volume,
     SnapshotWords,
+    ClientWords,
     Rehearsal,
 }
 
@@ -279,6 +291,14 @@ pub(super) const VERBS: &[Verb] = &[
         build: said,
     },
     Verb {
+        name: "client",
+        takes: Takes::ClientWords,
+        question: Some("The client loses what it has open, at once. Shut it out?"),
+        help: "let a client in beside those of the configuration, or in no more, on the head that serves the pool; it is kept with the \
+               pool",
+        build: said,
+    },
+    Verb {
         name: "readmit",
         takes: Takes::Nothing,
         question: None,
@@ -344,6 +364,10 @@ impl Verb {
                  volume thin-pool POOL/NAME SIZE [--raid LEVEL [--images N] | --stripes N] | \
                  volume grow POOL/NAME SIZE | volume rename POOL/OLD NEW | volume remove POOL/NAME"
             }
+            Takes::ClientWords => {
+                " add POOL NAME [--user USER --password PASSWORD [--mutual-user USER --mutual-password PASSWORD]] | \
+                 client add POOL/SHARE ADDRESS[/BITS] | client remove POOL NAME | client remove POOL/SHARE ADDRESS[/BITS]"
+            }
             Takes::Rehearsal => " hang",
         };
         format!("{}{argument}", self.name)
@@ -353,6 +377,14 @@ impl Verb {
         match (self.question, self.takes) {
             (_, Takes::PoolWords) => &["--json", "--yes", WIPE, VOLUMES],
             (_, Takes::DiskWords) => &["--json", "--yes", WIPE],
+            (_, Takes::ClientWords) => &[
+                "--json",
+                "--yes",
+                "--user",
+                "--password",
+                "--mutual-user",
+                "--mutual-password",
+            ],
             (_, Takes::Volume) => &[
                 "--json",
                 "--yes",
@@ -405,9 +437,14 @@ pub fn parse(line: &str) -> Result<Option<Request>, ParseError> {
     let mut flags = Flags::default();
     let mut valued = Vec::new();
     while let Some(word) = words.next() {
-        let option = volume::VALUED.iter().find(|option| **option == word);
+        let with_value: &[&'static str] = match verb.takes {
+            Takes::Volume => &volume::VALUED,
+            Takes::ClientWords => &client::VALUED,
+            _ => &[],
+        };
+        let option = with_value.iter().find(|option| **option == word);
         match word {
-            _ if verb.takes == Takes::Volume && option.is_some() => {
+            _ if option.is_some() => {
                 let value = words.next().ok_or_else(|| ParseError::Missing {
                     command: verb.name,
                     what: "a value behind each option",
@@ -478,8 +515,16 @@ fn check(
             argument.pool = (*word).to_owned();
             1
         }
-        (Takes::Volume | Takes::SnapshotWords | Takes::PoolWords | Takes::DiskWords, _) => {
+        (
+            Takes::Volume
+            | Takes::SnapshotWords
+            | Takes::PoolWords
+            | Takes::DiskWords
+            | Takes::ClientWords,
+            _,
+        ) => {
             let command = match verb.takes {
+                Takes::ClientWords => client::parse(words, valued),
                 Takes::PoolWords => pool::parse_pool(words, flags),
                 Takes::DiskWords => pool::parse_disk(words, flags),
                 Takes::SnapshotWords => volume::parse_snapshot(words).map(of_volume),
@@ -488,6 +533,11 @@ fn check(
             let command = command.map_err(|why| match why {
                 Wrong::Missing(what) => missing(what),
                 Wrong::Word(word, allowed) => wrong(&word, &allowed),
+                Wrong::Sentence(why) => ParseError::Refused {
+                    command: verb.name,
+                    why,
+                    usage: verb.usage(),
+                },
             })?;
             argument.command = Some(command);
             words.len()
@@ -520,6 +570,10 @@ impl Command {
                 order: PoolOrder::Volume(VolumeOrder::Remove { .. }),
                 ..
             } => "volume",
+            Command::Order {
+                order: PoolOrder::Client(order),
+                ..
+            } if matches!(**order, ClientOrder::Remove(_)) => "client",
             Command::Order { order, .. } => return pool::question(order),
             Command::Rehearse(_) => "rehearse",
             Command::Reboot => "reboot",
@@ -553,6 +607,7 @@ mod tests {
                 Takes::SnapshotWords => format!("{} restore tank/vol", verb.name),
                 Takes::PoolWords => format!("{} create tank sda", verb.name),
                 Takes::DiskWords => format!("{} replace tank sda", verb.name),
+                Takes::ClientWords => format!("{} remove tank/home 10.0.0.1", verb.name),
                 _ => verb.name.to_owned(),
             };
             let request = parsed(&line);
@@ -590,6 +645,11 @@ mod tests {
         assert!(request.json && request.command.question().is_none());
         assert!(matches!(request.command, Command::Order { pool, .. } if pool == "tank"));
         assert!(parsed("volume remove tank/vol --yes").yes);
+        let request = parsed(
+            "client add --user u tank iqn.2026-01.org.example:a --password secret-of-16-chr --json",
+        );
+        assert!(request.json && request.command.question().is_none());
+        assert!(!format!("{request:?}").contains("secret-of"));
         let made = |disks: &[&str], wipe| Command::Order {
             pool: "tank".into(),
             order: PoolOrder::Create {
@@ -632,6 +692,18 @@ mod tests {
         assert!(refused("disk replace tank").contains("a pool and a disk"));
         assert!(refused("disk replace tank sda sdb").contains("\"sdb\""));
         assert!(refused("disk locate sda bright").contains("\"bright\""));
+        assert!(refused("client add tank").contains("a pool and the name"));
+        assert!(refused("client admit tank a").contains("\"admit\""));
+        assert!(refused("client add tank tank").contains("name of an initiator"));
+        let login = "client add tank iqn.2026-01.org.example:a --user u --password";
+        assert!(refused(login).contains("a value behind each option"));
+        let text = refused(&format!("{login} too-short"));
+        assert!(
+            text.contains("12 to 16") && !text.contains("too-short"),
+            "{text}"
+        );
+        let late = "client remove tank iqn.2026-01.org.example:a --user u";
+        assert!(refused(late).contains("of add only"));
         assert!(refused("pool make tank").contains("\"make\""));
         assert!(refused("pool destroy tank --wipe").contains("\"--wipe\""));
         assert!(refused("disk add tank sda --volumes").contains("\"--volumes\""));

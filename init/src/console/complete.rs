@@ -1,5 +1,6 @@
 //! What Tab adds to a line.
 
+use super::client;
 use super::command::{LEDGER, Takes, VERBS};
 use super::pool::{DISK_ACTIONS, POOL_ACTIONS};
 use super::volume::{ACTIONS, SNAPSHOT_ACTIONS};
@@ -47,6 +48,9 @@ pub(super) fn complete(before: &str, pools: &[String]) -> Completion {
         (Takes::DiskWords, [action]) if *action != "locate" && DISK_ACTIONS.contains(action) => {
             return choose(word, pool_names());
         }
+        (Takes::ClientWords, [action]) if client::ACTIONS.contains(action) => {
+            return choose(word, pool_names());
+        }
         (Takes::DiskWords, ["locate", _]) => return choose(word, ["on", "off"].into_iter()),
         (_, []) => {}
         _ => return Completion::Nothing,
@@ -58,6 +62,7 @@ pub(super) fn complete(before: &str, pools: &[String]) -> Completion {
         Takes::DiskWords => choose(word, DISK_ACTIONS.into_iter()),
         Takes::Volume => choose(word, ACTIONS.into_iter()),
         Takes::SnapshotWords => choose(word, SNAPSHOT_ACTIONS.into_iter()),
+        Takes::ClientWords => choose(word, client::ACTIONS.into_iter()),
         Takes::Rehearsal => choose(word, ["hang"].into_iter()),
         Takes::Nothing | Takes::Lines => Completion::Nothing,
     }

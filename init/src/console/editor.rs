@@ -11,6 +11,8 @@
 
 use std::collections::VecDeque;
 
+use super::client;
+
 /// Bytes of a line; more are refused with a bell. The longest command with its options has 60.
 const LINE_BYTES: usize = 200;
 /// Lines that the history keeps.
@@ -216,7 +218,8 @@ impl Editor {
         out.push('\n');
         let line = self.line.trim().to_owned();
         self.reset();
-        if !line.is_empty() && self.history.back() != Some(&line) {
+        let is_new = !line.is_empty() && self.history.back() != Some(&line);
+        if is_new && !client::is_secret(&line) {
             if self.history.len() == HISTORY_LINES {
                 self.history.pop_front();
             }
@@ -365,6 +368,11 @@ mod tests {
             feed(&mut editor, format!("log {number}\r").as_bytes());
         }
         assert_eq!(editor.history.len(), HISTORY_LINES);
+        feed(
+            &mut editor,
+            b"client add tank iqn.x --user u --password p\r\x1b[A",
+        );
+        assert_eq!(editor.line, "log 199");
     }
 
     #[test]

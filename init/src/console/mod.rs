@@ -9,6 +9,7 @@
 //! it (`help`, `log`, errors, the question before a destructive command) is answered here. Nothing that
 //! arrives on a line may hurt: every buffer is bounded, every byte has a meaning or none.
 
+mod client;
 pub mod command;
 mod complete;
 pub mod control;

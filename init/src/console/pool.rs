@@ -134,7 +134,7 @@ pub(super) fn question(order: &PoolOrder) -> Option<&'static str> {
             "What was written to the volume since is lost, its clients lose it for a moment, and the snapshot is no more. \
              Restore it?"
         }
-        PoolOrder::Volume(_) => return None,
+        PoolOrder::Volume(_) | PoolOrder::Client(_) => return None,
     })
 }
 

@@ -27,6 +27,8 @@ const LEVELS: [(&str, Raid); 5] = [
 pub(super) enum Wrong {
     Missing(&'static str),
     Word(String, String),
+    /// All that is to be said.
+    Sentence(String),
 }
 
 /// Pool and order, from the words behind `volume` and the options with their values.

@@ -19,6 +19,8 @@ pub struct Report {
     pub volumes: Vec<Volume>,
     /// Its state volume, while it is served here.
     pub state_volume: Option<State>,
+    /// Clients beside those of the configuration, while it is served here.
+    pub clients_let_in: Vec<String>,
     /// Clients' own reservations that could not be given back, or are not kept safely.
     pub lost_reservations: Vec<String>,
     /// Namespaces of the configuration that cannot be offered, and why.

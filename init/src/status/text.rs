@@ -127,6 +127,9 @@ impl Status {
                     clients.known, clients.awaited
                 );
             }
+            for client in &pool.report.clients_let_in {
+                let _ = writeln!(text, "  let in at a console: {client}");
+            }
             if let Some(problem) = &pool.report.problem {
                 let _ = writeln!(text, "  last problem: {problem}");
             }

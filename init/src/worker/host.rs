@@ -46,6 +46,9 @@ const REPEATS: [Duration; 4] = [
     Duration::from_millis(2000),
 ];
 
+/// The list of clients that were let in at a console, in the state volume.
+const ADMITTED: &str = "clients.jsonl";
+
 /// How long a write to an array is waited for that only shows whether its members answer.
 const TOUCH_LIMIT: Duration = Duration::from_secs(2);
 
@@ -120,6 +123,10 @@ pub(super) trait Host: Send {
     ) -> Result<Vec<Owner>, StateError>;
     /// Takes it down.
     fn close_state(&self, place: &Path) -> Result<Step, MountError>;
+    /// The list of clients in the state volume; empty where there is none.
+    fn admitted(&self, place: &Path) -> Result<String, StateError>;
+    /// Replaces it, durably.
+    fn keep_admitted(&self, place: &Path, text: &str) -> Result<(), StateError>;
     /// Keeps clients' reservations on the pool from now on, for a plan that is to be opened; returns those that are lost.
     fn keep_reservations(&self, plan: &mut ExportPlan, state: &Path) -> Vec<String>;
     /// Copies what the kernel writes of them; as long as what is returned lives.
@@ -130,6 +137,10 @@ pub(super) trait Host: Send {
     fn withdraw(&self, plan: &ExportPlan, lun: &LunPlan) -> Result<(), ExportError>;
     /// Takes it back, from whatever state there is.
     fn close(&self, plan: &ExportPlan) -> Result<(), ExportError>;
+    /// Ends the sessions of an initiator, and lets it in no more.
+    fn dismiss_initiator(&self, plan: &ExportPlan, name: &str) -> Result<(), ExportError>;
+    /// Ends the connections of all hosts, and lets one of them in no more. Nobody is let in until the subsystem is made again.
+    fn dismiss_host(&self, plan: &NvmePlan, nqn: &str) -> Result<(), ExportError>;
     /// Makes a subsystem, or brings it in line with its volumes.
     fn open_nvme(&self, plan: &NvmePlan) -> Result<(), ExportError>;
     /// Takes one namespace of it back.
@@ -344,6 +355,22 @@ impl Host for Kernel {
 
     fn close_state(&self, place: &Path) -> Result<Step, MountError> {
         state::close(place)
+    }
+
+    fn admitted(&self, place: &Path) -> Result<String, StateError> {
+        state::read(place, ADMITTED)
+    }
+
+    fn keep_admitted(&self, place: &Path, text: &str) -> Result<(), StateError> {
+        state::keep(place, ADMITTED, text.as_bytes())
+    }
+
+    fn dismiss_initiator(&self, plan: &ExportPlan, name: &str) -> Result<(), ExportError> {
+        Lio::new(STEP_LIMIT).dismiss(plan, name).map(drop)
+    }
+
+    fn dismiss_host(&self, plan: &NvmePlan, nqn: &str) -> Result<(), ExportError> {
+        Nvmet::new(STEP_LIMIT).dismiss(plan, nqn).map(drop)
     }
 
     fn keep_reservations(&self, plan: &mut ExportPlan, state: &Path) -> Vec<String> {

@@ -19,6 +19,7 @@ use super::error::JobError;
 use super::shares::Shares;
 use crate::clients;
 use crate::clock;
+use crate::config::Admitted;
 use crate::export::nvme::{NamespacePlan, NvmePlan};
 use crate::export::{ExportError, ExportPlan, PlanError, Volume};
 use crate::net::{self, Connection, Interface, Probe};
@@ -156,7 +157,7 @@ impl Worker {
 
     /// Mounts the state volume and notes there who owns the pool. Without it the pool is served all the same: the operator
     /// is told.
-    fn open_state(&self, active: &[Active], epoch: Epoch) {
+    fn open_state(&mut self, active: &[Active], epoch: Epoch) {
         let volume = active.iter().find(|volume| volume.lv == reserved::STATE);
         let report = volume.map(|volume| {
             let place = state::place(&self.pool().name);
@@ -181,14 +182,16 @@ impl Worker {
             }
         });
         lock(&self.report).state_volume = Some(report.unwrap_or_default());
+        self.read_admitted();
     }
 
     /// Opens a state volume that came while the pool is served. One that was there and could not be used stays closed.
-    pub(super) fn take_up_state(&self, active: &[Active]) {
+    pub(super) fn take_up_state(&mut self, active: &[Active]) {
         let none = status::State::default();
         let had_none = lock(&self.report).state_volume.as_ref() == Some(&none);
-        if let Some(claim) = self.claim.as_ref().filter(|_| had_none) {
-            self.open_state(active, claim.key.epoch);
+        let epoch = self.claim.as_ref().map(|claim| claim.key.epoch);
+        if let Some(epoch) = epoch.filter(|_| had_none) {
+            self.open_state(active, epoch);
         }
     }
 
@@ -225,6 +228,7 @@ impl Worker {
         }
         // With it ends who copies clients' reservations: nobody writes them any more.
         self.served = None;
+        self.admit(Admitted::default());
         {
             let mut report = lock(&self.report);
             report.volumes.clear();

@@ -11,13 +11,14 @@
 //!
 //! Between two jobs it does what an operator wants, by way of [`orders`]: volumes of a served pool are changed ([`change`]), a
 //! pool that is not there yet is made ([`making`], [`create`]), one that others made gets what ours have ([`adopt`]), one that
-//! is served is destroyed ([`destroy`]), and its disks come and go ([`members`]).
+//! is served is destroyed ([`destroy`]), and its disks come and go ([`members`]), and its clients ([`admit`]).
 //!
 //! An owner that loses a disk for good notes that, so that the pool can be taken over without it: [`lost`]; [`replace`]
 //! puts a new one in. One that was lost while nobody held the pool is an operator's to give up: [`word`].
 //!
 //! An outcome repeats its job's ticket and epoch; words for the operator go into the [`Report`].
 
+mod admit;
 mod adopt;
 mod arrays;
 mod change;
@@ -50,7 +51,7 @@ use orthrus_hb::{Done, Failure, HeadId, Job, Outcome, PoolId, Work};
 use tracing::{error, info, warn};
 
 use crate::clock;
-use crate::config::{Config, PoolConfig};
+use crate::config::{Admitted, Config, PoolConfig};
 use crate::disk::{self, parallel};
 use crate::fence::{self, MAX_MEMBERS, OnLoss, WatchSlot};
 use crate::inbox::{Handle, Input, Message};
@@ -60,6 +61,7 @@ use crate::status::{self, Report};
 use crate::sync::lock;
 use crate::volume;
 
+pub use admit::ClientOrder;
 use claim::Claim;
 pub use clients::tell_clients;
 use error::JobError;
@@ -116,6 +118,10 @@ pub struct Worker {
     destroying: Option<Order>,
     /// Members that the operator says are lost.
     words: Vec<Word>,
+    /// Clients that the pool has beside those of the configuration, while its state volume is open here.
+    admitted: Admitted,
+    /// The pool with them, if there are any.
+    pool_with_clients: Option<PoolConfig>,
     /// The report's problem is that of an attempt to take or serve the pool: it stands until an
     /// attempt succeeds, whatever a look says meanwhile.
     attempt_failed: bool,
@@ -152,6 +158,8 @@ impl Worker {
             making: None,
             destroying: None,
             words: Vec::new(),
+            admitted: Admitted::default(),
+            pool_with_clients: None,
             attempt_failed: false,
         }
     }
@@ -372,7 +380,8 @@ impl Worker {
     }
 
     fn pool(&self) -> &PoolConfig {
-        &self.config.pools[self.index]
+        let with_clients = self.pool_with_clients.as_ref();
+        with_clients.unwrap_or_else(|| self.configured())
     }
 
     fn follow_order(&mut self, order: Order) {
@@ -388,6 +397,9 @@ impl Worker {
             PoolOrder::Replace { disk, wipe } => self
                 .replace_disk(disk, *wipe)
                 .map_err(|error| error.to_string()),
+            PoolOrder::Client(order) => {
+                self.change_client(order).map_err(|error| error.to_string())
+            }
             PoolOrder::Import => self.adopt().map_err(|error| error.to_string()),
             // The core is asked first: answered later.
             PoolOrder::Create { .. } => return self.begin_making(order),

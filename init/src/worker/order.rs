@@ -46,6 +46,10 @@ struct Witness {
     ledger: Arc<Ledger>,
     /// The step that fails.
     fails: &'static str,
+    /// The same, from some moment on.
+    fails_later: Arc<Mutex<&'static str>>,
+    /// The list of clients in the state volume.
+    admitted: Arc<Mutex<String>>,
     /// The metadata, for edits that are only tried; without them nothing comes of one.
     text: Option<String>,
 }
@@ -63,7 +67,7 @@ impl Witness {
             }
         }
         self.log.lock().unwrap().push(line);
-        match step == self.fails {
+        match step == self.fails || step == *self.fails_later.lock().unwrap() {
             true => Err(Errno::IO),
             false => Ok(()),
         }
@@ -268,6 +272,31 @@ impl Host for Witness {
         Ok(Step::Changed)
     }
 
+    fn admitted(&self, _place: &Path) -> Result<String, StateError> {
+        Ok(self.admitted.lock().unwrap().clone())
+    }
+
+    fn keep_admitted(&self, place: &Path, text: &str) -> Result<(), StateError> {
+        let noted = self.note("clients kept");
+        noted.map_err(|errno| StateError::File {
+            file: place.to_path_buf(),
+            step: "replace",
+            source: errno.into(),
+        })?;
+        text.clone_into(&mut self.admitted.lock().unwrap());
+        Ok(())
+    }
+
+    fn dismiss_initiator(&self, _plan: &ExportPlan, name: &str) -> Result<(), ExportError> {
+        let noted = self.note("initiator off");
+        noted.map_err(|errno| ExportError::kernel(name, "dismiss", errno))
+    }
+
+    fn dismiss_host(&self, _plan: &NvmePlan, nqn: &str) -> Result<(), ExportError> {
+        let noted = self.note("host off");
+        noted.map_err(|errno| ExportError::kernel(nqn, "dismiss", errno))
+    }
+
     fn keep_reservations(&self, plan: &mut ExportPlan, state: &Path) -> Vec<String> {
         plan.keep_reservations(state.to_path_buf())
     }
@@ -417,8 +446,24 @@ pub(super) fn owner(shelf: &Shelf, fails: &'static str) -> (Worker, Log) {
     owner_of(shelf, fails, None)
 }
 
+/// The same, on a host that fails at the step that is put there.
+pub(super) fn owner_failing_later(shelf: &Shelf) -> (Worker, Log, Arc<Mutex<&'static str>>) {
+    let fails = Arc::default();
+    let (worker, log) = owned(shelf, "", None, &fails);
+    (worker, log, fails)
+}
+
 /// The same, of a group of which is known what would come of a change.
 pub(super) fn owner_of(shelf: &Shelf, fails: &'static str, made: Option<&Made>) -> (Worker, Log) {
+    owned(shelf, fails, made, &Arc::default())
+}
+
+fn owned(
+    shelf: &Shelf,
+    fails: &'static str,
+    made: Option<&Made>,
+    fails_later: &Arc<Mutex<&'static str>>,
+) -> (Worker, Log) {
     let mut worker = claimant(shelf);
     if let (Some(claim), Some(made)) = (&mut worker.claim, made) {
         claim.group = made.group();
@@ -434,6 +479,8 @@ pub(super) fn owner_of(shelf: &Shelf, fails: &'static str, made: Option<&Made>) 
         watch: worker.watch.clone(),
         ledger: worker.ledger.clone(),
         fails,
+        fails_later: fails_later.clone(),
+        admitted: Arc::default(),
         text: made.map(Made::text),
     });
     (worker, log)

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use orthrus_hb::Epoch;
 
+use super::admit::ClientOrder;
 use crate::sync::lock;
 use crate::volume::edit::VolumeOrder;
 
@@ -54,6 +55,8 @@ pub enum PoolOrder {
     },
     /// Change a volume of it.
     Volume(VolumeOrder),
+    /// Change who is let in.
+    Client(Box<ClientOrder>),
 }
 
 /// What came of an order, in words.

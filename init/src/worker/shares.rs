@@ -7,6 +7,7 @@
 use tracing::{info, warn};
 
 use super::Worker;
+use crate::config::NfsConfig;
 use crate::export::ExportError;
 use crate::export::nfs::{NfsPlan, Sharing, Withheld};
 use crate::filesystem::MountError;
@@ -18,6 +19,22 @@ use crate::volume::Active;
 pub struct Shares {
     plan: NfsPlan,
     server: Option<Box<dyn Sharing>>,
+}
+
+impl Shares {
+    /// Goes on with other clients.
+    pub(super) fn offer_to(&mut self, nfs: &NfsConfig) -> Result<(), ExportError> {
+        for share in &mut self.plan.shares {
+            let rules = nfs.shares.iter().find(|rules| rules.name == share.name);
+            if let Some(rules) = rules {
+                share.rules.clients.clone_from(&rules.clients);
+            }
+        }
+        match &self.server {
+            Some(server) => server.update(&self.plan),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Shares cannot be opened or closed.

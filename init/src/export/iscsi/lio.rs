@@ -196,6 +196,16 @@ impl<T: Tree> Lio<T> {
         Ok(withdrawn)
     }
 
+    /// Ends the sessions of a client of a plan that is open, and lets it in no more.
+    pub fn dismiss(&self, plan: &ExportPlan, client: &str) -> Result<Step, ExportError> {
+        let acl = self.root.join("iscsi").join(&plan.iqn);
+        let acl = acl.join("tpgt_1/acls").join(client);
+        let mut actions = self.actions(plan);
+        actions.retain(|action| action.path().starts_with(&acl));
+        actions.reverse();
+        sequence::run(&self.tree, actions, Way::Back, self.limit)
+    }
+
     #[cfg(test)]
     pub(super) fn fake(&self) -> &T {
         &self.tree

@@ -151,6 +151,29 @@ fn one_lun_is_withdrawn_with_its_mappings_and_the_rest_stays_open() {
 }
 
 #[test]
+fn one_client_is_shut_out_and_the_others_keep_what_they_have() {
+    let (lio, _) = lio(STEP_LIMIT);
+    let mut plan = plan();
+    lio.open(&plan).unwrap();
+    lio.fake().forget();
+    let client = plan.clients.remove(1);
+    assert_eq!(lio.dismiss(&plan, &client), Ok(Step::Already));
+    plan.clients.push(client.clone());
+    assert_eq!(lio.dismiss(&plan, &client), Ok(Step::Changed));
+    let changes = lio.fake().changes();
+    let acl = format!("acls/{client}");
+    assert!(
+        changes.iter().all(|change| change.contains(&acl)),
+        "{changes:#?}"
+    );
+    assert!(changes.last().is_some_and(|last| last.ends_with(&acl)));
+    assert_eq!(lio.dismiss(&plan, &client), Ok(Step::Already));
+    plan.clients.pop();
+    assert_eq!(lio.open(&plan), Ok(Step::Already));
+    lio.close(&plan).unwrap();
+}
+
+#[test]
 fn a_volume_that_is_renamed_stays_open_as_it_is() {
     let (lio, _) = lio(STEP_LIMIT);
     let mut plan = plan();

@@ -23,7 +23,7 @@
 
 mod plan;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -89,19 +89,36 @@ impl<T: Tree> Nvmet<T> {
         plan: &NvmePlan,
         namespace: &NamespacePlan,
     ) -> Result<Step, ExportError> {
-        let (path, ports) = (self.namespace(plan, namespace), self.root.join("ports"));
+        let namespace = self.namespace(plan, namespace);
+        self.take_back(plan, |path| path.starts_with(&namespace))
+    }
+
+    /// Takes a part of a plan back, the ports first.
+    fn take_back(
+        &self,
+        plan: &NvmePlan,
+        part: impl Fn(&Path) -> bool,
+    ) -> Result<Step, ExportError> {
+        let ports = self.root.join("ports");
         let mut actions = self.actions(plan);
         actions.retain(|action| {
             let is_link = matches!(action, Action::Link { .. });
-            action.path().starts_with(&path) || (is_link && action.path().starts_with(&ports))
+            part(action.path()) || (is_link && action.path().starts_with(&ports))
         });
         actions.reverse();
         let done = sequence::run(&self.tree, actions, Way::Back, self.limit);
         if done.is_err() {
-            // The other namespaces are to be reached; what keeps this one is said already.
+            // The others are to be served; what keeps this one is said already.
             self.open(plan).ok();
         }
         done
+    }
+
+    /// Ends all connections of a plan that is open, and lets one host in no more. None is let in until the plan is opened again;
+    /// after an error it is already.
+    pub fn dismiss(&self, plan: &NvmePlan, host: &str) -> Result<Step, ExportError> {
+        let allowed = self.subsystem(plan).join("allowed_hosts").join(host);
+        self.take_back(plan, |path| path == allowed)
     }
 
     #[cfg(test)]

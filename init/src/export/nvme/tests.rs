@@ -106,3 +106,22 @@ fn a_namespace_goes_alone() {
     assert_eq!(nvmet.open(&plan()), Ok(Step::Changed));
     assert_eq!(nvmet.open(&plan()), Ok(Step::Already));
 }
+
+#[test]
+fn a_host_is_shut_out_with_its_connections_and_no_other() {
+    let nvmet = nvmet();
+    let mut plan = plan();
+    let gone = "nqn.2026-01.org.example:gone".to_owned();
+    plan.hosts.push(gone.clone());
+    nvmet.open(&plan).unwrap();
+    nvmet.fake().forget();
+    nvmet.dismiss(&plan, &gone).unwrap();
+    let changes = nvmet.fake().changes();
+    let at = |what: &str| changes.iter().position(|change| change.contains(what));
+    assert_eq!(changes.len(), plan.portals.len() + 1, "{changes:#?}");
+    // It could come back between the two.
+    assert!(at("/ports/") < at(&format!("allowed_hosts/{gone}")));
+    plan.hosts.pop();
+    assert_eq!(nvmet.open(&plan), Ok(Step::Changed));
+    assert_eq!(nvmet.open(&plan), Ok(Step::Already));
+}
