@@ -187,6 +187,8 @@ pub struct LunConfig {
     pub volume: String,
     /// Its unit serial number, hex digits; derived from the volume when absent.
     pub serial: Option<String>,
+    /// Those of the target's clients that see it; all of them when absent, also those that come later.
+    pub clients: Option<Vec<String>>,
 }
 
 impl PoolConfig {

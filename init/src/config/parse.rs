@@ -356,12 +356,12 @@ fn iscsi(section: &Section<'_>) -> Result<IscsiConfig, ConfigError> {
             names::is_iscsi,
             names::ISCSI,
         )?,
+        luns: luns(section, &clients)?,
         clients,
-        luns: luns(section)?,
     })
 }
 
-fn luns(section: &Section<'_>) -> Result<Luns, ConfigError> {
+fn luns(section: &Section<'_>, clients: &[String]) -> Result<Luns, ConfigError> {
     const ALLOWED: &str = "luns = \"all\", or tables [[pool.iscsi.lun]]";
     let listed = section.sections("lun", MAX_LUNS)?;
     match section.optional_text("luns", ALLOWED)? {
@@ -376,14 +376,14 @@ fn luns(section: &Section<'_>) -> Result<Luns, ConfigError> {
         None if listed.is_empty() => Err(section.missing("lun", ALLOWED)),
         None => listed
             .iter()
-            .map(lun)
+            .map(|section| lun(section, clients))
             .collect::<Result<_, _>>()
             .map(Luns::Listed),
     }
 }
 
-fn lun(section: &Section<'_>) -> Result<LunConfig, ConfigError> {
-    section.only(&["lun", "volume", "serial"])?;
+fn lun(section: &Section<'_>, clients: &[String]) -> Result<LunConfig, ConfigError> {
+    section.only(&["lun", "volume", "serial", "clients"])?;
     let range = 0..=MAX_LUN_NUMBER;
     let number = section
         .optional_number("lun", range)?
@@ -403,5 +403,29 @@ fn lun(section: &Section<'_>) -> Result<LunConfig, ConfigError> {
             Some(field) => Some(name(field, names::is_serial, names::SERIAL)?),
             None => None,
         },
+        clients: match section.has("clients") {
+            true => Some(clients_of_lun(section, clients)?),
+            false => None,
+        },
     })
+}
+
+fn clients_of_lun(section: &Section<'_>, clients: &[String]) -> Result<Vec<String>, ConfigError> {
+    let allowed = format!("some of the pool's clients: {}", clients.join(", "));
+    let fields = section.texts("clients", &allowed)?;
+    if fields.is_empty() {
+        let error = format!("names nobody; allowed: {allowed}");
+        return Err(section.place("clients").error(error));
+    }
+    let known =
+        fields.into_iter().map(
+            |field| match clients.iter().any(|known| known == field.value) {
+                true => Ok(field.value.to_owned()),
+                false => {
+                    let error = format!("is {:?}; allowed: {allowed}", field.value);
+                    Err(field.at.error(error))
+                }
+            },
+        );
+    known.collect()
 }

@@ -340,7 +340,7 @@ fn unknown_fields_name_the_known_ones() {
         "wwn = \"0123",
         32,
         "pool[0].iscsi.lun[1].wwn",
-        "lun, volume, serial",
+        "lun, volume, serial, clients",
     );
 }
 
@@ -427,6 +427,20 @@ fn wrong_values_say_what_is_allowed() {
         32,
         "pool[0].iscsi.lun[1].serial",
         "hex",
+    );
+    check(
+        "lun = 1\n",
+        "lun = 1\nclients = [\"iqn.1993-08.org.debian:01:other\"]\n",
+        31,
+        "pool[0].iscsi.lun[1].clients[0]",
+        "some of the pool's clients: iqn.1993-08.org.debian:01:client",
+    );
+    check(
+        "lun = 1\n",
+        "lun = 1\nclients = []\n",
+        31,
+        "pool[0].iscsi.lun[1].clients",
+        "names nobody",
     );
     check(
         "luns = \"all\"",

@@ -262,7 +262,7 @@ impl<T: Tree> Lio<T> {
             if let Some(chap) = chap {
                 prove(&mut actions, &acl, chap);
             }
-            for lun in &plan.luns {
+            for lun in plan.luns.iter().filter(|lun| lun.is_for(client)) {
                 let name = format!("lun_{}", lun.lun);
                 link(&mut actions, acl.join(&name), group.join("lun").join(&name));
             }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::identity::unit_serial;
 use super::reservations;
-use crate::config::{ChapConfig, Config, IscsiConfig, Luns, MAX_LUNS, PoolConfig};
+use crate::config::{ChapConfig, Config, IscsiConfig, LunConfig, Luns, MAX_LUNS, PoolConfig};
 use crate::volume::reserved;
 
 /// The port of iSCSI (RFC 7143 section 4.2.2).
@@ -63,6 +63,8 @@ pub struct LunPlan {
     pub is_read_only: bool,
     /// It takes UNMAP and WRITE SAME with the UNMAP bit.
     pub unmaps: bool,
+    /// Those of the target's clients that see it; `None` for all.
+    pub clients: Option<Vec<String>>,
     /// Clients' registrations that it gets back before anybody is let in, each as the kernel takes it.
     pub registrations: Vec<String>,
 }
@@ -90,6 +92,14 @@ pub enum PlanError {
         /// How many volumes there are.
         found: usize,
     },
+}
+
+impl LunPlan {
+    /// Whether a client sees it.
+    pub fn is_for(&self, client: &str) -> bool {
+        let clients = self.clients.as_ref();
+        clients.is_none_or(|clients| clients.iter().any(|one| one == client))
+    }
 }
 
 impl ExportPlan {
@@ -139,15 +149,16 @@ fn luns(
     iscsi: &IscsiConfig,
     volumes: &[Volume],
 ) -> Result<Vec<LunPlan>, PlanError> {
-    let plan = |lun: u32, volume: &Volume, serial: Option<&String>| LunPlan {
+    let plan = |lun: u32, volume: &Volume, of: Option<&LunConfig>| LunPlan {
         lun,
         volume: volume.name.clone(),
         node: volume.node.clone(),
-        serial: serial
-            .cloned()
+        serial: of
+            .and_then(|of| of.serial.clone())
             .unwrap_or_else(|| unit_serial(cluster, &pool.name, &volume.uuid)),
         is_read_only: !volume.is_writable,
         unmaps: volume.gives_space_back && volume.is_writable,
+        clients: of.and_then(|of| of.clients.clone()),
         registrations: Vec::new(),
     };
     // The firmware's own are never a client's, whatever the configuration says, and one that is offered in another way is
@@ -177,7 +188,7 @@ fn luns(
             .map(|wanted| {
                 let found = sorted.iter().find(|volume| volume.name == wanted.volume);
                 match found {
-                    Some(volume) => Ok(plan(wanted.lun, volume, wanted.serial.as_ref())),
+                    Some(volume) => Ok(plan(wanted.lun, volume, Some(wanted))),
                     None => Err(PlanError::NoVolume {
                         pool: pool.name.clone(),
                         lun: wanted.lun,

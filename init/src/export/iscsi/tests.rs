@@ -151,6 +151,25 @@ fn one_lun_is_withdrawn_with_its_mappings_and_the_rest_stays_open() {
 }
 
 #[test]
+fn a_lun_is_mapped_to_its_clients_and_to_no_others() {
+    let of_one = "lun = 1\nvolume = \"vol1\"\nclients = [\"iqn.1993-08.org.debian:01:other\"]\n";
+    let text = CONFIG.replace("lun = 1\nvolume = \"vol1\"\n", of_one);
+    let config = Config::parse(&text).unwrap();
+    let pool = config.pool("tank").unwrap();
+    let plan = ExportPlan::new(&config, pool, &volumes()).unwrap().unwrap();
+    let (lio, _) = lio(STEP_LIMIT);
+    lio.open(&plan).unwrap();
+    let changes = lio.fake().changes();
+    let maps = |client: &str, lun: u32| {
+        let part = format!("acls/iqn.1993-08.org.debian:01:{client}/lun_{lun}");
+        changes.iter().any(|change| change.contains(&part))
+    };
+    assert!(maps("client", 0) && maps("other", 0) && maps("other", 1));
+    assert!(!maps("client", 1), "{changes:#?}");
+    lio.close(&plan).unwrap();
+}
+
+#[test]
 fn one_client_is_shut_out_and_the_others_keep_what_they_have() {
     let (lio, _) = lio(STEP_LIMIT);
     let mut plan = plan();
