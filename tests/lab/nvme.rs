@@ -18,11 +18,13 @@ home = \"a\"
 address = \"10.77.0.10/24\"
 [pool.nvme]
 nqn = \"nqn.2026-01.org.orthrus:tank\"
-hosts = [\"nqn.2014-08.org.nvmexpress:uuid:6a1f0c1e-0000-4000-8000-000000000001\"]
+hosts = [\"nqn.2014-08.org.nvmexpress:uuid:6a1f0c1e-0000-4000-8000-000000000003\"]
 [[pool.nvme.namespace]]
 nsid = 1
 volume = \"data\"
 ";
+
+const HOST: &str = "nqn.2014-08.org.nvmexpress:uuid:6a1f0c1e-0000-4000-8000-000000000001";
 
 /// Connects by what README says, as the host whose name ends with this number; says what the kernel said.
 pub(crate) fn connect(host: u8) -> String {
@@ -56,6 +58,10 @@ pub fn moves(bench: &Bench, shelf: ShelfKind) -> Result<()> {
             stranger.status != 0,
             "a host that is not on the list was let in"
         );
+        // By the console: it is the pool's from then on, through all that follows.
+        let early = lab.client(&["sh", "-c", &connect(1)])?;
+        ensure!(early.status != 0, "it was let in without a word");
+        lab.tell_ok(Head::A, &format!("client add tank {HOST}"))?;
         said(lab, &connect(1))?;
         wait_said(lab, "test -b /dev/nvme0n1 && echo there", "there")?;
         let before = device(lab)?;
@@ -88,7 +94,13 @@ pub fn moves(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         }
         lab.tell_ok(Head::A, "volume grow tank/data 96M")?;
         let size = (96 << 11).to_string();
-        wait_said(lab, "cat /sys/block/nvme0n1/size", &size).context("it grew")
+        wait_said(lab, "cat /sys/block/nvme0n1/size", &size).context("it grew")?;
+        lab.tell_ok(Head::A, &format!("client remove tank {HOST} --yes"))?;
+        let live = "grep -q live /sys/class/nvme/nvme*/state && echo live || echo gone";
+        wait_said(lab, live, "gone").context("it was shut out")?;
+        let late = lab.client(&["sh", "-c", &connect(1)])?;
+        ensure!(late.status != 0, "it was let in though it was shut out");
+        Ok(())
     })
 }
 

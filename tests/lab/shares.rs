@@ -9,8 +9,12 @@ use orthrus_qemu::names::{Head, Machine, ShelfKind};
 use orthrus_qemu::request::IoOptions;
 use orthrus_tests::Bench;
 use orthrus_tests::steps::{
-    LIMIT, bare_disks, check, hand_over, resume_and_verify, said, wait_for_writes, with_bare_disks,
+    LIMIT, bare_disks, check, hand_over, resume_and_verify, said, until, wait_for_writes,
+    with_bare_disks,
 };
+
+/// The client's address.
+const CLIENT: &str = "10.77.0.100";
 
 const DISKS: usize = 3;
 const POOL: &str = "
@@ -20,7 +24,7 @@ home = \"a\"
 address = \"10.77.0.10/24\"
 [[pool.nfs.share]]
 volume = \"home\"
-clients = \"10.77.0.0/24\"
+clients = \"10.77.0.98\"
 squash = \"none\"
 [[pool.nfs.share]]
 name = \"large\"
@@ -96,7 +100,12 @@ fn run(lab: &Lab) -> Result<()> {
     while home.rival(lab)? != 0 {
         ensure!(begun.elapsed() < LIMIT, "the lock stays where it was");
     }
-    Ok(())
+    said(lab, "cat /mnt/home/lock")?;
+    lab.tell_ok(owner, &format!("client remove tank/home {CLIENT} --yes"))?;
+    until(
+        || Ok(lab.client(&["ls", "-l", "/mnt/home"])?.status != 0),
+        "it is served though it was shut out",
+    )
 }
 
 /// The pool and a share, from bare disks, by the console alone.
@@ -104,6 +113,8 @@ fn make(lab: &Lab) -> Result<()> {
     lab.wait_for("a faulted tank", LIMIT)?;
     lab.tell_ok(Head::A, "pool create tank sda sdb sdc --yes")?;
     lab.wait_for("a serves tank", LIMIT)?;
+    // The configuration has others for it: this one is the pool's, through all that follows.
+    lab.tell_ok(Head::A, &format!("client add tank/home {CLIENT}"))?;
     let withheld = lab.tell_ok(Head::A, "pools")?;
     ensure!(
         withheld.contains("`volume create tank/home SIZE --fs ext4`"),
