@@ -487,9 +487,9 @@ impl Worker {
 /// That no disk whose cache stays on would come to be under RAID: it was turned off at the claim, if that can be.
 pub(super) fn no_cache_under_md(group: &VolumeGroup) -> Result<(), ChangeError> {
     for disk in group.disks() {
-        let found = disk::refresh(&disk).unwrap_or(disk);
-        if found.write_cache != WriteCache::WriteThrough {
-            allows_cache(group, &found.name, found.write_cache).map_err(Box::new)?;
+        let found = disk::refresh(&disk).map_or(disk.write_cache, |now| now.write_cache);
+        if found != WriteCache::WriteThrough {
+            allows_cache(group, &disk, found).map_err(Box::new)?;
         }
     }
     Ok(())
