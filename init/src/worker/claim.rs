@@ -31,6 +31,8 @@ pub struct Claim {
     pub group: VolumeGroup,
     /// A member was marked as missing since: it is still part of what is active.
     pub marked: bool,
+    /// Why what is active may not be what the metadata say: nothing is changed until it is.
+    pub behind: Option<String>,
     /// Its disks that have several paths.
     pub paths: Option<Keeper>,
     /// Volumes that were rebuilt since, and are noted so.
@@ -99,6 +101,7 @@ impl Worker {
             group: group.clone(),
             paths: None,
             marked: false,
+            behind: None,
             rebuilt: BTreeSet::new(),
         });
         self.settle_claim(&group, Done::Claimed)

@@ -74,6 +74,7 @@ impl Worker {
             key,
             group: group.clone(),
             marked: false,
+            behind: None,
             paths: None,
             rebuilt: BTreeSet::new(),
         });

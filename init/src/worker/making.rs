@@ -154,6 +154,7 @@ impl Worker {
             key: claimed.key,
             group: group.clone(),
             marked: false,
+            behind: None,
             paths: None,
             rebuilt: BTreeSet::new(),
         });

@@ -92,7 +92,7 @@ impl Worker {
         what: &str,
         change: &dyn Fn(&mut Edit<'_>, &NewMember) -> Result<(), EditError>,
     ) -> Result<Disk, MemberError> {
-        self.may_change()?;
+        self.begin_change()?;
         let claim = self.claim.as_ref().ok_or(ChangeError::NotServed)?;
         if claim.lease.is_some() {
             return Err(ChangeError::Lease.into());
@@ -155,7 +155,7 @@ impl Worker {
 
     /// Label and metadata.
     fn put_in(
-        &self,
+        &mut self,
         disk: &Disk,
         wipe: bool,
         instead: Option<Uuid>,
@@ -224,7 +224,7 @@ impl Worker {
 
     /// Takes a disk, by name or identity, out of the pool, if nothing is on it.
     pub(super) fn remove_disk(&mut self, name: &str) -> Result<String, MemberError> {
-        self.may_change()?;
+        self.begin_change()?;
         let claim = self.claim.as_ref().ok_or(ChangeError::NotServed)?;
         if claim.lease.is_some() {
             return Err(ChangeError::Lease.into());

@@ -70,6 +70,7 @@ pub(super) fn claimant(shelf: &Shelf) -> Worker {
     worker.claim = Some(Claim {
         lease: None,
         marked: false,
+        behind: None,
         paths: None,
         rebuilt: Default::default(),
         fence: shelf.fence(PATH),
