@@ -96,7 +96,7 @@ pub(super) fn activate_on(
     group: &VolumeGroup,
 ) -> Result<Vec<Active>, VolumeError> {
     let plan = Plan::new(group, &Choice::serving())?;
-    bring_about(mapper, group, &plan, &Plan::default())
+    bring_about(mapper, group, &plan, &Plan::default()).map_err(|stopped| stopped.error)
 }
 
 /// The same for a group of which an earlier state is active already: devices whose tables are still those of `before` get their new
@@ -115,9 +115,26 @@ pub(super) fn reactivate_on(
     before: &VolumeGroup,
     group: &VolumeGroup,
 ) -> Result<Vec<Active>, VolumeError> {
-    let before = Plan::new(before, &Choice::serving())?;
+    let plan_before = Plan::new(before, &Choice::serving())?;
     let plan = Plan::new(group, &Choice::serving())?;
-    bring_about(mapper, group, &plan, &before)
+    let stopped = match bring_about(mapper, group, &plan, &plan_before) {
+        Ok(active) => return Ok(active),
+        Err(stopped) => stopped,
+    };
+    if stopped.is_half_way {
+        // Its clients write by the table that it has now: it gets the one of before as it would if the snapshot were removed.
+        if let Err(undo) = bring_about(mapper, before, &plan_before, &plan) {
+            tracing::error!(error = %undo.error, "undo of the activation");
+        }
+    }
+    Err(stopped.error)
+}
+
+/// Why devices were not all brought in line.
+struct Stopped {
+    error: VolumeError,
+    /// An origin goes on with the layer that it got, and nothing was undone.
+    is_half_way: bool,
 }
 
 /// Removes the devices of one volume that nothing else stands on. Idempotent. Fails while they are in use.
@@ -143,7 +160,7 @@ fn bring_about(
     group: &VolumeGroup,
     plan: &Plan,
     before: &Plan,
-) -> Result<Vec<Active>, VolumeError> {
+) -> Result<Vec<Active>, Stopped> {
     let mut made = Made {
         control,
         before,
@@ -151,6 +168,7 @@ fn bring_about(
         numbers: Vec::with_capacity(plan.devices.len()),
         names: Vec::new(),
         held: Vec::new(),
+        is_half_way: false,
     };
     let holds = plan.holds(before);
     let mut active = Vec::new();
@@ -171,12 +189,18 @@ fn bring_about(
             }),
             Ok(_) => {}
             Err(error) => {
-                made.undo();
-                return Err(error);
+                let is_half_way = made.is_half_way;
+                if !is_half_way {
+                    made.undo();
+                }
+                return Err(Stopped { error, is_half_way });
             }
         }
     }
-    made.clear()?;
+    made.clear().map_err(|error| Stopped {
+        error,
+        is_half_way: false,
+    })?;
     active.sort_by(|one, other| one.lv.cmp(&other.lv));
     Ok(active)
 }
@@ -194,6 +218,8 @@ struct Made<'a> {
     names: Vec<(String, String)>,
     /// Origins that are held back, each with the layer below it.
     held: Vec<Hold>,
+    /// One of them goes on, with a layer that was made for it.
+    is_half_way: bool,
 }
 
 impl Made<'_> {
@@ -321,7 +347,13 @@ impl Made<'_> {
             return Ok((info, step));
         }
         let info = match step {
-            Step::Changed => info,
+            Step::Changed => {
+                // One that lost its layer stays without: what was written to it meanwhile is not in its snapshots.
+                let mut held = self.held.iter();
+                let has_layer = |hold: &Hold| hold.origin == device.uuid && hold.layer.is_none();
+                self.is_half_way |= held.any(has_layer);
+                info
+            }
             Step::Already => {
                 let resumed = self.control.resume(&device.uuid);
                 resumed.map_err(failed(device, "resume"))?
