@@ -412,6 +412,7 @@ impl Worker {
             claim.group = group;
             // They have no word any more in what was just read.
             claim.rebuilt.clear();
+            claim.lost_snapshots.clear();
         }
         self.take_up_state(&active);
         if let Some((name, kind)) = fresh

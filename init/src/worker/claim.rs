@@ -37,6 +37,8 @@ pub struct Claim {
     pub paths: Option<Keeper>,
     /// Volumes that were rebuilt since, and are noted so.
     pub rebuilt: BTreeSet<String>,
+    /// Snapshots that were lost since, and are noted so.
+    pub lost_snapshots: BTreeSet<String>,
 }
 
 impl Worker {
@@ -103,6 +105,7 @@ impl Worker {
             marked: false,
             behind: None,
             rebuilt: BTreeSet::new(),
+            lost_snapshots: BTreeSet::new(),
         });
         self.settle_claim(&group, Done::Claimed)
     }

@@ -224,7 +224,9 @@ impl Worker {
             }
         }
         // With it ends who copies clients' reservations: nobody writes them any more.
-        self.served = None;
+        if self.served.take().is_some() {
+            self.note_lost_snapshots();
+        }
         {
             let mut report = lock(&self.report);
             report.volumes.clear();

@@ -77,6 +77,7 @@ impl Worker {
             behind: None,
             paths: None,
             rebuilt: BTreeSet::new(),
+            lost_snapshots: BTreeSet::new(),
         });
         self.settle_claim(&group, Done::Leased { lease, submitted })
     }

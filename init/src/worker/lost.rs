@@ -45,9 +45,13 @@ impl Worker {
         let Some(claim) = held.filter(|claim| claim.lease.is_none()) else {
             return;
         };
-        let Some((group, lost)) = claim.group.without_disks(silent) else {
+        let Some((mut group, lost)) = claim.group.without_disks(silent) else {
             return;
         };
+        // Which are no reason against it any more.
+        for lv in &mut group.lvs {
+            lv.is_lost |= claim.lost_snapshots.contains(&lv.name);
+        }
         let names = claim.fence.names_of(silent);
         if let Some(refusal) = group.refusal(&self.config.cluster) {
             let what =
@@ -121,7 +125,7 @@ mod tests {
     use super::super::order::{owner, taken};
     use super::*;
     use crate::fence::shelf::Shelf;
-    use crate::volume::tests::made::Made;
+    use crate::volume::tests::made::{HIDDEN, Made, VISIBLE};
 
     /// An owner of two disks that serves this group, loses the first, and what it wrote then.
     fn lose(made: &Made) -> (Worker, Vec<String>) {
@@ -170,6 +174,22 @@ mod tests {
         // A second time there is nothing to be written.
         worker.mark(&[Shelf::id(0)]);
         assert_eq!(worker.claim.as_ref().unwrap().fence.members().len(), 1);
+    }
+
+    #[test]
+    fn the_store_of_a_snapshot_that_is_lost_is_nothing_to_wait_for() {
+        let tie = "type = \"snapshot\"\nchunk_size = 8\norigin = \"vol0\"\ncow_store = \"snap\"";
+        let made = Made::on(2)
+            .linear("snap", HIDDEN, 0, 2)
+            .simple("vol0", 1)
+            .volume("snapshot0", VISIBLE, 4, tie);
+        let (mut worker, wrote) = lose(&made);
+        assert!(wrote.is_empty(), "{wrote:?}");
+        let claim = worker.claim.as_mut().unwrap();
+        claim.lost_snapshots.insert("snap".to_owned());
+        worker.mark(&[Shelf::id(0)]);
+        let claim = worker.claim.as_ref().unwrap();
+        assert!(claim.marked && claim.group.pvs[0].is_missing);
     }
 
     #[test]

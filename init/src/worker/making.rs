@@ -157,6 +157,7 @@ impl Worker {
             behind: None,
             paths: None,
             rebuilt: BTreeSet::new(),
+            lost_snapshots: BTreeSet::new(),
         });
         if let Some(making) = &mut self.making {
             making.made = Some(format!("volume group {vg} is made of {count} disks"));

@@ -37,6 +37,7 @@ mod paths;
 mod replace;
 mod shares;
 mod stamp;
+mod stores;
 mod thin;
 mod word;
 
@@ -257,6 +258,7 @@ impl Worker {
         self.report_alarms();
         lock(&self.report).looking_since = Some(clock::now());
         self.mark_lost();
+        self.note_lost_snapshots();
         self.look_at_rebuilds();
         self.look_at_shares();
         self.look_at_arrays();
@@ -314,36 +316,6 @@ impl Worker {
             ),
         };
         full.map(problem).collect()
-    }
-
-    fn full_stores(&self) -> Vec<status::Problem> {
-        let Some(claim) = self.claim.as_ref().filter(|_| self.served.is_some()) else {
-            return Vec::new();
-        };
-        let pool = self.pool().name.as_str();
-        let usage = self.host.store_usage(&claim.group).unwrap_or_else(|error| {
-            warn!(pool, "{error}");
-            Vec::new()
-        });
-        let problem = |store: volume::StoreUsage| {
-            let name = store.snapshot;
-            let what = match store.percent {
-                None => format!(
-                    "snapshot {name} is lost: its store was full, or failed; its origin has all"
-                ),
-                Some(percent) if percent >= POOL_FULL => {
-                    format!(
-                        "the store of snapshot {name} is {percent} % full: the snapshot is lost when it is, its origin is not"
-                    )
-                }
-                Some(_) => return None,
-            };
-            Some(status::Problem {
-                what,
-                todo: format!("`snapshot remove {pool}/{name}`"),
-            })
-        };
-        usage.into_iter().filter_map(problem).collect()
     }
 
     /// A disk whose reservation was not read back for long: its path is broken, and a loss would go unseen.

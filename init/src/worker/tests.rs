@@ -73,6 +73,7 @@ pub(super) fn claimant(shelf: &Shelf) -> Worker {
         behind: None,
         paths: None,
         rebuilt: Default::default(),
+        lost_snapshots: Default::default(),
         fence: shelf.fence(PATH),
         key,
         group: VolumeGroup {

@@ -293,3 +293,34 @@ fn an_origin_that_goes_on_without_its_snapshot_does_not_get_it_back() {
     reactivate_on(&memory, &group(1), &group(0)).unwrap();
     assert_eq!(memory.shown(), fresh.shown());
 }
+
+#[test]
+fn a_snapshot_that_is_written_down_as_lost_fails_all_that_comes_and_has_no_store() {
+    let lost = |snapshots: usize| {
+        let mut group = group(snapshots);
+        for lv in &mut group.lvs {
+            lv.is_lost = lv.name == "snap0";
+        }
+        group
+    };
+    let fresh = Memory::default();
+    activate_on(&fresh, &lost(2)).unwrap();
+    let shown = fresh.shown();
+    let table = |name: &str| {
+        let device = shown.iter().find(|(device, ..)| device == name);
+        device.map(|(_, table, _)| table.as_str())
+    };
+    // As long as it was, so that its LUN stays what it is.
+    assert_eq!(table("tank-snap0"), Some("0 32768 error "));
+    assert_eq!(table("tank-snap0-cow"), None);
+    assert!(table("tank-snap1").unwrap().contains("snapshot"));
+    assert_eq!(
+        table("tank-vol"),
+        Some("0 32768 snapshot-origin tank-vol-real")
+    );
+    // Under its owner, with the next change.
+    let memory = Memory::default();
+    activate_on(&memory, &group(2)).unwrap();
+    reactivate_on(&memory, &group(2), &lost(2)).unwrap();
+    assert_eq!(memory.shown(), fresh.shown());
+}
