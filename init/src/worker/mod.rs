@@ -57,7 +57,7 @@ use crate::fence::{self, MAX_MEMBERS, OnLoss, WatchSlot};
 use crate::inbox::{Handle, Input, Message};
 use crate::ledger::Ledger;
 use crate::modules::Modules;
-use crate::status::{self, Report};
+use crate::status::{self, Report, Snapshot};
 use crate::sync::lock;
 use crate::volume;
 
@@ -117,6 +117,8 @@ pub struct Worker {
     destroying: Option<Order>,
     /// Members that the operator says are lost.
     words: Vec<Word>,
+    /// What the core knows of the pools.
+    snapshot: Arc<Mutex<Snapshot>>,
     /// The report's problem is that of an attempt to take or serve the pool: it stands until an
     /// attempt succeeds, whatever a look says meanwhile.
     attempt_failed: bool,
@@ -153,6 +155,7 @@ impl Worker {
             making: None,
             destroying: None,
             words: Vec::new(),
+            snapshot: Arc::default(),
             attempt_failed: false,
         }
     }
@@ -166,6 +169,12 @@ impl Worker {
     /// Kernel modules for the kinds of volumes that turn up are taken from here.
     pub fn with_modules(mut self, modules: Arc<Modules>) -> Worker {
         self.host = Box::new(Kernel::with(modules));
+        self
+    }
+
+    /// What the core knows of the pools is here.
+    pub fn with_snapshot(mut self, snapshot: Arc<Mutex<Snapshot>>) -> Worker {
+        self.snapshot = snapshot;
         self
     }
 
@@ -353,9 +362,7 @@ impl Worker {
             PoolOrder::Add { disk, wipe } => self
                 .add_disk(disk, *wipe)
                 .map_err(|error| error.to_string()),
-            PoolOrder::Lost { disk, known } => self
-                .disk_lost(disk, *known)
-                .map_err(|error| error.to_string()),
+            PoolOrder::Lost { disk } => self.disk_lost(disk).map_err(|error| error.to_string()),
             PoolOrder::Remove { disk } => self.remove_disk(disk).map_err(|error| error.to_string()),
             PoolOrder::Replace { disk, wipe } => self
                 .replace_disk(disk, *wipe)
