@@ -233,7 +233,8 @@ fn start(
             ledger.clone(),
         )
         .with_watchdog(hardware)
-        .with_modules(modules.clone());
+        .with_modules(modules.clone())
+        .with_snapshot(snapshot.clone());
         reports.push(worker.report());
         watches.push(worker.watch());
         orders.push(worker.orders());

@@ -5,9 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use orthrus_hb::{
-    Accepted, Command as HeadCommand, Epoch, HeadId, LedgerState, Liveness, PoolId, Refusal,
-};
+use orthrus_hb::{Accepted, Command as HeadCommand, HeadId, PoolId, Refusal};
 use serde_json::json;
 use tracing::{error, warn};
 
@@ -129,21 +127,6 @@ impl Desk {
         let mut named = pools.filter(|(one, _)| one.name == pool);
         let Some((_, orders)) = named.next() else {
             return no_pool(pool, &running.config);
-        };
-        let order = match order {
-            PoolOrder::Lost { disk, .. } => {
-                let index = running.config.pools.iter().position(|one| one.name == pool);
-                let snapshot = lock(&running.snapshot).clone();
-                match index.map(|index| known_of(&snapshot, index)) {
-                    Some(Ok(known)) => &PoolOrder::Lost {
-                        disk: disk.clone(),
-                        known,
-                    },
-                    Some(Err(why)) => return Reply::refused(format!("{pool}: {why}")),
-                    None => return no_pool(pool, &running.config),
-                }
-            }
-            order => order,
         };
         match orders.give(order, ORDER_LIMIT) {
             Ok(said) => Reply::done(
@@ -368,73 +351,4 @@ fn disks() -> Reply {
         text.push_str("no disk is seen\n");
     }
     Reply::done(text, json!({ "disks": list }))
-}
-
-/// The greatest epoch of a pool that is known, where nobody may hold it: who does would mark a disk by itself, and its mark may be
-/// on just the disks that this head does not see.
-fn known_of(snapshot: &Snapshot, pool: usize) -> Result<Epoch, &'static str> {
-    let Some(pool) = snapshot.pools.get(pool) else {
-        return Err("nothing is known of it yet: try again in a moment");
-    };
-    let peer = match (snapshot.liveness, pool.peer) {
-        (Liveness::Alive, peer) => peer,
-        _ => None,
-    };
-    if peer.is_some_and(|(state, _)| state.answers()) {
-        return Err(
-            "the peer holds the pool: a disk that dies is marked as missing by itself. Mend this head's path to it",
-        );
-    }
-    if pool.ledger == LedgerState::Ticking {
-        return Err(
-            "the peer lives, its ledger ticks, and no cable says what it holds: join a cable first",
-        );
-    }
-    let theirs = peer.map_or(Epoch(0), |(_, epoch)| epoch);
-    Ok(pool.epoch.max(theirs))
-}
-
-#[cfg(test)]
-mod tests {
-    use orthrus_hb::{Health, PoolState};
-
-    use super::*;
-    use crate::status::PoolSnapshot;
-
-    #[test]
-    fn no_disk_is_given_up_while_the_peer_may_hold_the_pool() {
-        let look = |liveness, state, ledger| {
-            let mut snapshot = Snapshot {
-                liveness,
-                ..Snapshot::default()
-            };
-            let pool = PoolSnapshot {
-                state: PoolState::Faulted,
-                epoch: Epoch(4),
-                rest: None,
-                fault: None,
-                peer: Some((state, Epoch(7))),
-                ledger,
-                health: Health::default(),
-                peer_health: Health::default(),
-            };
-            assert!(snapshot.pools.push(pool).is_ok());
-            known_of(&snapshot, 0)
-        };
-        let none = LedgerState::None;
-        assert_eq!(
-            look(Liveness::Alive, PoolState::Faulted, none),
-            Ok(Epoch(7))
-        );
-        assert_eq!(look(Liveness::Dead, PoolState::Serving, none), Ok(Epoch(4)));
-        for state in [
-            PoolState::Importing,
-            PoolState::Serving,
-            PoolState::Releasing,
-        ] {
-            assert!(look(Liveness::Alive, state, none).is_err(), "{state:?}");
-        }
-        assert!(look(Liveness::Dead, PoolState::Serving, LedgerState::Ticking).is_err());
-        assert!(known_of(&Snapshot::default(), 0).is_err());
-    }
 }

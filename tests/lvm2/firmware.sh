@@ -44,6 +44,7 @@ edit grow r10 4
 edit grow tp 4
 edit grow tv 60
 edit grow sn 3
+edit lose sn
 edit rename r5 five
 edit rename tp pool
 on
@@ -54,6 +55,8 @@ yes "tv tv tv" | head -c 1048576 > /run/block
 dd if=$(node ts) bs=1M iflag=direct status=none count=1 | cmp - /run/block || fail "the thin snapshot has other bytes"
 synced r1 five r6 r10
 [ $(blockdev --getsize64 $(node five)) = $((4 * 4194304)) ] || fail "five has not grown"
+# A snapshot that is written down as lost is a snapshot to lvm2.
+[ -b $(node sn) ] || fail "sn is not active"
 # A change of lvm2's own in between.
 run lvcreate -y -l 1 -n theirs tank >/dev/null
 run lvrename tank/theirs tank/lvm2s >/dev/null
@@ -75,6 +78,8 @@ edit thin-snapshot tv ts
 tell pool "create_snap 3 2" 3
 edit remove ts
 tell pool "delete 3" 4
+said=$(run lvs --noheadings -o lv_tags tank/sn | tr -d ' ')
+[ "$said" = orthrus.snapshot_lost ] || fail "sn has the tags $said"
 edit remove sn
 edit remove lvm2s
 edit remove r0

@@ -108,12 +108,12 @@ impl Judged {
     }
 
     /// Whether all data are there without these disks.
-    pub fn can_do_without(&self, disks: &[String]) -> bool {
+    pub fn can_do_without(&self, disks: &[DiskId]) -> bool {
         let slots = self.decision.slots.iter().enumerate();
         let left = slots.filter_map(|(slot, what)| match what {
             Slot::Fresh(index) => {
-                let name = &self.array.members[*index].disk.name;
-                (!disks.contains(name)).then_some(slot as u32)
+                let id = &self.array.members[*index].disk.id;
+                (!disks.contains(id)).then_some(slot as u32)
             }
             _ => None,
         });
@@ -121,15 +121,15 @@ impl Judged {
     }
 
     /// Whether one of these disks takes part in what runs.
-    pub fn takes_part(&self, running: &Running, disks: &[String]) -> bool {
-        let mut members = self.disks().filter(|disk| disks.contains(&disk.name));
+    pub fn takes_part(&self, running: &Running, disks: &[DiskId]) -> bool {
+        let mut members = self.disks().filter(|disk| disks.contains(&disk.id));
         members.any(|disk| running.unnamed > 0 || running.members.contains(&(disk.number, true)))
     }
 
     /// Members on these disks are no longer taken: the kernel has given them up.
-    pub fn drop_members(&mut self, disks: &[String]) {
+    pub fn drop_members(&mut self, disks: &[DiskId]) {
         let members = &self.array.members;
-        let is_lost = |index: &usize| disks.contains(&members[*index].disk.name);
+        let is_lost = |index: &usize| disks.contains(&members[*index].disk.id);
         for slot in &mut self.decision.slots {
             if matches!(slot, Slot::Fresh(index) | Slot::Rebuilding(index) if is_lost(index)) {
                 *slot = Slot::Empty;

@@ -1,8 +1,6 @@
 //! The arguments of `pool` (`create POOL DISK...`, `import POOL`, `destroy POOL`) and of `disk` (`add`, `remove`, `replace` with
 //! POOL DISK, `lost` with POOL and the identity of a physical volume, `locate DISK on|off`).
 
-use orthrus_hb::Epoch;
-
 use super::command::Command;
 use super::volume::Wrong;
 use crate::volume::edit::VolumeOrder;
@@ -88,13 +86,7 @@ pub(super) fn parse_disk(words: &[&str], flags: Flags) -> Result<Command, Wrong>
             },
         },
         "add" => ordered(one, PoolOrder::Add { disk: other, wipe }),
-        "lost" => ordered(
-            one,
-            PoolOrder::Lost {
-                disk: other,
-                known: Epoch(0),
-            },
-        ),
+        "lost" => ordered(one, PoolOrder::Lost { disk: other }),
         "remove" => ordered(one, PoolOrder::Remove { disk: other }),
         _ => ordered(one, PoolOrder::Replace { disk: other, wipe }),
     })
@@ -225,7 +217,6 @@ mod tests {
                     "tank",
                     PoolOrder::Lost {
                         disk: "pv-1".to_owned(),
-                        known: Epoch(0),
                     },
                 ),
             ),

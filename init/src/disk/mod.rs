@@ -110,6 +110,16 @@ pub enum DiskError {
         /// The kernel's name of the disk.
         disk: String,
     },
+    /// Its name is another one's by now.
+    #[error("{disk}: is {is} now, and was {was}")]
+    Another {
+        /// The kernel's name of both.
+        disk: String,
+        /// Who has it.
+        is: DiskId,
+        /// Who had it.
+        was: DiskId,
+    },
     /// The write cache could not be turned off.
     #[error("{disk}: cannot turn the write cache off: {source}")]
     CacheSwitch {
@@ -143,10 +153,16 @@ pub fn scan() -> Vec<Result<Disk, DiskError>> {
 
 /// Reads a disk's attributes anew: the write cache may come back after a power-on. Of a disk with several paths, of the
 /// first one that is still there; the others are taken for what they were.
+///
+/// # Errors
+/// It is not there any more, or what has its name is another disk.
 pub fn refresh(disk: &Disk) -> Result<Disk, DiskError> {
-    let block = Path::new(SYSFS_BLOCK);
+    refresh_in(Path::new(SYSFS_BLOCK), disk)
+}
+
+fn refresh_in(block: &Path, disk: &Disk) -> Result<Disk, DiskError> {
     if disk.paths.is_empty() {
-        return describe(&block.join(&disk.name), &disk.name);
+        return describe(&block.join(&disk.name), &disk.name).and_then(is_still(disk));
     }
     let is_joined = disk
         .path
@@ -162,10 +178,9 @@ pub fn refresh(disk: &Disk) -> Result<Disk, DiskError> {
         disk: disk.name.clone(),
     };
     for path in &disk.paths {
-        match describe(&block.join(&path.name), &path.name) {
+        match describe(&block.join(&path.name), &path.name).and_then(is_still(disk)) {
             Ok(now) => {
                 return Ok(Disk {
-                    id: now.id,
                     write_cache: now.write_cache,
                     ..disk.clone()
                 });
@@ -174,6 +189,18 @@ pub fn refresh(disk: &Disk) -> Result<Disk, DiskError> {
         }
     }
     Err(last)
+}
+
+/// That what has its name, or that of a path, is still this disk.
+fn is_still(disk: &Disk) -> impl Fn(Disk) -> Result<Disk, DiskError> {
+    |now| match now.id == disk.id {
+        true => Ok(now),
+        false => Err(DiskError::Another {
+            disk: now.name,
+            is: now.id,
+            was: disk.id.clone(),
+        }),
+    }
 }
 
 fn scan_in(block: &Path) -> Vec<Result<Disk, DiskError>> {
@@ -362,6 +389,8 @@ pub fn keep_write_caches_off(disks: &[Disk]) -> Vec<DiskError> {
 pub fn disable_write_cache(disk: &Disk) -> Result<Step, DiskError> {
     let block = Path::new(SYSFS_BLOCK);
     if disk.paths.is_empty() {
+        // That of another disk says nothing of this one's.
+        refresh(disk)?;
         return disable_write_cache_in(block, &disk.name);
     }
     disable_by_paths(block, disk, PATH_LIMIT)
@@ -379,6 +408,13 @@ fn disable_by_paths(block: &'static Path, disk: &Disk, limit: Duration) -> Resul
         asked.clone_from(&disk.paths);
     }
     let outcomes = parallel::each(&asked, limit, move |path| {
+        let directory = block.join(&path.name);
+        if paths::sequence(&directory) != path.sequence {
+            // It went, and its name may be another disk's by now.
+            return Err(DiskError::NoIdentity {
+                disk: path.name.clone(),
+            });
+        }
         disable_write_cache_in(block, &path.name)
     });
     let timed_out = || DiskError::CacheSwitch {
@@ -528,6 +564,37 @@ mod tests {
         assert_eq!(step, Step::Changed);
         let step = disable_write_cache_in(&sysfs.0, "sda").unwrap();
         assert_eq!(step, Step::Already);
+    }
+
+    #[test]
+    fn a_disk_under_the_name_of_another_one_is_not_that_one() {
+        let sysfs = Sysfs::new("renamed");
+        sysfs.disk("sda", 1);
+        let disk = scan_in(&sysfs.0).remove(0).unwrap();
+        assert_eq!(refresh_in(&sysfs.0, &disk).unwrap(), disk);
+        sysfs.disk("sda", 2);
+        let another = refresh_in(&sysfs.0, &disk);
+        assert!(
+            matches!(&another, Err(DiskError::Another { was, .. }) if *was == disk.id),
+            "{another:?}"
+        );
+        // Of several paths those count that are there still.
+        let both = by_two_paths(&sysfs);
+        sysfs.disk("sda", 2);
+        assert_eq!(refresh_in(&sysfs.0, &both).unwrap().id, both.id);
+        sysfs.disk("sdb", 2);
+        assert!(refresh_in(&sysfs.0, &both).is_err());
+    }
+
+    #[test]
+    fn the_cache_of_a_path_whose_name_went_on_to_another_disk_is_left_alone() {
+        let sysfs = Sysfs::new("renamed-path");
+        let disk = by_two_paths(&sysfs);
+        sysfs.file("sda/diskseq", b"4000009");
+        assert!(matches!(off_by_both(&sysfs, &disk), Ok(Step::Changed)));
+        let cache = |name| std::fs::read_to_string(sysfs.0.join(switch_of(name))).unwrap();
+        assert_eq!(cache("sda").trim(), "write back");
+        assert_eq!(cache("sdb").trim(), "write through");
     }
 
     /// A disk by `sda` and `sdb`, whose cache is on.

@@ -110,7 +110,8 @@ pub const MAX_MEMBERS: usize = 128;
 /// One disk of a pool, with the way to its reservations.
 #[derive(Clone)]
 pub struct Member {
-    /// The kernel's name, for messages.
+    /// What the kernel called it when it was claimed, for messages and for nothing else: of several paths one may have been away
+    /// then, and its name is another disk's by now.
     pub name: String,
     /// Who it is on both heads; the smallest is the arbiter.
     pub id: DiskId,
@@ -305,11 +306,11 @@ impl Fence {
     }
 
     /// The same without these disks; `None` when nothing is left.
-    pub fn without(&self, disks: &[String]) -> Option<Fence> {
+    pub fn without(&self, disks: &[DiskId]) -> Option<Fence> {
         let left = self
             .members
             .iter()
-            .filter(|member| !disks.contains(&member.name));
+            .filter(|member| !disks.contains(&member.id));
         let members: Vec<Member> = left.cloned().collect();
         (!members.is_empty()).then(|| Fence {
             members,
@@ -318,11 +319,20 @@ impl Fence {
         })
     }
 
-    /// Only the disk of this name.
-    pub fn only(&self, disk: &str) -> Option<Fence> {
-        let others = self.members.iter().map(|member| member.name.clone());
-        let others: Vec<String> = others.filter(|name| name != disk).collect();
+    /// Only this disk.
+    pub fn only(&self, disk: &DiskId) -> Option<Fence> {
+        let others = self.members.iter().map(|member| member.id.clone());
+        let others: Vec<DiskId> = others.filter(|id| id != disk).collect();
         self.without(&others)
+    }
+
+    /// What these disks were called when they were claimed, for messages; one that is no member by its identity.
+    pub fn names_of(&self, disks: &[DiskId]) -> String {
+        let name = |id: &DiskId| {
+            let member = self.members.iter().find(|member| member.id == *id);
+            member.map_or_else(|| id.to_string(), |member| member.name.clone())
+        };
+        disks.iter().map(name).collect::<Vec<_>>().join(", ")
     }
 
     /// The members of both.
@@ -347,8 +357,8 @@ impl Fence {
     }
 
     /// The claim goes on without these: what keeps them to their paths ends.
-    pub fn unpin(&self, disks: &[String]) {
-        let gone = |member: &&Member| disks.contains(&member.name);
+    pub fn unpin(&self, disks: &[DiskId]) {
+        let gone = |member: &&Member| disks.contains(&member.id);
         for member in self.members.iter().filter(gone) {
             disk::paths::unpin(&member.id);
         }

@@ -19,6 +19,7 @@ use orthrus_hb::{Epoch, Key};
 use super::reservations::{ReadError, Seen, WRITE_EXCLUSIVE_REGISTRANTS_ONLY, WriteRefused};
 use super::stranger::WAY_OUT;
 use super::{Member, PATH_LIMIT, Route};
+use crate::disk::DiskId;
 use crate::sync::lock;
 
 /// How often each disk is read back.
@@ -147,6 +148,8 @@ struct Shared {
 
 struct DiskState {
     /// The disk; one of several paths may be meant.
+    id: DiskId,
+    /// What it is called in messages.
     name: String,
     /// When the disk was read back last, in milliseconds after `started`.
     read_ms: AtomicU64,
@@ -163,11 +166,12 @@ impl Watch {
         let members = members.iter().enumerate();
         let paths = members.flat_map(|(place, member)| {
             let routes = member.routes.iter();
-            routes.map(move |route| (place, member.name.clone(), route.clone()))
+            routes.map(move |route| (place, member, route.clone()))
         });
-        let paths: Vec<(usize, String, Arc<Route>)> = paths.collect();
-        let disks = paths.iter().map(|(_, name, route)| DiskState {
-            name: name.clone(),
+        let paths: Vec<(usize, &Member, Arc<Route>)> = paths.collect();
+        let disks = paths.iter().map(|(_, member, route)| DiskState {
+            id: member.id.clone(),
+            name: member.name.clone(),
             read_ms: AtomicU64::new(0),
             failed: AtomicBool::new(false),
             alarm: Mutex::default(),
@@ -245,28 +249,29 @@ impl Watch {
     }
 
     /// The disks that were not read back for so long.
-    pub fn silent(&self, limit: Duration) -> Vec<String> {
+    pub fn silent(&self, limit: Duration) -> Vec<DiskId> {
         let ages = self.ages().into_iter();
         let silent = ages.filter(|(_, age)| *age > limit);
-        silent.map(|(name, _)| name.to_owned()).collect()
+        silent.map(|(disk, _)| disk.id.clone()).collect()
     }
 
-    /// The disk whose last read-back is the oldest, and how old it is.
+    /// The disk whose last read-back is the oldest, by name, and how old it is.
     pub fn oldest(&self) -> Option<(&str, Duration)> {
-        self.ages().into_iter().max_by_key(|(_, age)| *age)
+        let oldest = self.ages().into_iter().max_by_key(|(_, age)| *age);
+        oldest.map(|(disk, age)| (disk.name.as_str(), age))
     }
 
     /// How old the last read-back of each disk is, by whichever path.
-    fn ages(&self) -> Vec<(&str, Duration)> {
+    fn ages(&self) -> Vec<(&DiskState, Duration)> {
         let now = self.shared.started.elapsed();
-        let mut ages: Vec<(&str, Duration)> = Vec::new();
+        let mut ages: Vec<(&DiskState, Duration)> = Vec::new();
         for disk in &self.shared.disks {
             let read = Duration::from_millis(disk.read_ms.load(Ordering::SeqCst));
             let age = now.saturating_sub(read);
             // The paths of a disk stand together.
             match ages.last_mut() {
-                Some((name, newest)) if *name == disk.name => *newest = age.min(*newest),
-                _ => ages.push((disk.name.as_str(), age)),
+                Some((last, newest)) if last.id == disk.id => *newest = age.min(*newest),
+                _ => ages.push((disk, age)),
             }
         }
         ages
@@ -285,7 +290,7 @@ impl Drop for Watch {
         let disks = &self.shared.disks;
         let begun = Instant::now();
         for disk in disks {
-            let several = disks.iter().filter(|one| one.name == disk.name).count() > 1;
+            let several = disks.iter().filter(|one| one.id == disk.id).count() > 1;
             let left = PATH_LIMIT.saturating_sub(begun.elapsed());
             drop(disk.route.turn(several.then_some(left)));
         }

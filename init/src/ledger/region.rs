@@ -234,6 +234,7 @@ pub(crate) mod tests {
             is_visible: true,
             is_writable: true,
             flags: Flags::default(),
+            is_lost: false,
             segments: vec![Segment {
                 start: 0,
                 extents: 1,

@@ -167,9 +167,9 @@ impl Keeper {
     ///
     /// # Errors
     /// It is still there.
-    pub fn close_one(&self, name: &str) -> Result<(), PathsError> {
+    pub fn close_one(&self, id: &DiskId) -> Result<(), PathsError> {
         let mut disks = lock(&self.shared.disks);
-        if let Some(place) = disks.iter().position(|disk| disk.device.disk == name) {
+        if let Some(place) = disks.iter().position(|disk| disk.id == *id) {
             disks[place].device.remove()?;
             disks.remove(place);
         }
@@ -177,9 +177,9 @@ impl Keeper {
     }
 
     /// What became of the paths of a disk; `None` when they are not joined.
-    pub fn report(&self, name: &str) -> Option<Vec<PathReport>> {
+    pub fn report(&self, id: &DiskId) -> Option<Vec<PathReport>> {
         let disks = lock(&self.shared.disks);
-        let disk = disks.iter().find(|disk| disk.device.disk == name)?;
+        let disk = disks.iter().find(|disk| disk.id == *id)?;
         let state = lock(&disk.state);
         let is_idle = state.idle_since.is_some();
         let routes = disk.routes.iter().enumerate();

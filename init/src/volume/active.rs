@@ -8,6 +8,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::group::VolumeGroup;
+use super::mapper::Mapper;
 use super::plan::{Backing, Choice, Device, Hold, Plan, PlanError, PoolCheck, Purpose, is_same};
 use super::release::remove;
 use super::uuid::Uuid;
@@ -87,13 +88,53 @@ pub enum VolumeError {
 /// Activates all volumes that are to be served, each after what it stands on, and gives those that can be used. What
 /// was made here is removed again when one fails.
 pub fn activate(group: &VolumeGroup) -> Result<Vec<Active>, VolumeError> {
-    bring_about(group, &Plan::default())
+    activate_on(&Control::open().map_err(VolumeError::Control)?, group)
+}
+
+pub(super) fn activate_on(
+    mapper: &dyn Mapper,
+    group: &VolumeGroup,
+) -> Result<Vec<Active>, VolumeError> {
+    let plan = Plan::new(group, &Choice::serving())?;
+    bring_about(mapper, group, &plan, &Plan::default()).map_err(|stopped| stopped.error)
 }
 
 /// The same for a group of which an earlier state is active already: devices whose tables are still those of `before` get their new
 /// ones, while they are used.
+///
+/// # Errors
+/// A device that could not be brought in line: what was made for it is gone again. Or one that is of no use any more and does not
+/// go: the others are as they should be. Either way the same can be asked for again.
 pub fn reactivate(before: &VolumeGroup, group: &VolumeGroup) -> Result<Vec<Active>, VolumeError> {
-    bring_about(group, &Plan::new(before, &Choice::serving())?)
+    let control = Control::open().map_err(VolumeError::Control)?;
+    reactivate_on(&control, before, group)
+}
+
+pub(super) fn reactivate_on(
+    mapper: &dyn Mapper,
+    before: &VolumeGroup,
+    group: &VolumeGroup,
+) -> Result<Vec<Active>, VolumeError> {
+    let plan_before = Plan::new(before, &Choice::serving())?;
+    let plan = Plan::new(group, &Choice::serving())?;
+    let stopped = match bring_about(mapper, group, &plan, &plan_before) {
+        Ok(active) => return Ok(active),
+        Err(stopped) => stopped,
+    };
+    if stopped.is_half_way {
+        // Its clients write by the table that it has now: it gets the one of before as it would if the snapshot were removed.
+        if let Err(undo) = bring_about(mapper, before, &plan_before, &plan) {
+            tracing::error!(error = %undo.error, "undo of the activation");
+        }
+    }
+    Err(stopped.error)
+}
+
+/// Why devices were not all brought in line.
+struct Stopped {
+    error: VolumeError,
+    /// An origin goes on with the layer that it got, and nothing was undone.
+    is_half_way: bool,
 }
 
 /// Removes the devices of one volume that nothing else stands on. Idempotent. Fails while they are in use.
@@ -114,16 +155,20 @@ pub fn deactivate_volume(group: &VolumeGroup, lv: &str) -> Result<Step, VolumeEr
     Ok(step)
 }
 
-fn bring_about(group: &VolumeGroup, before: &Plan) -> Result<Vec<Active>, VolumeError> {
-    let plan = Plan::new(group, &Choice::serving())?;
-    let control = Control::open().map_err(VolumeError::Control)?;
+fn bring_about(
+    control: &dyn Mapper,
+    group: &VolumeGroup,
+    plan: &Plan,
+    before: &Plan,
+) -> Result<Vec<Active>, Stopped> {
     let mut made = Made {
-        control: &control,
+        control,
         before,
         by_uuid: HashMap::new(),
         numbers: Vec::with_capacity(plan.devices.len()),
         names: Vec::new(),
         held: Vec::new(),
+        is_half_way: false,
     };
     let holds = plan.holds(before);
     let mut active = Vec::new();
@@ -144,19 +189,25 @@ fn bring_about(group: &VolumeGroup, before: &Plan) -> Result<Vec<Active>, Volume
             }),
             Ok(_) => {}
             Err(error) => {
-                made.undo();
-                return Err(error);
+                let is_half_way = made.is_half_way;
+                if !is_half_way {
+                    made.undo();
+                }
+                return Err(Stopped { error, is_half_way });
             }
         }
     }
-    made.clear();
+    made.clear().map_err(|error| Stopped {
+        error,
+        is_half_way: false,
+    })?;
     active.sort_by(|one, other| one.lv.cmp(&other.lv));
     Ok(active)
 }
 
 /// What of a plan is there.
 struct Made<'a> {
-    control: &'a Control,
+    control: &'a dyn Mapper,
     /// What was there when the group was activated last.
     before: &'a Plan,
     /// The numbers of those that were brought in line, for what stands on them in the plan of before.
@@ -167,6 +218,8 @@ struct Made<'a> {
     names: Vec<(String, String)>,
     /// Origins that are held back, each with the layer below it.
     held: Vec<Hold>,
+    /// One of them goes on, with a layer that was made for it.
+    is_half_way: bool,
 }
 
 impl Made<'_> {
@@ -294,7 +347,13 @@ impl Made<'_> {
             return Ok((info, step));
         }
         let info = match step {
-            Step::Changed => info,
+            Step::Changed => {
+                // One that lost its layer stays without: what was written to it meanwhile is not in its snapshots.
+                let mut held = self.held.iter();
+                let has_layer = |hold: &Hold| hold.origin == device.uuid && hold.layer.is_none();
+                self.is_half_way |= held.any(has_layer);
+                info
+            }
             Step::Already => {
                 let resumed = self.control.resume(&device.uuid);
                 resumed.map_err(failed(device, "resume"))?
@@ -324,8 +383,13 @@ impl Made<'_> {
         })
     }
 
-    /// Removes what was there before and nothing stands on any more.
-    fn clear(&self) {
+    /// Removes what was there before and nothing stands on any more, as far as it goes.
+    ///
+    /// # Errors
+    /// The first that stays. It may be a snapshot into whose store, which the metadata call free, the kernel still copies what
+    /// is overwritten in its origin.
+    fn clear(&self) -> Result<(), VolumeError> {
+        let mut result = Ok(());
         for device in self.before.devices.iter().rev() {
             if self.by_uuid.contains_key(&device.uuid) {
                 continue;
@@ -336,11 +400,12 @@ impl Made<'_> {
                 Ok(Some(_)) => remove(self.control, &device.name, &device.uuid),
                 Err(error) => Err(error),
             };
-            if let Err(error) = removed {
-                // It goes with the release.
+            if let Err(error) = &removed {
                 tracing::warn!(%error, "a device that is of no use any more stays");
             }
+            result = result.and(removed);
         }
+        result
     }
 
     fn make(
@@ -447,7 +512,7 @@ impl Made<'_> {
 }
 
 /// The first word of a thin pool's status.
-fn transaction(control: &Control, device: &Device) -> Result<String, VolumeError> {
+fn transaction(control: &dyn Mapper, device: &Device) -> Result<String, VolumeError> {
     let status = control.target_status(&device.uuid);
     let status = status.map_err(failed(device, "target status"))?;
     let text = status.first().map_or("", |line| line.parameters.as_str());

@@ -16,6 +16,7 @@
 //! becomes of a flush.
 
 use super::group::{Area, SegmentKind, VolumeGroup, needs_of};
+use crate::disk::DiskId;
 
 /// Why not, for the operator.
 pub const SWALLOWED: &str =
@@ -23,13 +24,13 @@ pub const SWALLOWED: &str =
 
 impl VolumeGroup {
     /// What stands on this disk by way of MD, in words; `None` if nothing does.
-    pub fn on_md(&self, disk: &str) -> Option<String> {
+    pub fn on_md(&self, disk: &DiskId) -> Option<String> {
         let mut arrays = self.arrays();
-        if let Some(on) = arrays.find(|on| on.disks().any(|one| one.name == disk)) {
+        if let Some(on) = arrays.find(|on| on.disks().any(|one| one.id == *disk)) {
             return Some(format!("array {}", on.array.name()));
         }
         let pv = self.pvs.iter().position(|pv| {
-            !pv.is_missing && pv.disk.as_ref().is_some_and(|here| here.name == disk)
+            !pv.is_missing && pv.disk.as_ref().is_some_and(|here| here.id == *disk)
         })?;
         let mut volumes = self.lvs.iter();
         let found = volumes.find(|lv| {
@@ -56,7 +57,12 @@ impl VolumeGroup {
 
 #[cfg(test)]
 mod tests {
+    use crate::disk::DiskId;
     use crate::volume::tests::made::{HIDDEN, Made, VISIBLE};
+
+    fn sd(index: usize) -> DiskId {
+        DiskId(format!("naa.{index}"))
+    }
 
     #[test]
     fn a_disk_is_under_md_by_any_level_and_at_any_depth_and_a_linear_volume_is_not() {
@@ -71,11 +77,11 @@ mod tests {
                 .simple("vol0", 4)
                 .group();
             for disk in disks {
-                let found = group.on_md(&format!("sd{disk}"));
+                let found = group.on_md(&sd(*disk));
                 assert_eq!(found.as_deref(), Some("volume r"), "{level}, disk {disk}");
             }
-            assert_eq!(group.on_md("sd4"), None, "{level}");
-            assert_eq!(group.on_md("sd5"), None, "{level}");
+            assert_eq!(group.on_md(&sd(4)), None, "{level}");
+            assert_eq!(group.on_md(&sd(5)), None, "{level}");
         }
         let raid0 = "type = \"raid0\"\ndevice_count = 2\nregion_size = 4096\nstripe_size = 128\n\
                      raid0_lvs = [\"r_rimage_0\", \"r_rimage_1\"]";
@@ -84,8 +90,8 @@ mod tests {
             .part("r_rimage_1", 1, 4)
             .volume("r", VISIBLE, 8, raid0)
             .group();
-        assert_eq!(striped.on_md("sd1").as_deref(), Some("volume r"));
-        assert_eq!(striped.on_md("sd2"), None);
+        assert_eq!(striped.on_md(&sd(1)).as_deref(), Some("volume r"));
+        assert_eq!(striped.on_md(&sd(2)), None);
         let pool = "type = \"thin-pool\"\nmetadata = \"room_tmeta\"\npool = \"room_tdata\"\ntransaction_id = 1\n\
                     chunk_size = 128\ndiscards = \"passdown\"\nzero_new_blocks = 1";
         let thin = Made::on(3)
@@ -93,14 +99,14 @@ mod tests {
             .part("room_tmeta", 2, 1)
             .volume("room", VISIBLE, 4, pool)
             .group();
-        assert_eq!(thin.on_md("sd1").as_deref(), Some("volume room_tdata"));
-        assert_eq!(thin.on_md("sd2"), None);
+        assert_eq!(thin.on_md(&sd(1)).as_deref(), Some("volume room_tdata"));
+        assert_eq!(thin.on_md(&sd(2)), None);
     }
 
     #[test]
     fn a_member_that_is_lost_has_no_cache_that_counts() {
         let group = Made::on(2).raid("r", "raid1", &[0, 1]).missing(1).group();
-        assert!(group.on_md("sd0").is_some());
-        assert_eq!(group.on_md("sd1"), None);
+        assert!(group.on_md(&sd(0)).is_some());
+        assert_eq!(group.on_md(&sd(1)), None);
     }
 }

@@ -14,7 +14,7 @@ use super::group::{Area, Flag, Links, Raid, SegmentKind, VolumeGroup};
 use super::plan::{Choice, Plan, Purpose};
 use super::reserved;
 use super::uuid::Uuid;
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskId};
 
 /// What is left of a volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -205,12 +205,12 @@ impl VolumeGroup {
     }
 
     /// The group as if the members on these disks had been marked as missing, and who they are; `None` if there are none.
-    pub fn without_disks(&self, names: &[String]) -> Option<(VolumeGroup, Vec<Uuid>)> {
+    pub fn without_disks(&self, disks: &[DiskId]) -> Option<(VolumeGroup, Vec<Uuid>)> {
         let mut group = self.clone();
         let mut lost = Vec::new();
         for pv in group.pvs.iter_mut().filter(|pv| !pv.is_missing) {
             let disk = pv.disk.as_ref();
-            if disk.is_some_and(|disk| names.contains(&disk.name)) {
+            if disk.is_some_and(|disk| disks.contains(&disk.id)) {
                 pv.is_missing = true;
                 lost.push(pv.uuid);
             }

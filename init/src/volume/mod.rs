@@ -24,6 +24,7 @@ pub mod flushes;
 pub mod group;
 pub mod health;
 pub mod label;
+mod mapper;
 mod modules;
 mod on_arrays;
 pub mod plan;

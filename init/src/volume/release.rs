@@ -10,6 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::active::VolumeError;
+use super::mapper::Mapper;
 use super::plan::uuid_prefix;
 use super::uuid::Uuid;
 use crate::Step;
@@ -123,7 +124,7 @@ fn from_the_top(numbers: &[(u32, u32)], below: &[Vec<(u32, u32)>]) -> Vec<Vec<us
     waves
 }
 
-pub(super) fn remove(control: &Control, name: &str, uuid: &str) -> Result<(), VolumeError> {
+pub(super) fn remove(control: &dyn Mapper, name: &str, uuid: &str) -> Result<(), VolumeError> {
     let mut tries = 0;
     loop {
         tries += 1;

@@ -49,8 +49,10 @@ pub fn pool_usage(group: &VolumeGroup) -> Result<Vec<PoolUsage>, VolumeError> {
 pub struct StoreUsage {
     /// The snapshot.
     pub snapshot: String,
-    /// In percent; `None` when the kernel has given the snapshot up.
+    /// In percent; `None` when there is nothing to be had any more.
     pub percent: Option<u64>,
+    /// The kernel has given the snapshot up: what it has is not what its origin had.
+    pub is_invalid: bool,
 }
 
 /// How full the stores of a group's active snapshots are.
@@ -73,6 +75,7 @@ pub fn store_usage(group: &VolumeGroup) -> Result<Vec<StoreUsage>, VolumeError> 
         usage.push(StoreUsage {
             snapshot: group.lvs[device.lv].name.clone(),
             percent: used(line),
+            is_invalid: is_invalid(line),
         });
     }
     Ok(usage)
@@ -93,6 +96,11 @@ fn used(status: &str) -> Option<u64> {
     let (used, total) = status.split_ascii_whitespace().next()?.split_once('/')?;
     let (used, total): (u64, u64) = (used.parse().ok()?, total.parse().ok()?);
     used.saturating_mul(100).checked_div(total)
+}
+
+/// One that only ran full by its own writes, `Overflow`, still has what it had.
+fn is_invalid(status: &str) -> bool {
+    status.trim() == "Invalid"
 }
 
 #[cfg(test)]
@@ -121,6 +129,8 @@ mod tests {
             "1/0 0",
         ] {
             assert_eq!(used(lost), None, "{lost}");
+            assert_eq!(is_invalid(lost), lost == "Invalid");
         }
+        assert!(!is_invalid("16/8192 16"));
     }
 }

@@ -43,7 +43,7 @@ pub enum AdoptError {
 impl Worker {
     /// Adds what the pool lacks; what to say of it.
     pub(super) fn adopt(&mut self) -> Result<String, AdoptError> {
-        match self.may_change() {
+        match self.begin_change() {
             // Why nobody serves it is more to the point than that this head does not.
             Err(ChangeError::NotServed) if self.claim.is_none() => {
                 self.read_group().map_err(AdoptError::Refused)?;

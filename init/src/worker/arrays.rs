@@ -18,6 +18,7 @@ use tracing::{info, warn};
 use super::Worker;
 use super::error::JobError;
 use crate::array::{Condition, LeftOut};
+use crate::disk::DiskId;
 use crate::status;
 use crate::sync::lock;
 use crate::volume::VolumeGroup;
@@ -90,27 +91,27 @@ impl Worker {
             }
         }
         // Only those that cost nothing: the kernel has written on the others that it does without them.
-        let lost: Vec<String> = claim
+        let lost: Vec<DiskId> = claim
             .group
             .arrays()
             .flat_map(|on| on.disks())
-            .filter(|disk| silent.contains(&disk.name))
+            .filter(|disk| silent.contains(&disk.id))
             .filter(|disk| conditions.iter().any(|one| one.has_given_up(disk.number)))
-            .map(|disk| disk.name.clone())
+            .map(|disk| disk.id.clone())
             .collect();
         if !lost.is_empty() {
             self.go_on_without_members(&lost);
         }
     }
 
-    fn silent_for(&self, limit: Duration) -> Vec<String> {
+    fn silent_for(&self, limit: Duration) -> Vec<DiskId> {
         let slot = lock(&self.watch);
         let watch = slot.iter().map(|(_, watch)| watch);
         watch.flat_map(|watch| watch.silent(limit)).collect()
     }
 
     /// From here on the claim is of the others.
-    fn go_on_without_members(&mut self, lost: &[String]) {
+    fn go_on_without_members(&mut self, lost: &[DiskId]) {
         let pool = self.pool().name.clone();
         let Some(claim) = &mut self.claim else { return };
         let Some(fence) = claim.fence.without(lost) else {
@@ -130,15 +131,13 @@ impl Worker {
         if let Err(error) = dropped {
             warn!(pool, %error, "a lost disk is still watched");
         }
+        let names = claim.fence.names_of(lost);
         claim.fence.unpin(lost);
         claim.fence = fence;
-        let mut report = lock(&self.report);
-        report.disks.retain(|disk| !lost.contains(&disk.name));
-        drop(report);
+        self.report_without(lost);
         let what = format!(
-            "{}: lost, and its array goes on without it, and so it does after a takeover; mdadm --add on another host, while \
-             neither head holds the pool, puts a new disk in",
-            lost.join(", ")
+            "{names}: lost, and its array goes on without it, and so it does after a takeover; mdadm --add on another host, while \
+             neither head holds the pool, puts a new disk in"
         );
         self.note_metadata(what);
     }
@@ -171,11 +170,13 @@ mod tests {
         let claim = worker.claim.as_mut().unwrap();
         let on = claim.group.pvs[0].array.as_mut().unwrap();
         for (index, member) in on.array.members.iter_mut().enumerate() {
-            member.disk.name = format!("disk{index}");
+            member.disk.id = Shelf::id(index);
+            // That both are called alike means nothing.
+            member.disk.name = "disk1".to_owned();
         }
         worker.import(Epoch(1)).unwrap();
         taken(&log);
-        worker.go_on_without_members(&["disk0".to_owned()]);
+        worker.go_on_without_members(&[Shelf::id(0)]);
         // The kernel has written it: nothing is left to be.
         assert!(taken(&log).is_empty());
         let claim = worker.claim.as_ref().unwrap();
@@ -186,11 +187,8 @@ mod tests {
         );
         let disks = claim.group.disks();
         assert_eq!(
-            disks
-                .iter()
-                .map(|disk| disk.name.as_str())
-                .collect::<Vec<_>>(),
-            ["disk1"]
+            disks.iter().map(|disk| &disk.id).collect::<Vec<_>>(),
+            [&Shelf::id(1)]
         );
         let on = claim.group.pvs[0].array.as_ref().unwrap();
         assert_eq!(on.decision.slots[0], Slot::Empty);

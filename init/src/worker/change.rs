@@ -16,13 +16,15 @@
 //! - A change may not give another number to a LUN that clients know (invariant I6): with `luns = "all"` they are numbered by
 //!   name, so that only the last one can come or go, and a new name must stand where the old one stood.
 //! - What fails after the metadata were written is undone there, too: the next import would fail at the same place.
+//! - What the kernel does not follow is tried again before the next change, which is refused while it fails: extents that the
+//!   metadata call free would be given to somebody else while a device that stayed writes to them.
 //!
 //! Thin volumes have more to them: see [`super::thin`].
 
 use tracing::{info, warn};
 
 use super::Worker;
-use super::claim::allows_cache;
+use super::claim::{Claim, allows_cache};
 use super::error::JobError;
 use super::shares::SharesError;
 use crate::config::{Luns, ShareConfig};
@@ -30,11 +32,16 @@ use crate::disk::{self, WriteCache};
 use crate::export::nfs;
 use crate::export::{ExportError, ExportPlan, LunPlan, PlanError};
 use crate::filesystem::{self, MakeError, MountError};
+use crate::sync::lock;
 use crate::volume::edit::VolumeOrder;
 use crate::volume::edit::apply::ApplyError;
 use crate::volume::group::SegmentKind;
 use crate::volume::write::{WriteError, Written};
 use crate::volume::{VolumeError, VolumeGroup};
+
+/// What a note begins with that is over when the kernel follows.
+const BEHIND: &str =
+    "what was changed last is not in force, and nothing else is changed until it is";
 
 /// Why a volume was not changed.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +54,12 @@ pub enum ChangeError {
         "a disk was lost since the pool was imported: `handover` first, after which it is active without the disk"
     )]
     Marked,
+    /// What the metadata call free may be in use.
+    #[error(
+        "what was changed last is not in force yet: {0}; nothing else is changed until it is. It is tried again with each change, \
+         and `handover` ends it"
+    )]
+    Behind(Box<ChangeError>),
     /// Its members must stay as they are.
     #[error(
         "the pool is held by a lease: do it with lvm2 on one host, while neither head holds the pool"
@@ -138,9 +151,21 @@ impl Worker {
         }
     }
 
+    /// The same; and what was changed before is in force: a device that the metadata do not name any more may still write where they
+    /// call it free, as that of a snapshot does.
+    pub(super) fn begin_change(&mut self) -> Result<(), ChangeError> {
+        self.may_change()?;
+        let is_behind = |claim: &Claim| claim.behind.is_some();
+        if self.claim.as_ref().is_some_and(is_behind) {
+            self.follow()
+                .map_err(|error| ChangeError::Behind(Box::new(error)))?;
+        }
+        Ok(())
+    }
+
     /// Does what was asked for; what to say of it.
     pub(super) fn change(&mut self, order: &VolumeOrder) -> Result<String, ChangeError> {
-        self.may_change()?;
+        self.begin_change()?;
         self.settle()?;
         // What cannot be is said before anything is taken away.
         let author = self.author(order.to_string());
@@ -213,16 +238,9 @@ impl Worker {
             }
             VolumeOrder::Remove { .. } | VolumeOrder::RemoveSnapshot { .. } => {
                 self.may_go(name)?;
-                let removed = match self.is_classic_snapshot(name) {
-                    true => self.remove_snapshot(name, order),
-                    false => self.remove(name, order),
-                };
-                if let Err(error) = removed {
-                    // As it was, as far as that goes.
-                    if let Err(also) = self.follow() {
-                        warn!(pool = self.pool().name, "volume {name} is not back: {also}");
-                    }
-                    return Err(error);
+                match self.is_classic_snapshot(name) {
+                    true => self.remove_snapshot(name, order)?,
+                    false => self.remove(name, order)?,
                 }
                 self.settle()?;
                 format!("{name} is removed")
@@ -244,24 +262,39 @@ impl Worker {
     }
 
     fn remove(&mut self, name: &str, order: &VolumeOrder) -> Result<(), ChangeError> {
+        let removed = self
+            .withdraw(name)
+            .and_then(|()| Ok(self.host.deactivate_volume(self.group()?, name)?))
+            .and_then(|_| self.edit(order));
+        self.as_it_is(name, removed)
+    }
+
+    /// Nobody is offered it any more.
+    pub(super) fn withdraw(&self, name: &str) -> Result<(), ChangeError> {
         if let (Some(plan), Some(lun)) = (self.plan(), self.lun(name)) {
             self.host.withdraw(plan, lun)?;
         }
-        self.withdraw_namespace(name)?;
-        self.host.deactivate_volume(self.group()?, name)?;
-        self.edit(order)?;
-        self.follow()
+        Ok(self.withdraw_namespace(name)?)
+    }
+
+    /// A volume is gone, or offered again as it was, as far as that goes.
+    fn as_it_is(
+        &mut self,
+        name: &str,
+        removed: Result<(), ChangeError>,
+    ) -> Result<(), ChangeError> {
+        let followed = self.follow();
+        if let (Err(_), Err(also)) = (&removed, &followed) {
+            warn!(pool = self.pool().name, "volume {name} is not back: {also}");
+        }
+        removed.and(followed)
     }
 
     /// Of a snapshot with a store the metadata come first: once its device is gone the origin is written to without it, and
     /// it is worth nothing. What is still written to its store until then is of no use to anybody.
     fn remove_snapshot(&mut self, name: &str, order: &VolumeOrder) -> Result<(), ChangeError> {
-        if let (Some(plan), Some(lun)) = (self.plan(), self.lun(name)) {
-            self.host.withdraw(plan, lun)?;
-        }
-        self.withdraw_namespace(name)?;
-        self.edit(order)?;
-        self.follow()
+        let removed = self.withdraw(name).and_then(|()| self.edit(order));
+        self.as_it_is(name, removed)
     }
 
     fn is_classic_snapshot(&self, name: &str) -> bool {
@@ -315,7 +348,7 @@ impl Worker {
     }
 
     /// Writes it into the metadata.
-    pub(super) fn edit(&self, order: &VolumeOrder) -> Result<(), ChangeError> {
+    pub(super) fn edit(&mut self, order: &VolumeOrder) -> Result<(), ChangeError> {
         let author = self.author(order.to_string());
         let written = self
             .host
@@ -324,7 +357,15 @@ impl Worker {
     }
 
     /// What became of a write of metadata.
-    pub(super) fn written(&self, outcome: Result<Written, ApplyError>) -> Result<(), ChangeError> {
+    pub(super) fn written(
+        &mut self,
+        outcome: Result<Written, ApplyError>,
+    ) -> Result<(), ChangeError> {
+        if let (Err(ApplyError::Write(error)), Some(claim)) = (&outcome, &mut self.claim)
+            && error.is_unsettled()
+        {
+            claim.behind = Some(error.to_string());
+        }
         match outcome {
             Ok(written) => {
                 for failure in &written.failures {
@@ -347,12 +388,31 @@ impl Worker {
 
     /// The same; a new volume gets a file system before anybody is offered it.
     fn follow_with(&mut self, fresh: Option<(&str, filesystem::Kind)>) -> Result<(), ChangeError> {
+        let followed = self.bring_in_line(fresh);
+        let why = followed.as_ref().err().map(ToString::to_string);
+        if let Some(why) = &why {
+            self.note_metadata(format!("{BEHIND}: {why}"));
+        } else {
+            let mut report = lock(&self.report);
+            report.notes.retain(|note| !note.starts_with(BEHIND));
+        }
+        if let Some(claim) = &mut self.claim {
+            claim.behind = why;
+        }
+        followed
+    }
+
+    fn bring_in_line(
+        &mut self,
+        fresh: Option<(&str, filesystem::Kind)>,
+    ) -> Result<(), ChangeError> {
         let group = self.read_group().map_err(Box::new)?;
         let active = self.host.reactivate(self.group()?, &group)?;
         if let Some(claim) = &mut self.claim {
             claim.group = group;
             // They have no word any more in what was just read.
             claim.rebuilt.clear();
+            claim.lost_snapshots.clear();
         }
         self.take_up_state(&active);
         if let Some((name, kind)) = fresh
@@ -487,9 +547,9 @@ impl Worker {
 /// That no disk whose cache stays on would come to be under RAID: it was turned off at the claim, if that can be.
 pub(super) fn no_cache_under_md(group: &VolumeGroup) -> Result<(), ChangeError> {
     for disk in group.disks() {
-        let found = disk::refresh(&disk).unwrap_or(disk);
-        if found.write_cache != WriteCache::WriteThrough {
-            allows_cache(group, &found.name, found.write_cache).map_err(Box::new)?;
+        let found = disk::refresh(&disk).map_or(disk.write_cache, |now| now.write_cache);
+        if found != WriteCache::WriteThrough {
+            allows_cache(group, &disk, found).map_err(Box::new)?;
         }
     }
     Ok(())
@@ -615,6 +675,34 @@ mod tests {
             assert!(worker.change(&order).is_err());
             assert_eq!(taken(&log), done, "{fails}");
         }
+    }
+
+    #[test]
+    fn nothing_is_changed_until_the_kernel_follows_what_was_changed_before() {
+        let shelf = Shelf::new(2);
+        let (mut worker, log) = with_snapshot(&shelf, "");
+        let order = VolumeOrder::RemoveSnapshot {
+            name: "vol1".to_owned(),
+        };
+        // No disk of this machine has the group, so that nothing can be brought in line with it.
+        assert!(worker.change(&order).is_err());
+        taken(&log);
+        let noted = |worker: &Worker| {
+            let report = lock(&worker.report);
+            report.notes.iter().any(|note| note.starts_with(BEHIND))
+        };
+        assert!(noted(&worker));
+        for order in [create("vol9"), remove("vol0")] {
+            let why = worker.change(&order).unwrap_err();
+            assert!(matches!(why, ChangeError::Behind(_)), "{why}");
+        }
+        let why = worker.adopt().unwrap_err().to_string();
+        assert!(why.contains("not in force yet"), "{why}");
+        let why = worker.remove_disk("disk0").unwrap_err().to_string();
+        assert!(why.contains("not in force yet"), "{why}");
+        let why = worker.add_disk("sdz", false).unwrap_err().to_string();
+        assert!(why.contains("not in force yet"), "{why}");
+        assert!(taken(&log).is_empty(), "no metadata are written");
     }
 
     fn rename(name: &str, new: &str) -> VolumeOrder {

@@ -31,10 +31,14 @@ pub struct Claim {
     pub group: VolumeGroup,
     /// A member was marked as missing since: it is still part of what is active.
     pub marked: bool,
+    /// Why what is active may not be what the metadata say: nothing is changed until it is.
+    pub behind: Option<String>,
     /// Its disks that have several paths.
     pub paths: Option<Keeper>,
     /// Volumes that were rebuilt since, and are noted so.
     pub rebuilt: BTreeSet<String>,
+    /// Snapshots that were lost since, and are noted so.
+    pub lost_snapshots: BTreeSet<String>,
 }
 
 impl Worker {
@@ -99,7 +103,9 @@ impl Worker {
             group: group.clone(),
             paths: None,
             marked: false,
+            behind: None,
             rebuilt: BTreeSet::new(),
+            lost_snapshots: BTreeSet::new(),
         });
         self.settle_claim(&group, Done::Claimed)
     }
@@ -148,25 +154,25 @@ impl Worker {
                 vg: self.pool().vg.clone(),
             });
         }
-        for outcome in disk::disable_write_caches(&group.disks()) {
+        let disks = group.disks();
+        for (disk, outcome) in disks.iter().zip(disk::disable_write_caches(&disks)) {
             match outcome {
                 Ok(_) => {}
                 // Passed on honestly, where nothing keeps it back: the volumes report what their disks do, LIO reports that
                 // to clients, and `disks` says so.
-                Err(DiskError::CacheStays { disk, found }) => {
-                    allows_cache(&group, &disk, found)?;
-                    let pool = &self.pool().name;
+                Err(DiskError::CacheStays { found, .. }) => {
+                    allows_cache(&group, disk, found)?;
+                    let (pool, name) = (&self.pool().name, &disk.name);
                     warn!(
                         pool,
-                        "{disk}: its write cache stays {found}; clients are told"
+                        "{name}: its write cache stays {found}; clients are told"
                     );
                 }
                 // Not known: clients might be told that there is none, and lose what they do not flush.
                 Err(error) => return Err(error.into()),
             }
         }
-        let disks: Vec<Disk> = group
-            .disks()
+        let disks: Vec<Disk> = disks
             .into_iter()
             .map(|disk| disk::refresh(&disk).unwrap_or(disk))
             .collect();
@@ -252,13 +258,13 @@ impl Worker {
 /// That a disk of a group may have its cache on.
 pub(super) fn allows_cache(
     group: &VolumeGroup,
-    disk: &str,
+    disk: &Disk,
     found: WriteCache,
 ) -> Result<(), JobError> {
-    match group.on_md(disk) {
+    match group.on_md(&disk.id) {
         None => Ok(()),
         Some(what) => Err(JobError::CacheUnderMd {
-            disk: disk.to_owned(),
+            disk: disk.name.clone(),
             found,
             what,
         }),
@@ -303,11 +309,12 @@ mod tests {
             .raid("vol0", "raid1", &[0, 1])
             .simple("vol1", 2)
             .group();
-        let refused = allows_cache(&group, "sd1", WriteCache::WriteBack).unwrap_err();
+        let disks = group.disks();
+        let refused = allows_cache(&group, &disks[1], WriteCache::WriteBack).unwrap_err();
         assert_eq!(refused.kind(), Failure::Refused);
         let why = refused.to_string();
         assert!(why.contains("sd1") && why.contains("volume vol0"), "{why}");
-        assert!(allows_cache(&group, "sd2", WriteCache::WriteBack).is_ok());
+        assert!(allows_cache(&group, &disks[2], WriteCache::WriteBack).is_ok());
     }
 
     #[test]

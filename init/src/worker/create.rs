@@ -41,6 +41,14 @@ pub enum CreateError {
         /// The disks that are there.
         seen: String,
     },
+    /// A disk that is held is called what it was called when it was claimed.
+    #[error("{name} is what several disks are called: say the identity, one of {ids}")]
+    Ambiguous {
+        /// The name.
+        name: String,
+        /// Who they are.
+        ids: String,
+    },
     /// Twice the same.
     #[error("{0} is named twice")]
     Twice(String),
@@ -251,13 +259,24 @@ pub(super) fn chosen(seen: &[Disk], names: &[String]) -> Result<Vec<Disk>, Creat
     let mut disks: Vec<Disk> = Vec::new();
     for wanted in names {
         let is_meant = |disk: &&Disk| disk.name == *wanted || disk.id.to_string() == *wanted;
-        let disk = seen.iter().find(is_meant).ok_or_else(|| {
-            let names: Vec<&str> = seen.iter().map(|disk| disk.name.as_str()).collect();
-            CreateError::NoDisk {
-                wanted: wanted.clone(),
-                seen: names.join(", "),
+        let meant: Vec<&Disk> = seen.iter().filter(is_meant).collect();
+        let disk = match meant[..] {
+            [disk] => disk,
+            [] => {
+                let names: Vec<&str> = seen.iter().map(|disk| disk.name.as_str()).collect();
+                return Err(CreateError::NoDisk {
+                    wanted: wanted.clone(),
+                    seen: names.join(", "),
+                });
             }
-        })?;
+            _ => {
+                let ids: Vec<String> = meant.iter().map(|disk| disk.id.to_string()).collect();
+                return Err(CreateError::Ambiguous {
+                    name: wanted.clone(),
+                    ids: ids.join(", "),
+                });
+            }
+        };
         if disks.iter().any(|known| known.id == disk.id) {
             return Err(CreateError::Twice(wanted.clone()));
         }
@@ -299,9 +318,8 @@ pub(super) fn unclaimed(
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_pool_is_of_disks_with_blocks_of_one_size() {
-        let disk = |name: &str| Disk {
+    fn disk(name: &str) -> Disk {
+        Disk {
             name: name.to_owned(),
             path: format!("/dev/{name}").into(),
             number: (8, 0),
@@ -312,7 +330,24 @@ mod tests {
             logical_block: 512,
             write_cache: crate::disk::WriteCache::WriteThrough,
             paths: Vec::new(),
-        };
+        }
+    }
+
+    #[test]
+    fn a_name_that_two_disks_have_is_no_disks_and_an_identity_is() {
+        let mut seen = ["sda", "sdb", "sdc"].map(disk);
+        // It was claimed as what another one is called by now.
+        seen[2].name = "sda".to_owned();
+        let chosen = |wanted: &str| chosen(&seen, &[wanted.to_owned()]);
+        let why = chosen("sda").unwrap_err().to_string();
+        assert!(why.contains("naa.sda, naa.sdc"), "{why}");
+        assert_eq!(chosen("sdb").unwrap()[0].id, seen[1].id);
+        assert_eq!(chosen("naa.sdc").unwrap()[0].id, seen[2].id);
+        assert!(matches!(chosen("sdc"), Err(CreateError::NoDisk { .. })));
+    }
+
+    #[test]
+    fn a_pool_is_of_disks_with_blocks_of_one_size() {
         let mut disks = ["sda", "sdb", "sdc"].map(disk);
         assert!(of_one_block_size(&disks).is_ok());
         assert!(of_one_block_size(&[]).is_ok());

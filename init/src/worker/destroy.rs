@@ -82,13 +82,14 @@ impl Worker {
     }
 
     /// Makes bare disks of the members, which nothing uses any more and this head still holds.
-    fn wipe_pool(&self) -> Result<String, String> {
+    fn wipe_pool(&mut self) -> Result<String, String> {
         let Some(claim) = &self.claim else {
             return Err("the pool is not held any more".to_owned());
         };
-        let name = &claim.group.name;
+        let group = claim.group.clone();
+        let name = &group.name;
         let author = self.author(format!("orthrus: pool destroy {}", self.pool().name));
-        let written = self.host.edit(&claim.group, &author, &|edit| {
+        let written = self.host.edit(&group, &author, &|edit| {
             edit.destroy();
             Ok(())
         });
@@ -104,8 +105,8 @@ impl Worker {
                 ));
             }
         }
-        let disks = claim.group.disks();
-        let copies = self.ledger.forget(&claim.group);
+        let disks = group.disks();
+        let copies = self.ledger.forget(&group);
         let failed = self.host.wipe(&disks, &copies);
         match failed.is_empty() {
             true => Ok(format!(

@@ -227,14 +227,16 @@ impl Worker {
             }
         }
         // With it ends who copies clients' reservations: nobody writes them any more.
-        self.served = None;
-        self.admit(Admitted::default());
+        if self.served.take().is_some() {
+            self.note_lost_snapshots();
+        }
         {
             let mut report = lock(&self.report);
             report.volumes.clear();
             report.namespaces_withheld.clear();
             report.lost_reservations.clear();
         }
+        self.admit(Admitted::default());
         if let Some(claim) = &self.claim {
             self.host.close_state(&state::place(&self.pool().name))?;
             lock(&self.report).state_volume = None;

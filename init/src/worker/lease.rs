@@ -74,8 +74,10 @@ impl Worker {
             key,
             group: group.clone(),
             marked: false,
+            behind: None,
             paths: None,
             rebuilt: BTreeSet::new(),
+            lost_snapshots: BTreeSet::new(),
         });
         self.settle_claim(&group, Done::Leased { lease, submitted })
     }

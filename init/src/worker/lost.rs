@@ -17,6 +17,7 @@ use std::time::Duration;
 use tracing::warn;
 
 use super::Worker;
+use crate::disk::DiskId;
 use crate::sync::lock;
 use crate::volume::VolumeGroup;
 use crate::volume::edit::Edit;
@@ -30,7 +31,7 @@ pub(super) const MARK_AFTER: Duration = Duration::from_secs(30);
 impl Worker {
     /// Marks members that are lost, if the pool can do without them.
     pub(super) fn mark_lost(&mut self) {
-        let silent: Vec<String> = {
+        let silent: Vec<DiskId> = {
             let slot = lock(&self.watch);
             let watch = slot.iter().map(|(_, watch)| watch);
             watch.flat_map(|watch| watch.silent(MARK_AFTER)).collect()
@@ -38,24 +39,27 @@ impl Worker {
         self.mark(&silent);
     }
 
-    fn mark(&mut self, silent: &[String]) {
+    fn mark(&mut self, silent: &[DiskId]) {
         let held = self.claim.as_ref().filter(|_| self.served.is_some());
         // A lease has no reservations to be read back, and its slots are on certain disks.
         let Some(claim) = held.filter(|claim| claim.lease.is_none()) else {
             return;
         };
-        let Some((group, lost)) = claim.group.without_disks(silent) else {
+        let Some((mut group, lost)) = claim.group.without_disks(silent) else {
             return;
         };
+        // Which are no reason against it any more.
+        for lv in &mut group.lvs {
+            lv.is_lost |= claim.lost_snapshots.contains(&lv.name);
+        }
+        let names = claim.fence.names_of(silent);
         if let Some(refusal) = group.refusal(&self.config.cluster) {
-            let what = format!(
-                "{}: is lost, and the pool cannot be served without it: {refusal}",
-                silent.join(", ")
-            );
+            let what =
+                format!("{names}: is lost, and the pool cannot be served without it: {refusal}");
             self.note_metadata(what);
             return;
         }
-        let author = self.author(format!("orthrus: lost {}", silent.join(", ")));
+        let author = self.author(format!("orthrus: lost {names}"));
         let mark = |edit: &mut Edit<'_>| lost.iter().try_for_each(|pv| edit.set_missing(*pv, true));
         match self.host.edit(&group, &author, &mark) {
             Ok(written) => {
@@ -66,17 +70,15 @@ impl Worker {
             }
             Err(ApplyError::Write(WriteError::Fenced(failure))) => self.fenced(&failure.disk),
             Err(error) => {
-                let what = format!(
-                    "{}: is lost, and cannot be marked so: {error}",
-                    silent.join(", ")
-                );
-                self.note_metadata(what);
+                self.note_metadata(format!(
+                    "{names}: is lost, and cannot be marked so: {error}"
+                ));
             }
         }
     }
 
     /// From here on the claim is of the others.
-    fn go_on_without(&mut self, group: VolumeGroup, lost: &[String]) {
+    fn go_on_without(&mut self, group: VolumeGroup, lost: &[DiskId]) {
         let pool = self.pool().name.clone();
         let Some(claim) = &mut self.claim else { return };
         let Some(fence) = claim.fence.without(lost) else {
@@ -91,6 +93,7 @@ impl Worker {
         if let Err(error) = dropped {
             warn!(pool, %error, "a lost disk is still watched");
         }
+        let names = claim.fence.names_of(lost);
         claim.fence.unpin(lost);
         claim.fence = fence;
         claim.group = group;
@@ -100,13 +103,18 @@ impl Worker {
         for volume in &mut report.volumes {
             volume.degraded |= degraded.contains(&volume.name);
         }
-        report.disks.retain(|disk| !lost.contains(&disk.name));
         drop(report);
-        let what = format!(
-            "{}: lost, and marked as missing: the pool is served without it, and so it is after a takeover; replace it",
-            lost.join(", ")
-        );
-        self.note_metadata(what);
+        self.report_without(lost);
+        self.note_metadata(format!(
+            "{names}: lost, and marked as missing: the pool is served without it, and so it is after a takeover; replace it"
+        ));
+    }
+
+    /// These are among the pool's disks no more.
+    pub(super) fn report_without(&self, gone: &[DiskId]) {
+        let gone: Vec<String> = gone.iter().map(DiskId::to_string).collect();
+        let mut report = lock(&self.report);
+        report.disks.retain(|disk| !gone.contains(&disk.id));
     }
 }
 
@@ -117,7 +125,7 @@ mod tests {
     use super::super::order::{owner, taken};
     use super::*;
     use crate::fence::shelf::Shelf;
-    use crate::volume::tests::made::Made;
+    use crate::volume::tests::made::{HIDDEN, Made, VISIBLE};
 
     /// An owner of two disks that serves this group, loses the first, and what it wrote then.
     fn lose(made: &Made) -> (Worker, Vec<String>) {
@@ -126,12 +134,14 @@ mod tests {
         let mut group = made.group();
         for (index, pv) in group.pvs.iter_mut().enumerate() {
             let disk = pv.disk.as_mut().unwrap();
-            disk.name = format!("disk{index}");
+            disk.id = Shelf::id(index);
+            // What it is called is another one's name by now.
+            disk.name = "disk1".to_owned();
         }
         worker.claim.as_mut().unwrap().group = group;
         worker.import(Epoch(1)).unwrap();
         taken(&log);
-        worker.mark(&["disk0".to_owned()]);
+        worker.mark(&[Shelf::id(0)]);
         (worker, taken(&log))
     }
 
@@ -162,8 +172,24 @@ mod tests {
         );
         drop(report);
         // A second time there is nothing to be written.
-        worker.mark(&["disk0".to_owned()]);
+        worker.mark(&[Shelf::id(0)]);
         assert_eq!(worker.claim.as_ref().unwrap().fence.members().len(), 1);
+    }
+
+    #[test]
+    fn the_store_of_a_snapshot_that_is_lost_is_nothing_to_wait_for() {
+        let tie = "type = \"snapshot\"\nchunk_size = 8\norigin = \"vol0\"\ncow_store = \"snap\"";
+        let made = Made::on(2)
+            .linear("snap", HIDDEN, 0, 2)
+            .simple("vol0", 1)
+            .volume("snapshot0", VISIBLE, 4, tie);
+        let (mut worker, wrote) = lose(&made);
+        assert!(wrote.is_empty(), "{wrote:?}");
+        let claim = worker.claim.as_mut().unwrap();
+        claim.lost_snapshots.insert("snap".to_owned());
+        worker.mark(&[Shelf::id(0)]);
+        let claim = worker.claim.as_ref().unwrap();
+        assert!(claim.marked && claim.group.pvs[0].is_missing);
     }
 
     #[test]

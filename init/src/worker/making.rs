@@ -154,8 +154,10 @@ impl Worker {
             key: claimed.key,
             group: group.clone(),
             marked: false,
+            behind: None,
             paths: None,
             rebuilt: BTreeSet::new(),
+            lost_snapshots: BTreeSet::new(),
         });
         if let Some(making) = &mut self.making {
             making.made = Some(format!("volume group {vg} is made of {count} disks"));

@@ -19,8 +19,8 @@ use super::Worker;
 use super::change::ChangeError;
 use super::create::{CreateError, chosen, of_one_block_size, unclaimed};
 use crate::Step;
-use crate::disk::{self, Disk, DiskError};
-use crate::fence::{Fence, FenceError, MAX_MEMBERS};
+use crate::disk::{self, Disk, DiskError, DiskId};
+use crate::fence::{Fence, FenceError, MAX_MEMBERS, Member};
 use crate::sync::lock;
 use crate::volume::bare::{BareDisk, BareError};
 use crate::volume::edit::apply::ApplyError;
@@ -43,6 +43,24 @@ pub enum MemberError {
     /// There would be too many.
     #[error("the pool has {MAX_MEMBERS} disks, and cannot have more")]
     Full,
+    /// It is in the pool.
+    #[error("{0}: is a disk of the pool already")]
+    Member(String),
+    /// By this name nobody could tell which one is meant.
+    #[error("{name} is what the pool's disk {member} was called when it was claimed: say {id}")]
+    Called {
+        /// The name.
+        name: String,
+        /// The identity of the member.
+        member: DiskId,
+        /// That of the disk that has the name now.
+        id: DiskId,
+    },
+    /// Nor by this one.
+    #[error(
+        "{0} is what several disks of the pool are called: say the identity, which `disks` shows"
+    )]
+    Ambiguous(String),
     /// No member is called like that.
     #[error("{wanted:?} is no disk of the pool; its disks are: {members}")]
     NoMember {
@@ -74,7 +92,7 @@ impl Worker {
         what: &str,
         change: &dyn Fn(&mut Edit<'_>, &NewMember) -> Result<(), EditError>,
     ) -> Result<Disk, MemberError> {
-        self.may_change()?;
+        self.begin_change()?;
         let claim = self.claim.as_ref().ok_or(ChangeError::NotServed)?;
         if claim.lease.is_some() {
             return Err(ChangeError::Lease.into());
@@ -84,6 +102,7 @@ impl Worker {
         }
         let seen: Vec<Disk> = disk::scan().into_iter().filter_map(Result::ok).collect();
         let mut disks = chosen(&seen, &[name.to_owned()])?;
+        is_new(claim.fence.members(), name, &disks)?;
         let all: Vec<Disk> = claim
             .group
             .disks()
@@ -136,7 +155,7 @@ impl Worker {
 
     /// Label and metadata.
     fn put_in(
-        &self,
+        &mut self,
         disk: &Disk,
         wipe: bool,
         instead: Option<Uuid>,
@@ -205,18 +224,29 @@ impl Worker {
 
     /// Takes a disk, by name or identity, out of the pool, if nothing is on it.
     pub(super) fn remove_disk(&mut self, name: &str) -> Result<String, MemberError> {
-        self.may_change()?;
+        self.begin_change()?;
         let claim = self.claim.as_ref().ok_or(ChangeError::NotServed)?;
         if claim.lease.is_some() {
             return Err(ChangeError::Lease.into());
         }
         let members = claim.group.pvs.iter().filter(|pv| !pv.is_missing);
-        let members =
-            members.filter_map(|pv| Some((pv.uuid, pv.disk.clone()?, pv.array.is_some())));
+        let members = members.filter_map(|pv| {
+            let mut disk = pv.disk.clone()?;
+            // By the name that is shown, which it had when it was claimed.
+            let mut claimed = claim.fence.members().iter();
+            if let Some(member) = claimed.find(|member| member.id == disk.id) {
+                disk.name.clone_from(&member.name);
+            }
+            Some((pv.uuid, disk, pv.array.is_some()))
+        });
         let members: Vec<(Uuid, Disk, bool)> = members.collect();
         let is_meant = |disk: &Disk| disk.name == name || disk.id.to_string() == name;
-        let meant = members.iter().find(|(_, disk, _)| is_meant(disk)).cloned();
-        let Some((id, disk, is_array)) = meant else {
+        let mut meant = members.iter().filter(|(_, disk, _)| is_meant(disk));
+        let first = meant.next().cloned();
+        if meant.next().is_some() {
+            return Err(MemberError::Ambiguous(name.to_owned()));
+        }
+        let Some((id, disk, is_array)) = first else {
             let names: Vec<&str> = members
                 .iter()
                 .map(|(_, disk, _)| disk.name.as_str())
@@ -259,8 +289,8 @@ impl Worker {
             return Err(ChangeError::NotServed.into());
         };
         let (left, gone) = (
-            claim.fence.without(std::slice::from_ref(&disk.name)),
-            claim.fence.only(&disk.name),
+            claim.fence.without(std::slice::from_ref(&disk.id)),
+            claim.fence.only(&disk.id),
         );
         // The metadata never let the last one go.
         let (Some(left), Some(gone)) = (left, gone) else {
@@ -271,11 +301,11 @@ impl Worker {
         claim.fence = left;
         let before = lock(&self.watch).replace((key.epoch, watch));
         drop(before);
-        lock(&self.report).disks.retain(|one| one.name != disk.name);
         let parted = match &claim.paths {
-            Some(keeper) => keeper.close_one(&disk.name),
+            Some(keeper) => keeper.close_one(&disk.id),
             None => Ok(()),
         };
+        self.report_without(std::slice::from_ref(&disk.id));
         if let Err(stays) = parted {
             // What could still be written through must be fenced like the rest.
             self.note_metadata(format!(
@@ -288,6 +318,24 @@ impl Worker {
         }
         Ok(())
     }
+}
+
+/// That disks which are wanted by that name are none of the members, and called like none.
+fn is_new(members: &[Member], wanted: &str, disks: &[Disk]) -> Result<(), MemberError> {
+    for disk in disks {
+        if members.iter().any(|member| member.id == disk.id) {
+            return Err(MemberError::Member(disk.name.clone()));
+        }
+        let mut members = members.iter().filter(|_| wanted == disk.name);
+        if let Some(member) = members.find(|member| member.name == disk.name) {
+            return Err(MemberError::Called {
+                name: disk.name.clone(),
+                member: member.id.clone(),
+                id: disk.id.clone(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// The metadata were written on some disks, and which text counts is not known.
@@ -315,7 +363,10 @@ mod tests {
         let (mut worker, log) = owner(&shelf, fails);
         let mut group = Made::on(3).raid("vol0", "raid1", &[0, 1]).group();
         for (index, pv) in group.pvs.iter_mut().enumerate() {
-            pv.disk.as_mut().unwrap().name = format!("disk{index}");
+            let disk = pv.disk.as_mut().unwrap();
+            disk.id = Shelf::id(index);
+            // Another name than the one it was claimed by, which another disk has by now.
+            disk.name = format!("disk{}", (index + 1) % 3);
         }
         worker.claim.as_mut().unwrap().group = group;
         worker.import(Epoch(1)).unwrap();
@@ -341,6 +392,50 @@ mod tests {
         let slot = lock(&worker.watch);
         let watch = &slot.as_ref().unwrap().1;
         assert!(watch.lost().is_none(), "its own release is no loss");
+    }
+
+    #[test]
+    fn a_new_disk_is_no_member_and_is_not_wanted_by_the_name_of_one() {
+        let (worker, _log, _shelf) = serving("");
+        let claim = worker.claim.as_ref().unwrap();
+        let members = claim.fence.members();
+        let mut new = claim.group.disks().remove(0);
+        (new.id, new.name) = (DiskId("naa.new".to_owned()), "disk9".to_owned());
+        let is_new =
+            |wanted: &str, disk: &Disk| is_new(members, wanted, std::slice::from_ref(disk));
+        assert!(is_new("disk9", &new).is_ok());
+        new.name = "disk1".to_owned();
+        let why = is_new("disk1", &new).unwrap_err().to_string();
+        assert!(
+            why.contains("naa.01") && why.contains("say naa.new"),
+            "{why}"
+        );
+        assert!(is_new("naa.new", &new).is_ok());
+        (new.id, new.name) = (Shelf::id(0), "disk9".to_owned());
+        for wanted in ["disk9", "naa.00"] {
+            let refused = is_new(wanted, &new);
+            assert!(
+                matches!(refused, Err(MemberError::Member(_))),
+                "{refused:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_disk_leaves_by_a_name_that_only_one_has() {
+        let (mut worker, log, _shelf) = serving("");
+        let mut members = worker.claim.as_ref().unwrap().fence.members().to_vec();
+        members[1].name = "disk0".to_owned();
+        let fence = Fence::new(members, std::sync::Arc::new(std::thread::sleep)).unwrap();
+        worker.claim.as_mut().unwrap().fence = fence;
+        let why = worker.remove_disk("disk0").unwrap_err().to_string();
+        assert!(why.contains("several"), "{why}");
+        assert!(taken(&log).is_empty());
+        assert!(worker.remove_disk("naa.02").is_err());
+        assert_eq!(taken(&log), ["metadata", "wipe"]);
+        let members = worker.claim.as_ref().unwrap().fence.members().iter();
+        let left: Vec<&DiskId> = members.map(|member| &member.id).collect();
+        assert_eq!(left, [&Shelf::id(0), &Shelf::id(1)]);
     }
 
     #[test]

@@ -38,6 +38,7 @@ mod paths;
 mod replace;
 mod shares;
 mod stamp;
+mod stores;
 mod thin;
 mod word;
 
@@ -57,7 +58,7 @@ use crate::fence::{self, MAX_MEMBERS, OnLoss, WatchSlot};
 use crate::inbox::{Handle, Input, Message};
 use crate::ledger::Ledger;
 use crate::modules::Modules;
-use crate::status::{self, Report};
+use crate::status::{self, Report, Snapshot};
 use crate::sync::lock;
 use crate::volume;
 
@@ -122,6 +123,8 @@ pub struct Worker {
     admitted: Admitted,
     /// The pool with them, if there are any.
     pool_with_clients: Option<PoolConfig>,
+    /// What the core knows of the pools.
+    snapshot: Arc<Mutex<Snapshot>>,
     /// The report's problem is that of an attempt to take or serve the pool: it stands until an
     /// attempt succeeds, whatever a look says meanwhile.
     attempt_failed: bool,
@@ -160,6 +163,7 @@ impl Worker {
             words: Vec::new(),
             admitted: Admitted::default(),
             pool_with_clients: None,
+            snapshot: Arc::default(),
             attempt_failed: false,
         }
     }
@@ -173,6 +177,12 @@ impl Worker {
     /// Kernel modules for the kinds of volumes that turn up are taken from here.
     pub fn with_modules(mut self, modules: Arc<Modules>) -> Worker {
         self.host = Box::new(Kernel::with(modules));
+        self
+    }
+
+    /// What the core knows of the pools is here.
+    pub fn with_snapshot(mut self, snapshot: Arc<Mutex<Snapshot>>) -> Worker {
+        self.snapshot = snapshot;
         self
     }
 
@@ -265,6 +275,7 @@ impl Worker {
         self.report_alarms();
         lock(&self.report).looking_since = Some(clock::now());
         self.mark_lost();
+        self.note_lost_snapshots();
         self.look_at_rebuilds();
         self.look_at_shares();
         self.look_at_arrays();
@@ -324,36 +335,6 @@ impl Worker {
         full.map(problem).collect()
     }
 
-    fn full_stores(&self) -> Vec<status::Problem> {
-        let Some(claim) = self.claim.as_ref().filter(|_| self.served.is_some()) else {
-            return Vec::new();
-        };
-        let pool = self.pool().name.as_str();
-        let usage = self.host.store_usage(&claim.group).unwrap_or_else(|error| {
-            warn!(pool, "{error}");
-            Vec::new()
-        });
-        let problem = |store: volume::StoreUsage| {
-            let name = store.snapshot;
-            let what = match store.percent {
-                None => format!(
-                    "snapshot {name} is lost: its store was full, or failed; its origin has all"
-                ),
-                Some(percent) if percent >= POOL_FULL => {
-                    format!(
-                        "the store of snapshot {name} is {percent} % full: the snapshot is lost when it is, its origin is not"
-                    )
-                }
-                Some(_) => return None,
-            };
-            Some(status::Problem {
-                what,
-                todo: format!("`snapshot remove {pool}/{name}`"),
-            })
-        };
-        usage.into_iter().filter_map(problem).collect()
-    }
-
     /// A disk whose reservation was not read back for long: its path is broken, and a loss would go unseen.
     fn unread(&self) -> Option<String> {
         let slot = lock(&self.watch);
@@ -390,9 +371,7 @@ impl Worker {
             PoolOrder::Add { disk, wipe } => self
                 .add_disk(disk, *wipe)
                 .map_err(|error| error.to_string()),
-            PoolOrder::Lost { disk, known } => self
-                .disk_lost(disk, *known)
-                .map_err(|error| error.to_string()),
+            PoolOrder::Lost { disk } => self.disk_lost(disk).map_err(|error| error.to_string()),
             PoolOrder::Remove { disk } => self.remove_disk(disk).map_err(|error| error.to_string()),
             PoolOrder::Replace { disk, wipe } => self
                 .replace_disk(disk, *wipe)

@@ -215,6 +215,7 @@ impl Host for Witness {
         let usage = |snapshot: &str, percent| StoreUsage {
             snapshot: snapshot.to_owned(),
             percent,
+            is_invalid: percent.is_none(),
         };
         Ok(vec![
             usage("small", Some(79)),

@@ -4,8 +4,6 @@ use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use orthrus_hb::Epoch;
-
 use super::admit::ClientOrder;
 use crate::sync::lock;
 use crate::volume::edit::VolumeOrder;
@@ -50,8 +48,6 @@ pub enum PoolOrder {
     Lost {
         /// The identity of its physical volume.
         disk: String,
-        /// The greatest epoch of the pool that the core knows of.
-        known: Epoch,
     },
     /// Change a volume of it.
     Volume(VolumeOrder),

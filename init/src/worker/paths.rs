@@ -75,10 +75,8 @@ impl Worker {
                     todo: CLAIM_ANEW.to_owned(),
                 });
             }
-            let shown = report
-                .disks
-                .iter_mut()
-                .find(|disk| disk.name == member.name);
+            let id = member.id.to_string();
+            let shown = report.disks.iter_mut().find(|disk| disk.id == id);
             if let Some(disk) = shown {
                 disk.paths = paths.iter().map(describe).collect();
             }
@@ -89,7 +87,7 @@ impl Worker {
 
 /// The paths of a disk that is held; none for one with a single path.
 fn of_member(member: &Member, keeper: Option<&Keeper>, now: Option<&Disk>) -> Vec<PathReport> {
-    let joined = keeper.and_then(|keeper| keeper.report(&member.name));
+    let joined = keeper.and_then(|keeper| keeper.report(&member.id));
     let mut paths = joined.unwrap_or_else(|| {
         let routes = member.routes.iter().enumerate();
         let reports = routes.map(|(place, route)| PathReport {

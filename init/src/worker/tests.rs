@@ -70,8 +70,10 @@ pub(super) fn claimant(shelf: &Shelf) -> Worker {
     worker.claim = Some(Claim {
         lease: None,
         marked: false,
+        behind: None,
         paths: None,
         rebuilt: Default::default(),
+        lost_snapshots: Default::default(),
         fence: shelf.fence(PATH),
         key,
         group: VolumeGroup {

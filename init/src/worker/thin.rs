@@ -48,10 +48,7 @@ impl Worker {
 
     fn take_away(&self, origin: &str, snapshot: &str) -> Result<(), ChangeError> {
         for name in [snapshot, origin] {
-            if let (Some(plan), Some(lun)) = (self.plan(), self.lun(name)) {
-                self.host.withdraw(plan, lun)?;
-            }
-            self.withdraw_namespace(name)?;
+            self.withdraw(name)?;
             self.host.deactivate_volume(self.group()?, name)?;
         }
         Ok(())

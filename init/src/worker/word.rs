@@ -15,10 +15,11 @@
 //! - It is over after [`VALID_FOR`], and with a reset: a word that waits for a takeover weeks later would throw away what the peer
 //!   has written to that disk meanwhile. It says nothing of a disk that is back.
 //! - It is not taken while the peer holds the pool, and is over when anybody else has claimed it since: two heads that each go without
-//!   what the other one has would serve two pools, one after the other.
+//!   what the other one has would serve two pools, one after the other. A claim of the peer's that is under way as the disks
+//!   are looked at is such a claim: the core is asked before and after, and the epoch of a claim under way is not known but new.
 
 use embassy_time::{Duration, Instant};
-use orthrus_hb::Epoch;
+use orthrus_hb::{Epoch, LedgerState, Liveness, PoolState};
 use tracing::warn;
 
 use super::Worker;
@@ -26,6 +27,8 @@ use super::claim::stamped_epoch;
 use super::error::JobError;
 use crate::clock;
 use crate::fence::{Fence, FenceError};
+use crate::status::Snapshot;
+use crate::sync::lock;
 use crate::volume::edit::Edit;
 use crate::volume::edit::apply::ApplyError;
 use crate::volume::write::WriteError;
@@ -72,6 +75,12 @@ pub enum WordError {
     /// The others cannot be looked at.
     #[error("{0}")]
     Fence(#[from] FenceError),
+    /// The core speaks against it.
+    #[error("{0}")]
+    Core(&'static str),
+    /// The peer came first.
+    #[error("the peer claims the pool just now: see `pools`, and say it again if it is still so")]
+    Claimed,
     /// The group cannot be read.
     #[error("{0}")]
     Read(#[from] Box<JobError>),
@@ -79,20 +88,27 @@ pub enum WordError {
 
 impl Worker {
     /// Takes the word for a physical volume, by its identity.
-    pub(super) fn disk_lost(&mut self, name: &str, known: Epoch) -> Result<String, WordError> {
+    pub(super) fn disk_lost(&mut self, name: &str) -> Result<String, WordError> {
         if self.claim.is_some() {
             return Err(WordError::Held);
         }
+        let before = known_of(&lock(&self.snapshot), self.index).map_err(WordError::Core)?;
         let (group, _) = self.find_group().map_err(Box::new)?;
         let id = may_be_lost(&group, &self.config.cluster, name)?;
         let survey = Fence::open(&group.disks())?.survey();
         if survey.has_none() {
             return Err(WordError::Lease);
         }
+        let after = known_of(&lock(&self.snapshot), self.index).map_err(WordError::Core)?;
+        let theirs = survey.newest_of(self.config.cluster_id, self.me.peer());
+        if is_claimed(before, after, theirs.map(|(_, key)| key.epoch)) {
+            return Err(WordError::Claimed);
+        }
         self.words.push(Word {
             pv: id,
             until: clock::now() + VALID_FOR,
-            known: known
+            known: after
+                .epoch
                 .max(survey.greatest_epoch(self.config.cluster_id))
                 .max(self.ledger.greatest_epoch(&group))
                 .max(stamped_epoch(&group)),
@@ -195,6 +211,49 @@ impl Worker {
     }
 }
 
+/// What the core knows of the claims of a pool that nobody may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Known {
+    /// The greatest epoch of one that is over.
+    epoch: Epoch,
+    /// That of one that the peer is at, or would be: it says the same while it only looks at the disks.
+    claiming: Option<Epoch>,
+}
+
+/// See [`Known`]; who holds the pool would mark a disk by itself, and its mark may be on just the disks that this head does not see.
+fn known_of(snapshot: &Snapshot, pool: usize) -> Result<Known, &'static str> {
+    let Some(pool) = snapshot.pools.get(pool) else {
+        return Err("nothing is known of it yet: try again in a moment");
+    };
+    let peer = match (snapshot.liveness, pool.peer) {
+        (Liveness::Alive, peer) => peer,
+        _ => None,
+    };
+    if peer.is_some_and(|(state, _)| state.answers()) {
+        return Err(
+            "the peer holds the pool: a disk that dies is marked as missing by itself. Mend this head's path to it",
+        );
+    }
+    if pool.ledger == LedgerState::Ticking {
+        return Err(
+            "the peer lives, its ledger ticks, and no cable says what it holds: join a cable first",
+        );
+    }
+    let (epoch, claiming) = match peer {
+        Some((PoolState::Claiming, theirs)) => (pool.epoch, Some(theirs)),
+        Some((_, theirs)) => (pool.epoch.max(theirs), None),
+        None => (pool.epoch, None),
+    };
+    Ok(Known { epoch, claiming })
+}
+
+/// Whether the peer has claimed the pool while its disks were looked at, or is at it. `key` is its newest on them.
+fn is_claimed(before: Known, after: Known, key: Option<Epoch>) -> bool {
+    // It tells of a claim before it registers for it.
+    let is_its = |claim: Epoch| key.is_some_and(|key| key >= claim);
+    before.epoch != after.epoch || after.claiming.is_some_and(is_its)
+}
+
 /// The physical volume of that identity, if it is missing, and the volumes can do without it and all others that are.
 fn may_be_lost(group: &VolumeGroup, cluster: &str, name: &str) -> Result<Uuid, WordError> {
     let missing = |pv: &&crate::volume::PhysicalVolume| pv.disk.is_none() && !pv.is_missing;
@@ -221,11 +280,12 @@ fn may_be_lost(group: &VolumeGroup, cluster: &str, name: &str) -> Result<Uuid, W
 
 #[cfg(test)]
 mod tests {
-    use orthrus_hb::Done;
+    use orthrus_hb::{Done, Health};
 
     use super::super::order::{owner, taken};
     use super::*;
     use crate::fence::shelf::Shelf;
+    use crate::status::PoolSnapshot;
     use crate::volume::tests::made::Made;
 
     fn ids(group: &VolumeGroup) -> Vec<String> {
@@ -319,6 +379,76 @@ mod tests {
         // 7 was the peer's.
         worker.weigh_words(Epoch(8));
         assert!(worker.words.is_empty());
+    }
+
+    #[test]
+    fn no_disk_is_given_up_while_the_peer_may_hold_the_pool() {
+        let none = LedgerState::None;
+        let known = |epoch, claiming: Option<u32>| Known {
+            epoch: Epoch(epoch),
+            claiming: claiming.map(Epoch),
+        };
+        let (alive, dead) = (Liveness::Alive, Liveness::Dead);
+        let rests = look(alive, PoolState::Faulted, none);
+        assert_eq!(rests, Ok(known(7, None)));
+        // Its epoch is that of a claim to come.
+        let looks = look(alive, PoolState::Claiming, none);
+        assert_eq!(looks, Ok(known(4, Some(7))));
+        let gone = look(dead, PoolState::Serving, none);
+        assert_eq!(gone, Ok(known(4, None)));
+        for state in [
+            PoolState::Importing,
+            PoolState::Serving,
+            PoolState::Releasing,
+        ] {
+            assert!(look(alive, state, none).is_err(), "{state:?}");
+        }
+        assert!(look(dead, PoolState::Serving, LedgerState::Ticking).is_err());
+        assert!(known_of(&Snapshot::default(), 0).is_err());
+    }
+
+    /// What is known of a pool of which this head has epoch 4, and the peer tells of 7.
+    fn look(
+        liveness: Liveness,
+        state: PoolState,
+        ledger: LedgerState,
+    ) -> Result<Known, &'static str> {
+        let mut snapshot = Snapshot {
+            liveness,
+            ..Snapshot::default()
+        };
+        let pool = PoolSnapshot {
+            state: PoolState::Faulted,
+            epoch: Epoch(4),
+            rest: None,
+            fault: None,
+            peer: Some((state, Epoch(7))),
+            ledger,
+            health: Health::default(),
+            peer_health: Health::default(),
+        };
+        assert!(snapshot.pools.push(pool).is_ok());
+        known_of(&snapshot, 0)
+    }
+
+    #[test]
+    fn a_claim_of_the_peers_that_is_under_way_is_nothing_that_was_known() {
+        let known = |epoch, claiming: Option<u32>| Known {
+            epoch: Epoch(epoch),
+            claiming: claiming.map(Epoch),
+        };
+        let key = |epoch| Some(Epoch(epoch));
+        // It rests, whatever an earlier boot of it left on the disks; or only looks at them.
+        assert!(!is_claimed(known(4, None), known(4, None), None));
+        assert!(!is_claimed(known(4, None), known(4, None), key(5)));
+        assert!(!is_claimed(known(4, Some(5)), known(4, Some(5)), key(4)));
+        assert!(!is_claimed(known(4, None), known(4, Some(5)), None));
+        // It has registered for it.
+        assert!(is_claimed(known(4, Some(5)), known(4, Some(5)), key(5)));
+        assert!(is_claimed(known(4, None), known(4, Some(5)), key(5)));
+        // It was at it, and let go meanwhile.
+        assert!(is_claimed(known(4, Some(5)), known(5, None), None));
+        assert!(is_claimed(known(4, None), known(5, None), key(5)));
     }
 
     #[test]

@@ -120,6 +120,7 @@ fn edit(work: &mut Edit<'_>, words: &[&str]) -> Result<(), EditError> {
         ["grow", name, extents] => work.grow(name, extents.parse().map_err(bad)?),
         ["rename", old, new] => work.rename(old, new),
         ["remove", name] => work.remove(name),
+        ["lose", name] => work.lose_snapshot(name),
         ["settle", pool] => work.settle_thin(pool),
         ["rebuilt", name] => work.rebuilt(name),
         ["missing", id] => work.set_missing(uuid(id)?, true),

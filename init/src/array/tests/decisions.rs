@@ -2,6 +2,7 @@
 
 use super::superblock::{Features, Role};
 use super::*;
+use crate::disk::DiskId;
 
 fn fresh(decision: &Decision) -> usize {
     let slots = decision.slots.iter();
@@ -258,9 +259,9 @@ fn what_an_array_can_do_without_is_what_its_level_says() {
             is_running: true,
         };
         assert!(on.can_do_without(&[]), "{name}");
-        let gone = |count: usize| -> Vec<String> {
+        let gone = |count: usize| -> Vec<DiskId> {
             let disks = on.disks().take(count);
-            disks.map(|disk| disk.name.clone()).collect()
+            disks.map(|disk| disk.id.clone()).collect()
         };
         assert_eq!(on.can_do_without(&gone(1)), one, "{name}");
         assert_eq!(on.can_do_without(&gone(2)), two, "{name}");

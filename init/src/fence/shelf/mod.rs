@@ -271,7 +271,8 @@ impl Shelf {
         *self.waited.lock().unwrap()
     }
 
-    fn id(index: usize) -> DiskId {
+    /// Who that disk is.
+    pub fn id(index: usize) -> DiskId {
         DiskId(format!("naa.{index:02}"))
     }
 

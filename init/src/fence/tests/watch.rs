@@ -202,3 +202,28 @@ fn the_read_back_is_judged() {
     seen.holder = None;
     assert_eq!(judge(&seen, own), Err(Why::NotReserved));
 }
+
+#[test]
+fn two_members_of_one_name_are_two_disks() {
+    let shelf = Shelf::new(2);
+    let claimed = claim(&shelf, A, Authority::Free).unwrap();
+    let mut members = shelf.fence(A).members().to_vec();
+    // A path that was away when the first was claimed; its name went on to the second.
+    members[1].name = members[0].name.clone();
+    let fence = Fence::new(members, Arc::new(std::thread::sleep)).unwrap();
+    let [one, other] = [[Shelf::id(0)], [Shelf::id(1)]];
+    let left = |fence: Option<Fence>| {
+        let members = fence.unwrap().members().to_vec();
+        let [member] = &members[..] else {
+            panic!("{} members", members.len());
+        };
+        member.id.clone()
+    };
+    assert_eq!(left(fence.without(&one)), other[0]);
+    assert_eq!(left(fence.only(&one[0])), one[0]);
+    assert_eq!(fence.names_of(&one), "disk0");
+    shelf.disk(1).dead = true;
+    let watch = fence.watch(claimed.key, Arc::new(|_| ()));
+    let limit = Duration::from_secs(1);
+    wait_for(|| (watch.silent(limit) == other).then_some(()));
+}

@@ -3,6 +3,7 @@
 //! In the text a snapshot is two volumes: the store, under the snapshot's name and hidden, and `snapshotN`, which ties it to the
 //! origin.
 
+use super::super::group::LOST_TAG;
 use super::space::Space;
 use super::tree::{self, text, value};
 use super::{Edit, EditError, Layout};
@@ -56,6 +57,30 @@ impl Edit<'_> {
             true,
             vec![segment],
         );
+        Ok(())
+    }
+
+    /// Notes that the kernel has given a snapshot up. One that was removed meanwhile needs none.
+    ///
+    /// # Errors
+    /// It is no snapshot.
+    pub fn lose_snapshot(&mut self, name: &str) -> Result<(), EditError> {
+        if self.volume(name).is_err() {
+            return Ok(());
+        }
+        if self.snapshot_of(name).is_none() {
+            return Err(self.wrong_kind(name));
+        }
+        let volume = self.volume_mut(name)?;
+        let is_new = !volume.contains_key("tags");
+        tree::set_word(volume, "tags", LOST_TAG, true);
+        // Behind the flags, where lvm2 has them.
+        if is_new
+            && let (Some(flags), Some(tags)) =
+                (volume.get_index_of("flags"), volume.get_index_of("tags"))
+        {
+            volume.move_index(tags, flags + 1);
+        }
         Ok(())
     }
 

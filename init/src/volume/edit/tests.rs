@@ -499,6 +499,50 @@ fn a_snapshot_is_removed_as_one_only_while_it_is_one() {
 }
 
 #[test]
+fn a_snapshot_that_is_lost_is_tagged_once_behind_its_flags_and_stays_removable() {
+    let before = edited(group(2), |edit| {
+        edit.create("vol", 2, Layout::Linear)?;
+        edit.create("other", 2, Layout::Linear)?;
+        edit.create_snapshot("vol", "snap", 1)
+    })
+    .unwrap();
+    let lost = edited(before.clone(), |edit| {
+        edit.lose_snapshot("snap")?;
+        edit.lose_snapshot("snap")?;
+        // Removed meanwhile.
+        edit.lose_snapshot("gone")
+    })
+    .unwrap();
+    check(&lost);
+    let (_, store) = lost.volumes().find(|(name, _)| *name == "snap").unwrap();
+    assert_eq!(
+        tree::list(store, "tags"),
+        [tree::text("orthrus.snapshot_lost")]
+    );
+    let keys: Vec<&str> = store.keys().map(String::as_str).collect();
+    let flags = keys.iter().position(|key| *key == "flags").unwrap();
+    assert_eq!(keys[flags + 1], "tags");
+    let author = Author {
+        host: "a".to_owned(),
+        time: 0,
+        description: String::new(),
+    };
+    let text = lost.encode(&author).unwrap();
+    let read = VolumeGroup::parse(text.trim_end_matches('\0')).unwrap();
+    let tagged = read.lvs.iter().filter(|lv| lv.is_lost);
+    assert_eq!(
+        tagged.map(|lv| lv.name.as_str()).collect::<Vec<_>>(),
+        ["snap"]
+    );
+    for not_one in ["vol", "other", "snapshot0"] {
+        assert!(edited(before.clone(), |edit| edit.lose_snapshot(not_one)).is_err());
+    }
+    let without = edited(lost, |edit| edit.remove("snap")).unwrap();
+    check(&without);
+    assert!(without.volumes().all(|(name, _)| !name.starts_with("snap")));
+}
+
+#[test]
 fn a_snapshot_with_a_store_is_made_and_removed_by_its_orders_and_nothing_else_of_it_is() {
     let made = edited(group(3), |edit| {
         edit.create("vol", 4, Layout::Raid(Raid::Raid1, 2))?;

@@ -32,7 +32,7 @@ pub use links::{Links, Part, needs_of};
 pub use mirror::Mirror;
 pub use raid::{Image, Raid, RaidLevel};
 pub use segment::{Area, Segment, SegmentKind};
-pub use snapshot::Snapshot;
+pub use snapshot::{LOST_TAG, Snapshot};
 pub use thin::{Discards, Message, Thin, ThinPool};
 pub use vdo::{Vdo, VdoPool};
 pub use writecache::Writecache;
@@ -96,6 +96,8 @@ pub struct LogicalVolume {
     pub is_writable: bool,
     /// What else is said about it.
     pub flags: Flags,
+    /// An owner's kernel has given it up as the store of a snapshot.
+    pub is_lost: bool,
     /// In order, without gaps.
     pub segments: Vec<Segment>,
 }

@@ -5,6 +5,7 @@ use super::error::{GroupError, nonsense};
 use super::flags::Flags;
 use super::links::Links;
 use super::segment::{Area, Segment};
+use super::snapshot::LOST_TAG;
 use super::{LogicalVolume, PhysicalVolume, VolumeGroup, is_name};
 use crate::volume::text::{Value, parse};
 
@@ -151,6 +152,7 @@ fn parse_lv(
         // WRITE_LOCKED is what lvm2 writes for versions that must not write.
         is_writable: group_writable && (has("WRITE") || has("WRITE_LOCKED")),
         flags: Flags::new(&status, &compatible),
+        is_lost: lv.list_or_empty("tags")?.iter().any(|tag| tag == LOST_TAG),
         segments,
     })
 }

@@ -3,6 +3,9 @@
 use super::entries::{Entries, Names};
 use super::error::GroupError;
 
+/// The tag of a store that the kernel has given up, which its header may not say. lvm2 keeps it, and does nothing of it.
+pub const LOST_TAG: &str = "orthrus.snapshot_lost";
+
 /// What binds an origin to a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {

@@ -257,6 +257,10 @@ impl<'a> Builder<'a> {
             return one(length, Target::Origin(Backing::Device(real)));
         }
         if let Some((snapshot, extents)) = self.links.snapshot(index).cloned() {
+            if lv.is_lost {
+                // Not its store, whose header may not say so.
+                return one(self.sectors(lv, extents)?, Target::Error);
+            }
             let cow = Backing::Device(self.device(index, Layer::Cow)?);
             let origin = Backing::Device(self.device(snapshot.origin, Layer::Real)?);
             let chunk = snapshot.chunk_sectors;

@@ -296,20 +296,20 @@ fn a_disk_can_be_marked_when_all_can_be_served_without_it_and_not_otherwise() {
         .raid("r", "raid1", &[0, 1])
         .simple("v", 2)
         .group();
-    let name = |pv: usize| redundant.pvs[pv].disk.as_ref().unwrap().name.clone();
-    let (without, lost) = redundant.without_disks(&[name(0)]).unwrap();
+    let id = |pv: usize| redundant.pvs[pv].disk.as_ref().unwrap().id.clone();
+    let (without, lost) = redundant.without_disks(&[id(0)]).unwrap();
     assert_eq!(lost, [redundant.pvs[0].uuid]);
     assert_eq!(without.refusal("lab"), None);
     assert_eq!(without.degraded(), ["r".to_owned()].into());
     assert_eq!(without.disks().len(), 2);
     // Both images, or the only place of a volume.
-    let (without, _) = redundant.without_disks(&[name(0), name(1)]).unwrap();
+    let (without, _) = redundant.without_disks(&[id(0), id(1)]).unwrap();
     assert!(without.refusal("lab").is_some());
-    let (without, _) = redundant.without_disks(&[name(2)]).unwrap();
+    let (without, _) = redundant.without_disks(&[id(2)]).unwrap();
     assert!(without.refusal("lab").is_some());
     // What is marked is not marked again.
-    let (without, _) = redundant.without_disks(&[name(0)]).unwrap();
-    assert!(without.without_disks(&[name(0)]).is_none());
+    let (without, _) = redundant.without_disks(&[id(0)]).unwrap();
+    assert!(without.without_disks(&[id(0)]).is_none());
     assert!(redundant.without_disks(&[]).is_none());
     assert_eq!(redundant.degraded(), [].into());
 }

@@ -4,6 +4,7 @@ mod damage;
 mod kinds;
 mod lost;
 pub(crate) mod made;
+mod mapper;
 mod museum;
 mod only;
 
