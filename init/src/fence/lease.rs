@@ -9,6 +9,9 @@
 //!   `lease`). So after `lease + watchdog + longest I/O` without a change of its record nothing of it is left,
 //!   whatever hung. Its own times count, as its record tells them. The wait begins with our first look: what was
 //!   seen before is not relied on.
+//! - *This head's own past.* What an earlier boot of it had under way is on no account of the peer's record, and no
+//!   reservation keeps it off. That boot ended at the latest when this one began: within the longest I/O from then on
+//!   nothing is written.
 //! - *The race.* Two heads may find the pool free together. Each writes its claim within [`SLOT_LIMIT`] of the
 //!   beginning of its look, waits for [`SETTLE`], and looks again. A rival that had looked before our claim was
 //!   there wrote its own before our second look; so one of two that race sees the other at least, and both agree
@@ -50,7 +53,7 @@ pub trait World {
     fn write(&self, record: &Record) -> Result<(), SlotError>;
     /// Waits.
     fn pause(&self, time: Duration);
-    /// The time, which goes on while the machine sleeps.
+    /// The time since this boot began, which goes on while the machine sleeps.
     fn now(&self) -> Instant;
 }
 
@@ -155,6 +158,7 @@ fn millis(time: Duration) -> u32 {
 /// See [`LeaseError`].
 pub fn claim(claimant: &Claimant, world: &dyn World) -> Result<(Lease, Instant), LeaseError> {
     let lease = claimant.lease.ok_or(LeaseError::NoWatchdog)?;
+    outlive_earlier_boot(world);
     let looked = wait_out(claimant, world)?;
     let record = claimant.record(PoolState::Claiming, 0, lease);
     let outcome = world
@@ -166,6 +170,20 @@ pub fn claim(claimant: &Claimant, world: &dyn World) -> Result<(Lease, Instant),
         let _ = world.write(&claimant.let_go());
     }
     outcome
+}
+
+/// Waits until nothing that an earlier boot of this head had under way can reach a disk any more. Also before a record
+/// that lets go could lie over that boot's, which tells the peer to wait for it.
+fn outlive_earlier_boot(world: &dyn World) {
+    let up = Duration::from_micros(world.now().as_micros());
+    let left = COMMAND_LIFETIME.saturating_sub(up);
+    if !left.is_zero() {
+        tracing::info!(
+            ?left,
+            "waiting for what an earlier boot of this head may have had under way"
+        );
+        world.pause(left);
+    }
 }
 
 /// Our claim is on every copy; `looked` is when the look began that found the pool free. Times are measured here and

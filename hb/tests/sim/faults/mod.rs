@@ -6,6 +6,7 @@
 mod cables;
 mod disks;
 mod heads;
+mod race;
 mod service;
 
 use orthrus_hb::{Command, PoolId};
@@ -95,6 +96,7 @@ impl World {
             23 => self.network_is_lost(&draw),
             24 => self.network_flaps(&draw),
             25 if self.director.is_well() => self.both_are_equally_broken(),
+            26 if self.plain && self.director.is_well() => self.both_boot_apart(),
             26 if self.director.is_well() && self.rng.chance(500) => self.heads_fence_each_other(),
             _ => self.operator_acts(&draw),
         }
