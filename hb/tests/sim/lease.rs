@@ -319,18 +319,20 @@ impl World {
             return self.take_back(who, pool, Failure::HeldByPeer(rival.epoch));
         }
         leasing.step = Step::WriteAgain;
-        self.write_claim(who, pool, 2);
+        self.write_claim(who, pool, 1);
     }
 
     fn take_back(&mut self, who: usize, pool: usize, why: Failure) {
         self.trace(|| format!("{who} pool {pool}: claim by lease fails: {why:?}"));
         let leasing = self.leasing(who, pool);
         leasing.failure = Some(why);
+        // Not over the record that may still be under way.
+        let last = u64::from(leasing.step == Step::WriteAgain);
         leasing.step = Step::TakeBack;
         self.write_slots(
             who,
             pool,
-            (PoolState::Standby, u64::MAX, None),
+            (PoolState::Standby, u64::MAX - last, None),
             Word::LetsGo,
         );
     }

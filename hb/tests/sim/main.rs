@@ -28,9 +28,8 @@
 //! until they boot. So I5 is relaxed for a pool without a ledger: its numbers begin anew after the last key was
 //! taken off in order, or forgotten by the shelf, and both heads have booted.
 //!
-//! Not modelled: pools that are made on disks without reservations, a clock that goes on by minutes without a gap in
-//! its head's own running while that claims by a lease, a pool that is served without all of its members (a head
-//! that sees a part of it is refused, which is), volatile caches of disks, a ledger that is added or removed while
+//! Not modelled: pools that are made on disks without reservations, a pool that is served without all of its members (a
+//! head that sees a part of it is refused, which is), volatile caches of disks, a ledger that is added or removed while
 //! heads run.
 
 #![allow(clippy::unwrap_used)] // a panic is how a test fails
@@ -95,6 +94,14 @@ const ONCE_FAILED: &[(u64, &str)] = &[
     (
         1988,
         "each head heard the other on another cable only, nothing was acknowledged, and an owner with a dead disk stayed",
+    ),
+    (
+        198,
+        "a claim by lease did not wait for what an earlier boot of the same head had under way",
+    ),
+    (
+        2142,
+        "a claim by lease wrote its second record over its first, a rival's look met that write half-way, and both had the pool",
     ),
 ];
 

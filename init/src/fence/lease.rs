@@ -161,13 +161,14 @@ pub fn claim(claimant: &Claimant, world: &dyn World) -> Result<(Lease, Instant),
     outlive_earlier_boot(world);
     let looked = wait_out(claimant, world)?;
     let record = claimant.record(PoolState::Claiming, 0, lease);
+    let mut last = record.sequence;
     let outcome = world
         .write(&record)
         .map_err(LeaseError::from)
-        .and_then(|()| settle(claimant, lease, looked, world));
+        .and_then(|()| settle(claimant, lease, (looked, &mut last), world));
     if outcome.is_err() {
         // What cannot be taken back says that we claim, and nothing follows it: the peer waits for our times.
-        let _ = world.write(&claimant.let_go());
+        let _ = world.write(&claimant.taken_back(last));
     }
     outcome
 }
@@ -186,12 +187,13 @@ fn outlive_earlier_boot(world: &dyn World) {
     }
 }
 
-/// Our claim is on every copy; `looked` is when the look began that found the pool free. Times are measured here and
+/// Our claim is on every copy; `looked` is when the look began that found the pool free, `last` becomes the number of
+/// the last record that may be on a disk. Times are measured here and
 /// not left to limits of calls: this thread may not have run in between.
 fn settle(
     claimant: &Claimant,
     lease: Lease,
-    looked: Instant,
+    (looked, last): (Instant, &mut u64),
     world: &dyn World,
 ) -> Result<(Lease, Instant), LeaseError> {
     if elapsed(looked, world.now()) > 2 * SLOT_LIMIT {
@@ -201,8 +203,9 @@ fn settle(
     let looked = world.now();
     decide(claimant, world)?;
     let submitted = world.now();
-    // Even as the first one: a write that comes back late must not lie over the record that lets go.
-    world.write(&claimant.record(PoolState::Claiming, 2, lease))?;
+    // Odd, beside the first one and not over it: a rival's look may meet a write half-way, and would find no claim of ours.
+    *last = 1;
+    world.write(&claimant.record(PoolState::Claiming, *last, lease))?;
     match elapsed(looked, world.now()) < LEASE {
         true => Ok((lease, submitted)),
         false => Err(LeaseError::Slow),
@@ -230,6 +233,15 @@ impl Claimant {
             epoch: self.epoch,
             sequence: u64::MAX,
             lease: None,
+        }
+    }
+
+    /// The same of a claim that failed after its record of this number was submitted. In the other block: a write that
+    /// comes back late must not lie over the record that lets go.
+    fn taken_back(&self, last: u64) -> Record {
+        Record {
+            sequence: u64::MAX - (last & 1),
+            ..self.let_go()
         }
     }
 }

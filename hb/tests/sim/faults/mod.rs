@@ -6,7 +6,7 @@
 mod cables;
 mod disks;
 mod heads;
-mod race;
+mod plain;
 mod service;
 
 use orthrus_hb::{Command, PoolId};
@@ -24,6 +24,8 @@ pub enum Part {
     Cut,
     /// An owner dies.
     Death { off: Time },
+    /// Both heads reset.
+    Resets,
     /// What the owner of the first pool sends is lost for a while; `left` more times.
     OneWay { left: u32 },
     /// And arrives again.
@@ -66,6 +68,9 @@ impl World {
             pool,
             time,
         };
+        if self.plain && self.director.is_well() && self.rng.chance(200) {
+            return self.only_without_reservations();
+        }
         match self.rng.below(30) {
             0 | 1 => self.dies(&draw),
             2 => self.power_fails(&draw),
@@ -96,7 +101,6 @@ impl World {
             23 => self.network_is_lost(&draw),
             24 => self.network_flaps(&draw),
             25 if self.director.is_well() => self.both_are_equally_broken(),
-            26 if self.plain && self.director.is_well() => self.both_boot_apart(),
             26 if self.director.is_well() && self.rng.chance(500) => self.heads_fence_each_other(),
             _ => self.operator_acts(&draw),
         }
@@ -117,6 +121,7 @@ impl World {
                 self.trace(|| format!("=== {who} dies"));
                 self.crash(who, off);
             }
+            Part::Resets => self.both_reset(),
             Part::OneWay { left } => self.one_way(fault, left),
             Part::Joined { left } => self.joined(fault, left),
             Part::Carrier { who, up } => {

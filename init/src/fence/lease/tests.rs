@@ -222,6 +222,24 @@ fn a_claim_that_took_too_long_to_write_is_taken_back() {
 }
 
 #[test]
+fn while_a_record_is_written_the_one_before_it_is_in_another_block() {
+    let block = |record: Record| orthrus_hb::ledger::block_of(record.head, record.sequence);
+    let world = Fake::new(|_| None);
+    claim(&claimant(A, Authority::Free), &world).unwrap();
+    let written = world.written.borrow();
+    let [(_, first), (_, second)] = written[..] else {
+        panic!("two records");
+    };
+    assert_ne!(block(first), block(second));
+    // What lets go is never where the record before it may still be under way.
+    for last in [first, second] {
+        let taken_back = claimant(A, Authority::Free).taken_back(last.sequence);
+        assert_ne!(block(last), block(taken_back));
+        assert!(taken_back.sequence > second.sequence);
+    }
+}
+
+#[test]
 fn a_claim_that_cannot_be_written_everywhere_is_none() {
     let mut world = Fake::new(|_| None);
     world.fails = true;
