@@ -10,7 +10,7 @@ use crate::wire::PoolState;
 
 use super::{Pool, Rest, State, Step, View, Wanted};
 
-/// Sequence of the last record that a claim by lease writes.
+/// No record of a claim by lease has a greater sequence, except the one that takes it back.
 const CLAIM_RECORDS: u64 = 2;
 
 impl Pool {

@@ -100,6 +100,15 @@ impl Checks {
         }
     }
 
+    /// A record that lets go is on a copy of the ledger.
+    pub fn let_go(&mut self, pool: usize, (who, boot): (usize, u32), epoch: Epoch) {
+        let held = self.held[pool].as_mut();
+        let held = held.filter(|held| (held.who, held.boot) == (who, boot));
+        if let Some(held) = held.filter(|held| held.epoch <= epoch) {
+            held.released = true;
+        }
+    }
+
     /// A head sets out to claim.
     pub fn begins(
         &mut self,
@@ -190,10 +199,12 @@ impl Checks {
     }
 
     /// A write reached the medium of a disk; `forgotten`: the disk has no key of the claim that is held,
-    /// which is as if it had never been when it is not in the ledger either.
-    pub fn landed(&mut self, pool: usize, write: &Write, forgotten: bool) {
+    /// which is as if it had never been when it is not in the ledger either; `plain`: disks have no reservations, and
+    /// whoever held them before is gone.
+    pub fn landed(&mut self, pool: usize, write: &Write, forgotten: bool, plain: bool) {
         let Some(held) = self.held[pool] else { return };
         let former = match held.released {
+            true if plain => write.attempt <= held.attempt,
             // A still earlier owner, which was fenced and hangs, is held off by nothing once its successor let go.
             true => write.attempt == held.attempt,
             // One that was fenced and hangs may write to a shelf that forgot the fence: nobody can know.

@@ -11,6 +11,7 @@ use orthrus_hb::PoolState;
 use crate::clock::{MS, SECOND, Time};
 use crate::event::Event;
 use crate::faults::Part;
+use crate::lease::LEASE;
 use crate::rng::Rng;
 use crate::world::World;
 
@@ -157,7 +158,7 @@ impl World {
             if now + LOOK >= self.director.until {
                 self.mend();
                 self.director.phase = Phase::Mended {
-                    until: now + BUDGET,
+                    until: now + self.budget(),
                 };
             }
             return;
@@ -168,7 +169,7 @@ impl World {
                 let last = &self.director.last;
                 self.checks.fail(format!(
                     "I3: not well {} s after {last}: {problem}",
-                    BUDGET / SECOND
+                    self.budget() / SECOND
                 ));
             }
             (Phase::Mended { .. }, Some(_)) => {}
@@ -176,7 +177,7 @@ impl World {
                 self.director.phase = Phase::Well { since: now, until };
             }
             // A fault of half a second may show only now.
-            (Phase::Well { since, until }, Some(_)) if now < since + WELL => {
+            (Phase::Well { since, until }, Some(_)) if now < since + self.well_for() => {
                 self.director.phase = Phase::Mended { until };
             }
             (Phase::Well { .. }, Some(problem)) => {
@@ -187,11 +188,24 @@ impl World {
             (Phase::Fault { until }, _) if now >= until => {
                 self.mend();
                 self.director.phase = Phase::Mended {
-                    until: now + BUDGET,
+                    until: now + self.budget(),
                 };
             }
             (Phase::Fault { .. } | Phase::Over, _) => {}
         }
+    }
+
+    /// How long all must be well to count. A lease may still end by what was under way when a slow disk was mended.
+    fn well_for(&self) -> Time {
+        match self.plain {
+            true => WELL + LEASE.as_micros(),
+            false => WELL,
+        }
+    }
+
+    /// From the mending of the last fault to service.
+    fn budget(&self) -> Time {
+        BUDGET + 2 * self.lease_wait()
     }
 
     fn well(&mut self, since: Time) {
@@ -205,7 +219,7 @@ impl World {
             }
             self.director.phase = Phase::Over;
         }
-        if over || now < since + WELL {
+        if over || now < since + self.well_for() {
             return;
         }
         if self.director.manner == Manner::Calm {
@@ -256,9 +270,11 @@ impl World {
                 None => self.director.unserved[pool] = None,
                 Some(problem) => {
                     let since = *self.director.unserved[pool].get_or_insert(self.now);
-                    if self.now > since + self.director.patience {
+                    // Whoever was just refused, or came too late, waits once more.
+                    let patience = self.director.patience + 2 * self.lease_wait();
+                    if self.now > since + patience {
                         let last = &self.director.last;
-                        let patience = self.director.patience / SECOND;
+                        let patience = patience / SECOND;
                         self.checks
                             .fail(format!("I3: {patience} s after {last}: {problem}"));
                     }
@@ -284,6 +300,7 @@ impl World {
                 let state = head.pools()[pool].state();
                 let holds = matches!(state, PoolState::Importing | PoolState::Serving);
                 let lost = holds
+                    && !self.plain
                     && machine.late < 200 * MS
                     && self.disks_of(pool).any(|disk| {
                         let state = &self.disks[disk];

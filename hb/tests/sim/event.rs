@@ -60,6 +60,11 @@ pub enum Event {
         boot: u32,
         since: Time,
     },
+    /// A hardware watchdog would fire, had it not been fed.
+    Hungry {
+        who: usize,
+        boot: u32,
+    },
     Frame {
         to: usize,
         link: LinkId,

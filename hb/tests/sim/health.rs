@@ -72,6 +72,7 @@ impl World {
         let answers = disks().all(|disk| disk.answers(who));
         let some = disks().any(|disk| disk.answers(who));
         let slowest = disks().map(|disk| disk.slow).max().unwrap_or(0);
+        let can_lease = self.can_lease(who);
         let worker = &mut self.machines[who].workers[pool];
         let mut next = LOOK_INTERVAL;
         if worker.job.is_some() {
@@ -85,7 +86,7 @@ impl World {
         } else {
             worker.looking_since = None;
             if worker.watch.is_none() {
-                worker.unready = !answers || self.bare[pool];
+                worker.unready = !answers || self.bare[pool] || !can_lease;
                 if some && !self.bare[pool] {
                     self.follow_ledger(who, pool);
                 }

@@ -5,11 +5,14 @@ use orthrus_hb::{Epoch, Key};
 use crate::clock::{MS, SECOND, Time};
 use crate::event::{Event, Io, Origin};
 use crate::region::{Region, mixed};
-use crate::shelf::{Accepted, Answer, Command, Content, LIFETIME, Write};
+use crate::shelf::{Accepted, Answer, Command, Content, LIFETIME, Word, Write};
 use crate::world::World;
 
-/// Reads of the ledger that meet a write half-way, in a thousand.
-const HALF_WRITTEN: u64 = 20;
+/// Reads of the ledger that meet a write half-way, in a thousand; of disks without reservations as well, where more
+/// depends on them.
+const HALF_WRITTEN: [u64; 2] = [20, 300];
+/// Records on disks without reservations that meet the disk's own error recovery, in a thousand, amid a storm of faults.
+const RECORDS_LINGER: u64 = 4;
 
 impl World {
     /// A head sends a command to a disk.
@@ -44,6 +47,10 @@ impl World {
         let disk = &self.disks[io.disk];
         // The session that sent it is gone, and with it the command.
         if self.machines[io.who].boot != io.boot {
+            return;
+        }
+        // What a lease has waited for is counted from the reset on.
+        if self.plain && self.machines[io.who].head.is_none() {
             return;
         }
         if self.machines[io.who].nexus[io.disk] != io.nexus || !disk.answers(io.who) {
@@ -101,12 +108,15 @@ impl World {
                     .accepted
                     .push(Accepted { id, nexus, write });
                 let data = matches!(write.content, Content::Data { .. });
+                // A lease does not outlive records that all linger.
+                let lingers = match data || !self.plain {
+                    true => self.disks[disk].lingers,
+                    false => 0,
+                };
                 // Most are quick; a few clients' meet the disk's own error recovery.
-                let service = match data && self.rng.chance(3) {
+                let service = match data && self.rng.chance(3) || self.record_lingers(&write) {
                     true => self.rng.below(LIFETIME - SECOND),
-                    false => {
-                        self.rng.range(50, 3 * MS) + self.rng.below(self.disks[disk].lingers.max(1))
-                    }
+                    false => self.rng.range(50, 3 * MS) + self.rng.below(lingers.max(1)),
                 };
                 self.at(
                     now + service,
@@ -148,7 +158,7 @@ impl World {
             Command::ReadLedger => {
                 let mut answer = self.disks[disk].execute(io.nexus, &io.command);
                 if let Answer::Slots(region) = &mut answer
-                    && self.rng.chance(HALF_WRITTEN)
+                    && self.rng.chance(HALF_WRITTEN[usize::from(self.plain)])
                 {
                     self.half_written(disk, region);
                 }
@@ -158,8 +168,18 @@ impl World {
         }
     }
 
+    fn record_lingers(&mut self, write: &Write) -> bool {
+        self.plain
+            && matches!(write.content, Content::Record(_))
+            && self.director.storms(self.now)
+            && self.rng.chance(RECORDS_LINGER)
+    }
+
     /// Whether any key of a pool is left.
     pub fn note_keys(&mut self, pool: usize) {
+        if self.plain {
+            return;
+        }
         let mut disks = self.disks_of(pool);
         if disks.all(|disk| self.disks[disk].registrants.is_empty()) {
             self.checks.keys_gone(pool);
@@ -169,8 +189,9 @@ impl World {
     /// A read meets a write that is just being carried out.
     fn half_written(&mut self, disk: usize, region: &mut Region) {
         for accepted in &self.disks[disk].accepted {
-            if let Content::Record { place, block, .. } = &accepted.write.content {
-                region.0[*place] = mixed(&region.0[*place], block, &mut self.rng);
+            if let Content::Record(record) = &accepted.write.content {
+                let old = &mut region.0[record.place];
+                *old = mixed(old, &record.block, &mut self.rng);
             }
         }
     }
@@ -207,16 +228,28 @@ impl World {
                 .to_bits(),
             )
         });
-        self.checks.landed(pool, &write, forgotten);
+        let by_worker = match write.content {
+            Content::Record(record) => record.word != Word::Beat,
+            Content::Proof | Content::Data { .. } => false,
+        };
+        // A head's own slot: whoever claims by a lease writes there before the claim, and after it.
+        if !by_worker {
+            let forgotten = forgotten && !self.plain;
+            self.checks.landed(pool, &write, forgotten, self.plain);
+        }
         match write.content {
             Content::Proof => {}
-            Content::Record {
-                epoch,
-                place,
-                block,
-            } => {
-                self.disks[disk].record(place, block);
-                self.checks.recorded(pool, Epoch(epoch));
+            Content::Record(record) => {
+                let epoch = Epoch(record.epoch);
+                self.disks[disk].record(record.place, record.block);
+                match record.word {
+                    Word::Beat => {
+                        self.checks.recorded(pool, epoch);
+                        self.note_term(disk, &write, record.sequence);
+                    }
+                    Word::LetsGo => self.checks.let_go(pool, (write.who, write.boot), epoch),
+                    Word::Claims => {}
+                }
             }
             Content::Data { block, version } => {
                 let block = &mut self.clients[pool].blocks[block];

@@ -11,7 +11,7 @@ use orthrus_hb::{Epoch, HeadId, PoolId, Sight};
 use crate::clock::{MS, SECOND, Time};
 use crate::event::{Event, Origin};
 use crate::region::{Block, Region};
-use crate::shelf::{Answer, Command, Content, Write};
+use crate::shelf::{Answer, Command, Content, RecordWrite, Word, Write};
 use crate::world::{SECRET, World};
 
 /// `INTERVAL` of the readers.
@@ -56,6 +56,9 @@ struct Writer {
     /// Number of the record that it wrote last.
     done: u64,
     busy: bool,
+    /// Sequence of the record that is under way, and of the last that is on the disk.
+    writing: u64,
+    recorded: u64,
 }
 
 #[derive(Default)]
@@ -150,6 +153,15 @@ impl Ledger {
         self.writers.iter().all(|writer| !writer.busy)
     }
 
+    /// For the heartbeat thread: up to which record more than half of the copies have them.
+    pub fn recorded(&self) -> Option<u64> {
+        self.grant?;
+        let mut recorded: Vec<u64> = self.writers.iter().map(|writer| writer.recorded).collect();
+        recorded.sort_unstable_by(|a, b| b.cmp(a));
+        let recorded = recorded.get(self.writers.len() / 2).copied();
+        recorded.filter(|sequence| *sequence > 0)
+    }
+
     /// For the heartbeat thread.
     pub fn take_news(&mut self, local: Instant, now: Time) -> Option<News> {
         let news = self.sights.news.take();
@@ -188,6 +200,32 @@ impl World {
             .filter_map(|block| ledger::decode(block, &place, &SECRET).ok());
         let epochs = records.map(|record| record.epoch);
         epochs.max().unwrap_or(Epoch::NONE)
+    }
+
+    /// The newest record of a head's peer in any of these copies.
+    pub fn peers_record<'a>(
+        &self,
+        who: usize,
+        pool: usize,
+        regions: impl Iterator<Item = &'a Region>,
+    ) -> Option<Record> {
+        let place = self.place(pool);
+        let blocks = regions.flat_map(|region| &region.0);
+        let records: Vec<Record> = blocks
+            .filter_map(|block| ledger::decode(block, &place, &SECRET).ok())
+            .collect();
+        ledger::newest(&records, self.machines[who].id.peer())
+    }
+
+    /// A record as it goes to a disk.
+    pub fn record_write(&self, pool: usize, record: &Record, word: Word) -> RecordWrite {
+        RecordWrite {
+            epoch: record.epoch.0,
+            sequence: record.sequence,
+            place: ledger::block_of(record.head, record.sequence),
+            block: ledger::encode(record, &self.place(pool), &SECRET),
+            word,
+        }
     }
 
     /// The pool's metadata were read: there is a ledger, or there is none.
@@ -285,6 +323,8 @@ impl World {
         let ledger = &mut self.machines[who].workers[pool].ledger;
         ledger.latest = None;
         ledger.grant = Some(epoch);
+        let writers = ledger.writers.iter_mut();
+        writers.for_each(|writer| writer.recorded = 0);
     }
 
     /// The heartbeat thread has run: what it has to say goes to the writers.
@@ -298,7 +338,11 @@ impl World {
             let Some(record) = head.poll_record(PoolId(pool as u8), now) else {
                 continue;
             };
-            machine.workers[pool].ledger.offer(record, now);
+            let worker = &mut machine.workers[pool];
+            worker.ledger.offer(record, now);
+            if let Some(term) = &mut worker.term {
+                term.handed(record.sequence, now);
+            }
             for copy in 0..self.copies[pool].len() {
                 self.write_ledger(who, pool, copy);
             }
@@ -307,7 +351,6 @@ impl World {
 
     /// A writer that has nothing under way looks for something to write.
     fn write_ledger(&mut self, who: usize, pool: usize, copy: usize) {
-        let place = self.place(pool);
         let machine = &mut self.machines[who];
         let now = machine.clock.read(self.now);
         let (boot, worker) = (machine.boot, &mut machine.workers[pool]);
@@ -324,11 +367,8 @@ impl World {
             return;
         }
         writer.busy = true;
-        let content = Content::Record {
-            epoch: record.epoch.0,
-            place: ledger::block_of(record.head, record.sequence),
-            block: ledger::encode(&record, &place, &SECRET),
-        };
+        writer.writing = record.sequence;
+        let content = Content::Record(self.record_write(pool, &record, Word::Beat));
         let write = Write {
             who,
             boot,
@@ -345,8 +385,12 @@ impl World {
     }
 
     /// A write ended, well or not.
-    pub fn ledger_written(&mut self, who: usize, pool: usize, copy: usize) {
-        self.machines[who].workers[pool].ledger.writers[copy].busy = false;
+    pub fn ledger_written(&mut self, who: usize, pool: usize, copy: usize, answer: &Answer) {
+        let writer = &mut self.machines[who].workers[pool].ledger.writers[copy];
+        writer.busy = false;
+        if *answer == Answer::Good {
+            writer.recorded = writer.writing;
+        }
         self.write_ledger(who, pool, copy);
         self.quieted(who, pool);
     }

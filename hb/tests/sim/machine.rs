@@ -14,6 +14,7 @@ use crate::event::Event;
 use crate::ledger::News;
 use crate::network::{self, Path};
 use crate::shelf::Nexus;
+use crate::watchdog::Watchdog;
 use crate::worker::Worker;
 use crate::world::{SECRET, World};
 
@@ -65,6 +66,14 @@ pub struct Machine {
     /// What happened while it was stopped.
     pub deferred: Vec<Event>,
     pub next_wake: Time,
+    /// This boot of it.
+    pub incarnation: Incarnation,
+    /// Where a lease depends on it.
+    pub watchdog: Option<Watchdog>,
+    /// It asked for a reset, which hangs: nothing but its watchdog ends it.
+    pub is_ending: bool,
+    /// By pool: up to which record its core was told that they are in the ledger.
+    recorded: Vec<u64>,
     /// It halts once it is at rest.
     pub retiring: bool,
     /// Messages it sent in this boot, by their number.
@@ -93,6 +102,10 @@ impl Machine {
             nexus: vec![0; disks],
             deferred: Vec::new(),
             next_wake: NEVER,
+            incarnation: Incarnation([0; 8]),
+            watchdog: None,
+            is_ending: false,
+            recorded: Vec::new(),
             retiring: false,
             said: Vec::new(),
         }
@@ -139,12 +152,17 @@ impl World {
         machine.deferred.clear();
         machine.next_wake = NEVER;
         machine.retiring = false;
+        machine.incarnation = incarnation;
+        machine.is_ending = false;
+        machine.recorded = vec![0; pools];
         let now = machine.clock.read(self.now);
         machine.head = Some(Head::new(config, incarnation, now));
-        // A new session: what the last boot left at the disks is dropped.
+        // A new session: what the last boot left at the disks is dropped. Where it is not, it goes on until it is done.
         for disk in 0..self.disks.len() {
             let old = self.machines[who].nexus[disk];
-            self.disks[disk].accepted.retain(|task| task.nexus != old);
+            if !self.plain {
+                self.disks[disk].accepted.retain(|task| task.nexus != old);
+            }
             if self.renews_sessions {
                 self.ids += 1;
                 self.machines[who].nexus[disk] = self.ids as Nexus;
@@ -153,6 +171,7 @@ impl World {
         self.trace(|| format!("{who} boots"));
         self.checks.booted(who);
         self.begin_health(who);
+        self.arm_watchdog(who);
         self.wake(who, self.now);
     }
 
@@ -198,7 +217,7 @@ impl World {
         machine.halt = Some((halt, self.now));
         let (boot, since) = (machine.boot, self.now);
         self.at(self.now + time, Event::Resume { who, boot });
-        if halt == Halt::Stuck {
+        if halt == Halt::Stuck && self.machines[who].watchdog.is_none() {
             self.at(self.now + WATCHDOG, Event::Watchdog { who, boot, since });
         }
     }
@@ -206,6 +225,9 @@ impl World {
     pub fn resume(&mut self, who: usize) {
         let now = self.now;
         let machine = &mut self.machines[who];
+        if machine.is_ending {
+            return;
+        }
         let Some((halt, since)) = machine.halt.take() else {
             return;
         };
@@ -292,8 +314,28 @@ impl World {
                 head.handle_fence_lost(PoolId(pool as u8), watch.epoch, now);
             }
         }
+        // Elsewhere nothing depends on it.
+        if self.plain {
+            let told = machine.workers.iter().zip(&mut machine.recorded);
+            for (pool, (worker, told)) in told.enumerate() {
+                if let Some(sequence) = worker.ledger.recorded().filter(|s| s != told) {
+                    *told = sequence;
+                    head.handle_recorded(PoolId(pool as u8), sequence, now);
+                }
+            }
+        }
+        let mut feeds = false;
         if now >= head.poll_timeout() {
             head.handle_timeout(now);
+            if let Some(watchdog) = &mut machine.watchdog
+                && head.may_feed_watchdog(now)
+            {
+                watchdog.feed(time);
+                feeds = true;
+            }
+        }
+        if feeds {
+            self.look_at_terms(who, true);
         }
         self.perform(who);
     }
@@ -354,11 +396,15 @@ impl World {
             self.checks.heard(&self.machines[1 - who].said, &message);
         }
         self.checks.looked(who, &self.machines);
+        self.look_at_terms(who, false);
         self.wake(who, if more { time } else { deadline });
     }
 
     fn reset_for(&mut self, who: usize, reason: ResetReason) {
         self.resets += 1;
+        if self.reset_hangs(who) {
+            return;
+        }
         self.reset(who, &format!("{reason:?}"));
     }
 

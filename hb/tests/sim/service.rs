@@ -56,7 +56,8 @@ impl World {
             let troubled = machine.workers.get(pool).is_none_or(|worker| {
                 worker.trouble.is_some() || matches!(worker.stage, Stage::Hung)
             });
-            machine.beats() && sees(who) && !troubled && !machine.retiring
+            let fit = sees(who) && self.can_lease(who);
+            machine.beats() && fit && !troubled && !machine.retiring
         };
         let state = |who: usize| {
             let head = self.machines[who].head.as_ref()?;

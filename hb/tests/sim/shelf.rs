@@ -55,13 +55,30 @@ pub enum Content {
     /// The first block with its own contents: the claim's proof.
     Proof,
     /// A record of the ledger.
-    Record {
-        epoch: u32,
-        place: usize,
-        block: Block,
-    },
+    Record(RecordWrite),
     /// A client's.
     Data { block: usize, version: u64 },
+}
+
+/// A record and where it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordWrite {
+    pub epoch: u32,
+    pub sequence: u64,
+    pub place: usize,
+    pub block: Block,
+    pub word: Word,
+}
+
+/// Who says what by a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// The heartbeat thread, that it lives and holds the pool.
+    Beat,
+    /// The worker, that it claims the pool by a lease.
+    Claims,
+    /// The worker, that nothing is held by a lease any more.
+    LetsGo,
 }
 
 /// What the initiator is told.
@@ -98,6 +115,8 @@ pub struct Disk {
     pub accepted: Vec<Accepted>,
     /// Its copy of the ledger, if it has one.
     pub region: Option<Box<Region>>,
+    /// It has no reservations: whoever writes may.
+    pub plain: bool,
     /// The target does not know PREEMPT AND ABORT.
     pub no_abort: bool,
     /// Keeps reservations without power.
@@ -120,6 +139,7 @@ impl Disk {
             holder: None,
             accepted: Vec::new(),
             region: None,
+            plain: false,
             no_abort,
             persistent,
             powered: true,
@@ -149,7 +169,7 @@ impl Disk {
     }
 
     pub fn may_write(&self, nexus: Nexus) -> bool {
-        self.holder.is_none() || self.key_of(nexus).is_some()
+        self.plain || self.holder.is_none() || self.key_of(nexus).is_some()
     }
 
     pub fn see(&self) -> Seen {
@@ -241,10 +261,10 @@ impl Disk {
     pub fn lose_power(&mut self, rng: &mut Rng) {
         self.powered = false;
         for accepted in std::mem::take(&mut self.accepted) {
-            if let Content::Record { place, block, .. } = accepted.write.content
+            if let Content::Record(record) = accepted.write.content
                 && let Some(region) = &mut self.region
             {
-                region.tear(place, &block, rng);
+                region.tear(record.place, &record.block, rng);
             }
         }
         if !self.persistent {

@@ -7,7 +7,7 @@
 use orthrus_hb::{Authority, ClusterId, Failure, HeadId, Key};
 
 use crate::clock::{MS, Time};
-use crate::shelf::{Answer, Command, Content, Seen, Write};
+use crate::shelf::{Answer, Command, Content, RecordWrite, Seen, Write};
 
 const MOST_STEPS: u32 = 64;
 const MOST_TRIES: u32 = 4;
@@ -23,6 +23,8 @@ pub enum Kind {
     Look,
     /// Reads the ledger's copy.
     Slots,
+    /// Puts a record onto the ledger's copy.
+    Record(RecordWrite),
     /// Makes the disk ours.
     Take { arbiter: bool },
     /// It still is ours alone, or whoever raced us is gone by then.
@@ -117,6 +119,7 @@ impl Task {
     pub fn begin(&mut self) -> Command {
         match self.kind {
             Kind::Prove => self.write(Content::Proof),
+            Kind::Record(record) => self.write(Content::Record(record)),
             Kind::Slots => {
                 self.sent = Step::Read;
                 Command::ReadLedger
@@ -188,7 +191,7 @@ impl Task {
             Kind::Look => Next::Finished(Ok(seen)),
             Kind::LetGo => self.let_go(&seen),
             Kind::Take { arbiter } | Kind::ReadBack { arbiter } => self.take(&seen, arbiter),
-            Kind::Prove | Kind::Slots => Next::Finished(Err(Failure::Device)),
+            Kind::Prove | Kind::Slots | Kind::Record(_) => Next::Finished(Err(Failure::Device)),
         }
     }
 

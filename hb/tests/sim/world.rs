@@ -17,12 +17,16 @@ use crate::region::Region;
 use crate::rng::Rng;
 use crate::shelf::{Command, Disk, Nexus};
 use crate::transitions::Changes;
+use crate::watchdog::Watchdog;
 
 /// Key of the MACs of frames and records.
 pub const SECRET: [u8; 32] = [3; 32];
 
 /// Lines of a trace that are kept.
 const TRACE_MAX: usize = 4000;
+
+/// What is left of the seed of a run on disks without reservations, divided by eight.
+const PLAIN: u64 = 6;
 
 /// Copies of a ledger at most.
 const COPIES_MAX: usize = 3;
@@ -43,6 +47,11 @@ pub struct World {
     pub copies: Vec<Vec<usize>>,
     /// By pool: it is not on the disks yet, and an operator makes it on one of the heads.
     pub bare: Vec<bool>,
+    /// The disks have no reservations: pools are held by a lease in their ledgers.
+    pub plain: bool,
+    /// Claims by lease that went through, and those that took a pool from the other head.
+    pub leases: u64,
+    pub lease_takeovers: u64,
     /// Serial lines may have buffers that hold frames back.
     pub buffered: bool,
     /// Pools that were made.
@@ -115,6 +124,9 @@ impl World {
             copies,
             // Not by the dice: what other seeds do stays the same.
             bare: vec![seed % 8 == 5; pools],
+            plain: seed % 8 == PLAIN,
+            leases: 0,
+            lease_takeovers: 0,
             buffered: seed % 8 == 3,
             made: 0,
             carrier: [true; 2],
@@ -131,6 +143,9 @@ impl World {
             tracing: tracing.then(VecDeque::new),
             rng,
         };
+        if world.plain {
+            world.have_leases();
+        }
         for &disk in world.copies.iter().flatten() {
             world.disks[disk].region = Some(Box::new(Region::new()));
         }
@@ -149,6 +164,22 @@ impl World {
         }
         world.at(world.now, Event::Direct);
         world
+    }
+
+    /// A ledger for each pool, and watchdogs; some head has none that could be relied on.
+    fn have_leases(&mut self) {
+        self.disks.iter_mut().for_each(|disk| disk.plain = true);
+        for pool in 0..self.copies.len() {
+            let first = self.disks_of(pool).start;
+            if self.copies[pool].is_empty() {
+                self.copies[pool].push(first);
+            }
+        }
+        let unarmed = self.rng.chance(200).then(|| self.rng.index(2));
+        for who in [0, 1] {
+            let watchdog = Watchdog::new(unarmed != Some(who), &mut self.rng);
+            self.machines[who].watchdog = Some(watchdog);
+        }
     }
 
     /// Runs to the end, or to the first violation.
@@ -220,6 +251,7 @@ impl World {
                     self.reset(who, "the watchdog was not fed");
                 }
             }
+            Event::Hungry { who, boot } => self.look_at_watchdog(who, boot),
             Event::Frame { to, link, bytes } => self.deliver(to, link, bytes),
             Event::Arrive(io) => self.arrive(io),
             Event::Land { id, io } => self.land(id, io),
@@ -227,7 +259,9 @@ impl World {
                 Origin::Task { pool, id } => self.advance_task(io.who, pool, id, Some(answer)),
                 Origin::Watch => {}
                 Origin::Reader { .. } => self.ledger_read(io.who, io.origin, &answer),
-                Origin::Writer { pool, copy } => self.ledger_written(io.who, pool, copy),
+                Origin::Writer { pool, copy } => {
+                    self.ledger_written(io.who, pool, copy, &answer);
+                }
                 Origin::Client { pool } => {
                     if let Command::Write(write) = io.command {
                         self.client_answered(pool, write, &answer);

@@ -9,6 +9,9 @@
 //!   `lease`). So after `lease + watchdog + longest I/O` without a change of its record nothing of it is left,
 //!   whatever hung. Its own times count, as its record tells them. The wait begins with our first look: what was
 //!   seen before is not relied on.
+//! - *This head's own past.* What an earlier boot of it had under way is on no account of the peer's record, and no
+//!   reservation keeps it off. That boot ended at the latest when this one began: within the longest I/O from then on
+//!   nothing is written.
 //! - *The race.* Two heads may find the pool free together. Each writes its claim within [`SLOT_LIMIT`] of the
 //!   beginning of its look, waits for [`SETTLE`], and looks again. A rival that had looked before our claim was
 //!   there wrote its own before our second look; so one of two that race sees the other at least, and both agree
@@ -50,7 +53,7 @@ pub trait World {
     fn write(&self, record: &Record) -> Result<(), SlotError>;
     /// Waits.
     fn pause(&self, time: Duration);
-    /// The time, which goes on while the machine sleeps.
+    /// The time since this boot began, which goes on while the machine sleeps.
     fn now(&self) -> Instant;
 }
 
@@ -155,25 +158,42 @@ fn millis(time: Duration) -> u32 {
 /// See [`LeaseError`].
 pub fn claim(claimant: &Claimant, world: &dyn World) -> Result<(Lease, Instant), LeaseError> {
     let lease = claimant.lease.ok_or(LeaseError::NoWatchdog)?;
+    outlive_earlier_boot(world);
     let looked = wait_out(claimant, world)?;
     let record = claimant.record(PoolState::Claiming, 0, lease);
+    let mut last = record.sequence;
     let outcome = world
         .write(&record)
         .map_err(LeaseError::from)
-        .and_then(|()| settle(claimant, lease, looked, world));
+        .and_then(|()| settle(claimant, lease, (looked, &mut last), world));
     if outcome.is_err() {
         // What cannot be taken back says that we claim, and nothing follows it: the peer waits for our times.
-        let _ = world.write(&claimant.let_go());
+        let _ = world.write(&claimant.taken_back(last));
     }
     outcome
 }
 
-/// Our claim is on every copy; `looked` is when the look began that found the pool free. Times are measured here and
+/// Waits until nothing that an earlier boot of this head had under way can reach a disk any more. Also before a record
+/// that lets go could lie over that boot's, which tells the peer to wait for it.
+fn outlive_earlier_boot(world: &dyn World) {
+    let up = Duration::from_micros(world.now().as_micros());
+    let left = COMMAND_LIFETIME.saturating_sub(up);
+    if !left.is_zero() {
+        tracing::info!(
+            ?left,
+            "waiting for what an earlier boot of this head may have had under way"
+        );
+        world.pause(left);
+    }
+}
+
+/// Our claim is on every copy; `looked` is when the look began that found the pool free, `last` becomes the number of
+/// the last record that may be on a disk. Times are measured here and
 /// not left to limits of calls: this thread may not have run in between.
 fn settle(
     claimant: &Claimant,
     lease: Lease,
-    looked: Instant,
+    (looked, last): (Instant, &mut u64),
     world: &dyn World,
 ) -> Result<(Lease, Instant), LeaseError> {
     if elapsed(looked, world.now()) > 2 * SLOT_LIMIT {
@@ -183,8 +203,9 @@ fn settle(
     let looked = world.now();
     decide(claimant, world)?;
     let submitted = world.now();
-    // Even as the first one: a write that comes back late must not lie over the record that lets go.
-    world.write(&claimant.record(PoolState::Claiming, 2, lease))?;
+    // Odd, beside the first one and not over it: a rival's look may meet a write half-way, and would find no claim of ours.
+    *last = 1;
+    world.write(&claimant.record(PoolState::Claiming, *last, lease))?;
     match elapsed(looked, world.now()) < LEASE {
         true => Ok((lease, submitted)),
         false => Err(LeaseError::Slow),
@@ -212,6 +233,15 @@ impl Claimant {
             epoch: self.epoch,
             sequence: u64::MAX,
             lease: None,
+        }
+    }
+
+    /// The same of a claim that failed after its record of this number was submitted. In the other block: a write that
+    /// comes back late must not lie over the record that lets go.
+    fn taken_back(&self, last: u64) -> Record {
+        Record {
+            sequence: u64::MAX - (last & 1),
+            ..self.let_go()
         }
     }
 }

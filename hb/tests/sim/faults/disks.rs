@@ -8,6 +8,9 @@ use crate::world::World;
 
 use super::Draw;
 
+/// More takeovers than there can be while one fault stands.
+const MANY: u32 = 100;
+
 impl World {
     pub(super) fn cut_power(&mut self) {
         for disk in &mut self.disks {
@@ -35,7 +38,11 @@ impl World {
 
     pub(super) fn disk_is_slow(&mut self, draw: &Draw) -> String {
         self.disks[draw.disk].slow = self.rng.below(4 * SECOND);
-        self.blame([false; 2]);
+        self.blame([self.plain; 2]);
+        if self.plain {
+            // Renewals that come too late end a lease, on either head, as often as they do.
+            self.director.together += MANY;
+        }
         format!("disk {} is slow", draw.disk)
     }
 

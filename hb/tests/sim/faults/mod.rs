@@ -6,6 +6,7 @@
 mod cables;
 mod disks;
 mod heads;
+mod plain;
 mod service;
 
 use orthrus_hb::{Command, PoolId};
@@ -23,6 +24,8 @@ pub enum Part {
     Cut,
     /// An owner dies.
     Death { off: Time },
+    /// Both heads reset.
+    Resets,
     /// What the owner of the first pool sends is lost for a while; `left` more times.
     OneWay { left: u32 },
     /// And arrives again.
@@ -65,6 +68,9 @@ impl World {
             pool,
             time,
         };
+        if self.plain && self.director.is_well() && self.rng.chance(200) {
+            return self.only_without_reservations();
+        }
         match self.rng.below(30) {
             0 | 1 => self.dies(&draw),
             2 => self.power_fails(&draw),
@@ -115,6 +121,7 @@ impl World {
                 self.trace(|| format!("=== {who} dies"));
                 self.crash(who, off);
             }
+            Part::Resets => self.both_reset(),
             Part::OneWay { left } => self.one_way(fault, left),
             Part::Joined { left } => self.joined(fault, left),
             Part::Carrier { who, up } => {

@@ -109,29 +109,34 @@ impl World {
         }
     }
 
-    /// All disks are ours by read-back.
-    pub(super) fn claimed(&mut self, who: usize, pool: usize, epoch: Epoch) {
-        let boot = self.machines[who].boot;
+    /// The claim is through, by whatever means; `found`: something of the peer's was still there.
+    pub fn held(&mut self, who: usize, pool: usize, epoch: Epoch, found: bool) {
         self.trace(|| format!("{who} pool {pool}: claimed under {epoch}"));
-        let attempt = self.machines[who].workers[pool].attempt;
+        let worker = &mut self.machines[who].workers[pool];
+        worker.claim = Some(epoch);
+        let (attempt, job) = (worker.attempt, worker.job);
         self.checks
             .claimed(pool, who, (epoch, attempt), &self.machines, self.now);
-        let job = self.machines[who].workers[pool].job;
         let by_death = job.is_some_and(|job| {
             let authority = Authority::PeerDead;
             job.work == Work::Claim { authority }
         });
-        let peer = self.machines[who].id.peer();
         if by_death {
-            let leftovers = &self.machines[who].workers[pool].leftovers;
-            let found = leftovers.showed(peer, self.cluster);
             self.checks.breaker.fenced(who, found, self.now);
         }
+    }
+
+    /// All disks are ours by read-back.
+    pub(super) fn claimed(&mut self, who: usize, pool: usize, epoch: Epoch) {
+        let boot = self.machines[who].boot;
+        let peer = self.machines[who].id.peer();
+        let leftovers = &self.machines[who].workers[pool].leftovers;
+        let found = leftovers.showed(peer, self.cluster);
+        self.held(who, pool, epoch, found);
         self.ids += 1;
         let serial = self.ids;
         let read = vec![self.now; self.disks_of(pool).len()];
         let worker = &mut self.machines[who].workers[pool];
-        worker.claim = Some(epoch);
         worker.watch = Some(Watch {
             epoch,
             serial,

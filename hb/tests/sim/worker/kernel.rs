@@ -23,10 +23,7 @@ impl World {
         worker.stage = stage;
         worker.serial += 1;
         let serial = worker.serial;
-        let trouble = worker.trouble.map(|(trouble, _)| trouble);
-        worker.trouble = worker
-            .trouble
-            .and_then(|(t, left)| left.checked_sub(1).map(|left| (t, left)));
+        let trouble = worker.take_trouble();
         let time = match trouble {
             Some(Trouble::Hangs) => {
                 worker.stage = Stage::Hung;
@@ -81,6 +78,7 @@ impl World {
         }
         match worker.stage {
             Stage::Wait => self.begin(who, pool, Stage::ReadOthers),
+            Stage::Pause => self.pause_over(who, pool),
             Stage::Import(step) if step + 1 == IMPORT_STEPS => {
                 self.finish(who, pool, Ok(Done::Imported));
             }
@@ -153,7 +151,10 @@ impl World {
                 self.unmade(who, pool);
             }
             self.machines[who].workers[pool].watch = None;
-            self.begin(who, pool, Stage::LetGoOthers);
+            match self.plain {
+                true => self.let_lease_go(who, pool),
+                false => self.begin(who, pool, Stage::LetGoOthers),
+            }
         }
     }
 }

@@ -19,9 +19,11 @@ use orthrus_hb::{Authority, Done, Epoch, Failure, Holder, Job, Key, Outcome, Poo
 
 use crate::clock::{NEVER, SECOND, Time};
 use crate::event::{Event, Origin};
+use crate::lease::{self, Leasing};
 use crate::ledger::Ledger;
 use crate::shelf::Answer;
 use crate::task::{Claimant, Kind, Next, Task};
+use crate::term::Term;
 use crate::watch::Watch;
 use crate::world::World;
 
@@ -40,6 +42,11 @@ pub enum Stage {
     Look,
     /// The ledger's records, for their epochs.
     Slots,
+    /// The same of every copy, for a lease; and a record onto every copy.
+    AllSlots,
+    Record,
+    /// Of a claim by lease.
+    Pause,
     Arbiter,
     Others,
     /// For writes that could not be aborted.
@@ -91,10 +98,13 @@ pub struct Worker {
     pub looking_since: Option<Time>,
     /// The last one found the pool not fit to be served here.
     pub unready: bool,
+    /// Of a lease: the job under way, and what is held.
+    pub leasing: Leasing,
+    pub term: Option<Term>,
     /// Of the claim under way.
     leftovers: Leftovers,
     /// Why the claim or release under way will be said to have failed.
-    failure: Option<Failure>,
+    pub failure: Option<Failure>,
 }
 
 impl Worker {
@@ -115,9 +125,21 @@ impl Worker {
             ledger: Ledger::new(copies),
             looking_since: None,
             unready: false,
+            leasing: Leasing::default(),
+            term: None,
             leftovers: Leftovers::default(),
             failure: None,
         }
+    }
+
+    /// What goes wrong in the next step.
+    pub fn take_trouble(&mut self) -> Option<Trouble> {
+        let trouble = self.trouble.map(|(trouble, _)| trouble);
+        let left = self
+            .trouble
+            .and_then(|(t, left)| Some((t, left.checked_sub(1)?)));
+        self.trouble = left;
+        trouble
     }
 }
 
@@ -159,7 +181,7 @@ impl World {
         }
     }
 
-    fn finish(&mut self, who: usize, pool: usize, result: Result<Done, Failure>) {
+    pub fn finish(&mut self, who: usize, pool: usize, result: Result<Done, Failure>) {
         let worker = &mut self.machines[who].workers[pool];
         worker.stage = Stage::Idle;
         let Some(job) = worker.job.take() else { return };
@@ -175,12 +197,13 @@ impl World {
     }
 
     /// Begins a stage that works on disks in parallel.
-    fn begin(&mut self, who: usize, pool: usize, stage: Stage) {
+    pub fn begin(&mut self, who: usize, pool: usize, stage: Stage) {
         let disks: Vec<usize> = self.disks_of(pool).collect();
         let (arbiter, others) = (disks[..1].to_vec(), disks[1..].to_vec());
         let (kind, members) = match stage {
             Stage::Group | Stage::Look | Stage::GroupAgain => (Kind::Look, disks),
-            Stage::Slots => (Kind::Slots, self.copies[pool].clone()),
+            Stage::Slots | Stage::AllSlots => (Kind::Slots, self.copies[pool].clone()),
+            Stage::Record => (self.record_to_write(who, pool), self.copies[pool].clone()),
             Stage::Arbiter => (Kind::Take { arbiter: true }, arbiter),
             Stage::Others => (Kind::Take { arbiter: false }, others),
             Stage::ReadOthers => (Kind::ReadBack { arbiter: false }, others),
@@ -190,6 +213,7 @@ impl World {
             Stage::LetGoArbiter => (Kind::LetGo, arbiter),
             Stage::Idle
             | Stage::Wait
+            | Stage::Pause
             | Stage::Import(_)
             | Stage::Drain
             | Stage::Deactivate
@@ -226,6 +250,7 @@ impl World {
         let limit = match stage {
             Stage::Group | Stage::GroupAgain => NEVER,
             Stage::Slots => self.now + SLOTS_LIMIT,
+            Stage::AllSlots | Stage::Record => self.now + lease::SLOT_LIMIT,
             _ => self.now + DISKS_LIMIT,
         };
         if members.is_empty() {
@@ -281,7 +306,7 @@ impl World {
                 );
             }
             Next::Finished(_) if task.given_up => {
-                let looks = matches!(task.kind, Kind::Look | Kind::Slots);
+                let looks = matches!(task.kind, Kind::Look | Kind::Slots | Kind::Record(_));
                 if looks || task.kind == Kind::LetGo {
                     worker.orphans.retain(|task| task.id != id);
                     return;
@@ -311,7 +336,7 @@ impl World {
         }
         if matches!(
             worker.stage,
-            Stage::Import(_) | Stage::Deactivate | Stage::Wait | Stage::Hung
+            Stage::Import(_) | Stage::Deactivate | Stage::Wait | Stage::Pause | Stage::Hung
         ) {
             return;
         }
@@ -363,6 +388,9 @@ impl World {
                 }
             }
             (Stage::Look, Some(why)) => self.finish(who, pool, Err(why)),
+            (Stage::Look, None) if self.plain => self.begin_lease(who, pool, &job),
+            (Stage::AllSlots, why) => self.slots_read(who, pool, &seen, why),
+            (Stage::Record, why) => self.slots_written(who, pool, why),
             (Stage::Look, None) if claiming => self.choose_key(who, pool, &job, &seen),
             (Stage::Look, None) => {
                 let result = match self.surveyed(who, &seen) {
@@ -411,7 +439,8 @@ impl World {
             }
             (Stage::GroupAgain, None) => {
                 self.grant_ledger(who, pool, job.epoch);
-                self.finish(who, pool, Ok(Done::Claimed));
+                let done = self.lease_done(who, pool);
+                self.finish(who, pool, Ok(done));
             }
             (Stage::LetGoOthers, why) => {
                 self.note_failure(who, pool, why);
@@ -424,6 +453,7 @@ impl World {
             (
                 Stage::Idle
                 | Stage::Wait
+                | Stage::Pause
                 | Stage::Import(_)
                 | Stage::Drain
                 | Stage::Deactivate
@@ -432,6 +462,12 @@ impl World {
                 _,
             ) => {}
         }
+    }
+
+    /// A survey goes on with the epochs in the ledger.
+    pub fn also_survey_slots(&mut self, who: usize, pool: usize, done: Done) {
+        self.machines[who].workers[pool].surveyed = Some(Ok(done));
+        self.begin(who, pool, Stage::Slots);
     }
 
     /// A release that could not take a key off says so; a claim that failed has its own words.

@@ -11,6 +11,8 @@ type Script = Box<dyn Fn(u64) -> Option<Record>>;
 
 /// The disk, and a peer that acts by the clock.
 struct Fake {
+    /// How long the machine has been up in the beginning.
+    up_ms: u64,
     now_ms: Cell<u64>,
     peer: Script,
     written: RefCell<Vec<(u64, Record)>>,
@@ -21,6 +23,7 @@ struct Fake {
 impl Fake {
     fn new(peer: impl Fn(u64) -> Option<Record> + 'static) -> Fake {
         Fake {
+            up_ms: 1_000_000,
             now_ms: Cell::new(0),
             peer: Box::new(peer),
             written: RefCell::default(),
@@ -58,7 +61,7 @@ impl World for Fake {
     }
 
     fn now(&self) -> Instant {
-        Instant::from_millis(1_000_000 + self.now_ms.get())
+        Instant::from_millis(self.up_ms + self.now_ms.get())
     }
 }
 
@@ -98,6 +101,15 @@ fn a_pool_that_nobody_holds_is_claimed_at_once() {
         // The lease runs from before the last write.
         assert_eq!(submitted, Instant::from_millis(1_000_000 + 3005));
     }
+}
+
+#[test]
+fn what_an_earlier_boot_of_this_head_had_under_way_is_waited_for() {
+    let mut world = Fake::new(|_| None);
+    world.up_ms = 4000;
+    claim(&claimant(A, Authority::PeerLetGo), &world).unwrap();
+    let (first_write, _) = world.written.borrow()[0];
+    assert!((6000..7000).contains(&first_write), "{first_write}");
 }
 
 #[test]
@@ -207,6 +219,24 @@ fn a_claim_that_took_too_long_to_write_is_taken_back() {
     let slow = claim(&claimant(A, Authority::Free), &world);
     assert_eq!(slow, Err(LeaseError::Slow));
     assert_eq!(world.last().state, PoolState::Standby);
+}
+
+#[test]
+fn while_a_record_is_written_the_one_before_it_is_in_another_block() {
+    let block = |record: Record| orthrus_hb::ledger::block_of(record.head, record.sequence);
+    let world = Fake::new(|_| None);
+    claim(&claimant(A, Authority::Free), &world).unwrap();
+    let written = world.written.borrow();
+    let [(_, first), (_, second)] = written[..] else {
+        panic!("two records");
+    };
+    assert_ne!(block(first), block(second));
+    // What lets go is never where the record before it may still be under way.
+    for last in [first, second] {
+        let taken_back = claimant(A, Authority::Free).taken_back(last.sequence);
+        assert_ne!(block(last), block(taken_back));
+        assert!(taken_back.sequence > second.sequence);
+    }
 }
 
 #[test]
