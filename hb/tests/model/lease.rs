@@ -6,6 +6,8 @@
 //! Nobody is frozen in such a world, as no lease covers that; what a head has under way when it ends is left out, and so
 //! is a worker that is slow between its look and its write, which takes its claim back.
 
+use std::cmp::Ordering;
+
 use embassy_time::Instant;
 use orthrus_hb::ledger::{Lease, Record};
 use orthrus_hb::{
@@ -119,13 +121,16 @@ impl Worker {
             }
             3 => return self.wait(SETTLE as u8),
             _ => {
-                let ahead = held.filter(|rival| {
-                    rival.epoch > epoch || rival.epoch == epoch && rival.head < slots.id
+                let waited_out = peer.map(order) == self.first;
+                let ahead = held.filter(|rival| match rival.epoch.cmp(&epoch) {
+                    Ordering::Less => rival.sequence > 0 && !waited_out,
+                    Ordering::Equal => rival.head < slots.id,
+                    Ordering::Greater => true,
                 });
                 if let Some(rival) = ahead {
                     return Some(Err(Failure::HeldByPeer(rival.epoch)));
                 }
-                slots.write(who, epoch, PoolState::Claiming, 2);
+                slots.write(who, epoch, PoolState::Claiming, 1);
                 self.first = None;
                 self.back_offs = 0;
                 if let Some(victim) = disks[0].keys[1 - who] {

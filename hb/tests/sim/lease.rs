@@ -11,6 +11,8 @@
 //!
 //! Every disk carries out every write of every head: what must keep a former owner from them is only that it is gone.
 
+use std::cmp::Ordering;
+
 use embassy_time::{Duration, Instant};
 use orthrus_hb::ledger::{Lease, Record};
 use orthrus_hb::{Authority, Done, Epoch, Failure, Holder, Job, PoolState};
@@ -313,8 +315,12 @@ impl World {
         let me = self.machines[who].id;
         let leasing = self.leasing(who, pool);
         let own = leasing.epoch;
-        let ahead =
-            rival.filter(|rival| rival.epoch > own || rival.epoch == own && rival.head < me);
+        let waited_out = leasing.first;
+        let ahead = rival.filter(|rival| match rival.epoch.cmp(&own) {
+            Ordering::Less => rival.sequence > 0 && Some(*rival) != waited_out,
+            Ordering::Equal => rival.head < me,
+            Ordering::Greater => true,
+        });
         if let Some(rival) = ahead {
             return self.take_back(who, pool, Failure::HeldByPeer(rival.epoch));
         }

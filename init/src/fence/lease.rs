@@ -16,6 +16,8 @@
 //!   beginning of its look, waits for [`SETTLE`], and looks again. A rival that had looked before our claim was
 //!   there wrote its own before our second look; so one of two that race sees the other at least, and both agree
 //!   who goes on: the greater epoch, and the first head among equals. One that was too slow takes its claim back.
+//!   One that has looked again and gone on is the owner, whatever its epoch: what an earlier claim of ours had under way
+//!   may have lain over this one just then.
 //! - *Refused* without armed hardware watchdogs: without ours we could not promise to stop, and without the peer's
 //!   nobody knows when it has.
 //!
@@ -159,13 +161,13 @@ fn millis(time: Duration) -> u32 {
 pub fn claim(claimant: &Claimant, world: &dyn World) -> Result<(Lease, Instant), LeaseError> {
     let lease = claimant.lease.ok_or(LeaseError::NoWatchdog)?;
     outlive_earlier_boot(world);
-    let looked = wait_out(claimant, world)?;
+    let (looked, waited_out) = wait_out(claimant, world)?;
     let record = claimant.record(PoolState::Claiming, 0, lease);
     let mut last = record.sequence;
     let outcome = world
         .write(&record)
         .map_err(LeaseError::from)
-        .and_then(|()| settle(claimant, lease, (looked, &mut last), world));
+        .and_then(|()| settle(claimant, lease, (looked, &mut last), waited_out, world));
     if outcome.is_err() {
         // What cannot be taken back says that we claim, and nothing follows it: the peer waits for our times.
         let _ = world.write(&claimant.taken_back(last));
@@ -188,12 +190,13 @@ fn outlive_earlier_boot(world: &dyn World) {
 }
 
 /// Our claim is on every copy; `looked` is when the look began that found the pool free, `last` becomes the number of
-/// the last record that may be on a disk. Times are measured here and
-/// not left to limits of calls: this thread may not have run in between.
+/// the last record that may be on a disk. Times are measured here and not left to limits of calls: this thread may not
+/// have run in between.
 fn settle(
     claimant: &Claimant,
     lease: Lease,
     (looked, last): (Instant, &mut u64),
+    waited_out: Option<Record>,
     world: &dyn World,
 ) -> Result<(Lease, Instant), LeaseError> {
     if elapsed(looked, world.now()) > 2 * SLOT_LIMIT {
@@ -201,7 +204,7 @@ fn settle(
     }
     world.pause(SETTLE);
     let looked = world.now();
-    decide(claimant, world)?;
+    decide(claimant, waited_out, world)?;
     let submitted = world.now();
     // Odd, beside the first one and not over it: a rival's look may meet a write half-way, and would find no claim of ours.
     *last = 1;
@@ -246,12 +249,15 @@ impl Claimant {
     }
 }
 
-/// Waits until nothing of the peer's last claim can be alive; when the look began that found it so.
-fn wait_out(claimant: &Claimant, world: &dyn World) -> Result<Instant, LeaseError> {
+/// Waits until nothing of the peer's last claim can be alive; when the look began that found it so, and the claim's record.
+fn wait_out(
+    claimant: &Claimant,
+    world: &dyn World,
+) -> Result<(Instant, Option<Record>), LeaseError> {
     let begun = world.now();
     let first = world.peer()?;
     let Some(held) = first.filter(|record| record.state.may_hold()) else {
-        return Ok(begun);
+        return Ok((begun, None));
     };
     let epoch = held.epoch;
     let entitled = claimant.authority.covers_peer();
@@ -281,23 +287,27 @@ fn wait_out(claimant: &Claimant, world: &dyn World) -> Result<Instant, LeaseErro
                 true => Err(LeaseError::HeldByPeer {
                     epoch: changed.epoch,
                 }),
-                false => Ok(looked),
+                false => Ok((looked, None)),
             };
         }
         if elapsed(begun, looked) >= wait {
-            return Ok(looked);
+            return Ok((looked, first));
         }
         world.pause(LOOK);
     }
 }
 
-/// The look after our claim has settled: is a rival there that goes first?
-fn decide(claimant: &Claimant, world: &dyn World) -> Result<(), LeaseError> {
+/// The look after our claim has settled: is a rival there that goes first, beside the one that was waited out?
+fn decide(
+    claimant: &Claimant,
+    waited_out: Option<Record>,
+    world: &dyn World,
+) -> Result<(), LeaseError> {
     let Some(rival) = world.peer()?.filter(|record| record.state.may_hold()) else {
         return Ok(());
     };
     let ahead = match rival.epoch.cmp(&claimant.epoch) {
-        std::cmp::Ordering::Less => false,
+        std::cmp::Ordering::Less => rival.sequence > 0 && Some(rival) != waited_out,
         std::cmp::Ordering::Equal => rival.head < claimant.head,
         std::cmp::Ordering::Greater => true,
     };

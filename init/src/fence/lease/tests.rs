@@ -213,6 +213,21 @@ fn a_rival_with_a_newer_epoch_wins_whoever_it_is() {
 }
 
 #[test]
+fn a_rival_that_has_settled_wins_whatever_its_epoch_and_one_that_was_waited_out_does_not() {
+    // What ours did not see, as something lay over it just then.
+    for (sequence, wins) in [(0, false), (1, true), (77, true)] {
+        let world = Fake::new(move |now| (now > 1000).then(|| record(B, 4, sequence)));
+        let outcome = claim(&claimant(A, Authority::Free), &world);
+        match wins {
+            true => assert_eq!(outcome, Err(LeaseError::LostRace { epoch: Epoch(4) })),
+            false => assert!(outcome.is_ok(), "{outcome:?}"),
+        }
+    }
+    let world = Fake::new(|_| Some(record(B, 4, 77)));
+    assert!(claim(&claimant(A, Authority::PeerDead), &world).is_ok());
+}
+
+#[test]
 fn a_claim_that_took_too_long_to_write_is_taken_back() {
     let mut world = Fake::new(|_| None);
     world.write_takes_ms = 2500;
