@@ -20,6 +20,9 @@ impl Supervisor {
     pub(super) fn switch_on(&self) -> anyhow::Result<()> {
         self.vm(Machine::Client).start()?;
         self.set_shelf(true)?;
+        if self.spec.neighbour {
+            self.vm(Machine::Neighbour).start()?;
+        }
         for &head in &self.spec.heads {
             self.boot(head.into())?;
         }
@@ -52,7 +55,8 @@ impl Supervisor {
                 self.shelf
                     .wait_up(GUEST_BOOT_LIMIT)
                     .context("the LIO shelf")?;
-                let script = lio::script(self.spec.disks.len(), self.spec.paths);
+                let script =
+                    lio::script(self.spec.disks.len(), self.spec.paths, self.spec.neighbour);
                 self.shelf
                     .script(&script, GUEST_BOOT_LIMIT)
                     .context("setting up the LIO shelf")
@@ -115,6 +119,7 @@ impl Supervisor {
                 self.witness.forget();
                 self.shelf.disconnect();
             }
+            Machine::Neighbour => self.neighbour.disconnect(),
             Machine::A | Machine::B => {
                 if let Some(head) = machine.head() {
                     self.control(head).disconnect();
@@ -131,6 +136,12 @@ impl Supervisor {
             bail!("head {head} refused: {}", answer.text.trim());
         }
         Ok(())
+    }
+
+    pub(super) fn wait_neighbour(&self) -> anyhow::Result<()> {
+        self.neighbour
+            .wait_up(GUEST_BOOT_LIMIT)
+            .context("the neighbour")
     }
 
     pub(super) fn wait_client(&self) -> anyhow::Result<()> {
