@@ -74,7 +74,17 @@ impl Supervisor {
         }
     }
 
+    fn has_neighbour(&self) -> anyhow::Result<()> {
+        match self.spec.neighbour {
+            true => Ok(()),
+            false => bail!("this lab was started without a neighbour"),
+        }
+    }
+
     pub(super) fn boot(&self, machine: Machine) -> anyhow::Result<()> {
+        if machine == Machine::Neighbour {
+            self.has_neighbour()?;
+        }
         self.vm(machine).start()?;
         self.forget(machine);
         // A machine that comes up finds its cables as they were left.
@@ -139,6 +149,7 @@ impl Supervisor {
     }
 
     pub(super) fn wait_neighbour(&self) -> anyhow::Result<()> {
+        self.has_neighbour()?;
         self.neighbour
             .wait_up(GUEST_BOOT_LIMIT)
             .context("the neighbour")
