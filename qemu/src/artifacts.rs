@@ -11,6 +11,7 @@ use crate::accel::Accel;
 use crate::cpio::{self, Entry};
 use crate::disks;
 use crate::maker::{Drive, Maker};
+use crate::names::ShelfKind;
 use crate::spec::{Boot, Disks, GuestImage, Options, Spec};
 use crate::state::StateDir;
 use crate::{config, esp, namespace};
@@ -20,6 +21,9 @@ const HEAD_CMDLINE: &str = "console=ttyS0,115200 panic=10 raid=noautodetect logl
 
 /// Builds what is missing and lays out a lab's state directory. Says what the host lacks first.
 pub fn prepare(options: &Options, state: &StateDir) -> anyhow::Result<Spec> {
+    if options.neighbour && options.shelf == ShelfKind::Plain {
+        bail!("a plain shelf has no path for a neighbour");
+    }
     spare_disks(&options.disks, state)?;
     namespace::probe()?;
     let workspace = Workspace::here()?;
@@ -74,6 +78,7 @@ pub fn prepare(options: &Options, state: &StateDir) -> anyhow::Result<Spec> {
         disks,
         disk_caches: options.disk_caches,
         paths: options.paths,
+        neighbour: options.neighbour,
         accel,
         firmware,
         heads: options.heads.clone(),

@@ -62,6 +62,12 @@ enum Verb {
         #[arg(required = true, last = true)]
         command: Vec<String>,
     },
+    /// Run a command in the neighbour of a lab that was started with one.
+    Neighbour {
+        /// Program and arguments.
+        #[arg(required = true, last = true)]
+        command: Vec<String>,
+    },
     /// Run a host command inside the client network.
     Exec {
         /// Program and arguments.
@@ -243,6 +249,9 @@ struct Up {
     /// A configuration, instead of one in which every volume group is a pool.
     #[arg(long)]
     config: Option<PathBuf>,
+    /// Start a plain Linux server beside the heads, with a path to the same disks.
+    #[arg(long)]
+    neighbour: bool,
     /// Boot the flashable disk by UEFI.
     #[arg(long)]
     uefi: bool,
@@ -344,6 +353,9 @@ fn run(cli: Cli) -> anyhow::Result<i32> {
             return Ok(i32::from(answer.code));
         }
         Verb::Client { command } => return pass(&lab, &Request::Client { argv: command }),
+        Verb::Neighbour { command } => {
+            return pass(&lab, &Request::Neighbour { argv: command });
+        }
         Verb::Exec { command } => {
             let cwd = std::env::current_dir()?;
             return pass(&lab, &Request::Exec { argv: command, cwd });
@@ -412,6 +424,7 @@ fn stay(name: &str, up: Up) -> anyhow::Result<i32> {
         disks,
         ledger: (LEDGER || up.ledger) && !up.no_ledger,
         config,
+        neighbour: up.neighbour,
         uefi: up.uefi,
         ready,
         ..Options::default()

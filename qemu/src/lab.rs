@@ -335,6 +335,13 @@ impl Lab {
         })
     }
 
+    /// Runs a command in the neighbour.
+    pub fn neighbour(&self, argv: &[&str]) -> anyhow::Result<Output> {
+        self.run(&Request::Neighbour {
+            argv: argv.iter().map(|&word| word.into()).collect(),
+        })
+    }
+
     /// Runs a host command inside the lab's network.
     pub fn exec(&self, argv: &[&str]) -> anyhow::Result<Output> {
         let cwd = std::env::current_dir()?;
@@ -407,6 +414,7 @@ impl Lab {
             "b.console.log",
             "client.console.log",
             "shelf.console.log",
+            "neighbour.console.log",
         ] {
             let lines = last_lines(&self.state.file(name), CONSOLE_LINES);
             if !lines.trim().is_empty() {

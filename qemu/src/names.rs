@@ -53,6 +53,8 @@ pub enum Machine {
     Client,
     /// The LIO shelf, where there is one.
     Shelf,
+    /// A plain Linux server on the same shelf and network, where one is asked for.
+    Neighbour,
 }
 
 impl Machine {
@@ -63,6 +65,7 @@ impl Machine {
             Self::B => "b",
             Self::Client => "client",
             Self::Shelf => "shelf",
+            Self::Neighbour => "neighbour",
         }
     }
 
@@ -129,5 +132,6 @@ macro_rules! words {
 }
 
 words!(Head, "head", "a" => Self::A, "b" => Self::B);
-words!(Machine, "machine", "a" => Self::A, "b" => Self::B, "client" => Self::Client, "shelf" => Self::Shelf);
+words!(Machine, "machine", "a" => Self::A, "b" => Self::B, "client" => Self::Client, "shelf" => Self::Shelf,
+    "neighbour" => Self::Neighbour);
 words!(ShelfKind, "shelf", "tgt" => Self::Tgt, "lio" => Self::Lio, "plain" => Self::Plain);

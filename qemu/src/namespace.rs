@@ -6,7 +6,7 @@
 //!
 //! | bridge | members | addresses |
 //! |---|---|---|
-//! | `clients` | data ports of the heads, the client | 10.77.0.1 host side, .10 up service addresses, .100 client |
+//! | `clients` | data ports of the heads, the client, the neighbour | 10.77.0.1 host side, .10 up service addresses, .99 neighbour, .100 client |
 //! | `shelf` | the LIO shelf | 10.78.0.1 host side, .2 shelf |
 
 use std::path::Path;
@@ -31,6 +31,8 @@ const UNSHARE: &[&str] = &[
 
 /// The client's address.
 pub const CLIENT_ADDRESS: &str = "10.77.0.100/24";
+/// The neighbour's address.
+pub const NEIGHBOUR_ADDRESS: &str = "10.77.0.99/24";
 /// The LIO shelf's address.
 pub const SHELF_ADDRESS: &str = "10.78.0.2/24";
 
@@ -101,6 +103,7 @@ pub fn furnish(tools: &Tools) -> anyhow::Result<()> {
         ("spare-a", "clients"),
         ("spare-b", "clients"),
         ("client", "clients"),
+        ("neighbour", "clients"),
         ("shelf-vm", "shelf"),
     ] {
         ip(tools, &format!("tuntap add {tap} mode tap"))?;

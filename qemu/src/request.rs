@@ -103,6 +103,11 @@ pub enum Request {
         /// Program and arguments.
         argv: Vec<String>,
     },
+    /// Run a command in the neighbour.
+    Neighbour {
+        /// Program and arguments.
+        argv: Vec<String>,
+    },
     /// Attach to a machine's console.
     Console(Machine),
     /// Go on without the shell that started the lab.

@@ -31,6 +31,8 @@ pub struct Options {
     pub dead_ms: u32,
     /// How many paths each head has to each disk of the shelf; a plain shelf has one.
     pub paths: usize,
+    /// A plain Linux server beside the heads, with a path to the same disks; a plain shelf has none.
+    pub neighbour: bool,
     /// Boot the flashable disk by UEFI instead of the kernel directly.
     pub uefi: bool,
     /// Which heads are started at once; the others wait for `boot`.
@@ -52,6 +54,7 @@ impl Default for Options {
             config: None,
             dead_ms: 1000,
             paths: 1,
+            neighbour: false,
             uefi: false,
             heads: Head::BOTH.to_vec(),
             firmware: None,
@@ -114,6 +117,9 @@ pub struct Spec {
     pub disk_caches: bool,
     /// How many paths each head has to each of them.
     pub paths: usize,
+    /// There is a neighbour.
+    #[serde(default)]
+    pub neighbour: bool,
     /// KVM or emulation.
     pub accel: Accel,
     /// How heads boot.
@@ -124,7 +130,7 @@ pub struct Spec {
     pub config: String,
     /// The pools in it; empty if it cannot be read.
     pub pools: Vec<Pool>,
-    /// The image of the client and of the LIO shelf.
+    /// The image of the client, of the LIO shelf and of the neighbour.
     pub client: GuestImage,
 }
 

@@ -31,6 +31,7 @@ mod snapshot;
 mod stalls;
 mod state;
 mod thin;
+mod throughput;
 mod uefi;
 mod volumes;
 
@@ -270,6 +271,11 @@ const LONG: &[(&str, ShelfKind, Test)] = &[
         "stalls_of_each_protocol",
         ShelfKind::Lio,
         stalls::of_each_protocol,
+    ),
+    (
+        "throughput_against_plain_lio",
+        ShelfKind::Lio,
+        throughput::against_plain_lio,
     ),
 ];
 

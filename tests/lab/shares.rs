@@ -9,8 +9,8 @@ use orthrus_qemu::names::{Head, Machine, ShelfKind};
 use orthrus_qemu::request::IoOptions;
 use orthrus_tests::Bench;
 use orthrus_tests::steps::{
-    LIMIT, bare_disks, check, hand_over, resume_and_verify, said, until, wait_for_writes,
-    with_bare_disks,
+    CheckedFile, LIMIT, bare_disks, check, hand_over, resume_and_verify, said, until,
+    wait_for_writes, with_bare_disks,
 };
 
 /// The client's address.
@@ -49,9 +49,11 @@ fn run(lab: &Lab) -> Result<()> {
     let sum = said(lab, FILL)?;
     home.is_kept(lab).context("before anything")?;
 
+    let file = CheckedFile::start(lab, "/mnt/large")?;
     start_writing_on(lab, "home")?;
     let struck = unix_ms();
     lab.crash(Head::A)?;
+    file.is_at_it(lab)?;
     // A rival that is there at once, in the grace period, gets nothing either.
     lab.wait_for("b serves", LIMIT)?;
     home.is_kept(lab).context("right after a crash")?;
@@ -61,6 +63,7 @@ fn run(lab: &Lab) -> Result<()> {
         "a file on xfs is another one after a crash"
     );
     reclaimed(lab, Head::B, "tank")?;
+    file.is_whole(lab)?;
 
     lab.boot_all(&[Machine::from(Head::A)])?;
     lab.wait_for("a standby", LIMIT)?;

@@ -205,3 +205,76 @@ pub fn pool_field(lab: &Lab, head: Head, field: &str) -> Result<Value> {
         None => bail!("head {head} knows no pool: {status}"),
     }
 }
+
+/// fio in the client: writes a file at random and then reads all of it back, each block with its checksum. Slow enough to be at it
+/// while something is broken.
+pub struct CheckedFile {
+    place: String,
+}
+
+/// Blocks of 4 KiB that it writes, and how many in a second.
+const CHECKED_BLOCKS: u64 = 1024;
+const CHECKED_RATE: u64 = 60;
+
+impl CheckedFile {
+    /// Starts it in a directory of the client's, and waits until the file is there.
+    ///
+    /// # Errors
+    /// The client's.
+    pub fn start(lab: &Lab, place: &str) -> Result<CheckedFile> {
+        let kib = CHECKED_BLOCKS * 4;
+        said(
+            lab,
+            &format!(
+                "rm -f /run/checked.*
+                 (fio --name=checked --filename={place}/fio --rw=randwrite --bs=4k --size={kib}k --ioengine=libaio \
+                 --iodepth=4 --direct=1 --rate_iops={CHECKED_RATE} --verify=crc32c --verify_fatal=1 --do_verify=1 \
+                 --output-format=json --output=/run/checked.json; echo $? > /run/checked.status) >/run/checked.said 2>&1 &"
+            ),
+        )?;
+        until(
+            || Ok(lab.client(&["test", "-s", &format!("{place}/fio")])?.status == 0),
+            "fio never makes its file",
+        )?;
+        Ok(CheckedFile {
+            place: place.to_owned(),
+        })
+    }
+
+    /// It has not come to its end yet: to be asked after a strike, before what was struck is whole again.
+    ///
+    /// # Errors
+    /// It has, and saw nothing of it.
+    pub fn is_at_it(&self, lab: &Lab) -> Result<()> {
+        let ended = lab.client(&["test", "-e", "/run/checked.status"])?.status == 0;
+        ensure!(!ended, "fio was through before anything was broken");
+        Ok(())
+    }
+
+    /// Waits for its end: every block was written and read back as it was written, without an error. Removes the file.
+    ///
+    /// # Errors
+    /// What it found instead.
+    pub fn is_whole(self, lab: &Lab) -> Result<()> {
+        until(
+            || Ok(lab.client(&["test", "-e", "/run/checked.status"])?.status == 0),
+            "fio comes to no end",
+        )?;
+        let status = said(lab, "cat /run/checked.status")?;
+        let report = said(lab, "cat /run/checked.said /run/checked.json")?;
+        ensure!(status == "0", "fio ended with {status}: {report}");
+        let json = report.find('{').map_or("", |at| &report[at..]);
+        let job = &serde_json::from_str::<Value>(json)?["jobs"][0];
+        let blocks = ["read", "write"].map(|way| job[way]["total_ios"].as_u64());
+        ensure!(
+            job["error"] == 0 && blocks == [Some(CHECKED_BLOCKS); 2],
+            "fio read and wrote {blocks:?} blocks: {job}"
+        );
+        said(lab, &format!("rm {}/fio", self.place))?;
+        println!(
+            "    fio in {}: {CHECKED_BLOCKS} blocks read back as they were written",
+            self.place
+        );
+        Ok(())
+    }
+}

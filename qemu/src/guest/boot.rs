@@ -38,6 +38,17 @@ const SHELF_MODULES: &[&str] = &[
     "target_core_iblock",
     "iscsi_target_mod",
 ];
+/// Loaded in the neighbour: disks as a head has them, and what offers its volumes.
+const NEIGHBOUR_MODULES: &[&str] = &[
+    "sd_mod",
+    "sg",
+    "virtio_scsi",
+    "dm_mod",
+    "configfs",
+    "target_core_mod",
+    "target_core_iblock",
+    "iscsi_target_mod",
+];
 /// Loaded in the disk maker.
 const MAKER_MODULES: &[&str] = &["dm_mod", "sd_mod", "virtio_scsi"];
 
@@ -64,6 +75,7 @@ fn prepare() -> anyhow::Result<()> {
     let more = match role.as_str() {
         "shelf" => SHELF_MODULES,
         "maker" => MAKER_MODULES,
+        "neighbour" => NEIGHBOUR_MODULES,
         _ => CLIENT_MODULES,
     };
     MODULES

@@ -5,11 +5,11 @@
 
 use crate::names::Head;
 
-use super::{IQN, initiator, target_port};
+use super::{IQN, initiator, neighbours_initiator, target_port};
 
 /// The script that builds the target over the machine's virtio disks with serial numbers `shelf-N`: a portal group for
-/// each path, with the same disks in it.
-pub fn script(disks: usize, paths: usize) -> String {
+/// each path, with the same disks in it. The neighbour, where there is one, has the first path.
+pub fn script(disks: usize, paths: usize, neighbour: bool) -> String {
     let mut script = String::from(
         "set -e\n\
          echo 7 > /proc/sys/kernel/printk\n\
@@ -30,12 +30,12 @@ pub fn script(disks: usize, paths: usize) -> String {
         ));
     }
     for path in 0..paths {
-        script.push_str(&portal_group(disks, path));
+        script.push_str(&portal_group(disks, path, neighbour && path == 0));
     }
     script
 }
 
-fn portal_group(disks: usize, path: usize) -> String {
+fn portal_group(disks: usize, path: usize, neighbour: bool) -> String {
     let mut script = format!(
         "tpg=target/iscsi/{IQN}/tpgt_{}\n\
          mkdir -p $tpg\n\
@@ -50,8 +50,10 @@ fn portal_group(disks: usize, path: usize) -> String {
             "mkdir -p $tpg/lun/lun_{lun}\n\
              ln -s $PWD/target/core/iblock_{index}/disk{index} $tpg/lun/lun_{lun}/store\n"
         ));
-        for head in Head::BOTH {
-            let acl = format!("$tpg/acls/{}/lun_{lun}", initiator(head, lun, path));
+        let heads = Head::BOTH.map(|head| initiator(head, lun, path));
+        let neighbour = neighbour.then(|| neighbours_initiator(lun));
+        for name in heads.into_iter().chain(neighbour) {
+            let acl = format!("$tpg/acls/{name}/lun_{lun}");
             script.push_str(&format!(
                 "mkdir -p {acl}\nln -s $PWD/$tpg/lun/lun_{lun} {acl}/lun\n"
             ));
@@ -73,7 +75,7 @@ mod tests {
 
     #[test]
     fn each_head_gets_each_lun_by_each_path() {
-        let script = script(4, 2);
+        let script = script(4, 2, false);
         for head in Head::BOTH {
             for (lun, path) in (1..=4).flat_map(|lun| [(lun, 0), (lun, 1)]) {
                 let acl = format!("acls/{}/lun_{lun}/lun", initiator(head, lun, path));
@@ -81,5 +83,15 @@ mod tests {
             }
         }
         assert!(script.contains("tpgt_2\n") && script.contains("np/0.0.0.0:3261"));
+    }
+
+    #[test]
+    fn a_neighbour_gets_each_lun_by_the_first_path_where_it_is_asked_for() {
+        let (with, without) = (script(2, 2, true), script(2, 2, false));
+        for lun in [1, 2] {
+            let acl = format!("acls/{}/lun_{lun}/lun", neighbours_initiator(lun));
+            assert_eq!(with.matches(&acl).count(), 1, "{acl}");
+        }
+        assert!(!without.contains("neighbour"));
     }
 }

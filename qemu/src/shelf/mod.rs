@@ -24,6 +24,15 @@ pub fn initiator(head: Head, lun: usize, path: usize) -> String {
     }
 }
 
+/// The neighbour's name, likewise.
+pub fn neighbours_initiator(lun: usize) -> String {
+    format!("iqn.2026-01.org.orthrus.lab:neighbour-lun-{lun}")
+}
+
+/// Where the relay of the neighbour's path listens.
+pub const NEIGHBOURS_PORTAL: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 3299);
+
 /// Where the relay of a head's path listens.
 pub fn portal_of(head: Head, path: usize) -> SocketAddr {
     let port = 3261 + head.index() + 2 * path;

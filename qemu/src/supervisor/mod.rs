@@ -66,9 +66,9 @@ pub fn command(dir: &Path) -> anyhow::Result<Command> {
 pub(crate) struct Supervisor {
     spec: Spec,
     tools: Tools,
-    vms: [Mutex<Vm>; 4],
+    vms: [Mutex<Vm>; 5],
     controls: [Mutex<ControlPort>; 2],
-    consoles: [Arc<Console>; 4],
+    consoles: [Arc<Console>; 5],
     serial: Arc<Gates>,
     ether: Arc<Gates>,
     paths: Vec<Arc<ShelfPath>>,
@@ -77,6 +77,7 @@ pub(crate) struct Supervisor {
     cuts: Mutex<Vec<Cut>>,
     client: Arc<AgentLink>,
     shelf: Arc<AgentLink>,
+    neighbour: Arc<AgentLink>,
     logged_in: AtomicBool,
     luns: Mutex<BTreeMap<String, Vec<u64>>>,
     io: Mutex<Option<Writer>>,
@@ -130,6 +131,15 @@ impl Supervisor {
                 )?);
             }
         }
+        if spec.neighbour {
+            // It is no head, and what it writes to disks of its own is not judged: a witness whom nobody asks. It has one,
+            // so that its path costs what a head's does.
+            let (listen, target) = (
+                shelf::NEIGHBOURS_PORTAL,
+                shelf::target_address(spec.shelf, 0),
+            );
+            ShelfPath::start(Head::A, &Arc::default(), listen, target, spec.shelf)?;
+        }
         let vm = |machine, arguments| Mutex::new(Vm::new(machine, &dir, &tools, arguments));
         Ok(Self {
             vms: [
@@ -137,13 +147,21 @@ impl Supervisor {
                 vm(Machine::B, wiring::head(&spec, Head::B)),
                 vm(Machine::Client, wiring::client(&spec)),
                 vm(Machine::Shelf, wiring::lio_shelf(&spec)),
+                vm(Machine::Neighbour, wiring::neighbour(&spec)),
             ],
             controls: Head::BOTH
                 .map(|head| Mutex::new(ControlPort::new(format!("{head}.control").into()))),
-            consoles: [Machine::A, Machine::B, Machine::Client, Machine::Shelf]
-                .map(|machine| Console::start(format!("{machine}.console").into())),
+            consoles: [
+                Machine::A,
+                Machine::B,
+                Machine::Client,
+                Machine::Shelf,
+                Machine::Neighbour,
+            ]
+            .map(|machine| Console::start(format!("{machine}.console").into())),
             client: AgentLink::start("client.agent".into()),
             shelf: AgentLink::start("shelf.agent".into()),
+            neighbour: AgentLink::start("neighbour.agent".into()),
             serial,
             ether,
             paths,

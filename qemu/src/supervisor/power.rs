@@ -20,6 +20,9 @@ impl Supervisor {
     pub(super) fn switch_on(&self) -> anyhow::Result<()> {
         self.vm(Machine::Client).start()?;
         self.set_shelf(true)?;
+        if self.spec.neighbour {
+            self.vm(Machine::Neighbour).start()?;
+        }
         for &head in &self.spec.heads {
             self.boot(head.into())?;
         }
@@ -52,7 +55,8 @@ impl Supervisor {
                 self.shelf
                     .wait_up(GUEST_BOOT_LIMIT)
                     .context("the LIO shelf")?;
-                let script = lio::script(self.spec.disks.len(), self.spec.paths);
+                let script =
+                    lio::script(self.spec.disks.len(), self.spec.paths, self.spec.neighbour);
                 self.shelf
                     .script(&script, GUEST_BOOT_LIMIT)
                     .context("setting up the LIO shelf")
@@ -70,7 +74,17 @@ impl Supervisor {
         }
     }
 
+    fn has_neighbour(&self) -> anyhow::Result<()> {
+        match self.spec.neighbour {
+            true => Ok(()),
+            false => bail!("this lab was started without a neighbour"),
+        }
+    }
+
     pub(super) fn boot(&self, machine: Machine) -> anyhow::Result<()> {
+        if machine == Machine::Neighbour {
+            self.has_neighbour()?;
+        }
         self.vm(machine).start()?;
         self.forget(machine);
         // A machine that comes up finds its cables as they were left.
@@ -115,6 +129,7 @@ impl Supervisor {
                 self.witness.forget();
                 self.shelf.disconnect();
             }
+            Machine::Neighbour => self.neighbour.disconnect(),
             Machine::A | Machine::B => {
                 if let Some(head) = machine.head() {
                     self.control(head).disconnect();
@@ -131,6 +146,13 @@ impl Supervisor {
             bail!("head {head} refused: {}", answer.text.trim());
         }
         Ok(())
+    }
+
+    pub(super) fn wait_neighbour(&self) -> anyhow::Result<()> {
+        self.has_neighbour()?;
+        self.neighbour
+            .wait_up(GUEST_BOOT_LIMIT)
+            .context("the neighbour")
     }
 
     pub(super) fn wait_client(&self) -> anyhow::Result<()> {

@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Supervisor;
+use crate::agent_link::AgentLink;
 use crate::frame::{Frame, Kind};
 use crate::guest::exec::{Runner, Sink, send};
 use crate::names::Machine;
@@ -85,7 +86,14 @@ impl Supervisor {
                 command.args(&argv[1..]).current_dir(cwd);
                 run_here(command, stream)
             }
-            Request::Client { argv } => self.run_in_client(&argv, stream),
+            Request::Client { argv } => {
+                self.wait_client()?;
+                run_in_guest(&self.client, &argv, stream)
+            }
+            Request::Neighbour { argv } => {
+                self.wait_neighbour()?;
+                run_in_guest(&self.neighbour, &argv, stream)
+            }
             Request::Console(machine) => self.attach(machine, stream),
             Request::Detach => {
                 self.detached.store(true, Ordering::Relaxed);
@@ -104,32 +112,6 @@ impl Supervisor {
             Ok(command) if !on_host => command,
             _ => Command::new(name),
         }
-    }
-
-    fn run_in_client(&self, argv: &[String], stream: &UnixStream) -> Outcome {
-        self.wait_client()?;
-        let command = self.client.open(argv)?;
-        let send = command.sender();
-        let mut input = stream.try_clone()?;
-        thread::spawn(move || {
-            while let Ok(Some(frame)) = Frame::read(&mut input) {
-                let _ = send(frame.kind, &frame.payload);
-            }
-            // The shell has gone: so must what it started.
-            let _ = send(Kind::Kill, &[]);
-        });
-        let mut output = stream.try_clone()?;
-        while let Some(frame) = command.next() {
-            let last = matches!(frame.kind, Kind::Exit | Kind::Failure);
-            if Frame::new(0, frame.kind, frame.payload)
-                .write(&mut output)
-                .is_err()
-                || last
-            {
-                return Ok(None);
-            }
-        }
-        anyhow::bail!("the client went away")
     }
 
     fn attach(&self, machine: Machine, stream: &UnixStream) -> Outcome {
@@ -164,6 +146,31 @@ impl Supervisor {
         // PID 1 of the namespace: all machines, tgtd and commands end with it, here and now.
         std::process::exit(0);
     }
+}
+
+fn run_in_guest(guest: &Arc<AgentLink>, argv: &[String], stream: &UnixStream) -> Outcome {
+    let command = guest.open(argv)?;
+    let send = command.sender();
+    let mut input = stream.try_clone()?;
+    thread::spawn(move || {
+        while let Ok(Some(frame)) = Frame::read(&mut input) {
+            let _ = send(frame.kind, &frame.payload);
+        }
+        // The shell has gone: so must what it started.
+        let _ = send(Kind::Kill, &[]);
+    });
+    let mut output = stream.try_clone()?;
+    while let Some(frame) = command.next() {
+        let last = matches!(frame.kind, Kind::Exit | Kind::Failure);
+        if Frame::new(0, frame.kind, frame.payload)
+            .write(&mut output)
+            .is_err()
+            || last
+        {
+            return Ok(None);
+        }
+    }
+    anyhow::bail!("the guest went away")
 }
 
 fn run_here(command: Command, stream: &UnixStream) -> Outcome {

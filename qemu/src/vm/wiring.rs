@@ -1,9 +1,11 @@
 //! What is plugged into each machine, as QEMU arguments. Sockets are named relative to the lab's
 //! state directory, which is QEMU's working directory. See `cable` for what is at their other ends.
 
+use std::net::SocketAddr;
+
 use crate::guest::PORT;
 use crate::names::{Head, Machine, ShelfKind};
-use crate::namespace::{CLIENT_ADDRESS, SHELF_ADDRESS};
+use crate::namespace::{CLIENT_ADDRESS, NEIGHBOUR_ADDRESS, SHELF_ADDRESS};
 use crate::shelf;
 use crate::spec::{Boot, Spec};
 
@@ -130,7 +132,9 @@ fn shared_disks(line: &mut Line, spec: &Spec, head: Head) {
     }
     for path in 0..spec.paths {
         line.add("-device", format!("virtio-scsi-pci,id=scsi{path}"));
-        path_to_shelf(line, spec, head, path);
+        let portal = shelf::portal_of(head, path);
+        let initiator = |lun| shelf::initiator(head, lun, path);
+        path_to_shelf(line, spec, path, portal, initiator);
     }
 }
 
@@ -150,11 +154,17 @@ pub fn path_id(disk: usize, path: usize) -> String {
     format!("disk{disk}.{path}")
 }
 
-fn path_to_shelf(line: &mut Line, spec: &Spec, head: Head, path: usize) {
-    let (target, portal) = (shelf::IQN, shelf::portal_of(head, path));
+fn path_to_shelf(
+    line: &mut Line,
+    spec: &Spec,
+    path: usize,
+    portal: SocketAddr,
+    initiator: impl Fn(usize) -> String,
+) {
+    let target = shelf::IQN;
     for index in 0..spec.disks.len() {
         let lun = index + 1;
-        let initiator = shelf::initiator(head, lun, path);
+        let initiator = initiator(lun);
         line.add(
             "-blockdev",
             format!(
@@ -198,6 +208,34 @@ pub fn client(spec: &Spec) -> Vec<String> {
     line.add(
         "-device",
         "virtio-net-pci,netdev=data,mac=52:54:00:0a:64:02",
+    );
+    line.words
+}
+
+/// A plain Linux server with a head's memory, processor, cards and disks.
+pub fn neighbour(spec: &Spec) -> Vec<String> {
+    let mut line = Line::agent(
+        spec,
+        Machine::Neighbour,
+        HEAD_MEMORY_MIB,
+        "neighbour",
+        Some(NEIGHBOUR_ADDRESS),
+    );
+    line.add(
+        "-netdev",
+        "tap,id=data,ifname=neighbour,script=no,downscript=no",
+    );
+    line.add(
+        "-device",
+        "virtio-net-pci,netdev=data,mac=52:54:00:0a:63:02",
+    );
+    line.add("-device", "virtio-scsi-pci,id=scsi0");
+    path_to_shelf(
+        &mut line,
+        spec,
+        0,
+        shelf::NEIGHBOURS_PORTAL,
+        shelf::neighbours_initiator,
     );
     line.words
 }
