@@ -167,6 +167,7 @@ impl Judged {
                 .max()
                 .unwrap_or(512),
             write_cache: cache,
+            sequence: 0,
             paths: Vec::new(),
         }
     }

@@ -30,6 +30,8 @@ pub struct Disk {
     pub path: PathBuf,
     /// Its device number, `(major, minor)`: as short-lived as the name.
     pub number: (u32, u32),
+    /// Its place in the order in which this kernel found its disks, which no two share; of several paths that of the first one.
+    pub sequence: u64,
     /// Who it is on both heads.
     pub id: DiskId,
     /// The maker.
@@ -226,15 +228,11 @@ fn scan_in(block: &Path) -> Vec<Result<Disk, DiskError>> {
         match describe(&directory, &name) {
             // A drive without a medium.
             Ok(disk) if disk.bytes == 0 => {}
-            described => seen.push(described.map(|disk| {
-                let sequence = paths::sequence(&directory);
-                paths::Seen {
-                    is_pinned: paths::is_pinned(&disk.id, sequence),
-                    disk,
-                    sequence,
-                    is_running: paths::is_running(&directory),
-                    is_used: paths::is_used(&directory),
-                }
+            described => seen.push(described.map(|disk| paths::Seen {
+                is_pinned: paths::is_pinned(&disk.id, disk.sequence),
+                disk,
+                is_running: paths::is_running(&directory),
+                is_used: paths::is_used(&directory),
             })),
         }
     }
@@ -301,6 +299,7 @@ fn describe(directory: &Path, name: &str) -> Result<Disk, DiskError> {
         name: name.to_owned(),
         path: Path::new("/dev").join(name),
         number: device,
+        sequence: paths::sequence(directory),
         id,
         vendor,
         model,

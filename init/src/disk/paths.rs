@@ -41,7 +41,6 @@ impl DiskPath {
 #[derive(Clone, Debug)]
 pub(super) struct Seen {
     pub disk: Disk,
-    pub sequence: u64,
     /// The kernel has not given it up.
     pub is_running: bool,
     /// Something of this kernel stands on it.
@@ -82,20 +81,21 @@ pub fn is_silent(path: &DiskPath) -> bool {
 static PINNED: Mutex<BTreeMap<String, BTreeSet<u64>>> = Mutex::new(BTreeMap::new());
 
 /// From here on a disk that was claimed is used by one of these paths, which are registered, as long as one is there; the disk
-/// so. A disk with one path stays as it is.
+/// so. One that was claimed by its only path, too: should another one turn up, nothing is registered there.
 pub fn pin(disk: &Disk, registered: &[String]) -> Disk {
     let is_registered = |path: &&DiskPath| registered.contains(&path.name);
     let pinned: Vec<&DiskPath> = disk.paths.iter().filter(is_registered).collect();
-    let sequences = pinned.iter().map(|path| path.sequence).collect();
+    let sequences = match disk.paths.is_empty() {
+        true => [disk.sequence].into(),
+        false => pinned.iter().map(|path| path.sequence).collect(),
+    };
     let mut disk = disk.clone();
     if let Some(first) = pinned.first()
         && pinned.iter().all(|path| path.number != disk.number)
     {
         (disk.path, disk.number) = (first.node(), first.number);
     }
-    if !disk.paths.is_empty() {
-        lock(&PINNED).insert(disk.id.0.clone(), sequences);
-    }
+    lock(&PINNED).insert(disk.id.0.clone(), sequences);
     disk
 }
 
@@ -161,22 +161,22 @@ fn is_same(one: &Seen, other: &Seen) -> bool {
 /// through a path that is registered in its claim; else through the path that something stands on already; else through one that
 /// answers, the one that was found first.
 fn join(mut paths: Vec<Seen>, joined: &[Joined], is_silent: &dyn Fn(u64) -> bool) -> Disk {
-    paths.sort_by_key(|path| path.sequence);
-    let name = paths[0].disk.name.clone();
+    paths.sort_by_key(|path| path.disk.sequence);
+    let (name, sequence) = (paths[0].disk.name.clone(), paths[0].disk.sequence);
     let best = paths.iter().min_by_key(|path| {
-        let answers = path.is_running && !is_silent(path.sequence);
-        (!path.is_pinned, !path.is_used, !answers, path.sequence)
+        let answers = path.is_running && !is_silent(path.disk.sequence);
+        (!path.is_pinned, !path.is_used, !answers, path.disk.sequence)
     });
     let mut disk = best.unwrap_or(&paths[0]).disk.clone();
     let through = joined.iter().find(|one| one.id == disk.id.0);
     if paths.len() == 1 && through.is_none() {
         return disk;
     }
-    disk.name = name;
+    (disk.name, disk.sequence) = (name, sequence);
     disk.paths = paths
         .into_iter()
         .map(|path| DiskPath {
-            sequence: path.sequence,
+            sequence: path.disk.sequence,
             name: path.disk.name,
             number: path.disk.number,
         })
@@ -239,6 +239,7 @@ mod tests {
                 name: name.to_owned(),
                 path: Path::new("/dev").join(name),
                 number: (8, 16 * sequence as u32),
+                sequence,
                 id: DiskId(id.to_owned()),
                 vendor: String::new(),
                 model: String::new(),
@@ -247,7 +248,6 @@ mod tests {
                 write_cache: WriteCache::WriteThrough,
                 paths: Vec::new(),
             },
-            sequence,
             is_running: true,
             is_used: false,
             is_pinned: false,
@@ -336,7 +336,7 @@ mod tests {
         assert!(is_pinned(id, 3) && !is_pinned(id, 1));
         let mut now = both();
         for path in &mut now {
-            path.is_pinned = is_pinned(id, path.sequence);
+            path.is_pinned = is_pinned(id, path.disk.sequence);
         }
         let disk = grouped(now, &[], &[3]).remove(0);
         assert_eq!((disk.path, disk.name.as_str()), ("/dev/sdc".into(), "sda"));
@@ -345,6 +345,24 @@ mod tests {
         assert_eq!(claimed, before);
         unpin(id);
         assert!(!is_pinned(id, 3));
+    }
+
+    #[test]
+    fn a_disk_that_was_claimed_by_its_only_path_is_written_through_that_when_another_one_turns_up()
+    {
+        let first = || seen("sdc", "naa.alone", 3);
+        let claimed = grouped(vec![first()], &[], &[]).remove(0);
+        assert_eq!(pin(&claimed, &["sdc".to_owned()]), claimed);
+        // Under an old name, before that one in no order; nothing stands on the first yet, and it is slow just now.
+        let mut both = vec![first(), seen("sda", "naa.alone", 4)];
+        for path in &mut both {
+            path.is_pinned = is_pinned(&claimed.id, path.disk.sequence);
+        }
+        let disk = grouped(both, &[], &[3]).remove(0);
+        assert_eq!((disk.path, disk.number), (claimed.path, claimed.number));
+        // A path that came back is another one.
+        unpin(&claimed.id);
+        assert!(!is_pinned(&claimed.id, 3));
     }
 
     #[test]

@@ -177,8 +177,18 @@ impl Routes {
         while !routes.is_empty() {
             let seen = match routes.len() {
                 1 => Some(routes[0].path.read()),
-                _ => within(&routes[..1], |route| route.path.read()).remove(0),
+                _ => within(&routes[..1], |route| {
+                    let seen = route.path.read();
+                    // However late: one that came back was slow, with its disk perhaps, and does not hang.
+                    route.note_read(matches!(&seen, Err(error) if *error != ReadError::Reserved));
+                    seen
+                })
+                .remove(0),
             };
+            if seen.is_none() {
+                // It is not waited for again while it hangs.
+                routes[0].note_read(true);
+            }
             match seen.unwrap_or(Err(ReadError::TimedOut(PATH_LIMIT))) {
                 Ok(seen) => {
                     routes.retain(|route| !route.is_failing());

@@ -241,6 +241,14 @@ impl Ledger {
         self.writers.revoke(END_LIMIT)
     }
 
+    /// A disk is about to leave the pool. `Ok` once nothing more is written to it. Idempotent.
+    ///
+    /// # Errors
+    /// A write does not end: its key must stay.
+    pub fn dismiss(&self, disk: &DiskId) -> Result<(), WriteStuck> {
+        self.writers.dismiss(disk, END_LIMIT)
+    }
+
     /// For the heartbeat thread: what the copies showed since the last call. Never waits, never allocates.
     pub fn news(&self) -> Option<News> {
         self.readers.sights().take()

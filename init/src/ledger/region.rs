@@ -261,6 +261,7 @@ pub(crate) mod tests {
                 bytes: 64 << 20,
                 logical_block: 512,
                 write_cache: WriteCache::WriteThrough,
+                sequence: 0,
                 paths: Vec::new(),
             }),
             array: None,

@@ -455,3 +455,52 @@ fn a_claim_does_not_end_while_a_write_is_under_way() {
     assert!(writers.revoke(LIMIT).is_ok());
     assert_eq!(writers.granted(), None);
 }
+
+/// Another one, for the writes of one test.
+static LEAVING: (Mutex<bool>, std::sync::Condvar) = (Mutex::new(false), std::sync::Condvar::new());
+
+fn open_behind_the_leaving(region: &Region, access: Access) -> std::io::Result<File> {
+    let opened = LEAVING
+        .1
+        .wait_while(lock(&LEAVING.0), |open| !*open)
+        .unwrap();
+    drop(opened);
+    device::open_path(region, access)
+}
+
+#[test]
+fn a_disk_leaves_only_when_nothing_is_written_to_it_and_that_counts_for_no_other() {
+    let Some(shelf) = Shelf::new("leaves") else {
+        return;
+    };
+    let [old, other, ..] = &shelf.regions()[..] else {
+        panic!("{} regions", shelf.regions().len());
+    };
+    let writers = Writers::new("tank", keeper(HeadId::First, 1), open_behind_the_leaving);
+    writers.grant(Epoch(1), vec![old.clone()]);
+    let offer = || writers.offer(clock::now(), || Some(record(HeadId::First, 1, 1)));
+    // As soon as the thread has taken it.
+    await_that(|| {
+        offer();
+        writers.dismiss(&old.disk.id, Duration::ZERO).is_err() || {
+            writers.follow(Epoch(1), vec![old.clone()]);
+            false
+        }
+    });
+    assert!(writers.dismiss(&other.disk.id, Duration::ZERO).is_ok());
+    // The copy is made again, on another disk.
+    let mut again = other.clone();
+    again.copy = old.copy;
+    writers.follow(Epoch(1), vec![again]);
+    let stuck = writers.dismiss(&old.disk.id, Duration::ZERO).unwrap_err();
+    assert!(stuck.to_string().contains(&old.disk.name), "{stuck}");
+    *lock(&LEAVING.0) = true;
+    LEAVING.1.notify_all();
+    assert!(writers.dismiss(&old.disk.id, LIMIT).is_ok());
+    assert_eq!(writers.recorded(), None, "it is on the disk that left");
+    await_that(|| {
+        offer();
+        writers.recorded() == Some(1)
+    });
+    assert!(writers.revoke(LIMIT).is_ok());
+}

@@ -9,7 +9,7 @@
 //!
 //! A copy that fails is left behind; the others go on. No flush follows a write: see [`Device::write`].
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError, TryLockError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use super::device::{Access, Device, Opener};
 use super::region::{COPIES, Region};
 use super::trouble::Trouble;
 use crate::clock;
+use crate::disk::DiskId;
 use crate::sync::lock;
 
 /// Age of a record past which it is not written any more: the limit of silence.
@@ -87,12 +88,19 @@ struct Beat {
 #[derive(Default)]
 struct Copy {
     started: bool,
-    /// The disk that a write is under way to, and since when.
-    busy: Option<(String, Instant)>,
+    /// What a write is under way to.
+    busy: Option<Busy>,
     written: Option<Instant>,
     /// The last record that is on it, of this grant.
     recorded: u64,
     trouble: Trouble,
+}
+
+struct Busy {
+    disk: DiskId,
+    /// The kernel's name of it.
+    name: String,
+    since: Instant,
 }
 
 /// What a thread does next.
@@ -197,14 +205,44 @@ impl Writers {
         let mut state = lock(&self.shared.state);
         (state.grant, state.beat, state.pages) = (None, None, Default::default());
         self.shared.changed.notify_all();
-        let is_busy = |state: &mut State| state.copies.iter().any(|copy| copy.busy.is_some());
+        self.await_writes(state, limit, &|_| true)
+    }
+
+    /// Nothing may be written to this disk any more, which leaves the pool. `Ok` once nothing is. Idempotent.
+    ///
+    /// # Errors
+    /// A write did not end in time: its key must not go while it may still reach the disk.
+    pub fn dismiss(&self, disk: &DiskId, limit: Duration) -> Result<(), WriteStuck> {
+        let mut locked = lock(&self.shared.state);
+        let state = &mut *locked;
+        if let Some(grant) = &mut state.grant
+            && grant.regions.iter().any(|region| region.disk.id == *disk)
+        {
+            state.number += 1;
+            grant.number = state.number;
+            grant.regions.retain(|region| region.disk.id != *disk);
+            self.shared.changed.notify_all();
+        }
+        self.await_writes(locked, limit, &|busy| busy.disk == *disk)
+    }
+
+    fn await_writes(
+        &self,
+        state: MutexGuard<'_, State>,
+        limit: Duration,
+        counts: &dyn Fn(&Busy) -> bool,
+    ) -> Result<(), WriteStuck> {
+        let busy = |state: &State| -> Vec<String> {
+            let busy = state.copies.iter().filter_map(|copy| copy.busy.as_ref());
+            let busy = busy.filter(|busy| counts(busy));
+            busy.map(|busy| busy.name.clone()).collect()
+        };
         let (state, _) = self
             .shared
             .changed
-            .wait_timeout_while(state, limit, is_busy)
+            .wait_timeout_while(state, limit, |state| !busy(state).is_empty())
             .unwrap_or_else(PoisonError::into_inner);
-        let busy = state.copies.iter().filter_map(|copy| copy.busy.as_ref());
-        let busy: Vec<&str> = busy.map(|(disk, _)| disk.as_str()).collect();
+        let busy = busy(&state);
         match busy.is_empty() {
             true => Ok(()),
             false => Err(WriteStuck {
@@ -279,10 +317,11 @@ impl Writers {
     pub fn look(&self, now: Instant) {
         let pool = &self.shared.pool;
         for (number, copy) in lock(&self.shared.state).copies.iter_mut().enumerate() {
-            if let Some((disk, since)) = &copy.busy
+            if let Some(Busy { name, since, .. }) = &copy.busy
                 && now.saturating_duration_since(*since) >= WRITE_LIMIT
                 && copy.trouble.begins(STUCK, now)
             {
+                let disk = name;
                 warn!(
                     pool,
                     "copy {number} of the ledger, on {disk}, cannot be written: {STUCK}"
@@ -383,7 +422,11 @@ impl Shared {
             if let Some(region) = region.cloned()
                 && let Some(task) = state.next(&region, done)
             {
-                state.copies[number].busy = Some((region.disk.name, clock::now()));
+                state.copies[number].busy = Some(Busy {
+                    disk: region.disk.id,
+                    name: region.disk.name,
+                    since: clock::now(),
+                });
                 return task;
             }
             state = self
@@ -403,11 +446,17 @@ impl Shared {
     ) {
         let now = clock::now();
         let (pool, disk) = (&self.pool, &region.disk.name);
-        let mut state = lock(&self.state);
+        let mut locked = lock(&self.state);
+        let state = &mut *locked;
+        let regions = state.grant.iter().flat_map(|grant| &grant.regions);
+        let mut regions = regions.filter(|one| one.copy == number);
+        let is_current = regions.any(|one| one.is_same(region));
         let copy = &mut state.copies[number];
         copy.busy = None;
         let (begins, ends) = match &outcome {
             None => (None, false),
+            // What is on a disk that the copy is not on any more says nothing of the copy.
+            Some(_) if !is_current => (None, false),
             Some(Ok(())) => {
                 copy.written = Some(now);
                 copy.recorded = sequence.unwrap_or(copy.recorded);
@@ -419,7 +468,7 @@ impl Shared {
                 (say.then_some(text), false)
             }
         };
-        drop(state);
+        drop(locked);
         self.changed.notify_all();
         if let Some(text) = begins {
             warn!(

@@ -329,6 +329,7 @@ mod tests {
             bytes: 64 << 20,
             logical_block: 512,
             write_cache: crate::disk::WriteCache::WriteThrough,
+            sequence: 0,
             paths: Vec::new(),
         }
     }

@@ -21,6 +21,7 @@ use super::create::{CreateError, chosen, of_one_block_size, unclaimed};
 use crate::Step;
 use crate::disk::{self, Disk, DiskError, DiskId};
 use crate::fence::{Fence, FenceError, MAX_MEMBERS, Member};
+use crate::ledger::WriteStuck;
 use crate::sync::lock;
 use crate::volume::bare::{BareDisk, BareError};
 use crate::volume::edit::apply::ApplyError;
@@ -264,8 +265,10 @@ impl Worker {
             .host
             .edit(&claim.group, &author, &|edit| edit.remove_member(id));
         self.written(written)?;
+        // A copy that was there may have been made elsewhere since, and its last write not have come back.
+        let written = self.ledger.dismiss(&disk.id);
         let failed = self.host.wipe(std::slice::from_ref(&disk), &[]);
-        self.part(&disk)?;
+        self.part(&disk, written)?;
         self.follow()?;
         let pool = &self.pool().name;
         let said = match failed.is_empty() {
@@ -284,7 +287,7 @@ impl Worker {
     }
 
     /// One that is no member any more is not watched, and its reservation goes.
-    fn part(&mut self, disk: &Disk) -> Result<(), MemberError> {
+    fn part(&mut self, disk: &Disk, written: Result<(), WriteStuck>) -> Result<(), MemberError> {
         let Some(claim) = &mut self.claim else {
             return Err(ChangeError::NotServed.into());
         };
@@ -306,7 +309,9 @@ impl Worker {
             None => Ok(()),
         };
         self.report_without(std::slice::from_ref(&disk.id));
-        if let Err(stays) = parted {
+        let parted = parted.map_err(|stays| stays.to_string());
+        let written = written.map_err(|stuck| stuck.to_string());
+        if let Err(stays) = parted.and(written) {
             // What could still be written through must be fenced like the rest.
             self.note_metadata(format!(
                 "{stays}: it is no disk of the pool any more, and keeps its reservation"

@@ -100,6 +100,7 @@ fn disk(index: usize) -> Disk {
         bytes: DISK_BYTES,
         logical_block: 512,
         write_cache: WriteCache::WriteThrough,
+        sequence: 0,
         paths: Vec::new(),
     }
 }

@@ -1,5 +1,7 @@
 //! Disks by several paths: all of them registered, one of them enough, and none that was left out ever again.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::super::reservations::{ReadError, WriteRefused};
 use super::super::routes::{ChangeError, use_alone};
 use super::super::{Member, Route};
@@ -381,4 +383,27 @@ fn a_lost_path_is_no_lost_disk_and_its_own_fencing_no_loss() {
         matches!(lost.why, Why::NotRegistered | Why::NewerKey(_)),
         "{lost:?}"
     );
+}
+
+#[test]
+fn a_path_that_hangs_is_waited_for_once_and_asked_again_when_it_came_back() {
+    let shelf = Shelf::new(1);
+    let fence = shelf.fence_by(&[A, A2]);
+    let member = &fence.members()[0];
+    let (hangs, asked) = (Arc::new(Gate::default()), Arc::new(AtomicUsize::new(0)));
+    shelf.disk(0).slow.push((A, hangs.clone()));
+    let count = asked.clone();
+    shelf.disk(0).hook = Some(Box::new(move |_, nexus, _| {
+        count.fetch_add(usize::from(nexus == A), Ordering::SeqCst);
+    }));
+    for _ in 0..3 {
+        member.path.read().unwrap();
+        assert!(member.routes[0].is_failing());
+    }
+    shelf.disk(0).slow.clear();
+    hangs.open();
+    wait_for(|| (!member.routes[0].is_failing()).then_some(()));
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+    member.path.read().unwrap();
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
 }

@@ -69,6 +69,7 @@ fn disk(index: u32, bytes: u64) -> Disk {
         bytes,
         logical_block: 512,
         write_cache: WriteCache::WriteThrough,
+        sequence: 0,
         paths: Vec::new(),
     }
 }
