@@ -110,6 +110,11 @@ impl Link {
         }
     }
 
+    /// It carried what the other link, which works, has not carried yet.
+    pub(crate) fn leads(&mut self) {
+        self.lateness = Duration::from_ticks(0);
+    }
+
     /// Counts silence. The caller passes only time in which it ran and had drained its queues.
     pub(crate) fn pass(&mut self, elapsed: Duration) {
         let longer = |time: Duration| time.checked_add(elapsed).unwrap_or(Duration::MAX);
@@ -258,6 +263,16 @@ mod tests {
         link.heard(400);
         link.overtaken(401);
         link.heard(401);
+        assert_eq!(link.hearing(limit), Hearing::Up);
+        // Or is ahead of the other one from some moment on, which then never measures it.
+        link.overtaken(500);
+        for number in 402..420 {
+            link.pass(Duration::from_millis(100));
+            link.heard(number);
+        }
+        link.heard(501);
+        assert_eq!(link.hearing(limit), Hearing::Late);
+        link.leads();
         assert_eq!(link.hearing(limit), Hearing::Up);
     }
 

@@ -150,8 +150,14 @@ impl Peer {
         }
         state.heard(frame.sequence);
         if has_one_numbering {
-            let others = LinkId::ALL.into_iter().filter(|&other| other != link);
-            others.for_each(|other| self.links[other.index()].overtaken(frame.sequence));
+            let is_newest = newest.is_none_or(|newest| frame.sequence > newest);
+            for other in LinkId::ALL.into_iter().filter(|&other| other != link) {
+                let other = &mut self.links[other.index()];
+                other.overtaken(frame.sequence);
+                if is_newest && other.silence().is_some_and(|silence| silence < dead) {
+                    self.links[link.index()].leads();
+                }
+            }
         }
         for (state, heard) in self.links.iter_mut().zip(heard) {
             state.acknowledge(heard);

@@ -11,7 +11,7 @@ use crate::wire::PoolState;
 use super::{Pool, Rest, State, Step, View, Wanted};
 
 /// No record of a claim by lease has a greater sequence, except the one that takes it back.
-const CLAIM_RECORDS: u64 = 2;
+const CLAIM_RECORDS: u64 = 1;
 
 impl Pool {
     pub(super) fn survey(&mut self, authority: Authority, view: &View) -> Wanted {
@@ -140,8 +140,9 @@ impl Pool {
             Ok(Done::Claimed) => Some(self.claimed(epoch, view)),
             Ok(Done::Leased { lease, submitted }) => {
                 self.lease = Some(HeldLease::new(lease, submitted));
-                // The claim itself wrote records of its own, and those that follow must be newer.
-                self.records = self.records.max(CLAIM_RECORDS);
+                // The claim itself wrote records of its own, and those that follow must be newer. The first of them is even, and
+                // not where the claim's last one is: while it is written a rival's look must still find that.
+                self.records = self.records.max(CLAIM_RECORDS) | 1;
                 Some(self.claimed(epoch, view))
             }
             Ok(_) => None,

@@ -124,7 +124,7 @@ impl Worker {
                 let waited_out = peer.map(order) == self.first;
                 let ahead = held.filter(|rival| match rival.epoch.cmp(&epoch) {
                     Ordering::Less => rival.sequence > 0 && !waited_out,
-                    Ordering::Equal => rival.head < slots.id,
+                    Ordering::Equal => rival.sequence > 0 || rival.head < slots.id,
                     Ordering::Greater => true,
                 });
                 if let Some(rival) = ahead {

@@ -122,12 +122,13 @@ impl World {
         if claims(job).is_none() {
             return self.look_at_slots(who, pool, Step::Survey);
         }
-        self.outlive_earlier_boot(who, pool);
+        self.outlive_own_past(who, pool);
     }
 
-    /// Nothing is written while something that an earlier boot had under way may reach a disk.
-    fn outlive_earlier_boot(&mut self, who: usize, pool: usize) {
-        let up = self.now - self.machines[who].booted;
+    /// Nothing is written while something that an earlier boot, or a claim of this one that failed, had under way may reach a disk.
+    fn outlive_own_past(&mut self, who: usize, pool: usize) {
+        let since = self.machines[who].workers[pool].lease_failed;
+        let up = self.now - self.machines[who].booted.max(since);
         match LIFETIME.saturating_sub(up) {
             0 => self.look_at_slots(who, pool, Step::FirstLook),
             left => {
@@ -294,6 +295,8 @@ impl World {
         let took = elapsed(leasing.looked, now);
         match (leasing.step, failure) {
             (Step::TakeBack, _) => {
+                self.machines[who].workers[pool].lease_failed = self.now;
+                let leasing = self.leasing(who, pool);
                 let why = leasing.failure.unwrap_or(Failure::Device);
                 self.finish(who, pool, Err(why));
             }
@@ -318,7 +321,7 @@ impl World {
         let waited_out = leasing.first;
         let ahead = rival.filter(|rival| match rival.epoch.cmp(&own) {
             Ordering::Less => rival.sequence > 0 && Some(*rival) != waited_out,
-            Ordering::Equal => rival.head < me,
+            Ordering::Equal => rival.sequence > 0 || rival.head < me,
             Ordering::Greater => true,
         });
         if let Some(rival) = ahead {
@@ -330,6 +333,7 @@ impl World {
 
     fn take_back(&mut self, who: usize, pool: usize, why: Failure) {
         self.trace(|| format!("{who} pool {pool}: claim by lease fails: {why:?}"));
+        self.machines[who].workers[pool].lease_failed = self.now;
         let leasing = self.leasing(who, pool);
         leasing.failure = Some(why);
         // Not over the record that may still be under way.

@@ -136,6 +136,11 @@ impl Client {
         }
     }
 
+    /// Whether the configuration of a pool lets it in.
+    pub fn is_configured(&self, pool: &PoolConfig) -> bool {
+        matches!(fits(pool, self), Err(AdmitError::Already(_)))
+    }
+
     /// Whether it is the same client, whatever it must prove.
     fn is(&self, other: &Client) -> bool {
         match (self, other) {
@@ -316,9 +321,9 @@ impl Admitted {
     /// It is not in the list.
     pub fn remove(&mut self, pool: &PoolConfig, client: &Client) -> Result<(), AdmitError> {
         if !self.has(client) {
-            return Err(match fits(pool, client) {
-                Err(AdmitError::Already(_)) => AdmitError::OfTheFile(client.to_string()),
-                _ => AdmitError::NotThere(client.to_string()),
+            return Err(match client.is_configured(pool) {
+                true => AdmitError::OfTheFile(client.to_string()),
+                false => AdmitError::NotThere(client.to_string()),
             });
         }
         self.clients.retain(|known| !known.is(client));

@@ -11,7 +11,8 @@
 //!   seen before is not relied on.
 //! - *This head's own past.* What an earlier boot of it had under way is on no account of the peer's record, and no
 //!   reservation keeps it off. That boot ended at the latest when this one began: within the longest I/O from then on
-//!   nothing is written.
+//!   nothing is written. So it is after a claim of this boot that failed: a record of it that hangs could come back over one of
+//!   the next, and hide that from a rival's look.
 //! - *The race.* Two heads may find the pool free together. Each writes its claim within [`SLOT_LIMIT`] of the
 //!   beginning of its look, waits for [`SETTLE`], and looks again. A rival that had looked before our claim was
 //!   there wrote its own before our second look; so one of two that race sees the other at least, and both agree
@@ -98,6 +99,20 @@ pub struct Claimant {
     pub authority: Authority,
     /// This head's own times; `None` without an armed hardware watchdog.
     pub lease: Option<Lease>,
+    /// When a claim of this boot last failed after it had begun to write.
+    pub failed: Option<Instant>,
+}
+
+impl LeaseError {
+    /// Whether something of ours was on its way to a disk.
+    pub fn has_written(&self) -> bool {
+        match self {
+            LeaseError::NoWatchdog | LeaseError::NoTerms { .. } | LeaseError::HeldByPeer { .. } => {
+                false
+            }
+            LeaseError::LostRace { .. } | LeaseError::Slow | LeaseError::Slots(_) => true,
+        }
+    }
 }
 
 /// Why there is no claim. Ours is taken back on every copy that could be written.
@@ -160,7 +175,7 @@ fn millis(time: Duration) -> u32 {
 /// See [`LeaseError`].
 pub fn claim(claimant: &Claimant, world: &dyn World) -> Result<(Lease, Instant), LeaseError> {
     let lease = claimant.lease.ok_or(LeaseError::NoWatchdog)?;
-    outlive_earlier_boot(world);
+    outlive_own_past(claimant.failed, world);
     let (looked, waited_out) = wait_out(claimant, world)?;
     let record = claimant.record(PoolState::Claiming, 0, lease);
     let mut last = record.sequence;
@@ -175,15 +190,15 @@ pub fn claim(claimant: &Claimant, world: &dyn World) -> Result<(Lease, Instant),
     outcome
 }
 
-/// Waits until nothing that an earlier boot of this head had under way can reach a disk any more. Also before a record
-/// that lets go could lie over that boot's, which tells the peer to wait for it.
-fn outlive_earlier_boot(world: &dyn World) {
-    let up = Duration::from_micros(world.now().as_micros());
-    let left = COMMAND_LIFETIME.saturating_sub(up);
+/// Waits until nothing that an earlier boot of this head, or an earlier claim of this one, had under way can reach a disk any
+/// more. Also before a record that lets go could lie over that boot's, which tells the peer to wait for it.
+fn outlive_own_past(failed: Option<Instant>, world: &dyn World) {
+    let since = failed.unwrap_or(Instant::from_ticks(0));
+    let left = COMMAND_LIFETIME.saturating_sub(elapsed(since, world.now()));
     if !left.is_zero() {
         tracing::info!(
             ?left,
-            "waiting for what an earlier boot of this head may have had under way"
+            "waiting for what this head may have under way from before"
         );
         world.pause(left);
     }
@@ -308,7 +323,7 @@ fn decide(
     };
     let ahead = match rival.epoch.cmp(&claimant.epoch) {
         std::cmp::Ordering::Less => rival.sequence > 0 && Some(rival) != waited_out,
-        std::cmp::Ordering::Equal => rival.head < claimant.head,
+        std::cmp::Ordering::Equal => rival.sequence > 0 || rival.head < claimant.head,
         std::cmp::Ordering::Greater => true,
     };
     match ahead {

@@ -37,6 +37,9 @@ pub enum ClientError {
     /// There is nowhere to keep it.
     #[error("it could not be kept with the pool: {0}; `pool import` makes a state volume")]
     NoPlace(String),
+    /// The list is there, and not known.
+    #[error("the list of clients that were let in at a console cannot be read: {0}")]
+    Unread(String),
     /// It has no place, or is not there.
     #[error("{0}")]
     Admit(#[from] AdmitError),
@@ -55,12 +58,28 @@ impl Worker {
             return Err(ClientError::NotServed);
         }
         self.open_state_place().map_err(ClientError::NoPlace)?;
+        // What could not be read must not be written over.
+        if self.admitted_unread.is_some() {
+            self.read_admitted();
+        }
+        if let Some(problem) = &self.admitted_unread {
+            return Err(ClientError::Unread(problem.clone()));
+        }
         let before = self.admitted.clone();
         let (mut after, configured) = (before.clone(), self.configured());
         let said = match order {
             ClientOrder::Add(client) => {
                 after.add(configured, client.clone())?;
-                self.keep_admitted(&after)?;
+                if let Err(error) = self.keep_admitted(&after) {
+                    // It may stand all the same, and then the next import would let the client in.
+                    if let Err(also) = self.keep_admitted(&before) {
+                        warn!(
+                            pool = self.pool().name,
+                            "undo of letting in {client}: {also}"
+                        );
+                    }
+                    return Err(error.into());
+                }
                 self.admit(after);
                 if let Err(error) = self.offer_to_clients() {
                     self.shut_out_again(client, &before);
@@ -70,6 +89,15 @@ impl Worker {
             }
             ClientOrder::Remove(client) => {
                 after.remove(configured, client)?;
+                if client.is_configured(configured) {
+                    self.keep_admitted(&after)?;
+                    self.admit(after);
+                    let said = format!(
+                        "{client} is off the list, and still let in: the configuration has it by now"
+                    );
+                    info!(pool = self.pool().name, "{said}");
+                    return Ok(said);
+                }
                 let done = self.shut_out(client, after.clone());
                 if let Err(error) = done.and_then(|()| Ok(self.keep_admitted(&after)?)) {
                     self.admit(before);
@@ -93,11 +121,13 @@ impl Worker {
 
     /// Reads who else is let in, where the pool's state is open now.
     pub(super) fn read_admitted(&mut self) {
+        self.admitted_unread = None;
         let list = match self.open_state_place() {
             Err(_) => Admitted::default(),
             Ok(place) => match self.host.admitted(&place) {
                 Ok(text) => Admitted::parse(&text),
                 Err(error) => {
+                    self.admitted_unread = Some(error.to_string());
                     self.note_admitted(format!(
                         "clients that were let in at a console are not let in: {error}"
                     ));
@@ -253,7 +283,7 @@ mod tests {
     #[test]
     fn what_fails_is_undone() {
         for (fails, adds, done) in [
-            ("clients kept", true, &["clients kept"][..]),
+            ("clients kept", true, &["clients kept", "clients kept"][..]),
             (
                 "export on",
                 true,

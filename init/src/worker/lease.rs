@@ -7,8 +7,9 @@ use orthrus_hb::{Authority, Done, Epoch, Holder, Key};
 use super::Worker;
 use super::claim::{Claim, stamped_epoch};
 use super::error::JobError;
+use crate::clock;
 use crate::fence::Fence;
-use crate::fence::lease::{self, Claimant, RealWorld};
+use crate::fence::lease::{self, Claimant, LeaseError, RealWorld};
 use crate::ledger::Slots;
 use crate::sync::lock;
 use crate::volume::VolumeGroup;
@@ -55,13 +56,18 @@ impl Worker {
             epoch,
             authority,
             lease: self.lease_terms,
+            failed: self.lease_failed,
         };
         let holds = fence.hold()?;
         let world = RealWorld {
             slots: &slots,
             peer: self.me.peer(),
         };
-        let (lease, submitted) = lease::claim(&claimant, &world)?;
+        let claimed = lease::claim(&claimant, &world);
+        if claimed.as_ref().is_err_and(LeaseError::has_written) {
+            self.lease_failed = Some(clock::now());
+        }
+        let (lease, submitted) = claimed?;
         drop(holds);
         let key = Key {
             cluster: self.config.cluster_id,

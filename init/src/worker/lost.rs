@@ -14,10 +14,12 @@
 use std::thread;
 use std::time::Duration;
 
+use orthrus_hb::Epoch;
 use tracing::warn;
 
 use super::Worker;
 use crate::disk::DiskId;
+use crate::fence::Watch;
 use crate::sync::lock;
 use crate::volume::VolumeGroup;
 use crate::volume::edit::Edit;
@@ -48,9 +50,11 @@ impl Worker {
         let Some((mut group, lost)) = claim.group.without_disks(silent) else {
             return;
         };
-        // Which are no reason against it any more.
+        // Which are no reason against it any more. One whose store is on the lost disk cannot be written down before it: that
+        // takes more than half of the members.
+        let given_up = self.given_up(claim);
         for lv in &mut group.lvs {
-            lv.is_lost |= claim.lost_snapshots.contains(&lv.name);
+            lv.is_lost |= claim.lost_snapshots.contains(&lv.name) || given_up.contains(&lv.name);
         }
         let names = claim.fence.names_of(silent);
         if let Some(refusal) = group.refusal(&self.config.cluster) {
@@ -60,10 +64,18 @@ impl Worker {
             return;
         }
         let author = self.author(format!("orthrus: lost {names}"));
-        let mark = |edit: &mut Edit<'_>| lost.iter().try_for_each(|pv| edit.set_missing(*pv, true));
+        let mark = |edit: &mut Edit<'_>| {
+            given_up
+                .iter()
+                .try_for_each(|name| edit.lose_snapshot(name))?;
+            lost.iter().try_for_each(|pv| edit.set_missing(*pv, true))
+        };
         match self.host.edit(&group, &author, &mark) {
             Ok(written) => {
                 self.go_on_without(group, silent);
+                if let Some(claim) = &mut self.claim {
+                    claim.lost_snapshots.extend(given_up);
+                }
                 for failure in &written.failures {
                     self.note_metadata(format!("{failure}: its copy of the metadata is behind"));
                 }
@@ -79,20 +91,13 @@ impl Worker {
 
     /// From here on the claim is of the others.
     fn go_on_without(&mut self, group: VolumeGroup, lost: &[DiskId]) {
-        let pool = self.pool().name.clone();
         let Some(claim) = &mut self.claim else { return };
         let Some(fence) = claim.fence.without(lost) else {
             return;
         };
         let watch = fence.watch(claim.key, self.on_loss.clone());
         let before = lock(&self.watch).replace((claim.key.epoch, watch));
-        // A probe of the lost disk may never return, and who drops the watch waits for it.
-        let dropped = thread::Builder::new()
-            .name("unwatch".to_owned())
-            .spawn(move || drop(before));
-        if let Err(error) = dropped {
-            warn!(pool, %error, "a lost disk is still watched");
-        }
+        end_watch(before);
         let names = claim.fence.names_of(lost);
         claim.fence.unpin(lost);
         claim.fence = fence;
@@ -118,10 +123,18 @@ impl Worker {
     }
 }
 
+/// A probe of a disk that is gone may never return, and who drops the watch waits for it.
+pub(super) fn end_watch(watch: Option<(Epoch, Watch)>) {
+    let dropped = thread::Builder::new()
+        .name("unwatch".to_owned())
+        .spawn(move || drop(watch));
+    if let Err(error) = dropped {
+        warn!(%error, "a lost disk is still watched");
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use orthrus_hb::Epoch;
-
     use super::super::order::{owner, taken};
     use super::*;
     use crate::fence::shelf::Shelf;
@@ -190,6 +203,21 @@ mod tests {
         worker.mark(&[Shelf::id(0)]);
         let claim = worker.claim.as_ref().unwrap();
         assert!(claim.marked && claim.group.pvs[0].is_missing);
+    }
+
+    #[test]
+    fn a_snapshot_that_the_kernel_gave_up_with_the_disk_is_written_down_with_it() {
+        // The kernel's word on this one is that it is invalid.
+        let tie = "type = \"snapshot\"\nchunk_size = 8\norigin = \"vol0\"\ncow_store = \"over\"";
+        let made = Made::on(2)
+            .linear("over", HIDDEN, 0, 2)
+            .simple("vol0", 1)
+            .volume("snapshot0", VISIBLE, 4, tie);
+        let (worker, wrote) = lose(&made);
+        assert_eq!(wrote, ["metadata"]);
+        let claim = worker.claim.as_ref().unwrap();
+        assert!(claim.marked && claim.group.pvs[0].is_missing);
+        assert!(claim.lost_snapshots.contains("over"));
     }
 
     #[test]

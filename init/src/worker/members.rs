@@ -18,6 +18,7 @@ use tracing::{info, warn};
 use super::Worker;
 use super::change::ChangeError;
 use super::create::{CreateError, chosen, of_one_block_size, unclaimed};
+use super::lost::end_watch;
 use crate::Step;
 use crate::disk::{self, Disk, DiskError, DiskId};
 use crate::fence::{Fence, FenceError, MAX_MEMBERS, Member};
@@ -267,7 +268,11 @@ impl Worker {
         self.written(written)?;
         // A copy that was there may have been made elsewhere since, and its last write not have come back.
         let written = self.ledger.dismiss(&disk.id);
-        let failed = self.host.wipe(std::slice::from_ref(&disk), &[]);
+        // Whatever does not answer that write would be waited for here without end.
+        let failed = match written {
+            Ok(()) => self.host.wipe(std::slice::from_ref(&disk), &[]),
+            Err(_) => vec!["it does not answer".to_owned()],
+        };
         self.part(&disk, written)?;
         self.follow()?;
         let pool = &self.pool().name;
@@ -303,7 +308,11 @@ impl Worker {
         let watch = left.watch(key, self.on_loss.clone());
         claim.fence = left;
         let before = lock(&self.watch).replace((key.epoch, watch));
-        drop(before);
+        match &written {
+            // Not before it is over: it would take the release for a loss.
+            Ok(()) => drop(before),
+            Err(_) => end_watch(before),
+        }
         let parted = match &claim.paths {
             Some(keeper) => keeper.close_one(&disk.id),
             None => Ok(()),

@@ -106,6 +106,8 @@ pub struct Worker {
     host: Box<dyn Host>,
     /// This head's times, should a pool have to be held by a lease; `None` without an armed hardware watchdog.
     lease_terms: Option<orthrus_hb::ledger::Lease>,
+    /// When a claim by lease last failed that had begun to write.
+    lease_failed: Option<Instant>,
     /// When it looked last.
     looked: Option<Instant>,
     claim: Option<Claim>,
@@ -121,6 +123,8 @@ pub struct Worker {
     words: Vec<Word>,
     /// Clients that the pool has beside those of the configuration, while its state volume is open here.
     admitted: Admitted,
+    /// Why they are not known.
+    admitted_unread: Option<String>,
     /// The pool with them, if there are any.
     pool_with_clients: Option<PoolConfig>,
     /// What the core knows of the pools.
@@ -153,6 +157,7 @@ impl Worker {
             ledger,
             host: Box::new(Kernel::default()),
             lease_terms: None,
+            lease_failed: None,
             looked: None,
             claim: None,
             served: None,
@@ -162,6 +167,7 @@ impl Worker {
             destroying: None,
             words: Vec::new(),
             admitted: Admitted::default(),
+            admitted_unread: None,
             pool_with_clients: None,
             snapshot: Arc::default(),
             attempt_failed: false,

@@ -73,19 +73,24 @@ impl Worker {
         usage.chain(lost).filter_map(problem).collect()
     }
 
+    /// Snapshots that the kernel has given up, and of which that is not written down.
+    pub(super) fn given_up(&self, claim: &Claim) -> Vec<String> {
+        let known = lost(claim);
+        let is_there = |name: &str| claim.group.lvs.iter().any(|lv| lv.name == name);
+        let usage = self.store_usage(&claim.group).into_iter();
+        usage
+            .filter(|store| store.is_invalid && !known.contains(store.snapshot.as_str()))
+            .map(|store| store.snapshot)
+            .filter(|name| is_there(name))
+            .collect()
+    }
+
     /// Writes down which snapshots the kernel has given up.
     pub(super) fn note_lost_snapshots(&mut self) {
         let Some(claim) = self.claim.as_ref() else {
             return;
         };
-        let known = lost(claim);
-        let is_there = |name: &str| claim.group.lvs.iter().any(|lv| lv.name == name);
-        let usage = self.store_usage(&claim.group).into_iter();
-        let new: Vec<String> = usage
-            .filter(|store| store.is_invalid && !known.contains(store.snapshot.as_str()))
-            .map(|store| store.snapshot)
-            .filter(|name| is_there(name))
-            .collect();
+        let new = self.given_up(claim);
         if new.is_empty() {
             return;
         }

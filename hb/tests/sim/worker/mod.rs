@@ -88,6 +88,8 @@ pub struct Worker {
     pub attempt: u64,
     pub watch: Option<Watch>,
     pub exported: bool,
+    /// When a claim by lease of this boot last failed.
+    pub lease_failed: Time,
     /// Clients' writes that the kernel has not ended.
     pub in_flight: u32,
     pub trouble: Option<(Trouble, u32)>,
@@ -119,6 +121,7 @@ impl Worker {
             attempt: 0,
             watch: None,
             exported: false,
+            lease_failed: 0,
             in_flight: 0,
             trouble: None,
             surveyed: None,

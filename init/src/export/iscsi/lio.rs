@@ -33,10 +33,11 @@ use crate::config::ChapConfig;
 /// a disable waits, and shorter than the limit of a whole release, past which the head resets.
 pub const STEP_LIMIT: Duration = Duration::from_secs(12);
 
-/// Who is let in and how: by explicit ACL alone, and CHAP where its client has a password ([`prove`]). A login without an ACL is refused; no ACL is made of
+/// Who is let in and how: by explicit ACL alone, and CHAP unless the ACL says otherwise, as it does for a client without a password. An ACL that is
+/// just being made while clients log in thus lets nobody in without one. A login without an ACL is refused; no ACL is made of
 /// a login, and none is kept in memory, so that both heads let the same clients in.
 const PORTAL_GROUP: [(&str, &str); 4] = [
-    ("authentication", "0"),
+    ("authentication", "1"),
     ("generate_node_acls", "0"),
     ("cache_dynamic_acls", "0"),
     ("demo_mode_write_protect", "1"),
@@ -259,8 +260,12 @@ impl<T: Tree> Lio<T> {
             let acl = group.join("acls").join(client);
             actions.push(Action::Directory(acl.clone()));
             let chap = plan.chap.iter().find(|chap| chap.client == *client);
-            if let Some(chap) = chap {
-                prove(&mut actions, &acl, chap);
+            match chap {
+                Some(chap) => prove(&mut actions, &acl, chap),
+                None => {
+                    let required = acl.join("attrib/authentication");
+                    actions.push(Action::Attribute(required, "0".to_owned()));
+                }
             }
             for lun in plan.luns.iter().filter(|lun| lun.is_for(client)) {
                 let name = format!("lun_{}", lun.lun);

@@ -246,17 +246,20 @@ fn export_is_built_in_the_order_that_lio_needs() {
         "write /t/core/iblock_1/tank.0123456789abcdef/attrib/emulate_tpws 1",
         "mkdir /t/iscsi/iqn.2026-01.org.orthrus:tank/tpgt_1",
         "tpgt_1/rtpi 2",
-        "tpgt_1/attrib/authentication 0",
         "mkdir /t/iscsi/iqn.2026-01.org.orthrus:tank/tpgt_1/np/10.77.0.10:3260",
         "tpgt_1/np/10.77.1.10:3260",
         "lun/lun_0/volume to /t/core/iblock_1/tank.0123456789abcdef",
         &second,
+        "acls/iqn.1993-08.org.debian:01:client/attrib/authentication 0",
         "acls/iqn.1993-08.org.debian:01:client/lun_0/volume to /t/iscsi/iqn.2026-01.org.orthrus:tank/tpgt_1/lun/lun_0",
         "acls/iqn.1993-08.org.debian:01:other/lun_1/volume",
         "tpgt_1/enable 1",
     ];
     let positions: Vec<usize> = order.iter().map(|part| position(&changes, part)).collect();
     assert!(positions.is_sorted(), "{positions:?} {changes:#?}");
+    // An ACL that is just being made is of somebody who must prove who it is: the kernel's own value stays.
+    let required = "tpgt_1/attrib/authentication 0";
+    assert!(!changes.iter().any(|change| change.ends_with(required)));
     assert_eq!(positions.last(), Some(&(changes.len() - 1)));
     assert!(state.join("pr").is_dir() && state.join("alua").is_dir());
 }

@@ -72,6 +72,7 @@ fn claimant(head: HeadId, authority: Authority) -> Claimant {
         epoch: Epoch(5),
         authority,
         lease: Some(terms(10)),
+        failed: None,
     }
 }
 
@@ -110,6 +111,18 @@ fn what_an_earlier_boot_of_this_head_had_under_way_is_waited_for() {
     claim(&claimant(A, Authority::PeerLetGo), &world).unwrap();
     let (first_write, _) = world.written.borrow()[0];
     assert!((6000..7000).contains(&first_write), "{first_write}");
+}
+
+#[test]
+fn what_a_failed_claim_of_this_boot_had_under_way_is_waited_for() {
+    let world = Fake::new(|_| None);
+    let again = Claimant {
+        failed: Some(Instant::from_millis(world.up_ms - 3000)),
+        ..claimant(A, Authority::PeerLetGo)
+    };
+    claim(&again, &world).unwrap();
+    let (first_write, _) = world.written.borrow()[0];
+    assert!((7000..8000).contains(&first_write), "{first_write}");
 }
 
 #[test]
@@ -215,12 +228,15 @@ fn a_rival_with_a_newer_epoch_wins_whoever_it_is() {
 #[test]
 fn a_rival_that_has_settled_wins_whatever_its_epoch_and_one_that_was_waited_out_does_not() {
     // What ours did not see, as something lay over it just then.
-    for (sequence, wins) in [(0, false), (1, true), (77, true)] {
-        let world = Fake::new(move |now| (now > 1000).then(|| record(B, 4, sequence)));
-        let outcome = claim(&claimant(A, Authority::Free), &world);
-        match wins {
-            true => assert_eq!(outcome, Err(LeaseError::LostRace { epoch: Epoch(4) })),
-            false => assert!(outcome.is_ok(), "{outcome:?}"),
+    for epoch in [4, 5] {
+        for (sequence, wins) in [(0, false), (1, true), (77, true)] {
+            let world = Fake::new(move |now| (now > 1000).then(|| record(B, epoch, sequence)));
+            let outcome = claim(&claimant(A, Authority::Free), &world);
+            let epoch = Epoch(epoch);
+            match wins {
+                true => assert_eq!(outcome, Err(LeaseError::LostRace { epoch })),
+                false => assert!(outcome.is_ok(), "{outcome:?}"),
+            }
         }
     }
     let world = Fake::new(|_| Some(record(B, 4, 77)));
