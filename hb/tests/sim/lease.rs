@@ -156,16 +156,16 @@ impl World {
             (_, Some(why)) => return self.finish(who, pool, Err(why)),
             (_, None) => {}
         }
-        let regions = seen.iter().filter_map(|one| one.region.as_deref());
-        let peer = self.peers_record(who, pool, regions);
+        let regions = || seen.iter().filter_map(|one| one.region.as_deref());
+        let peer = self.peers_record(who, pool, regions());
         let held = peer.filter(|record| record.state.may_hold());
         match step {
             Step::Survey => {
                 let done = Done::Surveyed {
-                    greatest: Epoch::NONE,
+                    greatest: self.greatest_recorded(pool, regions()),
                     holder: held.map_or(Holder::Nobody, |record| Holder::Peer(record.epoch)),
                 };
-                self.also_survey_slots(who, pool, done);
+                self.finish(who, pool, Ok(done));
             }
             Step::FirstLook => self.first_look(who, pool, peer),
             Step::LookAgain => self.looked_again(who, pool, peer),
@@ -349,8 +349,11 @@ impl World {
 
     /// The pool is ours by a lease.
     fn leased(&mut self, who: usize, pool: usize) {
+        // A worker that is still at its own claim uses nothing, and its core resets when it hears how old that is.
         let other = &self.machines[1 - who];
-        if other.head.is_some() && other.workers[pool].term.is_some() {
+        let head = other.head.as_ref();
+        let runs = head.is_some_and(|head| head.pools()[pool].state().answers());
+        if runs && other.workers[pool].term.is_some() {
             self.checks.fail(format!(
                 "I1: {who} has claimed pool {pool}, and {} still runs it",
                 1 - who

@@ -103,6 +103,10 @@ const ONCE_FAILED: &[(u64, &str)] = &[
         2142,
         "a claim by lease wrote its second record over its first, a rival's look met that write half-way, and both had the pool",
     ),
+    (
+        11342,
+        "a survey by lease took a ledger that it could not read for one without epochs, and gave one out again",
+    ),
 ];
 
 /// Totals of many runs.

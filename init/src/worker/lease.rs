@@ -33,10 +33,14 @@ impl Worker {
         }
         let slots = self.ledger.slots(group)?;
         let peer = slots.newest(self.me.peer())?;
+        // Read whole as well: no key remembers an epoch here, and one that was not read would be given out again.
+        let own = slots.newest(self.me)?;
+        let records = peer.iter().chain(&own).map(|record| record.epoch);
+        let recorded = records.max().unwrap_or(Epoch::NONE);
         lock(&self.report).notes = vec![NOTE.to_owned()];
         let held = peer.filter(|record| record.state.may_hold());
         Ok(Done::Surveyed {
-            greatest: self.ledger.greatest_epoch(group).max(stamped_epoch(group)),
+            greatest: recorded.max(stamped_epoch(group)),
             holder: held.map_or(Holder::Nobody, |record| Holder::Peer(record.epoch)),
         })
     }

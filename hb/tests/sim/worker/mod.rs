@@ -467,12 +467,6 @@ impl World {
         }
     }
 
-    /// A survey goes on with the epochs in the ledger.
-    pub fn also_survey_slots(&mut self, who: usize, pool: usize, done: Done) {
-        self.machines[who].workers[pool].surveyed = Some(Ok(done));
-        self.begin(who, pool, Stage::Slots);
-    }
-
     /// A release that could not take a key off says so; a claim that failed has its own words.
     fn note_failure(&mut self, who: usize, pool: usize, why: Option<Failure>) {
         let worker = &mut self.machines[who].workers[pool];
