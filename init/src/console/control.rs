@@ -30,7 +30,7 @@ use super::{Operator, Outcome, Reply, carry_out};
 use crate::serial::{self, SerialError, Waiting};
 
 /// Bytes of a request line, without its end.
-const REQUEST_BYTES: usize = 256;
+const REQUEST_BYTES: usize = 1024;
 /// A line that cannot be read is tried again after this time: its hardware may be gone for good.
 const RETRY: Duration = Duration::from_secs(5);
 
