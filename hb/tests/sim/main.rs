@@ -99,6 +99,7 @@ const ONCE_FAILED: &[(u64, &str)] = &[
         198,
         "a claim by lease did not wait for what an earlier boot of the same head had under way",
     ),
+    (2142, "the same, as the world draws now"),
     (
         1366,
         "a claim by lease wrote its second record over its first, a rival's look met that write half-way, and both had the pool",
