@@ -8,7 +8,7 @@ use orthrus_qemu::names::{Head, ShelfKind};
 use orthrus_qemu::vm::wiring::mac;
 use orthrus_qemu::{Lab, config};
 use orthrus_tests::steps::{
-    LIMIT, bare_disks, console_end, resume_and_verify, start_writing, wait_console,
+    LIMIT, TANK, bare_disks, console_end, resume_and_verify, start_writing, wait_console,
     wait_for_writes, with_configuration,
 };
 use orthrus_tests::{Bench, DEAD_MS};
@@ -18,15 +18,6 @@ const NETWORK: &str = "
 bond = \"active-backup\"
 vlan = 77
 mtu = 1400
-
-[[pool]]
-name = \"tank\"
-home = \"a\"
-address = \"10.77.0.10/24\"
-[pool.iscsi]
-iqn = \"iqn.2026-01.org.orthrus:tank\"
-clients = [\"iqn.1993-08.org.debian:01:client\"]
-luns = \"all\"
 ";
 
 /// The client leaves the plain network for the VLAN.
@@ -45,7 +36,7 @@ pub fn loses_a_card(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         let two = format!("data = [\"{}\", \"{}\"]", mac(head, 2), mac(head, 3));
         text = text.replace(&one, &two);
     }
-    with_configuration(bench, shelf, disks, text + NETWORK, |lab| {
+    with_configuration(bench, shelf, disks, text + NETWORK + TANK, |lab| {
         lab.wait_for("a faulted tank", LIMIT)?;
         lab.tell_ok(Head::A, "pool create tank sda sdb --yes")?;
         lab.wait_for("a serves tank", LIMIT)?;

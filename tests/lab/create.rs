@@ -7,28 +7,18 @@ use anyhow::{Context, Result, bail, ensure};
 use orthrus_qemu::Lab;
 use orthrus_qemu::names::{Head, Machine, ShelfKind};
 use orthrus_tests::Bench;
-use orthrus_tests::steps::{LIMIT, bare_disks, pool_field, wait_console, with_bare_disks};
+use orthrus_tests::steps::{LIMIT, TANK, bare_disks, pool_field, wait_console, with_bare_disks};
 
 use crate::change::answered;
 
 const DISKS: usize = 4;
-const POOL: &str = "
-[[pool]]
-name = \"tank\"
-home = \"a\"
-address = \"10.77.0.10/24\"
-[pool.iscsi]
-iqn = \"iqn.2026-01.org.orthrus:tank\"
-clients = [\"iqn.1993-08.org.debian:01:client\"]
-luns = \"all\"
-";
 
 pub fn from_bare_disks(bench: &Bench, shelf: ShelfKind) -> Result<()> {
     let disks = bare_disks("bare", DISKS, 256 << 20)?;
     // The magic number of ext4's superblock: the last one has something on it.
     let last = File::options().write(true).open(&disks[DISKS - 1])?;
     last.write_all_at(&[0x53, 0xef], 1024 + 0x38)?;
-    with_bare_disks(bench, shelf, disks, POOL, make)
+    with_bare_disks(bench, shelf, disks, TANK, make)
 }
 
 fn make(lab: &Lab) -> Result<()> {

@@ -17,7 +17,7 @@ use orthrus_qemu::config;
 use orthrus_qemu::names::{Head, Machine, ShelfKind};
 use orthrus_qemu::spec::{Disks, Options, Ready};
 use orthrus_qemu::{Lab, client, guest};
-use orthrus_tests::steps::{LIMIT, bare_disks, said};
+use orthrus_tests::steps::{LIMIT, TANK, bare_disks, said};
 use orthrus_tests::{Bench, DEAD_MS, lab_options};
 use serde_json::Value;
 
@@ -30,17 +30,6 @@ const ALTERNATIONS: usize = 20;
 const TURN_S: usize = 1;
 /// Turns of the neighbour's alone, when the heads are off.
 const ALONE: usize = 5;
-
-const POOL: &str = "
-[[pool]]
-name = \"tank\"
-home = \"a\"
-address = \"10.77.0.10/24\"
-[pool.iscsi]
-iqn = \"iqn.2026-01.org.orthrus:tank\"
-clients = [\"iqn.1993-08.org.debian:01:client\"]
-luns = \"all\"
-";
 
 /// A plain server's volume and target, as its administrator would make them. On the disk that is in no group: each machine
 /// has names of its own for them.
@@ -112,7 +101,7 @@ pub fn against_plain_lio(bench: &Bench, shelf: ShelfKind) -> Result<()> {
     let lab = Lab::up(&Options {
         shelf,
         disks: Disks::Copies(bare_disks("throughput", 4, 512 << 20)?),
-        config: Some(config::generate(&[], &config::secret()?, DEAD_MS) + POOL),
+        config: Some(config::generate(&[], &config::secret()?, DEAD_MS) + TANK),
         neighbour: true,
         ready: Ready::Answering,
         ..lab_options()

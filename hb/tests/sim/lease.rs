@@ -18,7 +18,6 @@ use orthrus_hb::ledger::{Lease, Record};
 use orthrus_hb::{Authority, Done, Epoch, Failure, Holder, Job, PoolState};
 
 use crate::clock::{MS, SECOND, Time};
-use crate::event::Event;
 use crate::shelf::{LIFETIME, RecordWrite, Seen, Word};
 use crate::task::Kind;
 use crate::term::Term;
@@ -133,7 +132,7 @@ impl World {
             0 => self.look_at_slots(who, pool, Step::FirstLook),
             left => {
                 self.leasing(who, pool).step = Step::FirstLook;
-                self.pause(who, pool, left);
+                self.stay(who, pool, Stage::Pause, left);
             }
         }
     }
@@ -213,7 +212,7 @@ impl World {
         if elapsed(leasing.begun, leasing.looked) >= leasing.wait {
             return self.found_free(who, pool);
         }
-        self.pause(who, pool, LOOK);
+        self.stay(who, pool, Stage::Pause, LOOK);
     }
 
     /// The last look found nothing of the peer that could be alive. The worker may be late to write.
@@ -223,27 +222,10 @@ impl World {
             Some(Trouble::Hangs) => self.machines[who].workers[pool].stage = Stage::Hung,
             Some(Trouble::Slow) => {
                 let late = self.rng.below(10 * SECOND);
-                self.pause(who, pool, late);
+                self.stay(who, pool, Stage::Pause, late);
             }
             Some(Trouble::Fails) | None => self.write_claim(who, pool, 0),
         }
-    }
-
-    fn pause(&mut self, who: usize, pool: usize, time: Time) {
-        let boot = self.machines[who].boot;
-        let worker = &mut self.machines[who].workers[pool];
-        worker.stage = Stage::Pause;
-        worker.serial += 1;
-        let serial = worker.serial;
-        self.at(
-            self.now + time,
-            Event::KernelStep {
-                who,
-                boot,
-                pool,
-                serial,
-            },
-        );
     }
 
     pub fn pause_over(&mut self, who: usize, pool: usize) {
@@ -307,7 +289,7 @@ impl World {
             }
             (Step::Write, None) => {
                 leasing.step = Step::Decide;
-                self.pause(who, pool, SETTLE);
+                self.stay(who, pool, Stage::Pause, SETTLE);
             }
             (_, None) if took < LEASE => self.leased(who, pool),
             (_, None) => self.take_back(who, pool, Failure::Device),

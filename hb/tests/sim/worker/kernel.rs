@@ -16,6 +16,24 @@ const END_LIMIT: Time = 8 * SECOND;
 const IMPORT_STEPS: u8 = 3;
 
 impl World {
+    /// The worker is at this stage for so long, and nothing can go wrong there.
+    pub fn stay(&mut self, who: usize, pool: usize, stage: Stage, time: Time) {
+        let boot = self.machines[who].boot;
+        let worker = &mut self.machines[who].workers[pool];
+        worker.stage = stage;
+        worker.serial += 1;
+        let serial = worker.serial;
+        self.at(
+            self.now + time,
+            Event::KernelStep {
+                who,
+                boot,
+                pool,
+                serial,
+            },
+        );
+    }
+
     /// A step of the kernel's begins; troubles show here.
     pub(super) fn kernel_step(&mut self, who: usize, pool: usize, stage: Stage) {
         let boot = self.machines[who].boot;

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use orthrus_hb::{Authority, ClusterId, Failure, HeadId, Job, Key};
 
 use crate::clock::Time;
-use crate::event::Event;
 use crate::shelf::{LIFETIME, Seen};
 use crate::task::Task;
 use crate::world::World;
@@ -96,18 +95,7 @@ impl World {
         if time == 0 {
             return self.begin(who, pool, Stage::ReadOthers);
         }
-        worker.stage = Stage::Wait;
-        worker.serial += 1;
-        let (serial, boot) = (worker.serial, self.machines[who].boot);
-        self.at(
-            self.now + time,
-            Event::KernelStep {
-                who,
-                boot,
-                pool,
-                serial,
-            },
-        );
+        self.stay(who, pool, Stage::Wait, time);
     }
 
     /// Everything was read back: once more if something was removed by that.
