@@ -6,10 +6,11 @@
 //! - I4: nobody preempts a living owner without the right to, which is what was heard of it; each fault leads
 //!   to at most one takeover; a head that was fenced again and again waits longer before it takes from a living
 //!   owner; an owner ticks in the ledger as long as it holds its claim.
+//! - I3: a head says that its peer lives by the ledger only once it saw a record there change: one may be years old.
 //! - I5: a claim's epoch is greater than that of every claim before it; a head's own never goes back.
 
 use orthrus_hb::ledger::Record;
-use orthrus_hb::{Authority, Epoch, PoolState, Rest, Work};
+use orthrus_hb::{Authority, Epoch, LedgerState, PoolId, PoolState, Rest, Work};
 
 use crate::machine::Machine;
 use crate::shelf::{DISKS, Disk};
@@ -49,6 +50,8 @@ pub struct Checks {
     pub unchanged: [Option<u8>; 2],
     /// The same as of the read before, on which what was decided before the last one rests.
     before: [Option<u8>; 2],
+    /// By head: the record that it saw last had followed another one of the same boot of its peer.
+    followed: [bool; 2],
     /// By head: beats of its running since its fence was lost.
     lost: [u8; 2],
     /// By head: its pool's epoch when it last ran.
@@ -68,6 +71,7 @@ impl Checks {
             fenced: [0; 2],
             unchanged: [None; 2],
             before: [None; 2],
+            followed: [false; 2],
             lost: [0; 2],
             epochs: [Epoch::NONE; 2],
             violation: None,
@@ -85,6 +89,7 @@ impl Checks {
         self.silent[who] = DEAD as u8;
         self.unchanged[who] = None;
         self.before[who] = None;
+        self.followed[who] = false;
         self.ended(who);
     }
 
@@ -121,6 +126,12 @@ impl Checks {
         let changed = before.is_none_or(|before| {
             (before.incarnation, before.sequence) != (record.incarnation, record.sequence)
         });
+        // An older one is no news: a claim by lease that was given up may show again.
+        let order = |record: Record| (record.epoch, record.sequence);
+        if before.is_none_or(|before| order(record) > order(before)) {
+            self.followed[who] =
+                before.is_some_and(|before| before.incarnation == record.incarnation);
+        }
         self.before[who] = self.unchanged[who];
         let unchanged = self.unchanged[who].unwrap_or(0) + 1;
         self.unchanged[who] = Some(match changed {
@@ -263,6 +274,12 @@ impl Checks {
     pub fn ran(&mut self, who: usize, machine: &Machine, disks: &[Disk; DISKS]) {
         let Some(pool) = machine.pool() else { return };
         let claim = machine.worker.claim;
+        let head = machine.head.as_ref();
+        let ticks = head.is_some_and(|head| head.ledger(PoolId(0)) == LedgerState::Ticking);
+        self.require(
+            self.followed[who] || !ticks,
+            "I3: a head says that its peer lives by a record that it never saw change",
+        );
         self.require(
             pool.epoch() >= self.epochs[who],
             "I5: a head's epoch goes back",

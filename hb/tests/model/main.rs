@@ -27,9 +27,7 @@
 //! and when each was fenced is not in a state's identity).
 //! Of leases there is one fault at a time: with two, or an order and a fault, the waits of a claim make too many states.
 //! Of what can be forged there is one at a time, each the likeliest of its kind: see [`forgery`]; `fuzz` has the rest.
-//! Two of the planted errors cannot be seen here, and are by the simulator. `duel-without-order` takes a pool on each
-//! head; `pair` has it, too. With `first-sight-ticks` as without, a record of years ago is waited out for `ledger_dead`, and leads to the same
-//! ends: what it breaks is what a head says meanwhile, that its peer lives and only the cables are lost.
+//! One planted error of the failover core cannot be seen here: `duel-without-order` takes a pool on each head. `pair` has it.
 //! An owner that is worse off than its peer together with cuts: see [`roots`]; `pair` has it.
 
 #![allow(clippy::unwrap_used)] // a panic is how a test fails
