@@ -1,34 +1,25 @@
 //! The life of one pool on one head.
 //!
+//! What beats and the log say, a change a line; the simulator reads this drawing, and checks that these changes are all
+//! and that each happens:
+//!
 //! ```text
-//!            decide          survey, confirm         claimed          imported
-//!  Standby ────────► Claiming ────────────► Claiming ───────► Importing ───────► Serving
-//!     ▲  ▲              │ nothing to take       │ lost             │ failed         │ handover, worse
-//!     │  │              │                       │                  │                │ off than the peer
-//!     │  └──────────────┴───────────────────────┘                  ▼                ▼
-//!     │  offer made, or given back                             Releasing ◄──────────┘
-//!     └───────────────────────────────────────────────────────────┤
-//!  Faulted ◄──────────────────────────────────────────────────────┘ after a failed import
-//!     └─ after a pause: Claiming
+//! standby   claiming   importing   serving   releasing   faulted
+//!    │          │          │          │          │          │
+//!    ├─────────►│          │          │          │          │    our turn, by a right that may cost the peer something
+//!    ├──────────┼──────────┼──────────┼──────────┼─────────►│    a look at the disks, which holds nothing, failed
+//!    │          ├─────────►│          │          │          │    all reservations are ours
+//!    │◄─────────┤          │          │          │          │    the peer has it, or was first
+//!    │          ├──────────┼──────────┼──────────┼─────────►│    a look or the claim failed
+//!    │          │          ├─────────►│          │          │    clients are served
+//!    │          │          ├──────────┼─────────►│          │    the import failed: it is undone
+//!    │          │          │          ├─────────►│          │    asked to let go or to destroy it, or worse off
+//!    │◄─────────┼──────────┼──────────┼──────────┤          │    let go, and offered to the peer
+//!    │          │◄─────────┼──────────┼──────────┤          │    the same, and the peer is dead or faulted
+//!    │          │          │          │          ├─────────►│    undone after a failed import, or destroyed
+//!    │          │◄─────────┼──────────┼──────────┼──────────┤    the pause is over
+//!    │◄─────────┼──────────┼──────────┼──────────┼──────────┤    the peer serves it
 //! ```
-//!
-//! What beats and the log say, a change a line; the simulator checks that these are all, and that each happens:
-//!
-//! | from | to | when |
-//! |---|---|---|
-//! | standby | claiming | our turn, by a right that may cost the peer something |
-//! | standby | faulted | a look at the disks, which holds nothing, failed |
-//! | claiming | importing | all reservations are ours |
-//! | claiming | standby | the peer has it, or was first |
-//! | claiming | faulted | a look or the claim failed |
-//! | importing | serving | clients are served |
-//! | importing | releasing | the import failed: what stands of it is undone |
-//! | serving | releasing | asked to let go or to destroy it, or worse off than the peer |
-//! | releasing | standby | let go, and offered to the peer |
-//! | releasing | claiming | the same, and its turn again at once: the peer is dead or faulted |
-//! | releasing | faulted | undone after a failed import, or destroyed |
-//! | faulted | claiming | the pause is over |
-//! | faulted | standby | the peer serves it |
 //!
 //! Every way out of claiming, importing, serving and releasing that is not here is a reset of the head.
 //!

@@ -1,31 +1,49 @@
-//! The changes of a pool's state that the core's table promises, held against those that happen.
+//! The changes of a pool's state that the core's drawing promises, held against those that happen.
 
 use std::collections::BTreeSet;
 
 /// From and to, by the names that consoles show.
 pub type Changes = BTreeSet<(String, String)>;
 
-/// The table in the head of the module that implements it.
+/// The module that implements them, with the drawing in its head.
 const SOURCE: &str = include_str!("../../src/pool/mod.rs");
 
-/// The rows of the table with the heading `from | to | when`.
+/// The arrows of the drawing: states are lanes, an arrow begins at a lane with `├` or `┤` and ends beside one.
 pub fn documented() -> Changes {
-    let rows = SOURCE.lines().filter_map(|line| {
-        let mut cells = line.strip_prefix("//! | ")?.split(" | ");
-        Some((cells.next()?.to_owned(), cells.next()?.to_owned()))
-    });
-    let mut rows = rows.skip_while(|(from, to)| (from.as_str(), to.as_str()) != ("from", "to"));
-    assert!(rows.next().is_some(), "the table of changes is gone");
-    rows.collect()
+    let drawing = SOURCE
+        .lines()
+        .filter_map(|line| line.strip_prefix("//! "))
+        .skip_while(|line| *line != "```text")
+        .skip(1)
+        .take_while(|line| *line != "```");
+    let mut drawing = drawing.map(|line| line.chars().collect::<Vec<char>>());
+    let states: String = drawing.next().expect("a drawing").into_iter().collect();
+    let states: Vec<&str> = states.split_whitespace().collect();
+    let lanes = drawing.next().expect("lanes under the states");
+    let lanes: Vec<usize> = (0..lanes.len()).filter(|at| lanes[*at] == '│').collect();
+    assert_eq!(states.len(), lanes.len(), "a lane for each state");
+    let lane = |at: usize| {
+        let number = lanes.iter().position(|lane| *lane == at);
+        states[number.expect("an arrow begins and ends at a lane")].to_owned()
+    };
+    drawing
+        .map(|row| {
+            let find = |wanted: char| row.iter().position(|drawn| *drawn == wanted);
+            match (find('├'), find('►'), find('◄'), find('┤')) {
+                (Some(from), Some(to), None, None) => (lane(from), lane(to + 1)),
+                (None, None, Some(to), Some(from)) => (lane(from), lane(to - 1)),
+                _ => panic!("not one arrow: {}", row.iter().collect::<String>()),
+            }
+        })
+        .collect()
 }
 
-/// What happened and is not in the table; with `all`, also what is in the table and never happened.
+/// What happened and is not in the drawing; with `all`, also what is drawn and never happened.
 pub fn differences(seen: &Changes, all: bool) -> Vec<String> {
-    let table = documented();
-    let undocumented = seen.difference(&table);
-    let undocumented = undocumented.map(|(from, to)| format!("{from} -> {to} is not in the table"));
-    let unseen = table.difference(seen).filter(|_| all);
-    let unseen =
-        unseen.map(|(from, to)| format!("{from} -> {to} is in the table and never happened"));
+    let drawn = documented();
+    let undocumented = seen.difference(&drawn);
+    let undocumented = undocumented.map(|(from, to)| format!("{from} -> {to} is not drawn"));
+    let unseen = drawn.difference(seen).filter(|_| all);
+    let unseen = unseen.map(|(from, to)| format!("{from} -> {to} is drawn and never happened"));
     undocumented.chain(unseen).collect()
 }
