@@ -181,7 +181,7 @@ fn start(
             &["sd_mod", "dm_mod", "ext4", "inet_diag", "tcp_diag"],
         );
     }
-    if config.pools.iter().any(|pool| pool.iscsi.is_some()) {
+    if config.pools.iter().any(|pool| !pool.targets.is_empty()) {
         load(
             &modules,
             &["target_core_mod", "target_core_iblock", "iscsi_target_mod"],

@@ -74,8 +74,10 @@ pub fn pools(text: &str) -> Vec<Pool> {
             Some(Pool {
                 name: pool.get("name")?.as_str()?.to_owned(),
                 address: address.split('/').next()?.to_owned(),
+                // Of several the first: that is the one that the writer writes to.
                 iqn: pool
                     .get("iscsi")
+                    .map(|iscsi| iscsi.get(0).unwrap_or(iscsi))
                     .and_then(|iscsi| Some(iscsi.get("iqn")?.as_str()?.to_owned())),
                 shares: pool
                     .get("nfs")
@@ -113,7 +115,12 @@ mod tests {
             iqn: Some("iqn.x".into()),
             shares: vec!["v".into(), "n".into()],
         };
-        assert_eq!(pools(text), [expected]);
+        assert_eq!(pools(text), std::slice::from_ref(&expected));
+        let second = "[[pool.iscsi]]\niqn='iqn.y'\n[[pool.nfs";
+        let several =
+            text.replacen("[pool.iscsi]", "[[pool.iscsi]]", 1)
+                .replacen("[[pool.nfs", second, 1);
+        assert_eq!(pools(&several), [expected]);
         assert!(pools("cluster = ").is_empty());
     }
 }

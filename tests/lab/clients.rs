@@ -6,7 +6,8 @@ use orthrus_qemu::names::{Machine, ShelfKind};
 use orthrus_tests::Bench;
 use orthrus_tests::steps::{LIMIT, check, start_writing, until, wait_for_writes};
 
-const NAME: &str = "iqn.2026-01.org.example:late";
+/// An initiator that the configuration does not know.
+pub(crate) const NAME: &str = "iqn.2026-01.org.example:late";
 const LOGIN: [&str; 2] = ["late", "late-comers-key"];
 
 pub fn come_and_go(bench: &Bench, shelf: ShelfKind) -> Result<()> {
@@ -16,6 +17,8 @@ pub fn come_and_go(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         let iqn = pool.iqn.context("no target")?;
         let client = Client {
             lab,
+            interface: "late",
+            name: NAME,
             iqn: &iqn,
             address: &pool.address,
         };
@@ -23,6 +26,7 @@ pub fn come_and_go(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         start_writing(lab)?;
         wait_for_writes(lab, 50)?;
         client.prepare()?;
+        client.proves()?;
         ensure!(!client.logs_in()?, "it is let in without a word");
         let said = lab.tell_ok(
             owner,
@@ -66,10 +70,13 @@ pub fn come_and_go(bench: &Bench, shelf: ShelfKind) -> Result<()> {
 }
 
 /// The machine of the client, with one more name.
-struct Client<'a> {
-    lab: &'a Lab,
-    iqn: &'a str,
-    address: &'a str,
+pub(crate) struct Client<'a> {
+    pub lab: &'a Lab,
+    /// What open-iscsi calls the name.
+    pub interface: &'a str,
+    pub name: &'a str,
+    pub iqn: &'a str,
+    pub address: &'a str,
 }
 
 impl Client<'_> {
@@ -81,41 +88,61 @@ impl Client<'_> {
     }
 
     fn node(&self) -> String {
-        let (iqn, address) = (self.iqn, self.address);
-        format!("iscsiadm -m node -I late -T {iqn} -p {address}:3260")
+        let (interface, iqn, address) = (self.interface, self.iqn, self.address);
+        format!("iscsiadm -m node -I {interface} -T {iqn} -p {address}:3260")
     }
 
-    fn prepare(&self) -> Result<()> {
-        let (iqn, address, node) = (self.iqn, self.address, self.node());
-        let [user, password] = LOGIN;
+    pub fn prepare(&self) -> Result<()> {
+        let (interface, name) = (self.interface, self.name);
         let done = self.run(&format!(
-            "set -e; iscsiadm -m iface -I late -o new; \
-             iscsiadm -m iface -I late -o update -n iface.initiatorname -v {NAME}; \
-             iscsiadm -m node -I late -o new -T {iqn} -p {address}:3260,1; \
-             for pair in authmethod=CHAP username={user} password={password}; do \
-               {node} -o update -n node.session.auth.${{pair%=*}} -v ${{pair#*=}}; \
-             done"
+            "set -e; iscsiadm -m iface -I {interface} -o new; \
+             iscsiadm -m iface -I {interface} -o update -n iface.initiatorname -v {name}; \
+             iscsiadm -m node -I {interface} -o new -T {} -p {}:3260,1",
+            self.iqn, self.address
         ))?;
         ensure!(done, "the client's records could not be made");
         Ok(())
     }
 
-    fn logs_in(&self) -> Result<bool> {
+    /// From now on it logs in with a password.
+    fn proves(&self) -> Result<()> {
+        let (node, [user, password]) = (self.node(), LOGIN);
+        let done = self.run(&format!(
+            "set -e; for pair in authmethod=CHAP username={user} password={password}; do \
+               {node} -o update -n node.session.auth.${{pair%=*}} -v ${{pair#*=}}; \
+             done"
+        ))?;
+        ensure!(done, "the client's password could not be set");
+        Ok(())
+    }
+
+    pub fn logs_in(&self) -> Result<bool> {
         self.run(&format!("{} --login", self.node()))
     }
 
     /// Its session is the last one.
     fn session(&self) -> String {
-        "session=$(grep -l '^late$' /sys/class/iscsi_session/session*/ifacename | tail -n 1); session=${session%/*}; \
-         [ -n \"$session\" ] || exit 1; "
-            .to_owned()
+        format!(
+            "session=$(grep -l '^{}$' /sys/class/iscsi_session/session*/ifacename | tail -n 1); session=${{session%/*}}; \
+             [ -n \"$session\" ] || exit 1; ",
+            self.interface
+        )
     }
 
-    fn is_logged_in(&self) -> Result<bool> {
+    /// The numbers of the LUNs that it sees.
+    pub fn luns(&self) -> Result<String> {
+        let script = self.session()
+            + "for lun in $session/device/target*/*:*:*:*; do [ -d $lun/block ] && echo ${lun##*:}; done | sort -n";
+        let output = self.lab.client(&["sh", "-c", &script])?;
+        let luns: Vec<&str> = output.stdout.split_whitespace().collect();
+        Ok(luns.join(" "))
+    }
+
+    pub fn is_logged_in(&self) -> Result<bool> {
         self.run(&(self.session() + "[ $(cat $session/state) = LOGGED_IN ]"))
     }
 
-    fn reads(&self) -> Result<()> {
+    pub fn reads(&self) -> Result<()> {
         let script = self.session()
             + "until device=$(ls -d $session/device/target*/*:0/block/* 2>/dev/null); do sleep 0.1; done; \
                dd if=/dev/${device##*/} of=/dev/null bs=4k count=1 iflag=direct";
@@ -124,7 +151,7 @@ impl Client<'_> {
     }
 
     /// Its session and records are gone.
-    fn log_out(&self) -> Result<()> {
+    pub fn log_out(&self) -> Result<()> {
         let done = self.run(&format!("{} --logout", self.node()))?;
         ensure!(done, "its session cannot be ended");
         Ok(())

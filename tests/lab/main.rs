@@ -30,6 +30,7 @@ mod shares;
 mod snapshot;
 mod stalls;
 mod state;
+mod targets;
 mod thin;
 mod throughput;
 mod uefi;
@@ -131,6 +132,11 @@ const TESTS: &[(&str, ShelfKind, Test)] = &[
         "a_client_is_let_in_and_shut_out_at_a_console",
         ShelfKind::Lio,
         clients::come_and_go,
+    ),
+    (
+        "clients_of_two_targets_see_their_own_luns_before_and_after_a_crash",
+        ShelfKind::Lio,
+        targets::each_their_own,
     ),
     (
         "thin_volumes_and_snapshots_come_and_go_while_served",

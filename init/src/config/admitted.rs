@@ -9,16 +9,18 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::chap::Password;
-use super::{ChapConfig, MAX_CLIENTS, Network, PoolConfig, names};
+use super::{ChapConfig, IscsiConfig, MAX_CLIENTS, Network, PoolConfig, names};
 
 /// What a client can be called, for errors.
-const ALLOWED: &str = "the name of an initiator (iqn., eui., naa.) or of an NVMe host (nqn.); for a share POOL/SHARE an address or a network";
+const ALLOWED: &str = "the name of an initiator (iqn., eui., naa.) or of an NVMe host (nqn.); for a share POOL/SHARE an address or a network, for one target of several POOL/TARGET an initiator";
 
 /// One client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Client {
     /// By iSCSI.
     Initiator {
+        /// The target; the pool's first one when absent, as it is where a pool has no other.
+        target: Option<String>,
         /// Its name.
         name: String,
         /// What it must prove.
@@ -62,6 +64,17 @@ pub enum AdmitError {
     /// The pool has nothing for such a client.
     #[error("the configuration has no {0} for the pool")]
     Nothing(&'static str),
+    /// It has no target of this name.
+    #[error("the pool has no target {target:?}; there are: {there}")]
+    NoTarget {
+        /// What was said.
+        target: String,
+        /// What there is.
+        there: String,
+    },
+    /// It has several.
+    #[error("the pool has several targets: say POOL/TARGET; there are: {0}")]
+    WhichTarget(String),
     /// It has no share of this name.
     #[error("the pool has no share {share:?}; there are: {there}")]
     NoShare {
@@ -89,6 +102,8 @@ pub enum AdmitError {
 #[serde(deny_unknown_fields)]
 struct Line {
     #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     initiator: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<String>,
@@ -107,14 +122,25 @@ struct Line {
 }
 
 impl Client {
-    /// A client by its name, of a share or of the rest of the pool.
+    /// A client by its name, of a share, of a target, or of whatever else the pool has one of.
     ///
     /// # Errors
     /// What is wrong, and what is allowed; never a password.
-    pub fn new(share: Option<&str>, name: &str, login: Login<'_>) -> Result<Client, String> {
+    pub fn new(place: Option<&str>, name: &str, login: Login<'_>) -> Result<Client, String> {
         let has_login = login.user.is_some() || login.password.is_some();
         let refuse = |allowed: &str| Err(format!("{name:?} is not {allowed}"));
-        let client = match share {
+        let initiator = |target: Option<&str>| -> Result<Client, String> {
+            Ok(Client::Initiator {
+                target: target.map(str::to_owned),
+                name: name.to_owned(),
+                chap: login.chap(name)?,
+            })
+        };
+        let client = match place {
+            Some(target) if names::is_iscsi(target) => match names::is_iscsi(name) {
+                true => initiator(Some(target))?,
+                false => return refuse(names::ISCSI),
+            },
             Some(share) => match Network::parse(name) {
                 Some(network) => Client::Network {
                     share: share.to_owned(),
@@ -123,10 +149,7 @@ impl Client {
                 None => return refuse(names::NETWORK),
             },
             None if names::is_nqn(name) => Client::Host(name.to_owned()),
-            None if names::is_iscsi(name) => Client::Initiator {
-                name: name.to_owned(),
-                chap: login.chap(name)?,
-            },
+            None if names::is_iscsi(name) => initiator(None)?,
             None => return refuse(ALLOWED),
         };
         match &client {
@@ -141,22 +164,29 @@ impl Client {
         matches!(fits(pool, self), Err(AdmitError::Already(_)))
     }
 
-    /// Whether it is the same client, whatever it must prove.
-    fn is(&self, other: &Client) -> bool {
+    /// Whether it is the same client of a pool, whatever it must prove.
+    fn is(&self, other: &Client, pool: &PoolConfig) -> bool {
+        let of = |target: &Option<String>| target_of(pool, target.as_deref());
         match (self, other) {
-            (Client::Initiator { name, .. }, Client::Initiator { name: other, .. }) => {
-                name == other
-            }
+            (
+                Client::Initiator { target, name, .. },
+                Client::Initiator {
+                    target: to,
+                    name: other,
+                    ..
+                },
+            ) => name == other && (target == to || of(target).is_some() && of(target) == of(to)),
             _ => self == other,
         }
     }
 
     fn line(&self) -> Line {
         match self {
-            Client::Initiator { name, chap } => {
+            Client::Initiator { target, name, chap } => {
                 let exposed = |password: &Password| password.expose().to_owned();
                 let mutual = chap.as_ref().and_then(|chap| chap.mutual.as_ref());
                 Line {
+                    target: target.clone(),
                     initiator: Some(name.clone()),
                     user: chap.as_ref().map(|chap| chap.user.clone()),
                     password: chap.as_ref().map(|chap| exposed(&chap.password)),
@@ -184,28 +214,46 @@ impl Client {
             mutual_user: line.mutual_user.as_deref(),
             mutual_password: line.mutual_password.as_deref(),
         };
-        let (share, name) = match (&line.initiator, &line.host, &line.share, &line.network) {
-            (Some(name), None, None, None) | (None, Some(name), None, None) => (None, name),
-            (None, None, Some(share), Some(network)) => (Some(share.as_str()), network),
+        let Line {
+            target,
+            initiator,
+            host,
+            share,
+            network,
+            ..
+        } = line;
+        let (place, name) = match (target, initiator, host, share, network) {
+            (target, Some(name), None, None, None) => (target.as_deref(), name),
+            (None, None, Some(name), None, None) => (None, name),
+            (None, None, None, Some(share), Some(network)) => (Some(share.as_str()), network),
             _ => return None,
         };
-        let client = Client::new(share, name, login).ok()?;
+        let client = Client::new(place, name, login).ok()?;
         // Said as what it is.
-        (line.host.is_some() == matches!(client, Client::Host(_))).then_some(client)
+        let is_said = match client {
+            Client::Initiator { .. } => line.initiator.is_some(),
+            Client::Host(_) => line.host.is_some(),
+            Client::Network { .. } => line.share.is_some(),
+        };
+        is_said.then_some(client)
     }
 }
 
 impl fmt::Display for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Client::Initiator { name, chap: None } => f.write_str(name),
-            Client::Initiator {
-                name,
-                chap: Some(chap),
-            } => match chap.mutual {
-                None => write!(f, "{name} (CHAP)"),
-                Some(_) => write!(f, "{name} (mutual CHAP)"),
-            },
+            Client::Initiator { target, name, chap } => {
+                f.write_str(name)?;
+                match chap.as_ref().map(|chap| chap.mutual.is_some()) {
+                    None => {}
+                    Some(false) => f.write_str(" (CHAP)")?,
+                    Some(true) => f.write_str(" (mutual CHAP)")?,
+                }
+                match target {
+                    None => Ok(()),
+                    Some(target) => write!(f, " at {target}"),
+                }
+            }
             Client::Host(nqn) => f.write_str(nqn),
             Client::Network { share, network } => write!(f, "{network} at /{share}"),
         }
@@ -259,8 +307,8 @@ impl Admitted {
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
             let read = serde_json::from_str::<Line>(line).ok();
             match read.as_ref().and_then(Client::of_line) {
-                Some(client) if !list.has(&client) => list.clients.push(client),
-                Some(_) => {}
+                Some(client) if list.clients.contains(&client) => {}
+                Some(client) => list.clients.push(client),
                 None => list.others.push(line.to_owned()),
             }
         }
@@ -287,8 +335,8 @@ impl Admitted {
         self.others.len()
     }
 
-    fn has(&self, client: &Client) -> bool {
-        self.clients.iter().any(|known| known.is(client))
+    fn has(&self, client: &Client, pool: &PoolConfig) -> bool {
+        self.clients.iter().any(|known| known.is(client, pool))
     }
 
     /// The pool with the clients of the list.
@@ -308,9 +356,10 @@ impl Admitted {
     /// # Errors
     /// Why it cannot be let in.
     pub fn add(&mut self, pool: &PoolConfig, client: Client) -> Result<(), AdmitError> {
+        is_unambiguous(pool, &client)?;
         fits(&self.applied(pool), &client)?;
         // One that the configuration had no place for when it was read.
-        self.clients.retain(|known| !known.is(&client));
+        self.clients.retain(|known| !known.is(&client, pool));
         self.clients.push(client);
         Ok(())
     }
@@ -320,24 +369,55 @@ impl Admitted {
     /// # Errors
     /// It is not in the list.
     pub fn remove(&mut self, pool: &PoolConfig, client: &Client) -> Result<(), AdmitError> {
-        if !self.has(client) {
+        is_unambiguous(pool, client)?;
+        if !self.has(client, pool) {
             return Err(match client.is_configured(pool) {
                 true => AdmitError::OfTheFile(client.to_string()),
                 false => AdmitError::NotThere(client.to_string()),
             });
         }
-        self.clients.retain(|known| !known.is(client));
+        self.clients.retain(|known| !known.is(client, pool));
         Ok(())
+    }
+}
+
+/// The target that is meant.
+fn target_of<'a>(pool: &'a PoolConfig, target: Option<&str>) -> Option<&'a IscsiConfig> {
+    let mut targets = pool.targets.iter();
+    match target {
+        None => targets.next(),
+        Some(iqn) => targets.find(|target| target.iqn == iqn),
+    }
+}
+
+fn targets_of(pool: &PoolConfig) -> String {
+    let targets = pool.targets.iter().map(|target| target.iqn.as_str());
+    targets.collect::<Vec<&str>>().join(", ")
+}
+
+/// What is kept without a target is the first one's; who says it has to say which.
+fn is_unambiguous(pool: &PoolConfig, client: &Client) -> Result<(), AdmitError> {
+    match client {
+        Client::Initiator { target: None, .. } if pool.targets.len() > 1 => {
+            Err(AdmitError::WhichTarget(targets_of(pool)))
+        }
+        _ => Ok(()),
     }
 }
 
 /// Whether a pool has a place for a client, and does not let it in yet.
 fn fits(pool: &PoolConfig, client: &Client) -> Result<(), AdmitError> {
     let (is_in, count) = match client {
-        Client::Initiator { name, .. } => {
-            let iscsi = pool.iscsi.as_ref();
-            let clients = &iscsi.ok_or(AdmitError::Nothing("target"))?.clients;
-            (clients.contains(name), clients.len())
+        Client::Initiator { target, name, .. } => {
+            let found = target_of(pool, target.as_deref());
+            let found = found.ok_or_else(|| match target {
+                Some(target) if !pool.targets.is_empty() => AdmitError::NoTarget {
+                    target: target.clone(),
+                    there: targets_of(pool),
+                },
+                _ => AdmitError::Nothing("target"),
+            })?;
+            (found.clients.contains(name), found.clients.len())
         }
         Client::Host(nqn) => {
             let nvme = pool.nvme.as_ref();
@@ -372,10 +452,15 @@ fn fits(pool: &PoolConfig, client: &Client) -> Result<(), AdmitError> {
 
 fn let_in(pool: &mut PoolConfig, client: &Client) {
     match client {
-        Client::Initiator { name, chap } => {
-            if let Some(iscsi) = &mut pool.iscsi {
-                iscsi.clients.push(name.clone());
-                iscsi.chap.extend(chap.clone());
+        Client::Initiator { target, name, chap } => {
+            let mut targets = pool.targets.iter_mut();
+            let found = match target {
+                None => targets.next(),
+                Some(iqn) => targets.find(|target| target.iqn == *iqn),
+            };
+            if let Some(found) = found {
+                found.clients.push(name.clone());
+                found.chap.extend(chap.clone());
             }
         }
         Client::Host(nqn) => {
@@ -440,7 +525,7 @@ mod tests {
         let read = Admitted::parse(&list.text());
         assert_eq!(read, list);
         let all = read.applied(&pool);
-        let iscsi = all.iscsi.unwrap();
+        let iscsi = &all.targets[0];
         assert!(iscsi.clients.contains(&FIRST.to_owned()));
         let chap = iscsi.chap.iter().find(|chap| chap.client == FIRST).unwrap();
         assert_eq!(chap.password.expose(), "twelve-or-more");
@@ -465,7 +550,7 @@ mod tests {
             list.remove(&pool, &new),
             Err(AdmitError::NotThere(new.to_string()))
         );
-        let name = pool.iscsi.as_ref().unwrap().clients[0].clone();
+        let name = pool.targets[0].clients[0].clone();
         let old = Client::new(None, &name, Login::default()).unwrap();
         assert_eq!(
             list.remove(&pool, &old),
@@ -480,6 +565,59 @@ mod tests {
         list.remove(&pool, &initiator(Login::default()).unwrap())
             .unwrap();
         assert_eq!(list.applied(&pool), pool);
+    }
+
+    #[test]
+    fn a_client_of_one_target_of_several_is_let_in_there_and_nowhere_else() {
+        const SECOND: &str = "iqn.2026-01.org.example:second";
+        let one = pool();
+        let mut several = one.clone();
+        let mut second = one.targets[0].clone();
+        SECOND.clone_into(&mut second.iqn);
+        several.targets.push(second);
+        let first = several.targets[0].iqn.clone();
+        let at = |target: &str| Client::new(Some(target), FIRST, CHAP).unwrap();
+        let is_in = |list: &Admitted, pool: &PoolConfig| -> Vec<bool> {
+            let targets = list.applied(pool).targets.into_iter();
+            targets
+                .map(|target| target.clients.iter().any(|client| client == FIRST))
+                .collect()
+        };
+
+        // From the time when there was one: it is the first one's from then on.
+        let mut list = Admitted::default();
+        list.add(&one, initiator(CHAP).unwrap()).unwrap();
+        assert_eq!(is_in(&list, &several), [true, false]);
+        let again = list.add(&several, at(&first));
+        assert!(matches!(again, Err(AdmitError::Already(_))), "{again:?}");
+        list.add(&several, at(SECOND)).unwrap();
+        assert_eq!(Admitted::parse(&list.text()), list);
+        assert_eq!(is_in(&list, &several), [true, true]);
+        list.remove(&several, &at(&first)).unwrap();
+        assert_eq!(is_in(&list, &several), [false, true]);
+        // The one that it was let in to is not there any more, and comes back.
+        assert_eq!(is_in(&list, &one), [false]);
+        list.remove(&several, &at(SECOND)).unwrap();
+        assert_eq!(list.text(), "");
+
+        // Which one has to be said.
+        let some = initiator(Login::default()).unwrap();
+        for refused in [
+            list.add(&several, some.clone()),
+            list.remove(&several, &some),
+        ] {
+            let there = format!("{first}, {SECOND}");
+            assert_eq!(refused, Err(AdmitError::WhichTarget(there)));
+        }
+        let elsewhere = list.add(&several, at("iqn.2026-01.org.example:third"));
+        assert!(
+            matches!(elsewhere, Err(AdmitError::NoTarget { there, .. }) if there.ends_with(SECOND))
+        );
+        assert!(Client::new(Some(SECOND), "10.0.0.1", Login::default()).is_err());
+        assert_eq!(
+            at(SECOND).to_string(),
+            format!("{FIRST} (CHAP) at {SECOND}")
+        );
     }
 
     #[test]
@@ -510,7 +648,7 @@ mod tests {
     #[test]
     fn what_the_configuration_has_no_place_for_is_refused_or_left_out() {
         let mut bare = pool();
-        (bare.iscsi, bare.nvme) = (None, None);
+        (bare.targets, bare.nvme) = (Vec::new(), None);
         let mut list = Admitted::default();
         let new = initiator(CHAP).unwrap();
         assert_eq!(
@@ -525,7 +663,7 @@ mod tests {
         list.add(&pool(), new).unwrap();
         assert_eq!(list.applied(&bare), bare);
         let mut many = Admitted::default();
-        let count = pool().iscsi.unwrap().clients.len();
+        let count = pool().targets[0].clients.len();
         for number in count..MAX_CLIENTS {
             let name = format!("iqn.2026-01.org.example:n{number}");
             let client = Client::new(None, &name, Login::default()).unwrap();

@@ -7,13 +7,14 @@
 //!
 //! A bad file stops nothing but the pools: the caller reports the error and boots on to the console.
 //!
-//! Reading order: this file (the shape), `parse`, `data`, `chap` and `share` (the fields), `unique` (what may be there once),
+//! Reading order: this file (the shape), `parse`, `data`, `iscsi`, `chap`, `share` and `nvme` (the fields), `unique` (what may be there once),
 //! `names` (what a name looks like), `section` (TOML tables with places), `whoami`, `admitted` (clients beside those of the file).
 
 mod admitted;
 mod chap;
 mod data;
 mod error;
+mod iscsi;
 mod names;
 mod nvme;
 mod parse;
@@ -31,6 +32,7 @@ use orthrus_hb::{ClusterId, HeadId};
 pub use admitted::{AdmitError, Admitted, Client, Login};
 pub use chap::{ChapConfig, Password};
 pub use error::ConfigError;
+pub use iscsi::{IscsiConfig, LunConfig, Luns};
 pub use nvme::{NamespaceConfig, NvmeConfig};
 pub use secret::Secret;
 pub use share::{Access, Check, Network, NfsConfig, ShareConfig, Squash};
@@ -44,11 +46,13 @@ pub const FILE_NAME: &str = "orthrus.toml";
 pub const CONTROL_DEFAULT: &str = "ttyS2";
 /// Pools in a file.
 pub const MAX_POOLS: usize = 8;
-/// LUNs of a pool.
+/// iSCSI targets of a pool.
+pub const MAX_TARGETS: usize = 8;
+/// LUNs of a target.
 pub const MAX_LUNS: usize = 64;
 /// Shares of a pool.
 pub const MAX_SHARES: usize = 64;
-/// Initiator names in the ACL of a pool; addresses and networks of a share.
+/// Initiator names in the ACL of a target; addresses and networks of a share.
 pub const MAX_CLIENTS: usize = 64;
 /// Cards of a data port.
 pub const MAX_CARDS: usize = 8;
@@ -132,7 +136,7 @@ pub struct PoolConfig {
     /// An array with parity that lacks a member and was not stopped in order is started all the same.
     pub dirty_degraded: bool,
     /// What it exports by iSCSI; a pool may have nothing to export yet.
-    pub iscsi: Option<IscsiConfig>,
+    pub targets: Vec<IscsiConfig>,
     /// What it shares by NFS.
     pub nfs: Option<NfsConfig>,
     /// What it exports by NVMe.
@@ -156,42 +160,16 @@ impl fmt::Display for ServiceAddress {
     }
 }
 
-/// `[pool.iscsi]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IscsiConfig {
-    /// The target's name.
-    pub iqn: String,
-    /// Initiator names that may log in; nobody else may.
-    pub clients: Vec<String>,
-    /// Those of them that must log in with a password.
-    pub chap: Vec<ChapConfig>,
-    /// What they see.
-    pub luns: Luns,
-}
-
-/// The LUNs of a target.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Luns {
-    /// Every visible volume that is not shared, numbered from 0 by sorted name.
-    All,
-    /// These.
-    Listed(Vec<LunConfig>),
-}
-
-/// One `[[pool.iscsi.lun]]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LunConfig {
-    /// Its number.
-    pub lun: u32,
-    /// The logical volume behind it.
-    pub volume: String,
-    /// Its unit serial number, hex digits; derived from the volume when absent.
-    pub serial: Option<String>,
-    /// Those of the target's clients that see it; all of them when absent, also those that come later.
-    pub clients: Option<Vec<String>>,
-}
-
 impl PoolConfig {
+    /// Whether the configuration has a volume as the LUN of one of its targets.
+    pub fn lists(&self, volume: &str) -> bool {
+        let mut listed = self.targets.iter().flat_map(|target| match &target.luns {
+            Luns::Listed(luns) => luns.as_slice(),
+            Luns::All => &[],
+        });
+        listed.any(|lun| lun.volume == volume)
+    }
+
     /// Whether the configuration says of a volume that it is a share or a namespace: it is no LUN then.
     pub fn keeps_from_luns(&self, volume: &str) -> bool {
         let shares = self.nfs.iter().flat_map(|nfs| &nfs.shares);

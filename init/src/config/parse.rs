@@ -9,12 +9,10 @@ use toml::de::DeTable;
 use super::error::ConfigError;
 use super::section::{Field, Section, line_of};
 use super::{
-    CONTROL_DEFAULT, Config, HeadConfig, HeartbeatConfig, Identity, IscsiConfig, LunConfig, Luns,
-    MAX_ADDRESSES, MAX_BYTES, MAX_CLIENTS, MAX_LUN_NUMBER, MAX_LUNS, MAX_POOLS, PoolConfig, Secret,
-    ServiceAddress, chap, data, names, nvme, share, unique,
+    CONTROL_DEFAULT, Config, HeadConfig, HeartbeatConfig, Identity, MAX_ADDRESSES, MAX_BYTES,
+    MAX_POOLS, PoolConfig, Secret, ServiceAddress, data, iscsi, names, nvme, share, unique,
 };
 use crate::net::{Mac, Way};
-use crate::volume::reserved;
 
 /// Beyond those that the kernel uses.
 const FIRST_TABLE: u32 = 1000;
@@ -262,10 +260,7 @@ fn pool(section: &Section<'_>, heads: &[HeadConfig; 2]) -> Result<PoolConfig, Co
         gateways,
         gateway_watch: section.optional_switch("gateway_watch")?.unwrap_or(true),
         address_check: section.optional_switch("address_check")?.unwrap_or(true),
-        iscsi: match section.section("iscsi")? {
-            Some(section) => Some(iscsi(&section)?),
-            None => None,
-        },
+        targets: iscsi::targets(section)?,
         nfs: match section.section("nfs")? {
             Some(section) => Some(share::nfs(&section)?),
             None => None,
@@ -330,102 +325,4 @@ fn home(section: &Section<'_>, heads: &[HeadConfig; 2]) -> Result<HeadId, Config
             .at
             .error(format!("is {:?}; allowed: {allowed}", field.value)))
     }
-}
-
-fn iscsi(section: &Section<'_>) -> Result<IscsiConfig, ConfigError> {
-    section.only(&["iqn", "clients", "chap", "luns", "lun"])?;
-    let clients = section.texts("clients", names::ISCSI)?;
-    if clients.is_empty() || clients.len() > MAX_CLIENTS {
-        return Err(section.place("clients").error(format!(
-            "has {} entries; allowed: 1 to {MAX_CLIENTS} initiator names",
-            clients.len()
-        )));
-    }
-    let clients: Vec<String> = clients
-        .into_iter()
-        .map(|field| name(field, names::is_iscsi, names::ISCSI))
-        .collect::<Result<_, _>>()?;
-    let chap = section.sections("chap", MAX_CLIENTS)?;
-    Ok(IscsiConfig {
-        chap: chap
-            .iter()
-            .map(|section| chap::chap(section, &clients))
-            .collect::<Result<_, _>>()?,
-        iqn: name(
-            section.text("iqn", names::ISCSI)?,
-            names::is_iscsi,
-            names::ISCSI,
-        )?,
-        luns: luns(section, &clients)?,
-        clients,
-    })
-}
-
-fn luns(section: &Section<'_>, clients: &[String]) -> Result<Luns, ConfigError> {
-    const ALLOWED: &str = "luns = \"all\", or tables [[pool.iscsi.lun]]";
-    let listed = section.sections("lun", MAX_LUNS)?;
-    match section.optional_text("luns", ALLOWED)? {
-        Some(field) if field.value != "all" => Err(field
-            .at
-            .error(format!("is {:?}; allowed: {ALLOWED}", field.value))),
-        Some(field) if !listed.is_empty() => Err(field.at.error(format!(
-            "is there beside [[pool.iscsi.lun]] in line {}; allowed: one of the two",
-            listed[0].at().line
-        ))),
-        Some(_) => Ok(Luns::All),
-        None if listed.is_empty() => Err(section.missing("lun", ALLOWED)),
-        None => listed
-            .iter()
-            .map(|section| lun(section, clients))
-            .collect::<Result<_, _>>()
-            .map(Luns::Listed),
-    }
-}
-
-fn lun(section: &Section<'_>, clients: &[String]) -> Result<LunConfig, ConfigError> {
-    section.only(&["lun", "volume", "serial", "clients"])?;
-    let range = 0..=MAX_LUN_NUMBER;
-    let number = section
-        .optional_number("lun", range)?
-        .ok_or_else(|| section.missing("lun", &format!("a number from 0 to {MAX_LUN_NUMBER}")))?;
-    let volume = section.text("volume", names::LVM)?;
-    if reserved::is_reserved(volume.value) {
-        return Err(volume.at.error(format!(
-            "is {:?}, which is the firmware's own and never exported; allowed: a name that does not begin with {}",
-            volume.value,
-            reserved::PREFIX
-        )));
-    }
-    Ok(LunConfig {
-        lun: number.value,
-        volume: name(volume, names::is_lvm, names::LVM)?,
-        serial: match section.optional_text("serial", names::SERIAL)? {
-            Some(field) => Some(name(field, names::is_serial, names::SERIAL)?),
-            None => None,
-        },
-        clients: match section.has("clients") {
-            true => Some(clients_of_lun(section, clients)?),
-            false => None,
-        },
-    })
-}
-
-fn clients_of_lun(section: &Section<'_>, clients: &[String]) -> Result<Vec<String>, ConfigError> {
-    let allowed = format!("some of the pool's clients: {}", clients.join(", "));
-    let fields = section.texts("clients", &allowed)?;
-    if fields.is_empty() {
-        let error = format!("names nobody; allowed: {allowed}");
-        return Err(section.place("clients").error(error));
-    }
-    let known =
-        fields.into_iter().map(
-            |field| match clients.iter().any(|known| known == field.value) {
-                true => Ok(field.value.to_owned()),
-                false => {
-                    let error = format!("is {:?}; allowed: {allowed}", field.value);
-                    Err(field.at.error(error))
-                }
-            },
-        );
-    known.collect()
 }

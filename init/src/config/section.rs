@@ -177,6 +177,18 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// One `[table]` below this one, or several `[[table]]`s, at most `limit`.
+    pub(super) fn one_or_more(
+        &self,
+        key: &str,
+        limit: usize,
+    ) -> Result<Vec<Section<'a>>, ConfigError> {
+        match self.table.get(key).map(Spanned::get_ref) {
+            Some(DeValue::Array(_)) => self.sections(key, limit),
+            _ => Ok(self.section(key)?.into_iter().collect()),
+        }
+    }
+
     /// The `[[table]]`s below this one, at most `limit`; none is an empty list.
     pub(super) fn sections(
         &self,

@@ -70,14 +70,14 @@ fn a_whole_file_is_read() {
     let tank = config.pool("tank").unwrap();
     assert_eq!((tank.vg.as_str(), tank.home), ("tank", HeadId::Second));
     assert_eq!(tank.addresses[0].to_string(), "10.77.0.10/24");
-    let Luns::Listed(luns) = &tank.iscsi.as_ref().unwrap().luns else {
+    let Luns::Listed(luns) = &tank.targets[0].luns else {
         panic!("listed")
     };
     assert_eq!(luns[1].serial.as_deref(), Some("0123456789abcdef"));
     let bulk = config.pool("bulk").unwrap();
     assert_eq!(bulk.vg, "bulk.vg");
     assert_eq!(bulk.addresses.len(), 2);
-    assert_eq!(bulk.iscsi.as_ref().unwrap().luns, Luns::All);
+    assert_eq!(bulk.targets[0].luns, Luns::All);
 }
 
 #[test]
@@ -456,13 +456,6 @@ fn wrong_values_say_what_is_allowed() {
         "pool[1].iscsi.lun",
         "[[pool.iscsi.lun]]",
     );
-    check(
-        "[pool.iscsi]\niqn",
-        "[[pool.iscsi]]\niqn",
-        23,
-        "pool[0].iscsi",
-        "a table",
-    );
 }
 
 #[test]
@@ -727,7 +720,7 @@ fn passwords_are_in_no_output_and_wrong_ones_say_what_is_allowed() {
     let with =
         |from: &str, to: &str| Config::parse(&format!("{GOOD}{}", chap.replacen(from, to, 1)));
     let config = with("", "").unwrap();
-    let known = &config.pool("bulk").unwrap().iscsi.as_ref().unwrap().chap;
+    let known = &config.pool("bulk").unwrap().targets[0].chap;
     assert_eq!(known[0].password.expose(), "correct-horse");
     assert!(!format!("{config:?}").contains("horse"));
     for (from, to, field, says) in [
@@ -769,4 +762,64 @@ fn passwords_are_in_no_output_and_wrong_ones_say_what_is_allowed() {
         twice.message.contains("the same client with a password"),
         "{twice}"
     );
+}
+
+#[test]
+fn a_pool_has_several_targets_of_which_one_may_have_all_that_the_others_do_not_list() {
+    let (before, tank) = GOOD.split_once("[pool.iscsi]").unwrap();
+    let second = "[[pool.iscsi]]\niqn = \"iqn.2026-01.org.orthrus:second\"\nclients = [\"iqn.1993-08.org.debian:01:other\"]\nluns = \"all\"\n";
+    let with = |from: &str, to: &str| {
+        let second = second.replacen(from, to, 1);
+        let (listed, bulk) = tank.split_once("\n[[pool]]").unwrap();
+        Config::parse(&format!(
+            "{before}[[pool.iscsi]]{listed}{second}\n[[pool]]{bulk}"
+        ))
+    };
+    let config = with("", "").unwrap();
+    let pool = config.pool("tank").unwrap();
+    assert_eq!(pool.targets.len(), 2);
+    assert_eq!(pool.targets[1].luns, Luns::All);
+    assert!(pool.lists("vol0") && pool.lists("vol1") && !pool.lists("vol2"));
+    let list = |lun: &str| format!("[[pool.iscsi.lun]]\n{lun}\n");
+    // A number is a target's own.
+    let fresh = list("lun = 0\nvolume = \"vol2\"");
+    assert!(with("luns = \"all\"\n", &fresh).is_ok());
+    let all_twice = GOOD.replacen(
+        "luns = \"all\"\n",
+        &format!("luns = \"all\"\n{}", second.replacen("second", "third", 1)),
+        1,
+    );
+    let all_twice = all_twice.replace(
+        "[pool.iscsi]\niqn = \"iqn.2026-01.org.orthrus:bulk",
+        "[[pool.iscsi]]\niqn = \"iqn.2026-01.org.orthrus:bulk",
+    );
+    for (error, field, says) in [
+        (
+            Config::parse(&all_twice).unwrap_err(),
+            "pool[1].iscsi[1].luns",
+            "for one target of a pool",
+        ),
+        (
+            with("orthrus:second", "orthrus:tank").unwrap_err(),
+            "pool[0].iscsi[1].iqn",
+            "the same target name",
+        ),
+        (
+            with("luns = \"all\"\n", &list("lun = 0\nvolume = \"vol1\"")).unwrap_err(),
+            "pool[0].iscsi[1].lun[0].volume",
+            "the same volume",
+        ),
+        (
+            with(
+                "luns = \"all\"\n",
+                &format!("luns = \"all\"\n{}", second.repeat(8)),
+            )
+            .unwrap_err(),
+            "pool[0].iscsi[8]",
+            "at most 8",
+        ),
+    ] {
+        assert_eq!(error.field, field, "{error}");
+        assert!(error.message.contains(says), "{error}");
+    }
 }

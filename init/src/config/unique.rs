@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use super::error::{ConfigError, Place};
 use super::section::{Field, Section};
-use super::{MAX_CLIENTS, MAX_LUN_NUMBER, MAX_LUNS, MAX_POOLS, MAX_SHARES, names};
+use super::{MAX_CLIENTS, MAX_LUN_NUMBER, MAX_LUNS, MAX_POOLS, MAX_SHARES, MAX_TARGETS, names};
 
 /// The values of one kind that were seen so far, and where.
 struct Seen {
@@ -104,19 +104,11 @@ pub(super) fn pools(root: &Section<'_>) -> Result<(), ConfigError> {
             targets.add_text(nvme.optional_text("nqn", "")?)?;
             namespaces(&nvme, &mut volumes)?;
         }
-        let Some(iscsi) = pool.section("iscsi")? else {
-            continue;
-        };
-        targets.add_text(iscsi.optional_text("iqn", "")?)?;
-        let mut clients = Seen::new("initiator name");
-        for field in iscsi.texts("clients", "")? {
-            clients.add(field.value, field.at)?;
+        for target in pool.one_or_more("iscsi", MAX_TARGETS)? {
+            targets.add_text(target.optional_text("iqn", "")?)?;
+            clients(&target)?;
+            luns(&target, &mut volumes, &mut serials)?;
         }
-        let mut proven = Seen::new("client with a password");
-        for chap in iscsi.sections("chap", MAX_CLIENTS)? {
-            proven.add_text(chap.optional_text("client", "")?)?;
-        }
-        luns(&iscsi, &mut volumes, &mut serials)?;
     }
     no_gateway_is_ours(root, &addresses)
 }
@@ -164,6 +156,19 @@ fn namespaces(nvme: &Section<'_>, volumes: &mut Seen) -> Result<(), ConfigError>
             numbers.add(field.value.to_string(), field.at)?;
         }
         volumes.add_text(namespace.optional_text("volume", "")?)?;
+    }
+    Ok(())
+}
+
+/// Names of the clients of a target.
+fn clients(target: &Section<'_>) -> Result<(), ConfigError> {
+    let mut clients = Seen::new("initiator name");
+    for field in target.texts("clients", "")? {
+        clients.add(field.value, field.at)?;
+    }
+    let mut proven = Seen::new("client with a password");
+    for chap in target.sections("chap", MAX_CLIENTS)? {
+        proven.add_text(chap.optional_text("client", "")?)?;
     }
     Ok(())
 }

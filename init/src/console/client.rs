@@ -1,5 +1,5 @@
-//! The arguments of `client`: `add POOL NAME` and `remove POOL NAME` of an initiator or an NVMe host, `add POOL/SHARE ADDRESS` and
-//! `remove POOL/SHARE ADDRESS` of a share.
+//! The arguments of `client`: `add POOL NAME` and `remove POOL NAME` of an initiator or an NVMe host, `add POOL/TARGET NAME` of an initiator where
+//! a pool has several targets, `add POOL/SHARE ADDRESS` and `remove POOL/SHARE ADDRESS` of a share.
 
 use super::command::Command;
 use super::volume::Wrong;
@@ -47,11 +47,11 @@ pub(super) fn parse(words: &[&str], options: &[(&'static str, &str)]) -> Result<
         mutual_user: value("--mutual-user"),
         mutual_password: value("--mutual-password"),
     };
-    let (pool, share) = match place.split_once('/') {
-        Some((pool, share)) => (pool, Some(share)),
+    let (pool, within) = match place.split_once('/') {
+        Some((pool, within)) => (pool, Some(within)),
         None => (place, None),
     };
-    let client = Client::new(share, name, login).map_err(Wrong::Sentence)?;
+    let client = Client::new(within, name, login).map_err(Wrong::Sentence)?;
     let order = match adds {
         true => ClientOrder::Add(client),
         false => ClientOrder::Remove(client),

@@ -23,6 +23,8 @@ pub struct Report {
     pub clients_let_in: Vec<String>,
     /// Clients' own reservations that could not be given back, or are not kept safely.
     pub lost_reservations: Vec<String>,
+    /// LUNs of the configuration that cannot be offered, and why.
+    pub luns_withheld: Vec<String>,
     /// Namespaces of the configuration that cannot be offered, and why.
     pub namespaces_withheld: Vec<String>,
     /// What is shared, while it is served here, and what should be.
@@ -132,6 +134,9 @@ pub struct Volume {
     pub bytes: u64,
     /// Its LUN number, when it is exported.
     pub lun: Option<u32>,
+    /// The target that it is a LUN of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
     /// Its number as a namespace of NVMe, when it is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<u32>,

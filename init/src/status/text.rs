@@ -61,7 +61,7 @@ impl Status {
             }
             let _ = writeln!(text, "  home: {}", pool.home);
             let _ = writeln!(text, "  addresses: {}", pool.addresses.join(", "));
-            if let Some(iqn) = &pool.iqn {
+            for iqn in &pool.targets {
                 let _ = writeln!(text, "  target: {iqn}");
             }
             let _ = writeln!(text, "  ledger: {}", pool.ledger.line());
@@ -100,7 +100,10 @@ impl Status {
             }
             for volume in &pool.report.volumes {
                 let lun = match (volume.lun, volume.namespace) {
-                    (Some(lun), _) => format!("LUN {lun}"),
+                    (Some(lun), _) => match &volume.target {
+                        Some(target) if pool.targets.len() > 1 => format!("LUN {lun} of {target}"),
+                        _ => format!("LUN {lun}"),
+                    },
                     (None, Some(number)) => format!("namespace {number}"),
                     (None, None) => "not exported".to_owned(),
                 };

@@ -105,8 +105,8 @@ pub struct PoolStatus {
     pub why: Option<String>,
     /// Its service addresses.
     pub addresses: Vec<String>,
-    /// Its iSCSI target.
-    pub iqn: Option<String>,
+    /// Its iSCSI targets.
+    pub targets: Vec<String>,
     /// Its ledger.
     pub ledger: LedgerStatus,
     /// Disks, volumes, words.
@@ -307,7 +307,8 @@ impl Status {
                     "let those clients register again; see `pools` for the state volume",
                 );
             }
-            for withheld in &pool.report.namespaces_withheld {
+            let luns = pool.report.luns_withheld.iter();
+            for withheld in luns.chain(&pool.report.namespaces_withheld) {
                 say(format!("pool {name}: {withheld}"), "see `pools`");
             }
             for share in &pool.report.shares {
@@ -415,7 +416,11 @@ fn pools(sources: &Sources<'_>, config: &Config) -> Vec<PoolStatus> {
                 broken: broken(state, report, &names),
                 why,
                 addresses: pool.addresses.iter().map(ToString::to_string).collect(),
-                iqn: pool.iscsi.as_ref().map(|iscsi| iscsi.iqn.clone()),
+                targets: pool
+                    .targets
+                    .iter()
+                    .map(|target| target.iqn.clone())
+                    .collect(),
                 ledger: LedgerStatus::of(&pool.name, state.ledger, ledger.clone()),
                 report: report.clone(),
             }
@@ -559,6 +564,7 @@ mod tests {
             device: "/dev/dm-0".into(),
             bytes: 1 << 30,
             lun: None,
+            target: None,
             namespace: None,
             serial: None,
             degraded,

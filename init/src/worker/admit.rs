@@ -169,9 +169,11 @@ impl Worker {
         let Some(served) = &mut self.served else {
             return Ok(());
         };
-        if let (Some(plan), Some(iscsi)) = (&mut served.plan, &pool.iscsi) {
-            plan.clients.clone_from(&iscsi.clients);
-            plan.chap.clone_from(&iscsi.chap);
+        for plan in &mut served.targets {
+            if let Some(target) = pool.targets.iter().find(|target| target.iqn == plan.iqn) {
+                plan.clients.clone_from(&target.clients);
+                plan.chap.clone_from(&target.chap);
+            }
             self.host.open(plan)?;
         }
         if let (Some(plan), Some(nvme)) = (&mut served.nvme, &pool.nvme) {
@@ -187,11 +189,18 @@ impl Worker {
     /// Ends what a client has, and lets in those of the list.
     fn shut_out(&mut self, client: &Client, list: Admitted) -> Result<(), ClientError> {
         if let Some(served) = &self.served {
-            match (client, &served.plan, &served.nvme) {
-                (Client::Initiator { name, .. }, Some(plan), _) => {
-                    self.host.dismiss_initiator(plan, name)?;
+            match (client, &served.nvme) {
+                (Client::Initiator { target, name, .. }, _) => {
+                    let mut targets = served.targets.iter();
+                    let plan = match target {
+                        None => targets.next(),
+                        Some(iqn) => targets.find(|plan| plan.iqn == *iqn),
+                    };
+                    if let Some(plan) = plan {
+                        self.host.dismiss_initiator(plan, name)?;
+                    }
                 }
-                (Client::Host(nqn), _, Some(plan)) => self.host.dismiss_host(plan, nqn)?,
+                (Client::Host(nqn), Some(plan)) => self.host.dismiss_host(plan, nqn)?,
                 // The server asks anew.
                 _ => {}
             }
@@ -234,7 +243,7 @@ mod tests {
         let served = worker
             .served
             .as_ref()
-            .and_then(|served| served.plan.as_ref());
+            .and_then(|served| served.targets.first());
         let is_planned = served.is_some_and(|plan| plan.clients.iter().any(|name| name == NEW));
         let said = lock(&worker.report).clients_let_in == [NEW];
         assert_eq!(is_planned, said);

@@ -27,10 +27,10 @@ use super::Worker;
 use super::claim::{Claim, allows_cache};
 use super::error::JobError;
 use super::shares::SharesError;
-use crate::config::{Luns, ShareConfig};
+use crate::config::ShareConfig;
 use crate::disk::{self, WriteCache};
 use crate::export::nfs;
-use crate::export::{ExportError, ExportPlan, LunPlan, PlanError};
+use crate::export::{ExportError, PlanError};
 use crate::filesystem::{self, MakeError, MountError};
 use crate::sync::lock;
 use crate::volume::edit::VolumeOrder;
@@ -253,7 +253,10 @@ impl Worker {
     /// To whom a new volume is offered.
     fn made(&self, name: &str) -> String {
         let offered = match (self.lun(name), self.share_of(name), self.namespace_of(name)) {
-            (Some(lun), ..) => format!(", and LUN {}", lun.lun),
+            (Some((target, lun)), ..) if self.pool().targets.len() > 1 => {
+                format!(", and LUN {} of {}", lun.lun, target.iqn)
+            }
+            (Some((_, lun)), ..) => format!(", and LUN {}", lun.lun),
             (None, Some(share), _) => format!(", and shared as /{}", share.name),
             (None, None, Some(one)) => format!(", and namespace {}", one.nsid),
             (None, None, None) => "; the configuration offers it to nobody".to_owned(),
@@ -271,8 +274,8 @@ impl Worker {
 
     /// Nobody is offered it any more.
     pub(super) fn withdraw(&self, name: &str) -> Result<(), ChangeError> {
-        if let (Some(plan), Some(lun)) = (self.plan(), self.lun(name)) {
-            self.host.withdraw(plan, lun)?;
+        if let Some((target, lun)) = self.lun(name) {
+            self.host.withdraw(target, lun)?;
         }
         Ok(self.withdraw_namespace(name)?)
     }
@@ -420,18 +423,10 @@ impl Worker {
         {
             self.host.make_filesystem(volume, kind)?;
         }
-        let plan = self.plan_export(&active)?;
-        if let Some(served) = &mut self.served {
-            // Before the first step, so that a failure half-way is undone.
-            served.plan.clone_from(&plan);
-        }
-        self.watch_reservations(plan.as_ref());
-        if let Some(plan) = &plan {
-            self.host.open(plan)?;
-        }
+        self.open_targets::<ChangeError>(&active)?;
         self.open_nvme(&active)?;
         self.open_shares(&active)?;
-        self.report_volumes(&active, plan.as_ref());
+        self.report_volumes(&active);
         if let Some(claim) = &self.claim {
             self.ledger.keep_up(claim.key.epoch, &claim.group);
         }
@@ -440,7 +435,7 @@ impl Worker {
 
     /// That a new volume changes the number of no LUN.
     fn keeps_numbers(&self, name: &str) -> Result<(), ChangeError> {
-        if self.pool().keeps_from_luns(name) {
+        if self.pool().keeps_from_luns(name) || self.pool().lists(name) {
             return Ok(());
         }
         let behind = self
@@ -460,10 +455,10 @@ impl Worker {
             });
         }
         self.is_no_namespace(name)?;
-        let Some(lun) = self.lun(name) else {
+        let Some((target, lun)) = self.lun(name) else {
             return Ok(());
         };
-        if self.offered_by_name().next().is_none() {
+        if !target.by_name {
             return Err(ChangeError::Listed { lun: lun.lun });
         }
         self.keeps_numbers(name)
@@ -486,10 +481,10 @@ impl Worker {
         }
         self.is_no_namespace(name)?;
         self.is_no_namespace(new)?;
-        let Some(lun) = self.lun(name) else {
+        let Some((target, lun)) = self.lun(name) else {
             return Ok(());
         };
-        if self.offered_by_name().next().is_none() {
+        if !target.by_name {
             return Err(ChangeError::Listed { lun: lun.lun });
         }
         let between =
@@ -502,13 +497,9 @@ impl Worker {
 
     /// The volumes whose LUNs are numbered by name; none where the configuration lists them.
     fn offered_by_name(&self) -> impl Iterator<Item = String> {
-        let by_name = self
-            .pool()
-            .iscsi
-            .as_ref()
-            .is_some_and(|iscsi| matches!(iscsi.luns, Luns::All));
-        let luns = self.plan().filter(|_| by_name).into_iter();
-        luns.flat_map(|plan| plan.luns.iter().map(|lun| lun.volume.clone()))
+        let targets = self.served.iter().flat_map(|served| &served.targets);
+        let by_name = targets.filter(|target| target.by_name);
+        by_name.flat_map(|target| target.luns.iter().map(|lun| lun.volume.clone()))
     }
 
     /// That a new volume is what the configuration makes of it: one with a file system is for a share, and a share's has one.
@@ -526,14 +517,6 @@ impl Worker {
     pub(super) fn share_of(&self, volume: &str) -> Option<&ShareConfig> {
         let shares = self.pool().nfs.iter().flat_map(|nfs| &nfs.shares);
         shares.into_iter().find(|share| share.volume == volume)
-    }
-
-    pub(super) fn lun(&self, volume: &str) -> Option<&LunPlan> {
-        self.plan()?.luns.iter().find(|lun| lun.volume == volume)
-    }
-
-    pub(super) fn plan(&self) -> Option<&ExportPlan> {
-        self.served.as_ref()?.plan.as_ref()
     }
 
     pub(super) fn group(&self) -> Result<&VolumeGroup, ChangeError> {
@@ -560,7 +543,10 @@ mod tests {
     use orthrus_hb::Epoch;
 
     use super::super::order::{owner, taken};
+    use std::sync::Arc;
+
     use super::*;
+    use crate::export::LunPlan;
     use crate::fence::shelf::Shelf;
     use crate::volume::tests::made::{HIDDEN, Made, VISIBLE};
 
@@ -661,7 +647,7 @@ mod tests {
             let shelf = Shelf::new(2);
             let (mut worker, log) = with_snapshot(&shelf, fails);
             if worker.lun("vol1").is_none() {
-                let plan = worker.served.as_mut().unwrap().plan.as_mut().unwrap();
+                let plan = &mut worker.served.as_mut().unwrap().targets[0];
                 let volume = "vol1".to_owned();
                 plan.luns.push(LunPlan {
                     lun: 1,
@@ -717,7 +703,7 @@ mod tests {
         let shelf = Shelf::new(2);
         let (mut worker, log) = owner(&shelf, "");
         worker.import(Epoch(1)).unwrap();
-        let plan = worker.served.as_mut().unwrap().plan.as_mut().unwrap();
+        let plan = &mut worker.served.as_mut().unwrap().targets[0];
         for (lun, volume) in [(1, "vol1"), (2, "vol2")] {
             let volume = volume.to_owned();
             plan.luns.push(LunPlan {
@@ -739,6 +725,53 @@ mod tests {
         }
         // It is no LUN at all.
         assert!(worker.may_be_called("orthrus_state", "a").is_ok());
+    }
+
+    #[test]
+    fn only_the_target_that_has_all_volumes_numbers_its_luns_by_name() {
+        let shelf = Shelf::new(2);
+        let (mut worker, log) = owner(&shelf, "");
+        let second = "[[pool.iscsi]]\niqn = \"iqn.2026-01.org.orthrus:second\"\nclients = [\"iqn.1993-08.org.debian:01:client\"]\n";
+        let lun = |volume: &str| format!("[[pool.iscsi.lun]]\nlun = 0\nvolume = \"{volume}\"\n");
+        let text = super::super::tests::CONFIG.replace("[pool.iscsi]", "[[pool.iscsi]]");
+        // vol0 is the pool's, and no other is.
+        let config = format!(
+            "{}{}{}{second}luns = \"all\"\n",
+            text.replace("luns = \"all\"\n", ""),
+            lun("vol0"),
+            lun("none").replace("lun = 0", "lun = 1")
+        );
+        worker.config = Arc::new(crate::config::Config::parse(&config).unwrap());
+        worker.import(Epoch(1)).unwrap();
+        assert_eq!(
+            taken(&log)
+                .iter()
+                .filter(|step| *step == "export on")
+                .count(),
+            2
+        );
+        let (target, _) = worker.lun("vol0").unwrap();
+        assert!(!target.by_name);
+        let withheld = lock(&worker.report).luns_withheld.clone();
+        assert!(
+            withheld[0].contains("`volume create tank/none SIZE`"),
+            "{withheld:?}"
+        );
+        let listed = worker.may_go("vol0");
+        assert!(
+            matches!(listed, Err(ChangeError::Listed { lun: 0 })),
+            "{listed:?}"
+        );
+        // Nothing stands behind it.
+        assert!(worker.keeps_numbers("also").is_ok());
+        worker.release().unwrap();
+        assert_eq!(
+            taken(&log)
+                .iter()
+                .filter(|step| *step == "export off")
+                .count(),
+            2
+        );
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::clients;
 use crate::clock;
 use crate::config::Admitted;
 use crate::export::nvme::{NamespacePlan, NvmePlan};
-use crate::export::{ExportError, ExportPlan, PlanError, Volume};
+use crate::export::{ExportError, ExportPlan, LunPlan, PlanError, Volume};
 use crate::net::{self, Connection, Interface, Probe};
 use crate::state::{self, Owner};
 use crate::status;
@@ -31,7 +31,7 @@ use crate::volume::{Active, reserved};
 /// What an import made, for its release.
 #[derive(Default)]
 pub struct Served {
-    pub(super) plan: Option<ExportPlan>,
+    pub(super) targets: Vec<ExportPlan>,
     /// Copies clients' reservations while the kernel writes them.
     reservations: Option<Box<dyn Send>>,
     pub(super) nvme: Option<NvmePlan>,
@@ -58,18 +58,10 @@ impl Worker {
         self.served = Some(Served::default());
         let active = self.host.activate(&claim.group)?;
         self.open_state(&active, epoch);
-        let plan = self.plan_export(&active)?;
-        self.watch_reservations(plan.as_ref());
-        // Kept before the first step, so that a failure half-way is undone.
-        if let Some(served) = &mut self.served {
-            served.plan.clone_from(&plan);
-        }
-        if let Some(plan) = &plan {
-            self.host.open(plan)?;
-        }
+        self.open_targets::<JobError>(&active)?;
         self.open_nvme(&active)?;
         self.open_shares(&active)?;
-        self.report_volumes(&active, plan.as_ref());
+        self.report_volumes(&active);
         probe.verdict()?;
         if let Some(served) = &mut self.served {
             served.port = Some(port.clone());
@@ -79,6 +71,25 @@ impl Worker {
         }
         self.greet(&port);
         Ok(Done::Imported)
+    }
+
+    /// Offers what the configuration has as LUNs of these volumes.
+    pub(super) fn open_targets<E>(&mut self, active: &[Active]) -> Result<(), E>
+    where
+        E: From<PlanError> + From<ExportError>,
+    {
+        let targets = self.plan_targets(active)?;
+        let withheld = targets.iter().flat_map(|target| target.withheld.clone());
+        lock(&self.report).luns_withheld = withheld.collect();
+        self.watch_reservations(&targets);
+        if let Some(served) = &mut self.served {
+            // Kept before the first step, so that a failure half-way is undone.
+            served.targets.clone_from(&targets);
+        }
+        for target in &targets {
+            self.host.open(target)?;
+        }
+        Ok(())
     }
 
     /// Offers what the configuration has as namespaces of these volumes, and has clients look again at their sizes.
@@ -94,7 +105,7 @@ impl Worker {
     }
 
     /// What is to be offered of these volumes.
-    pub(super) fn plan_export(&self, active: &[Active]) -> Result<Option<ExportPlan>, PlanError> {
+    fn plan_targets(&self, active: &[Active]) -> Result<Vec<ExportPlan>, PlanError> {
         let volumes: Vec<Volume> = active
             .iter()
             .map(|active| Volume {
@@ -105,9 +116,12 @@ impl Worker {
                 gives_space_back: active.gives_space_back,
             })
             .collect();
-        let mut plan = ExportPlan::new(&self.config, self.pool(), &volumes)?;
-        if let (Some(plan), Ok(place)) = (&mut plan, self.open_state_place()) {
-            let lost = self.host.keep_reservations(plan, &place);
+        let mut targets = ExportPlan::all(&self.config, self.pool(), &volumes)?;
+        let Ok(place) = self.open_state_place() else {
+            return Ok(targets);
+        };
+        for target in &mut targets {
+            let lost = self.host.keep_reservations(target, &place);
             let mut report = lock(&self.report);
             // What was said of an import stands as long as it does.
             for problem in lost {
@@ -116,7 +130,7 @@ impl Worker {
                 }
             }
         }
-        Ok(plan)
+        Ok(targets)
     }
 
     /// Where the pool's state is kept while it is served here, or why it is not.
@@ -133,8 +147,12 @@ impl Worker {
     }
 
     /// From before the first client comes, or from when there is a place for them on.
-    pub(super) fn watch_reservations(&mut self, plan: Option<&ExportPlan>) {
-        let Some(directory) = plan.and_then(|plan| plan.reservations.as_ref()) else {
+    fn watch_reservations(&mut self, targets: &[ExportPlan]) {
+        // All are kept in one.
+        let mut kept = targets
+            .iter()
+            .filter_map(|target| target.reservations.as_ref());
+        let Some(directory) = kept.next() else {
             return;
         };
         let watched = self.served.as_ref().map(|served| &served.reservations);
@@ -222,8 +240,8 @@ impl Worker {
             if let Some(plan) = &served.nvme {
                 self.host.close_nvme(plan)?;
             }
-            if let Some(plan) = &served.plan {
-                self.host.close(plan)?;
+            for target in served.targets.iter().rev() {
+                self.host.close(target)?;
             }
         }
         // With it ends who copies clients' reservations: nobody writes them any more.
@@ -233,6 +251,7 @@ impl Worker {
         {
             let mut report = lock(&self.report);
             report.volumes.clear();
+            report.luns_withheld.clear();
             report.namespaces_withheld.clear();
             report.lost_reservations.clear();
         }
@@ -332,16 +351,24 @@ impl Worker {
         }
     }
 
-    pub(super) fn report_volumes(&self, active: &[Active], plan: Option<&ExportPlan>) {
+    /// The target that a volume is a LUN of, and which.
+    pub(super) fn lun(&self, volume: &str) -> Option<(&ExportPlan, &LunPlan)> {
+        let targets = self.served.iter().flat_map(|served| &served.targets);
+        let mut luns = targets.flat_map(|target| target.luns.iter().map(move |lun| (target, lun)));
+        luns.find(|(_, lun)| lun.volume == volume)
+    }
+
+    pub(super) fn report_volumes(&self, active: &[Active]) {
         let volumes = active.iter().map(|active| {
-            let lun = plan.and_then(|plan| plan.luns.iter().find(|lun| lun.volume == active.lv));
+            let lun = self.lun(&active.lv);
             status::Volume {
                 name: active.lv.clone(),
                 device: active.node.display().to_string(),
                 bytes: active.sectors * 512,
-                lun: lun.map(|lun| lun.lun),
+                lun: lun.map(|(_, lun)| lun.lun),
+                target: lun.map(|(target, _)| target.iqn.clone()),
                 namespace: self.namespace_of(&active.lv).map(|one| one.nsid),
-                serial: lun.map(|lun| lun.serial.clone()),
+                serial: lun.map(|(_, lun)| lun.serial.clone()),
                 degraded: active.is_degraded,
                 resync: None,
             }

@@ -2,7 +2,7 @@
 //! `drivers/target/target_core_configfs.c`, `drivers/target/iscsi/iscsi_target_configfs.c`).
 //!
 //! ```text
-//! core/iblock_PLACE/POOL.VOLUME        backstore: block device, vendor, product, serial
+//! core/iblock_NUMBER/POOL.VOLUME        backstore: block device, vendor, product, serial
 //! iscsi/IQN/tpgt_1/rtpi, attrib/*, param/*  portal group
 //! iscsi/IQN/tpgt_1/np/IP:3260          portal, one a service address
 //! iscsi/IQN/tpgt_1/lun/lun_N/volume  ─► backstore
@@ -163,7 +163,7 @@ impl<T: Tree> Lio<T> {
 
     fn backstore(&self, plan: &ExportPlan, lun: &LunPlan) -> PathBuf {
         backstore_path(
-            &self.root.join(format!("core/iblock_{}", plan.place)),
+            &self.root.join(format!("core/iblock_{}", plan.number)),
             plan,
             lun,
         )
@@ -228,7 +228,7 @@ impl<T: Tree> Lio<T> {
     /// All steps of a plan, in order.
     fn actions(&self, plan: &ExportPlan) -> Vec<Action> {
         let mut actions = Vec::new();
-        let adapter = self.root.join(format!("core/iblock_{}", plan.place));
+        let adapter = self.root.join(format!("core/iblock_{}", plan.number));
         let target = self.root.join("iscsi").join(&plan.iqn);
         let group = target.join("tpgt_1");
 
@@ -239,7 +239,7 @@ impl<T: Tree> Lio<T> {
         actions.push(Action::Directory(target));
         actions.push(Action::Directory(group.clone()));
         // The relative target port is part of what a client's reservation is kept under.
-        let rtpi = (plan.place + 1).to_string();
+        let rtpi = (plan.number + 1).to_string();
         actions.push(Action::Attribute(group.join("rtpi"), rtpi));
         for (directory, settings) in [("attrib", &PORTAL_GROUP[..]), ("param", &PARAMETERS[..])] {
             for (name, value) in settings {

@@ -1,6 +1,6 @@
 //! iSCSI exports through the kernel's LIO target, driven through configfs.
 //!
-//! An [`ExportPlan`] says what a pool offers, derived from the configuration and the active volumes
+//! An [`ExportPlan`] says what one target of a pool offers, derived from the configuration and the active volumes
 //! alone, so that both heads make the same of it: target name, relative port, LUN numbers, serial numbers
 //! and with them the WWNs (invariant I6). [`Lio`] makes the plan true and takes it back.
 //!

@@ -1,12 +1,19 @@
-//! What a pool offers by iSCSI: the configuration and the active volumes put together.
+//! What a pool offers by iSCSI: the configuration and the active volumes put together, a plan for each target.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::identity::unit_serial;
 use super::reservations;
-use crate::config::{ChapConfig, Config, IscsiConfig, LunConfig, Luns, MAX_LUNS, PoolConfig};
+use crate::config::{
+    ChapConfig, Config, IscsiConfig, LunConfig, Luns, MAX_LUNS, MAX_POOLS, PoolConfig,
+};
 use crate::volume::reserved;
+
+/// Between the numbers of two targets of a pool: more than there can be pools. It is part of what clients' reservations are kept under,
+/// and never changes.
+const STRIDE: u16 = 64;
+const _: () = assert!(MAX_POOLS <= STRIDE as usize);
 
 /// The port of iSCSI (RFC 7143 section 4.2.2).
 const ISCSI_PORT: u16 = 3260;
@@ -26,20 +33,24 @@ pub struct Volume {
     pub gives_space_back: bool,
 }
 
-/// The export of one pool.
+/// One target of a pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExportPlan {
     /// The pool's name.
     pub pool: String,
-    /// Its place in the configuration, from 0: numbers the backstores' directory and the relative
+    /// Of the places of pool and target in the configuration: numbers the backstores' directory and the relative
     /// target port, which have to be unique in a kernel and equal on both heads.
-    pub place: u16,
+    pub number: u16,
     /// The target's name.
     pub iqn: String,
     /// Service addresses with the port.
     pub portals: Vec<SocketAddr>,
     /// The LUNs, by number.
     pub luns: Vec<LunPlan>,
+    /// Which LUNs of the configuration are not among them, and why.
+    pub withheld: Vec<String>,
+    /// They are numbered by the names of their volumes, so that a new one may move others.
+    pub by_name: bool,
     /// The initiator names that may log in.
     pub clients: Vec<String>,
     /// Those of them that must prove who they are.
@@ -72,18 +83,6 @@ pub struct LunPlan {
 /// Configuration and volumes do not fit.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
-    /// A LUN's volume is not in the volume group, or not one that can be offered.
-    #[error("pool {pool}: LUN {lun}: no volume {volume}; active volumes: {active}")]
-    NoVolume {
-        /// The pool.
-        pool: String,
-        /// The LUN's number.
-        lun: u32,
-        /// The volume that the configuration names.
-        volume: String,
-        /// Those that are there.
-        active: String,
-    },
     /// `luns = "all"` and more volumes than LUNs are allowed.
     #[error("pool {pool}: luns = \"all\" with {found} volumes; allowed: at most {MAX_LUNS}")]
     TooMany {
@@ -117,38 +116,46 @@ impl ExportPlan {
         lost
     }
 
-    /// Plans the export of a pool, given its active visible volumes in any order; `None` when the
-    /// configuration has no export for it.
-    pub fn new(
+    /// Plans the targets of a pool, given its active visible volumes in any order; none when the configuration has none for it.
+    pub fn all(
         config: &Config,
         pool: &PoolConfig,
         volumes: &[Volume],
-    ) -> Result<Option<ExportPlan>, PlanError> {
-        let Some(iscsi) = &pool.iscsi else {
-            return Ok(None);
-        };
+    ) -> Result<Vec<ExportPlan>, PlanError> {
         let place = config.pools.iter().position(|p| p.name == pool.name);
+        let place = place.and_then(|p| u16::try_from(p).ok()).unwrap_or(0);
+        let numbers = (place..).step_by(STRIDE.into());
         let portal =
             |address: &crate::config::ServiceAddress| SocketAddr::new(address.ip, ISCSI_PORT);
-        Ok(Some(ExportPlan {
-            pool: pool.name.clone(),
-            place: place.and_then(|p| u16::try_from(p).ok()).unwrap_or(0),
-            iqn: iscsi.iqn.clone(),
-            portals: pool.addresses.iter().map(portal).collect(),
-            luns: luns(&config.cluster, pool, iscsi, volumes)?,
-            clients: iscsi.clients.clone(),
-            chap: iscsi.chap.clone(),
-            reservations: None,
-        }))
+        let plan = |(number, target): (u16, &IscsiConfig)| {
+            let (luns, withheld) = luns(&config.cluster, pool, target, volumes)?;
+            Ok(ExportPlan {
+                pool: pool.name.clone(),
+                number,
+                iqn: target.iqn.clone(),
+                portals: pool.addresses.iter().map(portal).collect(),
+                luns,
+                withheld,
+                by_name: target.luns == Luns::All,
+                clients: target.clients.clone(),
+                chap: target.chap.clone(),
+                reservations: None,
+            })
+        };
+        numbers.zip(&pool.targets).map(plan).collect()
     }
 }
+
+/// What is offered, and why something is not.
+type Offer = (Vec<LunPlan>, Vec<String>);
 
 fn luns(
     cluster: &str,
     pool: &PoolConfig,
-    iscsi: &IscsiConfig,
+    target: &IscsiConfig,
     volumes: &[Volume],
-) -> Result<Vec<LunPlan>, PlanError> {
+) -> Result<Offer, PlanError> {
+    let mut withheld = Vec::new();
     let plan = |lun: u32, volume: &Volume, of: Option<&LunConfig>| LunPlan {
         lun,
         volume: volume.name.clone(),
@@ -170,8 +177,9 @@ fn luns(
         })
         .collect();
     sorted.sort_by(|a, b| a.name.cmp(&b.name));
-    let mut luns = match &iscsi.luns {
+    let mut luns: Vec<LunPlan> = match &target.luns {
         Luns::All => {
+            sorted.retain(|volume| !pool.lists(&volume.name));
             if sorted.len() > MAX_LUNS {
                 return Err(PlanError::TooMany {
                     pool: pool.name.clone(),
@@ -183,30 +191,22 @@ fn luns(
                 .map(|(lun, volume)| plan(lun, volume, None))
                 .collect()
         }
+        // The others are served without it: who made a pool of bare disks has no volume yet.
         Luns::Listed(list) => list
             .iter()
-            .map(|wanted| {
+            .filter_map(|wanted| {
                 let found = sorted.iter().find(|volume| volume.name == wanted.volume);
-                match found {
-                    Some(volume) => Ok(plan(wanted.lun, volume, Some(wanted))),
-                    None => Err(PlanError::NoVolume {
-                        pool: pool.name.clone(),
-                        lun: wanted.lun,
-                        volume: wanted.volume.clone(),
-                        active: names(&sorted),
-                    }),
+                if found.is_none() {
+                    let (lun, name, pool) = (wanted.lun, &wanted.volume, &pool.name);
+                    withheld.push(format!(
+                        "LUN {lun} of {} is not offered: there is no volume {name}: `volume create {pool}/{name} SIZE` makes it",
+                        target.iqn
+                    ));
                 }
+                found.map(|volume| plan(wanted.lun, volume, Some(wanted)))
             })
-            .collect::<Result<Vec<LunPlan>, PlanError>>()?,
+            .collect(),
     };
     luns.sort_by_key(|lun| lun.lun);
-    Ok(luns)
-}
-
-fn names(volumes: &[&Volume]) -> String {
-    if volumes.is_empty() {
-        return "none".to_owned();
-    }
-    let names: Vec<&str> = volumes.iter().map(|volume| volume.name.as_str()).collect();
-    names.join(", ")
+    Ok((luns, withheld))
 }

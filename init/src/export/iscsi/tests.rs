@@ -57,7 +57,9 @@ fn volumes() -> Vec<Volume> {
 fn plan() -> ExportPlan {
     let config = Config::parse(CONFIG).unwrap();
     let pool = config.pool("tank").unwrap();
-    ExportPlan::new(&config, pool, &volumes()).unwrap().unwrap()
+    ExportPlan::all(&config, pool, &volumes())
+        .unwrap()
+        .remove(0)
 }
 
 fn lio(limit: Duration) -> (Lio<Fake>, PathBuf) {
@@ -77,7 +79,7 @@ fn position(changes: &[String], part: &str) -> usize {
 #[test]
 fn plan_is_the_configuration_and_the_volumes() {
     let plan = plan();
-    assert_eq!(plan.place, 1);
+    assert_eq!(plan.number, 1);
     assert_eq!(plan.portals[1].to_string(), "10.77.1.10:3260");
     assert_eq!(plan.luns[0].serial, "0123456789abcdef");
     assert_eq!(plan.luns[1].serial, unit_serial("lab", "tank", "uuid-1"));
@@ -90,19 +92,21 @@ fn all_volumes_are_numbered_by_name() {
     let text = format!("{}luns = \"all\"\n", &CONFIG[..start]);
     let config = Config::parse(&text).unwrap();
     let pool = config.pool("tank").unwrap();
-    let plan = |volumes: &[Volume]| ExportPlan::new(&config, pool, volumes);
-    let luns = plan(&volumes()).unwrap().unwrap().luns;
+    let plan = |volumes: &[Volume]| {
+        ExportPlan::all(&config, pool, volumes).map(|mut targets| targets.remove(0))
+    };
+    let luns = plan(&volumes()).unwrap().luns;
     let numbered: Vec<_> = luns.iter().map(|l| (l.lun, l.volume.as_str())).collect();
     assert_eq!(numbered, [(0, "vol0"), (1, "vol1")]);
     // A new pool: clients find a target without a LUN.
-    assert_eq!(plan(&[]).unwrap().unwrap().luns, []);
+    assert_eq!(plan(&[]).unwrap().luns, []);
     // The firmware's own volumes are not offered, and do not change the others' numbers.
     let mut own = volumes();
     own.push(Volume {
         name: "orthrus_state".to_owned(),
         ..own[0].clone()
     });
-    assert_eq!(plan(&own).unwrap().unwrap().luns, luns);
+    assert_eq!(plan(&own).unwrap().luns, luns);
     let many: Vec<Volume> = (0..65).map(|_| volumes().remove(0)).collect();
     let error = plan(&many).unwrap_err().to_string();
     assert!(
@@ -112,17 +116,70 @@ fn all_volumes_are_numbered_by_name() {
 }
 
 #[test]
-fn missing_volume_is_named_with_those_that_are_there() {
+fn targets_of_a_pool_have_their_own_numbers_and_stand_beside_each_other() {
+    let list = |lun: u32, volume: &str| {
+        format!("[[pool.iscsi.lun]]\nlun = {lun}\nvolume = \"{volume}\"\n")
+    };
+    let (before, first) = CONFIG.split_once("[pool.iscsi]").unwrap();
+    let first = &first[..first.find("[[pool.iscsi.lun]]").unwrap()];
+    let second = first.replace("orthrus:tank", "orthrus:second");
+    let text = format!(
+        "{before}[[pool.iscsi]]{first}{}[[pool.iscsi]]{second}luns = \"all\"\n",
+        list(0, "vol0")
+    );
+    let config = Config::parse(&text).unwrap();
+    let pool = config.pool("tank").unwrap();
+    let targets = ExportPlan::all(&config, pool, &volumes()).unwrap();
+    // The first one's is what it was before there was a second.
+    let numbers: Vec<u16> = targets.iter().map(|target| target.number).collect();
+    assert_eq!(numbers, [1, 65]);
+    // What one lists is none of the other's.
+    assert_eq!((targets[0].luns.len(), targets[1].luns.len()), (1, 1));
+    assert_eq!(targets[1].luns[0].volume, "vol1");
+    let (lio, _) = lio(STEP_LIMIT);
+    for target in &targets {
+        assert_eq!(lio.open(target), Ok(Step::Changed));
+    }
+    let changes = lio.fake().changes();
+    assert!(
+        changes
+            .iter()
+            .any(|change| change.ends_with("orthrus:second/tpgt_1/rtpi 66"))
+    );
+    lio.fake().forget();
+    // Each goes alone.
+    let client = targets[1].clients[0].clone();
+    assert_eq!(lio.dismiss(&targets[1], &client), Ok(Step::Changed));
+    assert_eq!(lio.close(&targets[1]), Ok(Step::Changed));
+    let changes = lio.fake().changes();
+    assert!(
+        !changes.iter().any(|change| change.contains("orthrus:tank")),
+        "{changes:#?}"
+    );
+    assert_eq!(lio.open(&targets[0]), Ok(Step::Already));
+    assert_eq!(lio.close(&targets[0]), Ok(Step::Changed));
+    assert!(lio.fake().left().is_empty(), "{:#?}", lio.fake().left());
+}
+
+#[test]
+fn a_lun_without_a_volume_is_withheld_and_the_others_are_offered() {
     let config = Config::parse(CONFIG).unwrap();
     let pool = config.pool("tank").unwrap();
-    let error = ExportPlan::new(&config, pool, &volumes()[..1]).unwrap_err();
-    let shown = error.to_string();
-    assert!(
-        shown.contains("LUN 0: no volume vol0") && shown.ends_with("vol1"),
-        "{shown}"
-    );
+    let plan = |volumes: &[Volume]| ExportPlan::all(&config, pool, volumes).unwrap().remove(0);
+    let missing = plan(&volumes()[..1]);
+    let offered: Vec<u32> = missing.luns.iter().map(|lun| lun.lun).collect();
+    assert_eq!(offered, [1]);
+    let said = "LUN 0 of iqn.2026-01.org.orthrus:tank is not offered: there is no volume vol0: `volume create tank/vol0 SIZE` makes it";
+    assert_eq!(missing.withheld, [said]);
+    // It comes while the other one is open.
+    let (lio, _) = lio(STEP_LIMIT);
+    lio.open(&missing).unwrap();
+    assert_eq!(plan(&volumes()).withheld, [] as [&str; 0]);
+    assert_eq!(lio.open(&plan(&volumes())), Ok(Step::Changed));
+    lio.close(&plan(&volumes())).unwrap();
+    assert!(lio.fake().left().is_empty());
     let spare = config.pool("spare").unwrap();
-    assert_eq!(ExportPlan::new(&config, spare, &volumes()), Ok(None));
+    assert_eq!(ExportPlan::all(&config, spare, &volumes()), Ok(Vec::new()));
 }
 
 #[test]
@@ -156,7 +213,9 @@ fn a_lun_is_mapped_to_its_clients_and_to_no_others() {
     let text = CONFIG.replace("lun = 1\nvolume = \"vol1\"\n", of_one);
     let config = Config::parse(&text).unwrap();
     let pool = config.pool("tank").unwrap();
-    let plan = ExportPlan::new(&config, pool, &volumes()).unwrap().unwrap();
+    let plan = ExportPlan::all(&config, pool, &volumes())
+        .unwrap()
+        .remove(0);
     let (lio, _) = lio(STEP_LIMIT);
     lio.open(&plan).unwrap();
     let changes = lio.fake().changes();
@@ -210,7 +269,7 @@ fn a_volume_that_takes_no_writes_is_a_lun_that_takes_none() {
     let pool = config.pool("tank").unwrap();
     let mut volumes = volumes();
     volumes[1].is_writable = false;
-    let plan = ExportPlan::new(&config, pool, &volumes).unwrap().unwrap();
+    let plan = ExportPlan::all(&config, pool, &volumes).unwrap().remove(0);
     let (lio, state) = lio(STEP_LIMIT);
     assert_eq!(lio.open(&plan), Ok(Step::Changed));
     let changes = lio.fake().changes();
@@ -411,7 +470,9 @@ fn a_client_with_a_password_must_prove_it_before_it_is_let_in() {
         password = \"correct-horse\"\nmutual_user = \"tank\"\nmutual_password = \"battery-staple\"\n";
     let config = Config::parse(&format!("{CONFIG}{chap}")).unwrap();
     let pool = config.pool("tank").unwrap();
-    let plan = ExportPlan::new(&config, pool, &volumes()).unwrap().unwrap();
+    let plan = ExportPlan::all(&config, pool, &volumes())
+        .unwrap()
+        .remove(0);
     assert!(!format!("{plan:?}").contains("horse"));
     let (lio, _) = lio(STEP_LIMIT);
     lio.open(&plan).unwrap();
@@ -437,9 +498,8 @@ fn a_client_with_a_password_must_prove_it_before_it_is_let_in() {
         .unwrap()
         .pool("tank")
         .unwrap()
-        .iscsi
-        .clone()
-        .unwrap()
-        .chap;
+        .targets[0]
+        .chap
+        .clone();
     assert_eq!(lio.open(&other), Ok(Step::Changed));
 }

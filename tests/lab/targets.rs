@@ -1,0 +1,114 @@
+//! A pool with two targets: each client sees the LUNs that are its own, before and after a takeover, and each target has its own
+//! list of who is let in.
+
+use anyhow::{Result, ensure};
+use orthrus_qemu::clock::unix_ms;
+use orthrus_qemu::names::{Head, ShelfKind};
+use orthrus_tests::Bench;
+use orthrus_tests::steps::{
+    LIMIT, bare_disks, resume_and_verify, start_writing, until, with_bare_disks,
+};
+
+use crate::clients::{Client, NAME};
+
+const SECOND: &str = "iqn.2026-01.org.orthrus:tank-2";
+
+/// The second target lists two volumes, one of them for a client of its own; the first has all others.
+const POOL: &str = "
+[[pool]]
+name = \"tank\"
+home = \"a\"
+address = \"10.77.0.10/24\"
+[[pool.iscsi]]
+iqn = \"iqn.2026-01.org.orthrus:tank\"
+clients = [\"iqn.1993-08.org.debian:01:client\"]
+luns = \"all\"
+[[pool.iscsi]]
+iqn = \"iqn.2026-01.org.orthrus:tank-2\"
+clients = [\"iqn.1993-08.org.debian:01:client\", \"iqn.1993-08.org.debian:01:other\"]
+[[pool.iscsi.lun]]
+lun = 0
+volume = \"common\"
+[[pool.iscsi.lun]]
+lun = 3
+volume = \"private\"
+clients = [\"iqn.1993-08.org.debian:01:other\"]
+";
+
+pub fn each_their_own(bench: &Bench, shelf: ShelfKind) -> Result<()> {
+    let disks = bare_disks("targets", 3, 256 << 20)?;
+    with_bare_disks(bench, shelf, disks, POOL, |lab| {
+        lab.wait_for("a faulted tank", LIMIT)?;
+        lab.tell_ok(Head::A, "pool create tank sda sdb sdc --yes")?;
+        lab.wait_for("a serves tank", LIMIT)?;
+        // A LUN whose volume is not there yet keeps nothing else from being served.
+        let status = lab.tell_ok(Head::A, "status")?;
+        ensure!(status.contains("LUN 3 of"), "{status}");
+        ensure!(
+            status.contains("`volume create tank/private SIZE`"),
+            "{status}"
+        );
+        for volume in ["vol0", "common", "private"] {
+            let made = lab.tell_ok(Head::A, &format!("volume create tank/{volume} 32M"))?;
+            let target = match volume {
+                "vol0" => "LUN 0 of iqn.2026-01.org.orthrus:tank",
+                "common" => "LUN 0 of iqn.2026-01.org.orthrus:tank-2",
+                _ => "LUN 3 of iqn.2026-01.org.orthrus:tank-2",
+            };
+            ensure!(made.contains(target), "{made}");
+        }
+        lab.wait_for("b standby", LIMIT)?;
+        lab.wait_for("client up", LIMIT)?;
+
+        let client = |interface, name| Client {
+            lab,
+            interface,
+            name,
+            iqn: SECOND,
+            address: "10.77.0.10",
+        };
+        let plain = client("plain", "iqn.1993-08.org.debian:01:client");
+        let other = client("other", "iqn.1993-08.org.debian:01:other");
+        let late = client("late", NAME);
+        for client in [&plain, &other, &late] {
+            client.prepare()?;
+        }
+        ensure!(plain.logs_in()? && other.logs_in()?, "one is not let in");
+        ensure!(!late.logs_in()?, "it is let in without a word");
+        let which = lab.tell(Head::A, &format!("client add tank {NAME}"))?;
+        ensure!(
+            which.code != 0 && which.text.contains("say POOL/TARGET"),
+            "{}",
+            which.text
+        );
+        lab.tell_ok(Head::A, &format!("client add tank/{SECOND} {NAME}"))?;
+        ensure!(late.logs_in()?, "it is not let in");
+        let see = || -> Result<()> {
+            for (client, luns) in [(&plain, "0"), (&other, "0 3"), (&late, "0")] {
+                until(|| Ok(client.luns()? == luns), "a client sees other LUNs")?;
+                client.reads()?;
+            }
+            Ok(())
+        };
+        see()?;
+
+        start_writing(lab)?;
+        let struck = unix_ms();
+        lab.crash(Head::A)?;
+        lab.wait_for("b serves", LIMIT)?;
+        resume_and_verify(lab, "a crash of the owner of two targets", struck)?;
+        see()?;
+
+        // One client of one target goes, and the sessions of the others stay.
+        lab.tell_ok(
+            Head::B,
+            &format!("client remove tank/{SECOND} {NAME} --yes"),
+        )?;
+        until(|| Ok(!late.is_logged_in()?), "its session does not end")?;
+        ensure!(
+            plain.is_logged_in()? && other.is_logged_in()?,
+            "a session of others ended"
+        );
+        late.log_out()
+    })
+}
