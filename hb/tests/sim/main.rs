@@ -4,7 +4,8 @@
 //! ```text
 //! cargo test -p orthrus-hb --test sim                  a bounded number of seeds, and those that once failed
 //! cargo test -p orthrus-hb --test sim -- --seed N      one seed again, with its trace when it fails
-//! cargo sim -- --minutes N [--from SEED] [--threads T]  soaking
+//! cargo sim -- --minutes N [--threads T]               soaking, from a seed by the clock, which is printed
+//!     [--from SEED]                                    from this one
 //!     [--only R]                                       seeds alone that leave R when divided by eight
 //! ```
 //!
@@ -33,7 +34,7 @@
 //! heads run.
 
 #![allow(clippy::unwrap_used)] // a panic is how a test fails
-#![allow(clippy::disallowed_methods)] // this file alone reads the clock, to say how fast it was
+#![allow(clippy::disallowed_methods)] // this file alone reads the clock, for its first seed and to say how fast it was
 
 mod breaker;
 mod check;
@@ -64,7 +65,7 @@ mod world;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clock::SECOND;
 use transitions::Changes;
@@ -234,6 +235,13 @@ fn soak(
     (failed, totals.changes.into_inner().unwrap())
 }
 
+/// Where a soak begins: no two of them look at the same seeds. Milliseconds, because no machine comes through a seed in
+/// one: the seeds of a soak lie between its own begin and its end.
+fn seed_by_the_clock() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(1, |since| since.as_millis() as u64)
+}
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let number = |name: &str| {
@@ -256,13 +264,18 @@ fn main() -> ExitCode {
             Err(_) => ExitCode::FAILURE,
         };
     }
-    let from = number("--from").unwrap_or(1);
+    let minutes = number("--minutes");
+    let from = number("--from").unwrap_or_else(|| match minutes {
+        Some(_) => seed_by_the_clock(),
+        None => 1,
+    });
     let keep_going = arguments.iter().any(|argument| argument == "--keep-going");
     let which = (keep_going, number("--only"));
     let mut failed = Vec::new();
     let changes;
     let mut all = false;
-    if let Some(minutes) = number("--minutes") {
+    if let Some(minutes) = minutes {
+        println!("seeds from {from} on");
         let end = Instant::now() + Duration::from_secs(60 * minutes);
         (failed, changes) = soak(from, threads, which, |_| Instant::now() >= end);
     } else {
