@@ -115,6 +115,7 @@ const ONCE_FAILED: &[(u64, &str)] = &[
 #[derive(Default)]
 struct Totals {
     seeds: AtomicU64,
+    /// Time in which some head ran.
     simulated_us: AtomicU64,
     faults: AtomicU64,
     claims: AtomicU64,
@@ -138,7 +139,7 @@ fn run(seed: u64, totals: &Totals) -> Result<(), String> {
     let result = run_caught(&mut world);
     let add = |counter: &AtomicU64, n: u64| counter.fetch_add(n, Ordering::Relaxed);
     add(&totals.seeds, 1);
-    add(&totals.simulated_us, world.now);
+    add(&totals.simulated_us, world.now - world.quiet);
     add(&totals.faults, world.director.faults);
     add(&totals.claims, world.checks.claims);
     add(&totals.made, world.made);
@@ -178,13 +179,22 @@ fn explain(seed: u64, lines: usize) {
     }
 }
 
-/// Runs seeds from `from` on until `enough` says so; the failed ones.
+/// What a soak found.
+struct Found {
+    failed: Vec<u64>,
+    changes: Changes,
+    faults: u64,
+    /// That were simulated.
+    minutes: f64,
+}
+
+/// Runs seeds from `from` on until `enough` says so.
 fn soak(
     from: u64,
     threads: usize,
     (keep_going, only): (bool, Option<u64>),
     enough: impl Fn(u64) -> bool + Sync,
-) -> (Vec<u64>, Changes) {
+) -> Found {
     let begun = Instant::now();
     let (next, totals, stop) = (
         AtomicU64::new(from),
@@ -232,7 +242,12 @@ fn soak(
     );
     let mut failed = failed.into_inner().unwrap();
     failed.sort_unstable();
-    (failed, totals.changes.into_inner().unwrap())
+    Found {
+        failed,
+        changes: totals.changes.into_inner().unwrap(),
+        faults: totals.faults.into_inner(),
+        minutes: hours * 60.0,
+    }
 }
 
 /// Where a soak begins: no two of them look at the same seeds. Milliseconds, because no machine comes through a seed in
@@ -271,32 +286,36 @@ fn main() -> ExitCode {
     });
     let keep_going = arguments.iter().any(|argument| argument == "--keep-going");
     let which = (keep_going, number("--only"));
-    let mut failed = Vec::new();
-    let changes;
+    let found;
+    let mut again = Vec::new();
     let mut all = false;
     if let Some(minutes) = minutes {
         println!("seeds from {from} on");
         let end = Instant::now() + Duration::from_secs(60 * minutes);
-        (failed, changes) = soak(from, threads, which, |_| Instant::now() >= end);
+        found = soak(from, threads, which, |_| Instant::now() >= end);
     } else {
         let seeds = number("--seeds").unwrap_or(SEEDS);
         for &(seed, what) in ONCE_FAILED {
             println!("once failed: {what}");
-            failed.extend(run(seed, &Totals::default()).is_err().then_some(seed));
+            again.extend(run(seed, &Totals::default()).is_err().then_some(seed));
         }
-        let (more, seen) = soak(from, threads, which, |seed| seed >= from + seeds);
-        failed.extend(more);
-        (changes, all) = (
-            seen,
-            seeds >= SEEDS && failed.is_empty() && which.1.is_none(),
-        );
+        found = soak(from, threads, which, |seed| seed >= from + seeds);
+        all = seeds >= SEEDS && which.1.is_none();
     }
-    let differences = transitions::differences(&changes, all);
+    let failed: Vec<u64> = again.iter().chain(&found.failed).copied().collect();
+    let differences = transitions::differences(&found.changes, all && failed.is_empty());
     for difference in &differences {
         println!("changes of a pool's state: {difference}");
     }
     let Some(&first) = failed.first() else {
-        return match differences.is_empty() {
+        let is_idle = all && (found.faults as f64) < found.minutes;
+        if is_idle {
+            let Found {
+                faults, minutes, ..
+            } = found;
+            println!("{faults} faults in {minutes:.0} simulated minutes: less than one a minute");
+        }
+        return match differences.is_empty() && !is_idle {
             true => ExitCode::SUCCESS,
             false => ExitCode::FAILURE,
         };

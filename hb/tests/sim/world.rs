@@ -33,6 +33,8 @@ const COPIES_MAX: usize = 3;
 
 pub struct World {
     pub now: Time,
+    /// Time in which neither head ran.
+    pub quiet: Time,
     queue: BinaryHeap<Reverse<Entry>>,
     order: u64,
     /// Source of numbers that are never used twice.
@@ -111,6 +113,7 @@ impl World {
         let elder = rng.chance(150).then(|| rng.index(2));
         let mut world = World {
             now: SECOND,
+            quiet: 0,
             queue: BinaryHeap::new(),
             order: 0,
             ids: 10,
@@ -188,6 +191,9 @@ impl World {
             let Some(Reverse(Entry(time, _, event))) = self.queue.pop() else {
                 break;
             };
+            if self.machines.iter().all(|machine| !machine.runs()) {
+                self.quiet += time - self.now;
+            }
             self.now = time;
             self.happen(event);
             if let Some(violation) = self.checks.violation.take() {
