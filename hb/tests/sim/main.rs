@@ -11,7 +11,7 @@
 //!
 //! Reading order: [`director`] and [`faults`] for what is done to the heads, [`check`], [`rights`], [`breaker`] and
 //! [`service`] for what must hold, [`machine`], [`worker`], [`ledger`], [`watch`] and [`health`] for what of the
-//! firmware is copied around the core, [`task`] for the fence's procedure on one disk, [`shelf`], [`region`], [`io`] and
+//! firmware is copied around the core, [`copied`] for the constants of that, [`task`] for the fence's procedure on one disk, [`shelf`], [`region`], [`io`] and
 //! [`network`] for the hardware, [`client`] for why it matters; [`lease`], [`term`] and [`watchdog`] for pools on disks
 //! without reservations.
 //!
@@ -40,6 +40,7 @@ mod breaker;
 mod check;
 mod client;
 mod clock;
+mod copied;
 mod director;
 mod event;
 mod faults;
@@ -303,9 +304,10 @@ fn main() -> ExitCode {
         all = seeds >= SEEDS && which.1.is_none();
     }
     let failed: Vec<u64> = again.iter().chain(&found.failed).copied().collect();
-    let differences = transitions::differences(&found.changes, all && failed.is_empty());
+    let mut differences = transitions::differences(&found.changes, all && failed.is_empty());
+    differences.extend(copied::differences());
     for difference in &differences {
-        println!("changes of a pool's state: {difference}");
+        println!("not as documented: {difference}");
     }
     let Some(&first) = failed.first() else {
         let is_idle = all && (found.faults as f64) < found.minutes;

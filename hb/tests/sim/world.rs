@@ -28,8 +28,8 @@ const TRACE_MAX: usize = 4000;
 /// What is left of the seed of a run on disks without reservations, divided by eight.
 const PLAIN: u64 = 6;
 
-/// Copies of a ledger at most.
-const COPIES_MAX: usize = 3;
+/// `COPIES` of the ledger: at most.
+pub const COPIES_MAX: usize = 3;
 
 pub struct World {
     pub now: Time,

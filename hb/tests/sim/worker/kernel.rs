@@ -8,10 +8,10 @@ use crate::world::World;
 
 use super::{Stage, Trouble};
 
-/// `STEP_LIMIT` of the export.
-const STEP_LIMIT: Time = 5 * SECOND;
+/// `STEP_LIMIT` of the export, and `STOP_LIMIT` of the NFS server.
+pub const STEP_LIMIT: Time = 12 * SECOND;
 /// `END_LIMIT` of the ledger.
-const END_LIMIT: Time = 8 * SECOND;
+pub const END_LIMIT: Time = 8 * SECOND;
 /// Steps of the kernel's in an import.
 const IMPORT_STEPS: u8 = 3;
 
