@@ -10,10 +10,10 @@
 //! ```
 //!
 //! Reading order: [`director`] and [`faults`] for what is done to the heads, [`check`], [`rights`], [`breaker`] and
-//! [`service`] for what must hold, [`machine`], [`worker`], [`ledger`], [`watch`] and [`health`] for what of the
-//! firmware is copied around the core, [`copied`] for the constants of that, [`task`] for the fence's procedure on one disk, [`shelf`], [`region`], [`io`] and
-//! [`network`] for the hardware, [`client`] for why it matters; [`lease`], [`term`] and [`watchdog`] for pools on disks
-//! without reservations.
+//! [`service`] for what must hold, [`outage`] for how long a crash is felt, [`machine`], [`worker`], [`ledger`], [`watch`]
+//! and [`health`] for what of the firmware is copied around the core, [`copied`] for its constants, [`task`] for the
+//! fence's procedure on one disk, [`shelf`], [`region`], [`io`] and [`network`] for the hardware, [`client`] for why it
+//! matters; [`lease`], [`term`] and [`watchdog`] for pools on disks without reservations.
 //!
 //! In one run of eight the pools are not there at first, and an operator makes them amid the faults.
 //!
@@ -50,6 +50,7 @@ mod lease;
 mod ledger;
 mod machine;
 mod network;
+mod outage;
 mod region;
 mod rights;
 mod rng;
@@ -68,7 +69,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use clock::SECOND;
+use clock::{SECOND, Time};
 use transitions::Changes;
 use world::World;
 
@@ -127,6 +128,7 @@ struct Totals {
     resets: AtomicU64,
     acknowledged: AtomicU64,
     changes: Mutex<Changes>,
+    outages: Mutex<Vec<Time>>,
 }
 
 /// A panic is a failure like any other.
@@ -156,6 +158,8 @@ fn run(seed: u64, totals: &Totals) -> Result<(), String> {
         world.clients.iter().map(|client| client.acknowledged).sum(),
     );
     totals.changes.lock().unwrap().append(&mut world.changes);
+    let outages = &mut world.outages.lasted;
+    totals.outages.lock().unwrap().append(outages);
     result
 }
 
@@ -241,6 +245,9 @@ fn soak(
         get(&totals.resets),
         get(&totals.acknowledged),
     );
+    if let Some(line) = outage::summary(totals.outages.into_inner().unwrap()) {
+        println!("{line}");
+    }
     let mut failed = failed.into_inner().unwrap();
     failed.sort_unstable();
     Found {

@@ -13,6 +13,7 @@ use crate::director::Director;
 use crate::event::{Entry, Event, Origin};
 use crate::machine::{Halt, Machine};
 use crate::network::Path;
+use crate::outage::Outages;
 use crate::region::Region;
 use crate::rng::Rng;
 use crate::shelf::{Command, Disk, Nexus};
@@ -73,6 +74,7 @@ pub struct World {
     pub flaky: u64,
     pub checks: Checks,
     pub director: Director,
+    pub outages: Outages,
     pub resets: u64,
     /// Changes of pools' states.
     pub changes: Changes,
@@ -141,6 +143,7 @@ impl World {
             flaky: if rng.chance(300) { 20 } else { 0 },
             checks: Checks::new(pools),
             director: Director::new(pools, &mut rng),
+            outages: Outages::new(pools),
             resets: 0,
             changes: Changes::new(),
             tracing: tracing.then(VecDeque::new),

@@ -101,7 +101,10 @@ impl World {
                 self.finish(who, pool, Ok(Done::Imported));
             }
             Stage::Import(step) => {
-                worker.exported |= step == 1;
+                if step == 1 {
+                    worker.exported = true;
+                    self.outage_ends(who, pool);
+                }
                 self.kernel_step(who, pool, Stage::Import(step + 1));
             }
             Stage::Deactivate => self.quiet_ledger(who, pool),
