@@ -1,5 +1,7 @@
 //! What of a head is broken, as `init/src/health.rs` finds it out and tells the core; and the looks of an
 //! idle worker that it depends on.
+//!
+//! Gateways that are silent come to the core as the same word as a port without a link, which stands for both here.
 
 use orthrus_hb::Health;
 
@@ -8,13 +10,13 @@ use crate::event::Event;
 use crate::world::World;
 
 /// `INTERVAL` of the health thread.
-const INTERVAL: Time = 500 * MS;
+pub const INTERVAL: Time = 500 * MS;
 /// `ALL_SILENT`: no disk of a pool was read back for so long, or a look takes so long.
-const ALL_SILENT: Time = 3 * SECOND;
+pub const ALL_SILENT: Time = 3 * SECOND;
 /// `ONE_SILENT`: a disk was not read back for so long.
-const ONE_SILENT: Time = 15 * SECOND;
+pub const ONE_SILENT: Time = 15 * SECOND;
 /// `LOOK_INTERVAL` of the worker.
-const LOOK_INTERVAL: Time = 3 * SECOND;
+pub const LOOK_INTERVAL: Time = 3 * SECOND;
 
 impl World {
     /// A boot begins to look at itself.
@@ -60,7 +62,8 @@ impl World {
         let stuck = worker
             .looking_since
             .is_some_and(|since| age(since) >= ALL_SILENT);
-        stuck || worker.unready
+        let local = self.machines[who].clock.read(self.now);
+        stuck || worker.ledger.fell_silent(local) || worker.unready
     }
 
     /// An idle worker looks at the pool; what it finds is known when every disk has answered or failed to.

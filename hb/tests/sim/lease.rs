@@ -29,9 +29,9 @@ pub const LEASE: Duration = Duration::from_secs(4);
 /// `SLOT_LIMIT` of the ledger.
 pub const SLOT_LIMIT: Time = SECOND;
 /// `SETTLE` of the fence.
-const SETTLE: Time = 3 * SECOND;
+pub const SETTLE: Time = 3 * SECOND;
 /// `LOOK` of the fence.
-const LOOK: Time = 500 * MS;
+pub const LOOK: Time = 500 * MS;
 
 /// What the worker does with the slots.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

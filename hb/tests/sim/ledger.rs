@@ -15,13 +15,15 @@ use crate::shelf::{Answer, Command, Content, RecordWrite, Word, Write};
 use crate::world::{SECRET, World};
 
 /// `INTERVAL` of the readers.
-const INTERVAL: Time = 100 * MS;
+pub const INTERVAL: Time = 100 * MS;
 /// `RETRY` of the readers.
-const RETRY: Time = SECOND;
+pub const RETRY: Time = SECOND;
+/// `READ_LIMIT` of the readers.
+pub const READ_LIMIT: Duration = Duration::from_secs(3);
 /// `BEHIND_LIMIT` of the sights.
-const BEHIND_LIMIT: Duration = Duration::from_secs(2);
+pub const BEHIND_LIMIT: Duration = Duration::from_secs(2);
 /// `STALE` of the writers.
-const STALE: Duration = Duration::from_secs(1);
+pub const STALE: Duration = Duration::from_secs(1);
 
 /// What the heartbeat thread takes.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +50,8 @@ pub struct Ledger {
 /// A reader remembers what it decoded: most blocks do not change between two reads.
 #[derive(Clone)]
 struct Reader {
+    /// When the last read that completed was submitted.
+    read: Option<Instant>,
     decoded: [Option<(Block, Option<Record>)>; SLOT_BLOCKS],
 }
 
@@ -134,6 +138,7 @@ impl Sights {
 impl Ledger {
     pub fn new(copies: usize) -> Ledger {
         let reader = Reader {
+            read: None,
             decoded: [const { None }; SLOT_BLOCKS],
         };
         Ledger {
@@ -151,6 +156,12 @@ impl Ledger {
     /// Nothing is.
     pub fn is_quiet(&self) -> bool {
         self.writers.iter().all(|writer| !writer.busy)
+    }
+
+    /// Whether copies were read, and none is any more.
+    pub fn fell_silent(&self, now: Instant) -> bool {
+        let newest = self.readers.iter().filter_map(|reader| reader.read).max();
+        newest.is_some_and(|read| now.saturating_duration_since(read) >= READ_LIMIT)
     }
 
     /// For the heartbeat thread: up to which record more than half of the copies have them.
@@ -279,7 +290,9 @@ impl World {
         let next = match answer {
             Answer::Slots(region) => {
                 let peer = self.decode(who, pool, copy, region);
-                let sights = &mut self.machines[who].workers[pool].ledger.sights;
+                let ledger = &mut self.machines[who].workers[pool].ledger;
+                ledger.readers[copy].read = Some(begun);
+                let sights = &mut ledger.sights;
                 sights.post(peer, begun);
                 // A read that says nothing wakes nobody.
                 if sights.news.is_some() {

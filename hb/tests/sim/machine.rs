@@ -21,7 +21,7 @@ use crate::world::{SECRET, World};
 /// Frames that wait in the kernel for a head that does not read them.
 const QUEUE_MAX: [usize; 2] = [64, 200];
 /// `FRAMES_MAX` of the reactor.
-const FRAMES_MAX: usize = 64;
+pub const FRAMES_MAX: usize = 64;
 /// The hardware watchdog's time.
 pub const WATCHDOG: Time = 10 * SECOND;
 

@@ -15,7 +15,7 @@ use crate::rng::Rng;
 /// One path from one head to one disk; a new one when its session is renewed.
 pub type Nexus = u32;
 
-/// Longest time between the acceptance of a write and its end.
+/// `COMMAND_LIFETIME` of the fence: longest time between the acceptance of a write and its end.
 pub const LIFETIME: Time = 10 * SECOND;
 
 /// What the initiator sends.

@@ -9,13 +9,14 @@ use orthrus_hb::{Authority, ClusterId, Failure, HeadId, Key};
 use crate::clock::{MS, Time};
 use crate::shelf::{Answer, Command, Content, RecordWrite, Seen, Write};
 
-const MOST_STEPS: u32 = 64;
-const MOST_TRIES: u32 = 4;
-const ABORT_TRIES: u32 = 2;
-const BACK_OFFS: u32 = 20;
-const BACK_OFF: Time = 50 * MS;
+/// Of `take` there.
+pub const MOST_STEPS: u32 = 64;
+pub const MOST_TRIES: u32 = 4;
+pub const ABORT_TRIES: u32 = 2;
+pub const BACK_OFFS: u32 = 20;
+pub const BACK_OFF: Time = 50 * MS;
 /// `NOTICE` of the fence: the arbiter's holder sees our registration, and ends before it is preempted.
-const NOTICE: Time = 200 * MS;
+pub const NOTICE: Time = 200 * MS;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {

@@ -8,6 +8,11 @@ use crate::clock::{MS, Time};
 use crate::event::{Event, Io, Origin};
 use crate::world::World;
 
+/// `INTERVAL` of the watch.
+pub const INTERVAL: Time = 200 * MS;
+/// Looks for each `PROBE_INTERVAL` of it.
+pub const PROBES: u32 = 5;
+
 /// The watch over a claim.
 #[derive(Clone, Debug)]
 pub struct Watch {
@@ -45,7 +50,7 @@ impl World {
             epoch,
         }
         .to_bits();
-        let probe = watch.round.is_multiple_of(5);
+        let probe = watch.round.is_multiple_of(PROBES);
         let mut lost = false;
         for disk in self.disks_of(pool) {
             let nexus = self.machines[who].nexus[disk];
@@ -77,7 +82,7 @@ impl World {
             }
         }
         self.at(
-            self.now + 200 * MS,
+            self.now + INTERVAL,
             Event::Look {
                 who,
                 boot,

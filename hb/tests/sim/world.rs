@@ -13,6 +13,7 @@ use crate::director::Director;
 use crate::event::{Entry, Event, Origin};
 use crate::machine::{Halt, Machine};
 use crate::network::Path;
+use crate::outage::Outages;
 use crate::region::Region;
 use crate::rng::Rng;
 use crate::shelf::{Command, Disk, Nexus};
@@ -28,11 +29,13 @@ const TRACE_MAX: usize = 4000;
 /// What is left of the seed of a run on disks without reservations, divided by eight.
 const PLAIN: u64 = 6;
 
-/// Copies of a ledger at most.
-const COPIES_MAX: usize = 3;
+/// `COPIES` of the ledger: at most.
+pub const COPIES_MAX: usize = 3;
 
 pub struct World {
     pub now: Time,
+    /// Time in which neither head ran.
+    pub quiet: Time,
     queue: BinaryHeap<Reverse<Entry>>,
     order: u64,
     /// Source of numbers that are never used twice.
@@ -71,6 +74,7 @@ pub struct World {
     pub flaky: u64,
     pub checks: Checks,
     pub director: Director,
+    pub outages: Outages,
     pub resets: u64,
     /// Changes of pools' states.
     pub changes: Changes,
@@ -111,6 +115,7 @@ impl World {
         let elder = rng.chance(150).then(|| rng.index(2));
         let mut world = World {
             now: SECOND,
+            quiet: 0,
             queue: BinaryHeap::new(),
             order: 0,
             ids: 10,
@@ -138,6 +143,7 @@ impl World {
             flaky: if rng.chance(300) { 20 } else { 0 },
             checks: Checks::new(pools),
             director: Director::new(pools, &mut rng),
+            outages: Outages::new(pools),
             resets: 0,
             changes: Changes::new(),
             tracing: tracing.then(VecDeque::new),
@@ -188,6 +194,9 @@ impl World {
             let Some(Reverse(Entry(time, _, event))) = self.queue.pop() else {
                 break;
             };
+            if self.machines.iter().all(|machine| !machine.runs()) {
+                self.quiet += time - self.now;
+            }
             self.now = time;
             self.happen(event);
             if let Some(violation) = self.checks.violation.take() {

@@ -13,6 +13,7 @@ use super::Draw;
 impl World {
     pub(super) fn dies(&mut self, draw: &Draw) -> String {
         let (who, time) = (draw.who, draw.time);
+        self.outage_begins(who, time);
         self.crash(who, time);
         self.blame([who == 0, who == 1]);
         if time > 30 * SECOND {

@@ -139,10 +139,14 @@ impl World {
 
     /// A fault that the other head must answer at once: `dead`, a duel's wait, and the claim.
     fn hurry(&mut self, patience: Time) {
-        let ordinary = self.flaky == 0 && self.disks.iter().all(|disk| !disk.no_abort);
-        if ordinary {
+        if self.is_ordinary() {
             self.director.patience = patience;
         }
+    }
+
+    /// Disks know what they should, and do what they are told.
+    pub fn is_ordinary(&self) -> bool {
+        self.flaky == 0 && self.disks.iter().all(|disk| !disk.no_abort)
     }
 
     fn calm(&self) -> bool {

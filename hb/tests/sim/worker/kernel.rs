@@ -8,10 +8,10 @@ use crate::world::World;
 
 use super::{Stage, Trouble};
 
-/// `STEP_LIMIT` of the export.
-const STEP_LIMIT: Time = 5 * SECOND;
+/// `STEP_LIMIT` of the export, and `STOP_LIMIT` of the NFS server.
+pub const STEP_LIMIT: Time = 12 * SECOND;
 /// `END_LIMIT` of the ledger.
-const END_LIMIT: Time = 8 * SECOND;
+pub const END_LIMIT: Time = 8 * SECOND;
 /// Steps of the kernel's in an import.
 const IMPORT_STEPS: u8 = 3;
 
@@ -101,7 +101,10 @@ impl World {
                 self.finish(who, pool, Ok(Done::Imported));
             }
             Stage::Import(step) => {
-                worker.exported |= step == 1;
+                if step == 1 {
+                    worker.exported = true;
+                    self.outage_ends(who, pool);
+                }
                 self.kernel_step(who, pool, Stage::Import(step + 1));
             }
             Stage::Deactivate => self.quiet_ledger(who, pool),

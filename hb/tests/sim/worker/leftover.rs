@@ -13,7 +13,7 @@ use crate::world::World;
 use super::{Stage, claims};
 
 /// `MOST_ROUNDS` of the claim.
-const MOST_ROUNDS: u32 = 3;
+pub const MOST_ROUNDS: u32 = 3;
 
 /// What a claim knows of writes before it.
 #[derive(Default)]

@@ -29,10 +29,13 @@ use crate::world::World;
 
 use leftover::Leftovers;
 
+pub use kernel::{END_LIMIT, STEP_LIMIT};
+pub use leftover::MOST_ROUNDS;
+
 /// `DISKS_LIMIT` of the fence.
-const DISKS_LIMIT: Time = 20 * SECOND;
+pub const DISKS_LIMIT: Time = 20 * SECOND;
 /// `SURVEY_LIMIT` of the ledger.
-const SLOTS_LIMIT: Time = 4 * SECOND;
+pub const SLOTS_LIMIT: Time = 4 * SECOND;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
