@@ -1,4 +1,5 @@
-//! Tests: each outcome of fencing has its line in `status`, with the disk and what ends it.
+//! Tests: each way in which a claim fails has its line in `status`, with the disk and what ends it. Those that succeed are in
+//! [`super::told`].
 
 use orthrus_hb::{Epoch, Health, LedgerState, Liveness, PoolState, Rest, Ticket};
 
@@ -25,6 +26,16 @@ fn line(error: JobError) -> String {
         }
         fault => (PoolState::Faulted, None, Some(fault)),
     };
+    said(&worker, state, rest, fault)
+}
+
+/// What `status` says on head a, whose peer is not heard.
+pub(super) fn said(
+    worker: &Worker,
+    state: PoolState,
+    rest: Option<Rest>,
+    fault: Option<Failure>,
+) -> String {
     let snapshot = Snapshot {
         liveness: Liveness::Unheard,
         pools: heapless::Vec::from_slice(&[PoolSnapshot {
