@@ -20,6 +20,7 @@
 //! | the same, on a path that is gone | PREEMPT AND ABORT |
 //! | key as new as the claim's | the arbiter decides: the second lets go |
 //! | reservation of another type under a key of ours | released or preempted, then ours |
+//! | nothing, though the ledger says that a head holds it | claimed like a free one, and told (`forgotten`) |
 //! | reservation for all registrants, a stranger's key, an older RESERVE | left alone and named, with the way out |
 //! | no answer | the claim ends within its limit, is undone elsewhere, and the late thread lets its disk go |
 //! | no PREEMPT AND ABORT, or no proper answer to it | PREEMPT, and [`COMMAND_LIFETIME`] is waited out |
@@ -50,6 +51,7 @@ use crate::disk::{self, Disk, DiskId, DiskPath, parallel};
 
 mod answers;
 pub mod claim;
+pub mod forgotten;
 pub mod lease;
 mod leftover;
 mod outcome;
@@ -67,6 +69,7 @@ mod take;
 pub(crate) mod tests;
 pub mod watch;
 
+pub use forgotten::Forgotten;
 pub use outcome::{ClaimError, Claimed, Note};
 pub use reservations::{Reservations, Seen};
 pub use routes::{Route, Routes};

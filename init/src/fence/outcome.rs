@@ -40,6 +40,22 @@ pub enum Note {
         /// How PREEMPT AND ABORT was answered last.
         abort: Answer,
     },
+    /// The key of this claim took the place of one that this head had left on the same path.
+    Replaced {
+        /// The kernel's name of the disk.
+        disk: String,
+        /// The key that is no more.
+        former: Key,
+    },
+    /// A reservation that was not of our type gave way to ours.
+    Retyped {
+        /// The kernel's name of the disk.
+        disk: String,
+        /// The key under which it was held.
+        key: Key,
+        /// SPC's number of its type.
+        kind: u8,
+    },
     /// Writes that were not known to have ended were waited for.
     Waited {
         /// How long the claim waited for writes that might still be under way.
@@ -60,6 +76,14 @@ impl fmt::Display for Note {
             } => write!(
                 f,
                 "{disk}: removed key {victim} without abort (PREEMPT AND ABORT: {abort})"
+            ),
+            Note::Replaced { disk, former } => write!(
+                f,
+                "{disk}: replaced key {former}, which an earlier boot or claim of this head had left there"
+            ),
+            Note::Retyped { disk, key, kind } => write!(
+                f,
+                "{disk}: was reserved with another type ({kind}) under key {key}, and is now with ours"
             ),
             Note::Waited { time } => write!(
                 f,

@@ -1,6 +1,7 @@
 //! Tests: what a claim that succeeds found on the disks, and did about it, has its line in `status` of the head that serves.
 
-use orthrus_hb::{Authority, Epoch, Key, PoolState};
+use orthrus_hb::ledger::Record;
+use orthrus_hb::{Authority, Epoch, Incarnation, Key, PoolState};
 
 use super::lines::said;
 use super::tests::worker;
@@ -85,6 +86,60 @@ fn a_preemption_without_abort_and_its_wait_are_told() {
         "note: disk1: removed key",
         "without abort (PREEMPT AND ABORT: refused as unknown)",
         "note: waited 10.0 s for writes of a former owner",
+    ];
+    assert_said(&said, &words.map(str::to_owned));
+}
+
+#[test]
+fn an_own_key_that_was_replaced_is_told() {
+    let own = key(HeadId::First, 4);
+    let said = told(&left_by(HERE, own), Authority::Free);
+    let replaced = |disk| format!("note: {disk}: replaced key {own}, which an earlier boot");
+    assert_said(&said, &["disk0", "disk1"].map(replaced));
+}
+
+#[test]
+fn a_reservation_of_another_type_that_was_replaced_is_told() {
+    for (path, head) in [
+        (HERE, HeadId::First),
+        (GONE, HeadId::First),
+        (THERE, HeadId::Second),
+    ] {
+        let left = key(head, 4);
+        let shelf = left_by(path, left);
+        shelf.disk(1).holder = Some((path, 3));
+        let said = told(&shelf, Authority::PeerDead);
+        let line =
+            format!("note: disk1: was reserved with another type (3) under key {left}, and is now");
+        assert_said(&said, &[line]);
+        assert!(!said.contains("disk0: was reserved"), "{said}");
+    }
+}
+
+#[test]
+fn reservations_that_the_shelf_forgot_are_told_by_who_claims_next_and_serves() {
+    let shelf = left_by(THERE, key(HeadId::Second, 4));
+    for mut disk in shelf.all() {
+        disk.forget();
+    }
+    let (worker, fence) = (worker(), shelf.fence(HERE));
+    let last = Record {
+        head: HeadId::Second,
+        incarnation: Incarnation([1; 8]),
+        state: PoolState::Serving,
+        epoch: Epoch(4),
+        sequence: 9,
+        lease: None,
+    };
+    worker.note_surveyed(&fence, &fence.survey(), || Some(last));
+    claim(&worker, &shelf, Authority::PeerDead);
+    let said = said(&worker, PoolState::Serving, None, None);
+    let words = [
+        "note: disk0, disk1: nobody has registered there since the power came on",
+        "head b held the pool under epoch 4 and did not let go",
+        "the shelf lost its power, and its reservations with it",
+        "(no PTPL)",
+        "waited 10.0 s",
     ];
     assert_said(&said, &words.map(str::to_owned));
 }

@@ -63,7 +63,12 @@ fn own_key_of_an_earlier_incarnation_is_replaced() {
     let claimed = claim(&shelf, A, Authority::Free).unwrap();
     assert_eq!(claimed.epoch, Epoch(5));
     assert_fenced(&shelf, A, &claimed);
-    assert_eq!(claimed.notes, [], "replaced, not preempted");
+    let replaced = |disk: &str| Note::Replaced {
+        disk: disk.to_owned(),
+        former: key(A, 4),
+    };
+    // Not preempted.
+    assert_eq!(claimed.notes, ["disk0", "disk1", "disk2"].map(replaced));
 }
 
 #[test]
@@ -187,6 +192,7 @@ fn a_reservation_of_another_type_under_a_key_of_ours_is_replaced_by_the_right_on
         }
         let claimed = claim(&shelf, B, Authority::PeerDead).unwrap();
         assert_fenced(&shelf, B, &claimed);
+        assert_eq!(retyped(&claimed), [(key(A, 4), kind); 3]);
         // An earlier boot of this head, on the same path and on one that is gone.
         for path in [A, 1001] {
             let shelf = Shelf::new(2);
@@ -196,8 +202,19 @@ fn a_reservation_of_another_type_under_a_key_of_ours_is_replaced_by_the_right_on
             }
             let claimed = claim(&shelf, A, Authority::Free).unwrap();
             assert_fenced(&shelf, A, &claimed);
+            assert_eq!(retyped(&claimed), [(key(A, 4), kind); 2]);
         }
     }
+}
+
+/// The keys under which another type was found, and SPC's number of it, disk by disk.
+fn retyped(claimed: &Claimed) -> Vec<(Key, u8)> {
+    let notes = claimed.notes.iter();
+    let retyped = notes.filter_map(|note| match note {
+        Note::Retyped { key, kind, .. } => Some((*key, *kind)),
+        _ => None,
+    });
+    retyped.collect()
 }
 
 #[test]
