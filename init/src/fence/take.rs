@@ -222,10 +222,18 @@ impl<'a> Work<'a> {
         };
         self.last = Some(step);
         if self.tries > MOST_TRIES {
-            return Err(ClaimError::NoEffect {
-                disk: self.member.name.clone(),
-                step: name(step),
-                answer: self.answer,
+            let (disk, answer) = (self.member.name.clone(), self.answer);
+            return Err(match step {
+                Next::Preempt { victim } => ClaimError::Unremovable {
+                    disk,
+                    victim,
+                    answer,
+                },
+                step => ClaimError::NoEffect {
+                    disk,
+                    step: name(step),
+                    answer,
+                },
             });
         }
         self.answer = match step {

@@ -56,7 +56,7 @@ impl Worker {
         if let Some((disk, why)) = survey.failure() {
             return Err(JobError::Survey {
                 disk: disk.to_owned(),
-                why: why.to_string(),
+                why: format!("{why}; {}", why.way_out()),
             });
         }
         let cluster = self.config.cluster_id;

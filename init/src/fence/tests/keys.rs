@@ -83,6 +83,38 @@ fn own_key_on_a_path_that_is_gone_is_preempted_without_authority_over_the_peer()
 }
 
 #[test]
+fn a_target_that_refuses_a_new_isid_keeps_an_own_earlier_key_from_this_head_and_not_from_the_peer()
+{
+    let left = || {
+        let shelf = Shelf::new(2);
+        for mut disk in shelf.all() {
+            disk.isids = true;
+            disk.owned_by(1001, bits(A, 4));
+        }
+        let refused = claim(&shelf, A, Authority::Free).unwrap_err();
+        assert!(
+            matches!(&refused, ClaimError::Unremovable { disk, victim, answer: Answer::Conflict }
+                if disk == "disk0" && *victim == key(A, 4)),
+            "{refused:?}"
+        );
+        assert_let_go(&shelf, A);
+        shelf
+    };
+    let shelf = left();
+    let claimed = claim(&shelf, B, Authority::PeerYields).unwrap();
+    assert_fenced(&shelf, B, &claimed);
+    // Or a host takes all keys off.
+    let shelf = left();
+    shelf.all().for_each(|mut disk| disk.leave(1001));
+    let claimed = claim(&shelf, A, Authority::Free).unwrap();
+    assert!(
+        shelf
+            .all()
+            .all(|disk| disk.keys() == [claimed.key.to_bits()])
+    );
+}
+
+#[test]
 fn strangers_are_never_preempted_by_any_authority() {
     for authority in [
         Authority::Free,
