@@ -18,8 +18,10 @@
 //! | key of the peer, never heard since boot | left alone; the pool rests until the peer is heard or the operator says so |
 //! | key of this head's earlier boot, on this path | replaced |
 //! | the same, on a path that is gone | PREEMPT AND ABORT |
+//! | the same, where the target refuses that (see ISID below) | no claim; told, with what ends it |
 //! | key as new as the claim's | the arbiter decides: the second lets go |
 //! | reservation of another type under a key of ours | released or preempted, then ours |
+//! | nothing, though the ledger says that a head holds it | claimed like a free one, and told (`forgotten`) |
 //! | reservation for all registrants, a stranger's key, an older RESERVE | left alone and named, with the way out |
 //! | no answer | the claim ends within its limit, is undone elsewhere, and the late thread lets its disk go |
 //! | no PREEMPT AND ABORT, or no proper answer to it | PREEMPT, and [`COMMAND_LIFETIME`] is waited out |
@@ -38,7 +40,7 @@
 //! - The kernel's target takes a session of the reservation's own initiator port with another ISID for one that is not
 //!   registered, whatever it registered (`core_scsi3_pr_seq_non_holder`, `isid_mismatch`). An initiator that makes up a new
 //!   ISID for each session (libiscsi in QEMU; open-iscsi does not) can therefore not remove the key of its own earlier
-//!   boot there: the claim fails with *PREEMPT has no effect*, and the peer, which can, takes the pool. SAS has no ISIDs.
+//!   boot there: the claim fails with *PREEMPT has no effect*, and the peer, which can, takes the pool; `status` says so. SAS has no ISIDs.
 //! - Rejected: to leave a key registered after a release, as a stamp. Whoever is registered may write.
 
 use std::sync::Arc;
@@ -50,6 +52,7 @@ use crate::disk::{self, Disk, DiskId, DiskPath, parallel};
 
 mod answers;
 pub mod claim;
+pub mod forgotten;
 pub mod lease;
 mod leftover;
 mod outcome;
@@ -67,6 +70,7 @@ mod take;
 pub(crate) mod tests;
 pub mod watch;
 
+pub use forgotten::Forgotten;
 pub use outcome::{ClaimError, Claimed, Note};
 pub use reservations::{Reservations, Seen};
 pub use routes::{Route, Routes};

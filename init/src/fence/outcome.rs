@@ -6,7 +6,7 @@ use std::time::Duration;
 use orthrus_hb::{Epoch, Key};
 
 use super::reservations::{Answer, ReadError, WriteRefused};
-use super::stranger::Stranger;
+use super::stranger::{CLEAR, Stranger};
 
 /// A claim that holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +40,22 @@ pub enum Note {
         /// How PREEMPT AND ABORT was answered last.
         abort: Answer,
     },
+    /// The key of this claim took the place of one that this head had left on the same path.
+    Replaced {
+        /// The kernel's name of the disk.
+        disk: String,
+        /// The key that is no more.
+        former: Key,
+    },
+    /// A reservation that was not of our type gave way to ours.
+    Retyped {
+        /// The kernel's name of the disk.
+        disk: String,
+        /// The key under which it was held.
+        key: Key,
+        /// SPC's number of its type.
+        kind: u8,
+    },
     /// Writes that were not known to have ended were waited for.
     Waited {
         /// How long the claim waited for writes that might still be under way.
@@ -61,6 +77,14 @@ impl fmt::Display for Note {
                 f,
                 "{disk}: removed key {victim} without abort (PREEMPT AND ABORT: {abort})"
             ),
+            Note::Replaced { disk, former } => write!(
+                f,
+                "{disk}: replaced key {former}, which an earlier boot or claim of this head had left there"
+            ),
+            Note::Retyped { disk, key, kind } => write!(
+                f,
+                "{disk}: was reserved with another type ({kind}) under key {key}, and is now with ours"
+            ),
             Note::Waited { time } => write!(
                 f,
                 "waited {:.1} s for writes of a former owner that were not known to have ended",
@@ -70,7 +94,26 @@ impl fmt::Display for Note {
     }
 }
 
-/// Why a claim failed. Our key is off all disks that could be reached.
+/// What an operator does about a disk that does not do its work.
+pub(super) const LOOK_AFTER_IT: &str = "check its power and its cables; if it is broken, pull it out: `status` then names the order \
+    with which the pool goes on without it, where its volumes can";
+
+/// What ends that a path may not write though the read-back is fine.
+fn way_to_write(refused: &WriteRefused) -> &'static str {
+    match refused {
+        WriteRefused::Conflict => {
+            "its session was broken since it registered, or somebody took the key off: if it comes again, check this head's cables to \
+             the disk, or boot the other head if it is off, which takes the pool if it can write there"
+        }
+        WriteRefused::Failed(_) => LOOK_AFTER_IT,
+        WriteRefused::Paths { .. } => {
+            "`disks` shows the paths: pull out the disk that does not belong there"
+        }
+    }
+}
+
+/// Why a claim failed, and what an operator can do about it: that it is tried again is said elsewhere. Our key is off all disks
+/// that could be reached.
 #[derive(Debug, thiserror::Error)]
 pub enum ClaimError {
     /// A mount, array or device-mapper device in this kernel uses the disk.
@@ -82,7 +125,7 @@ pub enum ClaimError {
         disk: String,
     },
     /// The disk could not be opened exclusively.
-    #[error("{disk}: cannot be opened: {trouble}")]
+    #[error("{disk}: cannot be opened: {trouble}; {}", LOOK_AFTER_IT)]
     Hold {
         /// The kernel's name of the disk.
         disk: String,
@@ -114,21 +157,41 @@ pub enum ClaimError {
         epoch: Epoch,
     },
     /// Our registration was removed while we claimed.
-    #[error("{disk}: our registration was removed during the claim")]
+    #[error(
+        "{disk}: our registration was removed during the claim, by the other head, which has the pool then, or by another host: \
+         see that none is cabled to the shelf"
+    )]
     Overtaken {
         /// The kernel's name of the disk.
         disk: String,
     },
     /// The reservations could not be read.
-    #[error("{disk}: {source}")]
+    #[error("{disk}: {source}; {}", source.way_out())]
     Read {
         /// The kernel's name of the disk.
         disk: String,
         /// Why not.
         source: ReadError,
     },
+    /// A key that has to go stays.
+    #[error(
+        "{disk}: PREEMPT has no effect on key {victim}, answered {answer}: boot the other head if it is off, which may be able to remove \
+         it, and takes the pool then; without it, once nothing uses the disk any more, {}",
+        CLEAR
+    )]
+    Unremovable {
+        /// The kernel's name of the disk.
+        disk: String,
+        /// The key.
+        victim: Key,
+        /// How PREEMPT was answered last.
+        answer: Answer,
+    },
     /// A command has no effect on this disk.
-    #[error("{disk}: {step} has no effect, answered {answer}")]
+    #[error(
+        "{disk}: {step} has no effect, answered {answer}: take the power from the disk or its target, and give it back; if that does not \
+         help, it is no disk for a pool, and `status` names the order that goes on without it once it is pulled out"
+    )]
     NoEffect {
         /// The kernel's name of the disk.
         disk: String,
@@ -138,13 +201,19 @@ pub enum ClaimError {
         answer: Answer,
     },
     /// The registrations never came to rest.
-    #[error("{disk}: registrations keep changing")]
+    #[error(
+        "{disk}: registrations keep changing: some host goes on registering there; find it by the disk's keys (`sg_persist --in \
+         --read-full-status /dev/DISK`) and end that"
+    )]
     Restless {
         /// The kernel's name of the disk.
         disk: String,
     },
     /// The read-back at the end shows something else than our key alone.
-    #[error("{disk}: read-back shows {found}")]
+    #[error(
+        "{disk}: read-back shows {found}: the disk lost its reservation during the claim, or another host changed it; check its power, \
+         and see that no other host is cabled to the shelf"
+    )]
     ReadBack {
         /// The kernel's name of the disk.
         disk: String,
@@ -152,7 +221,7 @@ pub enum ClaimError {
         found: String,
     },
     /// The read-back is fine and yet this path may not write.
-    #[error("{disk}: {source}")]
+    #[error("{disk}: {source}; {}", way_to_write(source))]
     CannotWrite {
         /// The kernel's name of the disk.
         disk: String,
@@ -160,7 +229,7 @@ pub enum ClaimError {
         source: WriteRefused,
     },
     /// The disk did not answer in time.
-    #[error("{disk}: does not answer within {} s", limit.as_secs())]
+    #[error("{disk}: does not answer within {} s; {}", limit.as_secs(), LOOK_AFTER_IT)]
     TimedOut {
         /// The kernel's name of the disk.
         disk: String,

@@ -8,6 +8,8 @@ use std::fs::File;
 use std::io;
 use std::time::Duration;
 
+use super::outcome::LOOK_AFTER_IT;
+
 /// The one type that a pool is reserved with: SPC's number of *write exclusive, registrants only*.
 pub const WRITE_EXCLUSIVE_REGISTRANTS_ONLY: u8 = 5;
 
@@ -164,6 +166,23 @@ pub enum ReadError {
     /// The registrations changed during every attempt to read them.
     #[error("registrations keep changing")]
     Unstable,
+}
+
+impl ReadError {
+    /// What an operator can do about it.
+    pub fn way_out(&self) -> &'static str {
+        match self {
+            ReadError::Unsupported => {
+                "a pool is claimed only where all of its disks have them, or none has: take this one out of the group on a host with lvm2"
+            }
+            ReadError::Reserved => "see which host that is, and that none is cabled to the shelf",
+            ReadError::Unstable => "see that no other host is cabled to the shelf",
+            ReadError::Call { .. }
+            | ReadError::TimedOut(_)
+            | ReadError::Command { .. }
+            | ReadError::Malformed { .. } => LOOK_AFTER_IT,
+        }
+    }
 }
 
 /// Why a proof that we can write failed.

@@ -20,9 +20,18 @@ pub enum Stranger {
     },
 }
 
-/// How an operator ends it. The disk has another name on another host; `disks` shows who it is.
-pub const WAY_OUT: &str = "end that use there, or, if it is gone for good, on any host that sees the disk: \
-    `sg_persist --out --register --param-sark=0x1 /dev/DISK`, then `sg_persist --out --clear --param-rk=0x1 /dev/DISK`";
+macro_rules! clear {
+    () => {
+        "on any host that sees the disk: `sg_persist --out --register --param-sark=0x1 /dev/DISK`, then \
+         `sg_persist --out --clear --param-rk=0x1 /dev/DISK`"
+    };
+}
+
+/// How an operator takes all keys off a disk. It has another name on another host; `disks` shows who it is.
+pub const CLEAR: &str = clear!();
+
+/// How an operator ends it.
+pub const WAY_OUT: &str = concat!("end that use there, or, if it is gone for good, ", clear!());
 
 impl fmt::Display for Stranger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

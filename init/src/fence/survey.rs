@@ -110,15 +110,19 @@ impl Survey {
             .find_map(|disk| Some((disk.name.as_str(), disk.seen.as_ref().err()?)))
     }
 
+    /// What [`Survey::forgetful`] says can be told from other notes by this.
+    pub const NO_PTPL: &str = "(no PTPL)";
+
     /// Which disks forget their reservations when the power goes, by their own word, and what that means.
     pub fn forgetful(&self) -> Option<String> {
         let disks = self.disks.iter().filter(|disk| disk.forgets());
         let names: Vec<&str> = disks.map(|disk| disk.name.as_str()).collect();
         (!names.is_empty()).then(|| {
             format!(
-                "{} forget their reservations when the shelf loses power (no PTPL): the owner then resets, \
+                "{} forget their reservations when the shelf loses power {}: the owner then resets, \
                  whoever boots first takes the pool, and a head that boots alone waits {} s more",
                 names.join(", "),
+                Self::NO_PTPL,
                 super::COMMAND_LIFETIME.as_secs()
             )
         })

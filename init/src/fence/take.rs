@@ -5,7 +5,7 @@ use orthrus_hb::{Authority, Key};
 
 use super::claim::Attempt;
 use super::outcome::{ClaimError, Note};
-use super::reservations::{Answer, Seen};
+use super::reservations::{Answer, Seen, WRITE_EXCLUSIVE_REGISTRANTS_ONLY};
 use super::steps::{self, Claimant, Next, Stop};
 use super::{Member, NOTICE};
 use crate::disk::turn;
@@ -63,10 +63,11 @@ fn until_done(member: &Member, attempt: &Attempt, confirming: bool) -> Result<Ta
             disk: disk(),
             source,
         })?;
+        work.find(&seen);
         work.settle(&seen);
         registered |= seen.keys.contains(&key.to_bits());
         match steps::next(&attempt.claimant, &seen, registered) {
-            Next::Done => return Ok(work.taken),
+            Next::Done => return Ok(work.done()),
             Next::Stop(stop) => return Err(stopped(stop, disk())),
             Next::BackOff { loser } if back_offs == BACK_OFFS => {
                 return Err(ClaimError::HeldByPeer {
@@ -150,6 +151,10 @@ struct Work<'a> {
     victim: Option<(Key, Answer)>,
     /// The answer that made us give PREEMPT AND ABORT up on this disk.
     no_abort: Option<Answer>,
+    /// What this head had left there, as it stands before ours is registered.
+    earlier: Vec<Key>,
+    /// A reservation that is not of our type, and the key under which it was found.
+    other_type: Option<(Key, u8)>,
 }
 
 impl<'a> Work<'a> {
@@ -167,7 +172,45 @@ impl<'a> Work<'a> {
             answer: Answer::Good,
             victim: None,
             no_abort: None,
+            earlier: Vec::new(),
+            other_type: None,
         }
+    }
+
+    /// Looks for what is about to go without a PREEMPT of ours that would tell of it.
+    fn find(&mut self, seen: &Seen) {
+        let ours = |number| Key::from_bits(number, self.key.cluster);
+        if let Some(holder) = seen.holder
+            && holder.kind != WRITE_EXCLUSIVE_REGISTRANTS_ONLY
+            && let Some(key) = ours(holder.key)
+        {
+            // As it was before REGISTER put another key in the place of its.
+            self.other_type.get_or_insert((key, holder.kind));
+        }
+        let own = seen.keys.iter().filter_map(|number| ours(*number));
+        let mut own: Vec<Key> = own.filter(|key| key.head == self.key.head).collect();
+        own.sort_unstable_by_key(|key| key.epoch);
+        own.dedup();
+        if !own.contains(&self.key) {
+            self.earlier = own;
+            return;
+        }
+        // What is still there is of another path, and removed next.
+        for former in std::mem::take(&mut self.earlier) {
+            if !own.contains(&former) {
+                let disk = self.member.name.clone();
+                self.taken.notes.push(Note::Replaced { disk, former });
+            }
+        }
+    }
+
+    /// The disk is ours, with our type.
+    fn done(mut self) -> Taken {
+        if let Some((key, kind)) = self.other_type {
+            let disk = self.member.name.clone();
+            self.taken.notes.push(Note::Retyped { disk, key, kind });
+        }
+        self.taken
     }
 
     /// Sends a step's command. Whether it worked shows when the disk is read again.
@@ -179,10 +222,18 @@ impl<'a> Work<'a> {
         };
         self.last = Some(step);
         if self.tries > MOST_TRIES {
-            return Err(ClaimError::NoEffect {
-                disk: self.member.name.clone(),
-                step: name(step),
-                answer: self.answer,
+            let (disk, answer) = (self.member.name.clone(), self.answer);
+            return Err(match step {
+                Next::Preempt { victim } => ClaimError::Unremovable {
+                    disk,
+                    victim,
+                    answer,
+                },
+                step => ClaimError::NoEffect {
+                    disk,
+                    step: name(step),
+                    answer,
+                },
             });
         }
         self.answer = match step {

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use orthrus_hb::{Authority, Done, Epoch, Holder, Key};
+use orthrus_hb::ledger::{self, Record};
+use orthrus_hb::{Authority, Done, Epoch, HeadId, Holder, Key};
 use tracing::warn;
 
 use super::Worker;
@@ -12,7 +13,7 @@ use super::lease::Lease;
 use super::paths;
 use crate::clock;
 use crate::disk::{self, Disk, DiskError, WriteCache};
-use crate::fence::{COMMAND_LIFETIME, ClaimRequest, Claimed, Fence};
+use crate::fence::{COMMAND_LIFETIME, ClaimRequest, Claimed, Fence, Forgotten, Survey};
 use crate::multipath::keeper::Keeper;
 use crate::status;
 use crate::sync::lock;
@@ -55,7 +56,7 @@ impl Worker {
         if let Some((disk, why)) = survey.failure() {
             return Err(JobError::Survey {
                 disk: disk.to_owned(),
-                why: why.to_string(),
+                why: format!("{why}; {}", why.way_out()),
             });
         }
         let cluster = self.config.cluster_id;
@@ -69,9 +70,8 @@ impl Worker {
             Some((_, key)) => Holder::Peer(key.epoch),
             None => Holder::Nobody,
         };
-        let without_ledger = without_ledger(&group);
-        let notes = survey.forgetful().into_iter().chain(without_ledger);
-        lock(&self.report).notes = notes.collect();
+        self.note_surveyed(&fence, &survey, || self.last_record(&group));
+        lock(&self.report).notes.extend(without_ledger(&group));
         Ok(Done::Surveyed {
             // Keys may be gone with the shelf's power; what was written is not.
             greatest: survey
@@ -119,6 +119,41 @@ impl Worker {
             command_lifetime: COMMAND_LIFETIME,
             up: Duration::from_millis(clock::now().as_millis()),
         }
+    }
+
+    /// What the operator should know of disks that can be claimed; `last` reads the newest record of the ledger.
+    pub(super) fn note_surveyed(
+        &self,
+        fence: &Fence,
+        survey: &Survey,
+        last: impl FnOnce() -> Option<Record>,
+    ) {
+        let forgotten = fence.forgotten(survey, last);
+        let forgotten = forgotten.map(|forgotten| self.words_of(&forgotten));
+        let mut report = lock(&self.report);
+        if let Some(told) = forgotten.iter().find(|told| !report.notes.contains(told)) {
+            warn!(pool = self.pool().name, "{told}");
+        }
+        report.notes = survey.forgetful().into_iter().chain(forgotten).collect();
+    }
+
+    fn words_of(&self, Forgotten { disks, record }: &Forgotten) -> String {
+        format!(
+            "{}: nobody has registered there since the power came on, and the ledger says that head {} held the pool under epoch \
+             {} and did not let go: the shelf lost its power, and its reservations with it, or these are copies of its disks",
+            disks.join(", "),
+            self.config.head(record.head).name,
+            record.epoch,
+        )
+    }
+
+    /// The newest record of either head; `None` as well when a copy cannot be read, which might have a newer one.
+    fn last_record(&self, group: &VolumeGroup) -> Option<Record> {
+        let copies: Option<Vec<Vec<Record>>> = self.ledger.records(group).into_iter().collect();
+        let records = copies?.concat();
+        let heads = [HeadId::First, HeadId::Second].into_iter();
+        let newest = heads.filter_map(|head| ledger::newest(&records, head));
+        newest.max_by_key(|record| record.epoch)
     }
 
     pub(super) fn note_claimed(&self, claimed: &Claimed) {
@@ -289,7 +324,8 @@ pub(super) fn stamped_epoch(group: &VolumeGroup) -> Epoch {
 /// That reservations which were just taken are not kept without power, unless the survey said it of disks that
 /// cannot keep them: that a disk could is not yet that it does.
 fn forgetful(claimed: &Claimed, said: &[String]) -> Option<String> {
-    (!claimed.persistent && said.is_empty()).then(|| {
+    let is_said = said.iter().any(|note| note.contains(Survey::NO_PTPL));
+    (!claimed.persistent && !is_said).then(|| {
         "not every disk keeps its reservations when the shelf loses power, though all say that they could: the \
          owner then resets, and whoever boots first takes the pool"
             .to_owned()
@@ -331,7 +367,9 @@ mod tests {
             notes: Vec::new(),
         };
         assert!(forgetful(&claimed, &[]).is_some());
-        assert_eq!(forgetful(&claimed, &["sda forgets".to_owned()]), None);
+        let said = |note: &str| forgetful(&claimed, &[note.to_owned()]);
+        assert_eq!(said("sda forgets (no PTPL)"), None);
+        assert!(said("something else").is_some());
         claimed.persistent = true;
         assert_eq!(forgetful(&claimed, &[]), None);
     }

@@ -1,10 +1,11 @@
-//! Tests: each outcome of fencing has its line in `status`, with the disk and what ends it.
+//! Tests: each way in which a claim fails has its line in `status`, with the disk and what ends it. Those that succeed are in
+//! [`super::told`].
 
-use orthrus_hb::{Epoch, Health, LedgerState, Liveness, PoolState, Rest, Ticket};
+use orthrus_hb::{Epoch, Health, Key, LedgerState, Liveness, PoolState, Rest, Ticket};
 
 use super::tests::{CONFIG, worker};
 use super::*;
-use crate::fence::reservations::{Answer, ReadError, WriteRefused};
+use crate::fence::reservations::{Answer, ReadError, Trouble, WriteRefused};
 use crate::fence::{ClaimError, Stranger};
 use crate::status::{PoolSnapshot, Snapshot, Sources, Status, Usage};
 
@@ -25,6 +26,16 @@ fn line(error: JobError) -> String {
         }
         fault => (PoolState::Faulted, None, Some(fault)),
     };
+    said(&worker, state, rest, fault)
+}
+
+/// What `status` says on head a, whose peer is not heard.
+pub(super) fn said(
+    worker: &Worker,
+    state: PoolState,
+    rest: Option<Rest>,
+    fault: Option<Failure>,
+) -> String {
     let snapshot = Snapshot {
         liveness: Liveness::Unheard,
         pools: heapless::Vec::from_slice(&[PoolSnapshot {
@@ -63,7 +74,12 @@ fn each_outcome_of_fencing_has_its_line_in_status() {
         disk: disk(),
         source,
     };
-    let cases: [(ClaimError, &[&str]); 12] = [
+    let victim = Key {
+        cluster: worker().config.cluster_id,
+        head: HeadId::First,
+        epoch: Epoch(4),
+    };
+    let cases: [(ClaimError, &[&str]); 17] = [
         (
             ClaimError::HeldByPeer {
                 disk: disk(),
@@ -102,11 +118,11 @@ fn each_outcome_of_fencing_has_its_line_in_status() {
                 disk: disk(),
                 limit,
             },
-            &["sdx: does not answer within 20 s"],
+            &["sdx: does not answer within 20 s", "cables", "pull it out"],
         ),
         (
             read(ReadError::TimedOut(limit)),
-            &["sdx: does not answer within 20 s"],
+            &["sdx: does not answer within 20 s", "cables", "pull it out"],
         ),
         (
             read(ReadError::Reserved),
@@ -114,26 +130,83 @@ fn each_outcome_of_fencing_has_its_line_in_status() {
         ),
         (
             read(ReadError::Unsupported),
-            &["sdx: has no persistent reservations"],
+            &["sdx: has no persistent reservations", "take this one out"],
         ),
         (
             ClaimError::CannotWrite {
                 disk: disk(),
                 source: WriteRefused::Conflict,
             },
-            &["sdx: reservation conflict on a write", "not registered"],
+            &[
+                "sdx: reservation conflict on a write",
+                "not registered",
+                "check this head's cables",
+                "boot the other head",
+            ],
+        ),
+        (
+            ClaimError::CannotWrite {
+                disk: disk(),
+                source: WriteRefused::Failed(Trouble::Errno(libc::EIO)),
+            },
+            &["sdx: write failed: Input/output error", "pull it out"],
+        ),
+        (
+            ClaimError::CannotWrite {
+                disk: disk(),
+                source: WriteRefused::Paths {
+                    shown: 1,
+                    registered: 2,
+                },
+            },
+            &[
+                "sdx: 2 paths to it were registered",
+                "does not belong there",
+            ],
+        ),
+        (
+            ClaimError::Unremovable {
+                disk: disk(),
+                victim,
+                answer: Answer::Conflict,
+            },
+            &[
+                &format!(
+                    "sdx: PREEMPT has no effect on key {victim}, answered reservation conflict"
+                ),
+                "boot the other head",
+                "sg_persist --out --clear",
+            ],
         ),
         (
             ClaimError::NoEffect {
                 disk: disk(),
-                step: "PREEMPT",
+                step: "RESERVE",
                 answer: Answer::Refused,
             },
-            &["sdx: PREEMPT has no effect, answered refused as unknown"],
+            &[
+                "sdx: RESERVE has no effect, answered refused as unknown",
+                "take the power from the disk",
+            ],
+        ),
+        (
+            ClaimError::ReadBack {
+                disk: disk(),
+                found: "registered: ; holder: nobody".to_owned(),
+            },
+            &[
+                "sdx: read-back shows registered: ; holder: nobody",
+                "check its power",
+                "no other host",
+            ],
+        ),
+        (
+            ClaimError::Restless { disk: disk() },
+            &["sdx: registrations keep changing", "--read-full-status"],
         ),
         (
             ClaimError::Overtaken { disk: disk() },
-            &["sdx: our registration was removed"],
+            &["sdx: our registration was removed", "the other head"],
         ),
         (
             ClaimError::InUse { disk: disk() },
@@ -141,11 +214,15 @@ fn each_outcome_of_fencing_has_its_line_in_status() {
         ),
     ];
     for (error, words) in cases {
-        let said = line(error.into());
-        assert!(said.contains("redundant: NO"), "{said}");
-        for word in words {
-            assert!(said.contains(word), "{word:?} is not in:\n{said}");
-        }
+        assert_line(error.into(), words);
+    }
+}
+
+fn assert_line(error: JobError, words: &[&str]) {
+    let said = line(error);
+    assert!(said.contains("redundant: NO"), "{said}");
+    for word in words {
+        assert!(said.contains(word), "{word:?} is not in:\n{said}");
     }
 }
 

@@ -475,3 +475,5 @@ mod lines;
 mod order;
 #[cfg(test)]
 pub(crate) mod tests;
+#[cfg(test)]
+mod told;

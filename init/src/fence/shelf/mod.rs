@@ -56,6 +56,9 @@ pub struct State {
     pub locked: bool,
     /// Paths whose session was renewed: their registration is shown and does not count.
     pub renewed: Vec<Nexus>,
+    /// As the kernel's target has it: who comes from the port of the reservation's holder by another session, of another ISID,
+    /// counts as not registered, whatever it registered. The sessions of a port are 1000 apart.
+    pub isids: bool,
     /// Another part of this kernel uses the disk.
     pub busy: bool,
     /// Commands that change something wait until the gate is opened.
@@ -103,6 +106,11 @@ impl State {
         self.key_of(nexus).is_some() && !self.renewed.contains(&nexus)
     }
 
+    fn is_mismatched(&self, nexus: Nexus) -> bool {
+        let of_port = |holder| holder != nexus && holder % 1000 == nexus % 1000;
+        self.isids && self.holder.is_some_and(|(holder, _)| of_port(holder))
+    }
+
     pub fn keys(&self) -> Vec<u64> {
         self.registrants.iter().map(|(_, key)| *key).collect()
     }
@@ -136,7 +144,7 @@ impl State {
             None => true,
             // Write exclusive, exclusive access: the holder alone.
             Some((holder, 1 | 3)) => holder == nexus && self.counts(nexus),
-            Some(_) => self.counts(nexus),
+            Some(_) => self.counts(nexus) && !self.is_mismatched(nexus),
         }
     }
 
@@ -176,6 +184,9 @@ impl State {
     fn preempt(&mut self, nexus: Nexus, own: u64, victim: u64, abort: bool) -> Answer {
         if abort && self.no_abort {
             return Answer::Refused;
+        }
+        if self.is_mismatched(nexus) {
+            return Answer::Conflict;
         }
         if self.key_of(nexus) != Some(own) || !self.counts(nexus) || !self.keys().contains(&victim)
         {

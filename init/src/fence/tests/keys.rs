@@ -63,7 +63,12 @@ fn own_key_of_an_earlier_incarnation_is_replaced() {
     let claimed = claim(&shelf, A, Authority::Free).unwrap();
     assert_eq!(claimed.epoch, Epoch(5));
     assert_fenced(&shelf, A, &claimed);
-    assert_eq!(claimed.notes, [], "replaced, not preempted");
+    let replaced = |disk: &str| Note::Replaced {
+        disk: disk.to_owned(),
+        former: key(A, 4),
+    };
+    // Not preempted.
+    assert_eq!(claimed.notes, ["disk0", "disk1", "disk2"].map(replaced));
 }
 
 #[test]
@@ -75,6 +80,38 @@ fn own_key_on_a_path_that_is_gone_is_preempted_without_authority_over_the_peer()
     let claimed = claim(&shelf, A, Authority::Free).unwrap();
     assert_fenced(&shelf, A, &claimed);
     assert_eq!(claimed.notes.len(), 2);
+}
+
+#[test]
+fn a_target_that_refuses_a_new_isid_keeps_an_own_earlier_key_from_this_head_and_not_from_the_peer()
+{
+    let left = || {
+        let shelf = Shelf::new(2);
+        for mut disk in shelf.all() {
+            disk.isids = true;
+            disk.owned_by(1001, bits(A, 4));
+        }
+        let refused = claim(&shelf, A, Authority::Free).unwrap_err();
+        assert!(
+            matches!(&refused, ClaimError::Unremovable { disk, victim, answer: Answer::Conflict }
+                if disk == "disk0" && *victim == key(A, 4)),
+            "{refused:?}"
+        );
+        assert_let_go(&shelf, A);
+        shelf
+    };
+    let shelf = left();
+    let claimed = claim(&shelf, B, Authority::PeerYields).unwrap();
+    assert_fenced(&shelf, B, &claimed);
+    // Or a host takes all keys off.
+    let shelf = left();
+    shelf.all().for_each(|mut disk| disk.leave(1001));
+    let claimed = claim(&shelf, A, Authority::Free).unwrap();
+    assert!(
+        shelf
+            .all()
+            .all(|disk| disk.keys() == [claimed.key.to_bits()])
+    );
 }
 
 #[test]
@@ -187,6 +224,7 @@ fn a_reservation_of_another_type_under_a_key_of_ours_is_replaced_by_the_right_on
         }
         let claimed = claim(&shelf, B, Authority::PeerDead).unwrap();
         assert_fenced(&shelf, B, &claimed);
+        assert_eq!(retyped(&claimed), [(key(A, 4), kind); 3]);
         // An earlier boot of this head, on the same path and on one that is gone.
         for path in [A, 1001] {
             let shelf = Shelf::new(2);
@@ -196,8 +234,19 @@ fn a_reservation_of_another_type_under_a_key_of_ours_is_replaced_by_the_right_on
             }
             let claimed = claim(&shelf, A, Authority::Free).unwrap();
             assert_fenced(&shelf, A, &claimed);
+            assert_eq!(retyped(&claimed), [(key(A, 4), kind); 2]);
         }
     }
+}
+
+/// The keys under which another type was found, and SPC's number of it, disk by disk.
+fn retyped(claimed: &Claimed) -> Vec<(Key, u8)> {
+    let notes = claimed.notes.iter();
+    let retyped = notes.filter_map(|note| match note {
+        Note::Retyped { key, kind, .. } => Some((*key, *kind)),
+        _ => None,
+    });
+    retyped.collect()
 }
 
 #[test]

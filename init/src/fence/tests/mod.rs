@@ -1,6 +1,7 @@
 //! Each rule of fencing, by name, on a shelf in memory; a file for each kind of rule. Here is what they share.
 
 mod abort;
+mod forgotten;
 mod keys;
 mod notice;
 mod race;

@@ -1,0 +1,145 @@
+//! Tests: what a claim that succeeds found on the disks, and did about it, has its line in `status` of the head that serves.
+
+use orthrus_hb::ledger::Record;
+use orthrus_hb::{Authority, Epoch, Incarnation, Key, PoolState};
+
+use super::lines::said;
+use super::tests::worker;
+use super::*;
+use crate::fence::shelf::{Nexus, Shelf};
+use crate::fence::{COMMAND_LIFETIME, ClaimRequest};
+
+/// The paths of the two heads, and that of an earlier boot of this head which is gone.
+const HERE: Nexus = 1;
+const THERE: Nexus = 2;
+const GONE: Nexus = 1001;
+
+fn key(head: HeadId, epoch: u32) -> Key {
+    Key {
+        cluster: worker().config.cluster_id,
+        head,
+        epoch: Epoch(epoch),
+    }
+}
+
+/// A shelf that was left behind by somebody with this key.
+fn left_by(path: Nexus, key: Key) -> Shelf {
+    let shelf = Shelf::new(2);
+    for mut disk in shelf.all() {
+        disk.owned_by(path, key.to_bits());
+    }
+    shelf
+}
+
+/// What `status` says on head a once it has claimed the shelf and serves.
+fn told(shelf: &Shelf, authority: Authority) -> String {
+    let worker = worker();
+    claim(&worker, shelf, authority);
+    said(&worker, PoolState::Serving, None, None)
+}
+
+fn claim(worker: &Worker, shelf: &Shelf, authority: Authority) {
+    let fence = shelf.fence(HERE);
+    let greatest = fence.survey().greatest_epoch(worker.config.cluster_id);
+    let request = ClaimRequest {
+        up: COMMAND_LIFETIME,
+        ..worker.request(greatest.next().unwrap(), authority)
+    };
+    worker.note_claimed(&fence.claim(&request).unwrap());
+}
+
+fn assert_said(said: &str, words: &[String]) {
+    for word in words {
+        assert!(said.contains(word), "{word:?} is not in:\n{said}");
+    }
+}
+
+#[test]
+fn a_claim_of_free_disks_has_nothing_to_tell() {
+    let said = told(&Shelf::new(2), Authority::Free);
+    assert!(said.contains("served by a"), "{said}");
+    assert!(!said.contains("disk0"), "{said}");
+}
+
+#[test]
+fn a_stale_key_that_was_removed_is_told() {
+    let stale = key(HeadId::Second, 4);
+    let said = told(&left_by(THERE, stale), Authority::PeerYields);
+    let removed = |disk| format!("note: {disk}: removed key {stale} and aborted its commands");
+    assert_said(&said, &["disk0", "disk1"].map(removed));
+}
+
+#[test]
+fn an_own_key_on_a_path_that_is_gone_is_told() {
+    let own = key(HeadId::First, 4);
+    let said = told(&left_by(GONE, own), Authority::Free);
+    let removed = |disk| format!("note: {disk}: removed key {own} and aborted its commands");
+    assert_said(&said, &["disk0", "disk1"].map(removed));
+}
+
+#[test]
+fn a_preemption_without_abort_and_its_wait_are_told() {
+    let shelf = left_by(THERE, key(HeadId::Second, 4));
+    shelf.disk(1).no_abort = true;
+    let said = told(&shelf, Authority::PeerDead);
+    let words = [
+        "note: disk1: removed key",
+        "without abort (PREEMPT AND ABORT: refused as unknown)",
+        "note: waited 10.0 s for writes of a former owner",
+    ];
+    assert_said(&said, &words.map(str::to_owned));
+}
+
+#[test]
+fn an_own_key_that_was_replaced_is_told() {
+    let own = key(HeadId::First, 4);
+    let said = told(&left_by(HERE, own), Authority::Free);
+    let replaced = |disk| format!("note: {disk}: replaced key {own}, which an earlier boot");
+    assert_said(&said, &["disk0", "disk1"].map(replaced));
+}
+
+#[test]
+fn a_reservation_of_another_type_that_was_replaced_is_told() {
+    for (path, head) in [
+        (HERE, HeadId::First),
+        (GONE, HeadId::First),
+        (THERE, HeadId::Second),
+    ] {
+        let left = key(head, 4);
+        let shelf = left_by(path, left);
+        shelf.disk(1).holder = Some((path, 3));
+        let said = told(&shelf, Authority::PeerDead);
+        let line =
+            format!("note: disk1: was reserved with another type (3) under key {left}, and is now");
+        assert_said(&said, &[line]);
+        assert!(!said.contains("disk0: was reserved"), "{said}");
+    }
+}
+
+#[test]
+fn reservations_that_the_shelf_forgot_are_told_by_who_claims_next_and_serves() {
+    let shelf = left_by(THERE, key(HeadId::Second, 4));
+    for mut disk in shelf.all() {
+        disk.forget();
+    }
+    let (worker, fence) = (worker(), shelf.fence(HERE));
+    let last = Record {
+        head: HeadId::Second,
+        incarnation: Incarnation([1; 8]),
+        state: PoolState::Serving,
+        epoch: Epoch(4),
+        sequence: 9,
+        lease: None,
+    };
+    worker.note_surveyed(&fence, &fence.survey(), || Some(last));
+    claim(&worker, &shelf, Authority::PeerDead);
+    let said = said(&worker, PoolState::Serving, None, None);
+    let words = [
+        "note: disk0, disk1: nobody has registered there since the power came on",
+        "head b held the pool under epoch 4 and did not let go",
+        "the shelf lost its power, and its reservations with it",
+        "(no PTPL)",
+        "waited 10.0 s",
+    ];
+    assert_said(&said, &words.map(str::to_owned));
+}
