@@ -40,6 +40,20 @@ pub enum Plan {
     },
 }
 
+impl Plan {
+    /// How often the disks must change hands at least, and may at most.
+    fn takeovers(&self) -> (u64, u64) {
+        match self {
+            Self::Row(row) => match row.expect {
+                Expect::Stays => (0, 0),
+                Expect::Moves => (1, 1),
+                Expect::OneServes | Expect::Waits | Expect::Open => (0, 1),
+            },
+            Self::Loose { .. } => (0, u64::MAX),
+        }
+    }
+}
+
 impl std::fmt::Display for Plan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -64,6 +78,8 @@ pub struct Outcome {
     pub served: Option<(Head, Head)>,
     /// How often the disks changed hands.
     pub takeovers: u64,
+    /// Those among them that nothing demanded: they may be of what broke, or of the host's own stall.
+    pub undemanded: u64,
     /// Longest time without an acknowledged write.
     pub stall_ms: u64,
     /// Errors that the client saw.
@@ -78,7 +94,7 @@ pub struct Outcome {
     pub doubles: Vec<String>,
     /// What did not come as it must.
     pub missed: Vec<String>,
-    /// The host itself stalled so long that what was missed says nothing.
+    /// The host itself stalled so long that what was missed, or moved without being asked to, says nothing.
     pub host_stall_ms: Option<u64>,
 }
 
@@ -93,9 +109,10 @@ impl Outcome {
         !self.lost.is_empty() || !self.doubles.is_empty()
     }
 
-    /// Whether it says nothing.
+    /// Whether it says nothing: as the host stalled something was missed, or the pool moved where nothing demanded it.
     pub fn is_inconclusive(&self) -> bool {
-        self.is_good() && !self.missed.is_empty()
+        let says_nothing = !self.missed.is_empty() || self.undemanded > 0;
+        self.is_good() && self.host_stall_ms.is_some() && says_nothing
     }
 
     /// All that is wrong, in words.
@@ -267,12 +284,9 @@ fn settle(
     outcome.doubles = watch.against(now);
     outcome.served = Some((owner, now));
     outcome.takeovers = watch.takeovers();
+    outcome.undemanded = outcome.takeovers.saturating_sub(plan.takeovers().0);
     if let Plan::Row(row) = plan {
-        let (most, least) = match row.expect {
-            Expect::Stays => (0, 0),
-            Expect::Moves => (1, 1),
-            Expect::OneServes | Expect::Waits | Expect::Open => (1, 0),
-        };
+        let (least, most) = plan.takeovers();
         if outcome.takeovers > most || outcome.takeovers < least {
             let (seen, name) = (outcome.takeovers, row.name);
             outcome.missed.push(format!(

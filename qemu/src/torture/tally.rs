@@ -16,6 +16,7 @@ pub struct Tally {
     doubles: u64,
     errors: u64,
     inconclusive: u64,
+    stalled_takeovers: u64,
     missed: u64,
     /// Rounds after which the box did not come back.
     pub stuck: u64,
@@ -32,7 +33,12 @@ impl Tally {
         self.lost += outcome.lost.len() as u64;
         self.doubles += u64::from(!outcome.doubles.is_empty());
         self.errors += outcome.errors;
-        self.inconclusive += u64::from(outcome.is_inconclusive());
+        if outcome.is_inconclusive() {
+            self.inconclusive += 1;
+            self.stalled_takeovers += outcome.undemanded;
+            self.complaints
+                .push(format!("{name}: {}", stalled(outcome)));
+        }
         self.missed += u64::from(!outcome.is_good() && !outcome.is_broken());
         for complaint in outcome.complaints() {
             self.complaints.push(format!("{name}: {complaint}"));
@@ -62,6 +68,7 @@ impl Tally {
         self.doubles += other.doubles;
         self.errors += other.errors;
         self.inconclusive += other.inconclusive;
+        self.stalled_takeovers += other.stalled_takeovers;
         self.missed += other.missed;
         self.stuck += other.stuck;
         self.complaints.extend(other.complaints);
@@ -76,10 +83,10 @@ impl Tally {
 /// One line about a round.
 pub fn line(name: &str, outcome: &Outcome) -> String {
     let verdict = match (outcome.is_broken(), outcome.is_good()) {
-        (true, _) => "BROKEN",
-        (_, false) => "MISSED",
-        _ if outcome.is_inconclusive() => "inconclusive: the host itself stalled",
-        _ => "good",
+        (true, _) => "BROKEN".to_owned(),
+        (_, false) => "MISSED".to_owned(),
+        _ if outcome.is_inconclusive() => stalled(outcome),
+        _ => "good".to_owned(),
     };
     let served = match outcome.served {
         Some((before, after)) => format!("{before} then {after}"),
@@ -96,6 +103,12 @@ pub fn line(name: &str, outcome: &Outcome) -> String {
         let _ = write!(line, "\n      {complaint}");
     }
     line
+}
+
+/// What is said aloud of a round that says nothing.
+fn stalled(outcome: &Outcome) -> String {
+    let seconds = outcome.host_stall_ms.unwrap_or(0) as f64 / 1000.0;
+    format!("INCONCLUSIVE: the host itself stalled for {seconds:.2} s")
 }
 
 impl fmt::Display for Tally {
@@ -117,6 +130,7 @@ impl fmt::Display for Tally {
             ("expectations missed", self.missed.to_string()),
             ("rounds that did not mend", self.stuck.to_string()),
             ("inconclusive", self.inconclusive.to_string()),
+            ("takeovers in those", self.stalled_takeovers.to_string()),
         ];
         for (what, figure) in rows {
             writeln!(f, "  {what:<26}{figure:>10}")?;
@@ -143,7 +157,7 @@ mod tests {
         };
         tally.add("stalled", &missed);
         assert!(tally.is_good());
-        assert!(line("x", &missed).contains("inconclusive"));
+        assert!(line("x", &missed).contains("INCONCLUSIVE: the host itself stalled for 2.00 s"));
         tally.add(
             "lossy",
             &Outcome {
@@ -154,5 +168,48 @@ mod tests {
         assert!(!tally.is_good());
         let table = tally.to_string();
         assert!(table.contains("3.00 s") && table.contains("lossy: lost: block 1"));
+    }
+
+    #[test]
+    fn a_takeover_that_nothing_demanded_is_inconclusive_where_the_host_stalled() {
+        let moved = Outcome {
+            takeovers: 2,
+            undemanded: 1,
+            ..Outcome::default()
+        };
+        assert!(moved.is_good() && !moved.is_inconclusive());
+        let mut tally = Tally::default();
+        tally.add("quiet", &moved);
+        let demanded = Outcome {
+            undemanded: 0,
+            host_stall_ms: Some(900),
+            ..moved.clone()
+        };
+        assert!(line("x", &demanded).contains("good"));
+        tally.add("demanded", &demanded);
+        assert_eq!(tally.inconclusive, 0);
+        let stalled = Outcome {
+            host_stall_ms: Some(900),
+            ..moved
+        };
+        tally.add("stalled", &stalled);
+        assert_eq!((tally.inconclusive, tally.stalled_takeovers), (1, 1));
+        assert!(tally.is_good());
+        let said = line("round 3", &stalled);
+        assert!(
+            said.contains("INCONCLUSIVE") && !said.contains("good"),
+            "{said}"
+        );
+        assert!(
+            tally
+                .to_string()
+                .contains("stalled: INCONCLUSIVE: the host itself stalled for 0.90 s")
+        );
+        // Nothing excuses a lost block.
+        let broken = Outcome {
+            lost: vec!["block 1".into()],
+            ..stalled
+        };
+        assert!(broken.is_broken() && !broken.is_inconclusive());
     }
 }
