@@ -23,6 +23,10 @@
 //! watchdog runs on, and commands that a disk has accepted are carried out within the longest I/O after their head's end. A
 //! virtual machine that is paused with its watchdog and goes on is left out: no lease covers that.
 //!
+//! In a third one of eight a copy of a ledger may lie: reads of it have a bit flipped now and then, or show for a while what it
+//! held before. Not where disks have no reservations: a claim by lease is as good as what its reads show, and nothing
+//! covers a lone copy that answers an old record.
+//!
 //! Each pool has up to three copies of the ledger, or none; in some runs one head speaks version 2 of the frames.
 //!
 //! Epochs are remembered as the firmware does it: by keys on the disks, by the ledger where there is one, and by heads

@@ -39,7 +39,7 @@ impl World {
     }
 
     /// Nothing moves while every owner that falls silent can be seen in a ledger.
-    fn taken_for_dead(&mut self, silent: [bool; 2]) {
+    pub(super) fn taken_for_dead(&mut self, silent: [bool; 2]) {
         let blamed = [0, 1].map(|who| silent[who] && !self.shows(who));
         let serves_any = |who| (0..self.clients.len()).any(|pool| self.serves(who, pool));
         if [0, 1].iter().all(|&who| !blamed[who] || !serves_any(who)) {
