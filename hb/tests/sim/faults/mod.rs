@@ -77,6 +77,9 @@ impl World {
         if self.lies && !self.copies[pool].is_empty() && self.rng.chance(150) {
             return self.a_copy_of_the_ledger_lies(&draw);
         }
+        if self.crossed && self.may_cross() && self.rng.chance(60) {
+            return self.cables_are_cut_crosswise_and_a_path_is_lost(&draw);
+        }
         match self.rng.below(30) {
             0 | 1 => self.dies(&draw),
             2 => self.power_fails(&draw),
