@@ -364,6 +364,7 @@ impl World {
         }
         self.trace(|| format!("=== {fault}"));
         self.director.last = fault;
+        self.keep_copies();
     }
 
     /// The second of two faults.
@@ -391,6 +392,7 @@ impl World {
             disk.reachable = [true; 2];
             disk.slow = 0;
             disk.lingers = 0;
+            disk.lie = None;
             disk.silent_until = [0; 2];
         }
         // Whoever boots now goes first where it is home, and waits for what its last boot wrote.

@@ -157,10 +157,11 @@ impl World {
             }
             Command::ReadLedger => {
                 let mut answer = self.disks[disk].execute(io.nexus, &io.command);
-                if let Answer::Slots(region) = &mut answer
-                    && self.rng.chance(HALF_WRITTEN[usize::from(self.plain)])
-                {
-                    self.half_written(disk, region);
+                if let Answer::Slots(region) = &mut answer {
+                    if self.rng.chance(HALF_WRITTEN[usize::from(self.plain)]) {
+                        self.half_written(disk, region);
+                    }
+                    self.told_by_copy(disk, region);
                 }
                 Some(answer)
             }

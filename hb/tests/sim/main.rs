@@ -23,6 +23,12 @@
 //! watchdog runs on, and commands that a disk has accepted are carried out within the longest I/O after their head's end. A
 //! virtual machine that is paused with its watchdog and goes on is left out: no lease covers that.
 //!
+//! In a third one of eight a copy of a ledger may lie: reads of it have a bit flipped now and then, or show for a while what it
+//! held before. Not where disks have no reservations: a claim by lease is as good as what its reads show, and nothing
+//! covers a lone copy that answers an old record.
+//!
+//! In a fourth one of eight cables are cut crosswise now and then, so that each head hears the other by another one.
+//!
 //! Each pool has up to three copies of the ledger, or none; in some runs one head speaks version 2 of the frames.
 //!
 //! Epochs are remembered as the firmware does it: by keys on the disks, by the ledger where there is one, and by heads
@@ -77,10 +83,10 @@ use world::World;
 const SEEDS: u64 = 300;
 
 /// Seeds that failed before the core was mended, and what was wrong. They find it again as long as the
-/// world draws its random numbers in the same order; what two heads and one disk can show has a test of its own
-/// in `pair`.
+/// world draws its random numbers in the same order; where that changed, another seed stands here that does. What two heads
+/// and one disk can show has a test of its own in `pair`.
 const ONCE_FAILED: &[(u64, &str)] = &[
-    (2, "the number of a failed claim was taken back"),
+    (17, "the number of a failed claim was taken back"),
     (
         345,
         "with a pool on each, both heads fenced each other when the cables were cut",
@@ -95,14 +101,13 @@ const ONCE_FAILED: &[(u64, &str)] = &[
         "a ledger that was not looked for yet was taken for none, and a living owner for dead",
     ),
     (
-        1988,
+        60,
         "each head heard the other on another cable only, nothing was acknowledged, and an owner with a dead disk stayed",
     ),
     (
-        198,
+        2142,
         "a claim by lease did not wait for what an earlier boot of the same head had under way",
     ),
-    (2142, "the same, as the world draws now"),
     (
         1366,
         "a claim by lease wrote its second record over its first, a rival's look met that write half-way, and both had the pool",

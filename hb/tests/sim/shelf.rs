@@ -9,6 +9,7 @@
 use orthrus_hb::Authority;
 
 use crate::clock::{SECOND, Time};
+use crate::faults::Lie;
 use crate::region::{Block, Region};
 use crate::rng::Rng;
 
@@ -115,6 +116,10 @@ pub struct Disk {
     pub accepted: Vec<Accepted>,
     /// Its copy of the ledger, if it has one.
     pub region: Option<Box<Region>>,
+    /// What that showed at the last fault.
+    pub past: Option<Box<Region>>,
+    /// Reads of it do not show what was written.
+    pub lie: Option<Lie>,
     /// It has no reservations: whoever writes may.
     pub plain: bool,
     /// The target does not know PREEMPT AND ABORT.
@@ -139,6 +144,8 @@ impl Disk {
             holder: None,
             accepted: Vec::new(),
             region: None,
+            past: None,
+            lie: None,
             plain: false,
             no_abort,
             persistent,

@@ -28,6 +28,10 @@ const TRACE_MAX: usize = 4000;
 
 /// What is left of the seed of a run on disks without reservations, divided by eight.
 const PLAIN: u64 = 6;
+/// The same of one whose ledgers' copies may show what was not written, or not any more.
+const LIES: u64 = 0;
+/// The same of one whose cables may be cut crosswise.
+const CROSSED: u64 = 4;
 
 /// `COPIES` of the ledger: at most.
 pub const COPIES_MAX: usize = 3;
@@ -52,6 +56,12 @@ pub struct World {
     pub bare: Vec<bool>,
     /// The disks have no reservations: pools are held by a lease in their ledgers.
     pub plain: bool,
+    /// Copies of ledgers may lie.
+    pub lies: bool,
+    /// When the last of the frames arrives that are played back.
+    pub played_back_until: Time,
+    /// Cables may be cut so that each head hears the other by another one.
+    pub crossed: bool,
     /// Claims by lease that went through, and those that took a pool from the other head.
     pub leases: u64,
     pub lease_takeovers: u64,
@@ -130,6 +140,9 @@ impl World {
             // Not by the dice: what other seeds do stays the same.
             bare: vec![seed % 8 == 5; pools],
             plain: seed % 8 == PLAIN,
+            lies: seed % 8 == LIES,
+            played_back_until: 0,
+            crossed: seed % 8 == CROSSED,
             leases: 0,
             lease_takeovers: 0,
             buffered: seed % 8 == 3,

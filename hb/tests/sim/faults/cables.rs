@@ -24,6 +24,25 @@ impl World {
         format!("cut {cut:04b} of first serial, ether, second serial, ether")
     }
 
+    /// A head that is shown frames of an earlier boot of its peer echoes that boot, to see whether it lives, and acknowledges
+    /// nothing to the present one meanwhile: while frames are played back an owner may take itself for unheard, and stay.
+    pub(super) fn may_cross(&self) -> bool {
+        self.director.is_well() && self.now > self.played_back_until + SECOND
+    }
+
+    /// Each head hears the other by another cable, and one of them has something to ask of the other: what answers a
+    /// frame must not hang on the cable that brought it.
+    pub(super) fn cables_are_cut_crosswise_and_a_path_is_lost(&mut self, draw: &Draw) -> String {
+        let serial = self.rng.index(2);
+        for (who, paths) in self.paths.iter_mut().enumerate() {
+            paths[LinkId::Serial.index()].cut = who == serial;
+            paths[LinkId::Ether.index()].cut = who != serial;
+        }
+        let lost = self.shelf_path_is_lost(draw);
+        self.director.alone = true;
+        format!("of {serial} the serial line is cut, of its peer Ethernet, and {lost}")
+    }
+
     pub(super) fn all_cables_are_cut(&mut self) -> String {
         self.cut_all();
         self.taken_for_dead([true; 2]);
@@ -39,7 +58,7 @@ impl World {
     }
 
     /// Nothing moves while every owner that falls silent can be seen in a ledger.
-    fn taken_for_dead(&mut self, silent: [bool; 2]) {
+    pub(super) fn taken_for_dead(&mut self, silent: [bool; 2]) {
         let blamed = [0, 1].map(|who| silent[who] && !self.shows(who));
         let serves_any = |who| (0..self.clients.len()).any(|pool| self.serves(who, pool));
         if [0, 1].iter().all(|&who| !blamed[who] || !serves_any(who)) {

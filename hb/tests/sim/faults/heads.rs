@@ -76,6 +76,7 @@ impl World {
             let recorded = path.archived.iter().chain(&path.recorded).cloned();
             for bytes in recorded.collect::<Vec<_>>() {
                 let at = self.now + self.rng.below(10 * SECOND);
+                self.played_back_until = self.played_back_until.max(at);
                 let to = 1 - sender;
                 self.at(at, Event::Frame { to, link, bytes });
             }

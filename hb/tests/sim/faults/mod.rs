@@ -4,10 +4,13 @@
 //! pool may go unserved, or that nothing at all may move ([`Expect::Nothing`]).
 
 mod cables;
+mod copies;
 mod disks;
 mod heads;
 mod plain;
 mod service;
+
+pub use copies::Lie;
 
 use orthrus_hb::{Command, PoolId};
 
@@ -70,6 +73,12 @@ impl World {
         };
         if self.plain && self.director.is_well() && self.rng.chance(200) {
             return self.only_without_reservations();
+        }
+        if self.lies && !self.copies[pool].is_empty() && self.rng.chance(150) {
+            return self.a_copy_of_the_ledger_lies(&draw);
+        }
+        if self.crossed && self.may_cross() && self.rng.chance(60) {
+            return self.cables_are_cut_crosswise_and_a_path_is_lost(&draw);
         }
         match self.rng.below(30) {
             0 | 1 => self.dies(&draw),
