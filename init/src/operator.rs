@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::console::{Command, Operator, Rehearsal, Reply, Request};
 use crate::inbox::{Handle, Input};
 use crate::ledger::Ledger;
-use crate::status::{Report, Snapshot, Sources, Status, Usage, WatchdogStatus};
+use crate::status::{ORDER_LIMIT, Report, Snapshot, Sources, Status, Usage, WatchdogStatus};
 use crate::sync::lock;
 use crate::worker::{Orders, PoolOrder};
 use crate::{clock, disk, halt, volume};
@@ -21,9 +21,6 @@ use crate::{clock, disk, halt, volume};
 /// How long an orderly halt waits until every pool was let go. Longer than a release may take: past
 /// its own limit a release resets the head anyway.
 const HALT_LIMIT: Duration = Duration::from_secs(30);
-
-/// How long an operator waits for what a worker does: some writes of metadata, on slow disks.
-const ORDER_LIMIT: Duration = Duration::from_secs(60);
 
 /// What exists once there is a valid configuration.
 pub struct Running {

@@ -127,7 +127,8 @@ pub enum LeaseError {
     /// Nobody knows when the peer has stopped.
     #[error(
         "the peer holds the disks under epoch {epoch} without a lease and an armed hardware watchdog: nothing \
-         tells when it has stopped; turn it off, and take its record away with a new ledger"
+         tells when it has stopped; turn it off, then remove the volumes of the ledger on a host with lvm2 and make them anew, as `pools` \
+         says"
     )]
     NoTerms {
         /// Its epoch.
@@ -146,7 +147,9 @@ pub enum LeaseError {
         epoch: Epoch,
     },
     /// The copies took too long for the rules of a race.
-    #[error("the ledger answers too slowly for a claim by lease")]
+    #[error(
+        "the ledger answers too slowly for a claim by lease: check the power and the cables of the disks that have a copy"
+    )]
     Slow,
     /// A copy cannot be read or written.
     #[error("{0}")]

@@ -28,10 +28,15 @@ pub struct Slots {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SlotError {
     /// There is none, or not every copy is here.
-    #[error("the pool has no ledger of which every copy is here")]
+    #[error(
+        "the pool has no ledger of which every copy is here: bring the disk with the copy that lacks, or make it on a host with lvm2, as \
+         `pools` says"
+    )]
     Absent,
     /// A copy cannot be read or written.
-    #[error("copy {copy} of the ledger, on {disk}: {trouble}")]
+    #[error(
+        "copy {copy} of the ledger, on {disk}: {trouble}; a claim by lease needs every copy: check that disk's power and cables"
+    )]
     Copy {
         /// Which.
         copy: usize,

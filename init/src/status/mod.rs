@@ -14,7 +14,9 @@ mod usage;
 mod view;
 
 pub use ledger::LedgerStatus;
-pub use report::{Array, Disk, Path, Report, Share, ShareClients, State, Volume};
+pub use report::{
+    Array, Busy, Disk, ORDER_LIMIT, Path, Report, Share, ShareClients, State, Volume,
+};
 pub use snapshot::{LinkSnapshot, PoolSnapshot, Snapshot};
 pub use usage::Usage;
 pub use view::{LinkStatus, PoolStatus, Problem, Sources, Status, WatchdogStatus};

@@ -1,6 +1,7 @@
 //! A pool's view, kept by its worker for the consoles.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use embassy_time::Instant;
 use serde::Serialize;
@@ -38,6 +39,8 @@ pub struct Report {
     /// Since when a look at its disks is under way; `None` while none is.
     #[serde(skip)]
     pub looking_since: Option<Instant>,
+    /// The operator's order that its worker is at.
+    pub busy: Option<Busy>,
     /// Routers to its clients' other networks that do not answer this head.
     pub silent_gateways: Vec<IpAddr>,
     /// Who is registered on its disks beside this head, which serves it.
@@ -47,6 +50,19 @@ pub struct Report {
     /// What the operator should know though it works.
     pub notes: Vec<String>,
 }
+
+/// An operator's order that is being carried out. Meanwhile the worker does nothing else: no job of the core, no look.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Busy {
+    /// The command, as it is typed.
+    pub what: String,
+    /// Since when, in seconds since boot.
+    pub since_s: u64,
+}
+
+/// How long an operator waits for what a worker does: some writes of metadata, on slow disks. What takes longer is a problem
+/// even without an error, as a large disk that is wiped: it is in the way of a handover.
+pub const ORDER_LIMIT: Duration = Duration::from_secs(60);
 
 /// What became of the state volume.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

@@ -133,6 +133,10 @@ impl Status {
             for client in &pool.report.clients_let_in {
                 let _ = writeln!(text, "  let in at a console: {client}");
             }
+            if let Some(busy) = &pool.report.busy {
+                let took_s = self.uptime_s.saturating_sub(busy.since_s);
+                let _ = writeln!(text, "  at work: `{}`, for {took_s} s", busy.what);
+            }
             if let Some(problem) = &pool.report.problem {
                 let _ = writeln!(text, "  last problem: {problem}");
             }

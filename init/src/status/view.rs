@@ -3,6 +3,7 @@
 use orthrus_hb::{Failure, HeadId, Health, Hearing, LinkId, Liveness, PoolState, Rest};
 use serde::Serialize;
 
+use super::report::ORDER_LIMIT;
 use super::{LedgerStatus, PoolSnapshot, Report, Snapshot, Usage};
 use crate::config::Config;
 use crate::ledger::LedgerReport;
@@ -249,6 +250,19 @@ impl Status {
             let name = &pool.name;
             for alarm in &pool.report.alarms {
                 say(format!("pool {name}: {}", alarm.what), &alarm.todo);
+            }
+            if let Some(busy) = &pool.report.busy {
+                let took_s = self.uptime_s.saturating_sub(busy.since_s);
+                if took_s >= ORDER_LIMIT.as_secs() {
+                    say(
+                        format!(
+                            "pool {name}: its worker has been at `{}` for {took_s} s, and a handover waits for that",
+                            busy.what
+                        ),
+                        "see `log`; if it does not end, `handover`: what then does not let go in time ends in a reset of this head, and \
+                         the other one takes the pool",
+                    );
+                }
             }
             for gateway in &pool.report.silent_gateways {
                 say(
@@ -596,6 +610,32 @@ mod tests {
             let told = format!("{head} has no way to its clients");
             assert!(said.iter().any(|what| what.contains(&told)), "{said:?}");
         }
+    }
+
+    #[test]
+    fn an_order_that_takes_longer_than_its_operator_waits_is_no_redundancy() {
+        // `standby` has been up for 60 s.
+        let busy_for = |took_s| Report {
+            busy: Some(super::super::Busy {
+                what: "volume create vol0".into(),
+                since_s: 60 - took_s,
+            }),
+            ..Report::default()
+        };
+        let status = standby(busy_for(ORDER_LIMIT.as_secs() - 1), watchdog(false));
+        assert!(status.redundant, "{:?}", status.problems);
+        let status = standby(busy_for(ORDER_LIMIT.as_secs()), watchdog(false));
+        assert!(!status.redundant);
+        let said = &status.problems[0].what;
+        assert!(
+            said.starts_with("pool tank: its worker has been at `volume create vol0` for 60 s"),
+            "{said}"
+        );
+        let pools = status.pools_text();
+        assert!(
+            pools.contains("at work: `volume create vol0`, for 60 s"),
+            "{pools}"
+        );
     }
 
     #[test]

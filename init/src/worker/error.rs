@@ -92,7 +92,7 @@ pub enum JobError {
     #[error("{0}")]
     Lease(#[from] LeaseError),
     /// The disks have no reservations, and the ledger cannot stand in for them.
-    #[error("the disks have no reservations, and for a lease {0}")]
+    #[error("the disks have no reservations, and a lease on them cannot be had: {0}")]
     Slots(#[from] SlotError),
     /// The state volume could not be taken down.
     #[error("{0}")]

@@ -5,8 +5,10 @@ use orthrus_hb::{Epoch, Health, Key, LedgerState, Liveness, PoolState, Rest, Tic
 
 use super::tests::{CONFIG, worker};
 use super::*;
+use crate::fence::lease::LeaseError;
 use crate::fence::reservations::{Answer, ReadError, Trouble, WriteRefused};
 use crate::fence::{ClaimError, Stranger};
+use crate::ledger::SlotError;
 use crate::status::{PoolSnapshot, Snapshot, Sources, Status, Usage};
 
 /// What `status` says on head a once a claim has failed like this.
@@ -215,6 +217,54 @@ fn each_outcome_of_fencing_has_its_line_in_status() {
     ];
     for (error, words) in cases {
         assert_line(error.into(), words);
+    }
+}
+
+#[test]
+fn each_outcome_of_a_claim_by_lease_has_its_line_in_status() {
+    let epoch = Epoch(7);
+    let copy = || SlotError::Copy {
+        copy: 1,
+        disk: "sdx".to_owned(),
+        trouble: "no answer within 1 s".to_owned(),
+    };
+    let no_answer = "copy 1 of the ledger, on sdx: no answer within 1 s";
+    let held = ["reserved by head b under epoch 7", "takeover tank"];
+    let cases: [(JobError, &[&str]); 8] = [
+        (
+            LeaseError::NoWatchdog.into(),
+            &["armed hardware watchdog", "enable it in the BIOS"],
+        ),
+        (
+            LeaseError::NoTerms { epoch }.into(),
+            &[
+                "the peer holds the disks under epoch 7",
+                "turn it off",
+                "make them anew",
+            ],
+        ),
+        (LeaseError::HeldByPeer { epoch }.into(), &held),
+        (LeaseError::LostRace { epoch }.into(), &held),
+        (
+            LeaseError::Slow.into(),
+            &["the ledger answers too slowly", "cables of the disks"],
+        ),
+        (
+            LeaseError::Slots(copy()).into(),
+            &[no_answer, "check that disk's power"],
+        ),
+        (copy().into(), &[no_answer, "check that disk's power"]),
+        (
+            SlotError::Absent.into(),
+            &[
+                "a lease on them cannot be had",
+                "no ledger",
+                "make it on a host with lvm2",
+            ],
+        ),
+    ];
+    for (error, words) in cases {
+        assert_line(error, words);
     }
 }
 

@@ -367,8 +367,9 @@ mod tests {
     use orthrus_hb::Epoch;
 
     use super::super::order::{owner, taken};
+    use super::super::orders::{Order, PoolOrder};
     use super::*;
-    use crate::fence::shelf::Shelf;
+    use crate::fence::shelf::{Command, Shelf};
     use crate::volume::tests::made::Made;
 
     /// An owner of three disks that serves, on a host that fails at one step; the third is empty.
@@ -406,6 +407,25 @@ mod tests {
         let slot = lock(&worker.watch);
         let watch = &slot.as_ref().unwrap().1;
         assert!(watch.lost().is_none(), "its own release is no loss");
+    }
+
+    #[test]
+    fn an_order_is_told_of_while_it_is_carried_out() {
+        let (mut worker, _log, shelf) = serving("");
+        let (report, (tell, told)) = (worker.report(), std::sync::mpsc::channel());
+        shelf.disk(2).hook = Some(Box::new(move |_, _, command| {
+            if matches!(command, Command::Register(0)) {
+                let busy = lock(&report).busy.clone();
+                let _ = tell.send(busy.map(|busy| busy.what));
+            }
+        }));
+        let what = PoolOrder::Remove {
+            disk: "disk2".to_owned(),
+        };
+        worker.follow_order(Order::unheard(what));
+        let told: Vec<Option<String>> = told.try_iter().collect();
+        assert_eq!(told, [Some("disk remove disk2".to_owned())]);
+        assert_eq!(lock(&worker.report).busy, None);
     }
 
     #[test]

@@ -21,6 +21,7 @@
 mod admit;
 mod adopt;
 mod arrays;
+mod busy;
 mod change;
 mod claim;
 mod clients;
@@ -372,6 +373,7 @@ impl Worker {
     }
 
     fn follow_order(&mut self, order: Order) {
+        let _at_work = self.begin_order(order.what());
         let done = match order.what() {
             PoolOrder::Volume(order) => self.change(order).map_err(|error| error.to_string()),
             PoolOrder::Add { disk, wipe } => self

@@ -1,5 +1,6 @@
 //! The way of an operator's orders to the worker of a pool: one at a time.
 
+use std::fmt;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -53,6 +54,38 @@ pub enum PoolOrder {
     Volume(VolumeOrder),
     /// Change who is let in.
     Client(Box<ClientOrder>),
+}
+
+/// The command that gives it, without what is only detail or secret.
+impl fmt::Display for PoolOrder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PoolOrder::Create { .. } => f.write_str("pool create"),
+            PoolOrder::Import => f.write_str("pool import"),
+            PoolOrder::Destroy { .. } => f.write_str("pool destroy"),
+            PoolOrder::Replace { disk, .. } => write!(f, "disk replace {disk}"),
+            PoolOrder::Add { disk, .. } => write!(f, "disk add {disk}"),
+            PoolOrder::Remove { disk } => write!(f, "disk remove {disk}"),
+            PoolOrder::Lost { disk } => write!(f, "disk lost {disk}"),
+            PoolOrder::Client(order) => match &**order {
+                ClientOrder::Add(client) => write!(f, "client add {client}"),
+                ClientOrder::Remove(client) => write!(f, "client remove {client}"),
+            },
+            PoolOrder::Volume(order) => {
+                let command = match order {
+                    VolumeOrder::Create { .. } | VolumeOrder::CreateThin { .. } => "volume create",
+                    VolumeOrder::CreatePool { .. } => "volume thin-pool",
+                    VolumeOrder::Snapshot { .. } => "snapshot create",
+                    VolumeOrder::RemoveSnapshot { .. } => "snapshot remove",
+                    VolumeOrder::Restore { .. } => "snapshot restore",
+                    VolumeOrder::Grow { .. } => "volume grow",
+                    VolumeOrder::Rename { .. } => "volume rename",
+                    VolumeOrder::Remove { .. } => "volume remove",
+                };
+                write!(f, "{command} {}", order.name())
+            }
+        }
+    }
 }
 
 /// What came of an order, in words.
@@ -112,6 +145,16 @@ impl Orders {
 }
 
 impl Order {
+    /// Tests only: one for whose answer nobody waits.
+    #[cfg(test)]
+    pub fn unheard(what: PoolOrder) -> Order {
+        Order {
+            what,
+            waiting: sync_channel(1).0,
+            mark: Arc::default(),
+        }
+    }
+
     pub fn what(&self) -> &PoolOrder {
         &self.what
     }
