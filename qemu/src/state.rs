@@ -95,7 +95,7 @@ pub fn last_lines(path: &Path, count: usize) -> String {
 }
 
 /// Drops control characters, and the sequences of ECMA-48: ESC `[`, parameters, one final letter.
-fn without_escapes(text: &str) -> String {
+pub(crate) fn without_escapes(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut characters = text.chars();
     while let Some(character) = characters.next() {

@@ -3,34 +3,59 @@
 //! A machine that is paused and goes on is not tried here: its watchdog is paused with it, and a lease cannot
 //! cover that, as `status` says.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
+use orthrus_qemu::Lab;
 use orthrus_qemu::clock::unix_ms;
-use orthrus_qemu::names::ShelfKind;
+use orthrus_qemu::console;
+use orthrus_qemu::names::{Head, ShelfKind};
 use orthrus_tests::Bench;
-use orthrus_tests::steps::{LIMIT, console_end, resume_and_verify, start_writing};
+use orthrus_tests::steps::{LIMIT, resume_and_verify, start_writing, until};
 
-/// What a head prints when it boots.
+/// What a head prints when it boots: seconds after its watchdog reset it.
 const BOOTS: &str = "Orthrus";
+/// What the other one prints before it writes anything at all, its own claim first.
+const IS_FREE: &str = "nothing of the former owner can be alive any more";
 
 pub fn hung(bench: &Bench, shelf: ShelfKind) -> Result<()> {
     bench.with(shelf, |lab| {
         let first = lab.owner(None)?;
+        let second = first.peer();
         start_writing(lab)?;
-        let console = console_end(lab, first)?;
         let hung = unix_ms();
         lab.hang(first)?;
-        lab.wait_for(&format!("{} serves", first.peer()), LIMIT)?;
+        lab.wait_for(&format!("{second} serves"), LIMIT)?;
+        until(
+            || Ok(said_at(lab, second, hung, IS_FREE)?.is_some()),
+            "the other head serves, and has not waited for the hung one",
+        )?;
         // Whatever had been on its way is gone with the machine that sent it.
-        let path = lab.status()?.heads[first.index()].console_log.clone();
-        let said = std::fs::read(path)?;
-        let since = said.get(console..).unwrap_or_default();
+        let reset = said_at(lab, first, hung, BOOTS)?
+            .context("the other head serves, and the watchdog has not reset the hung one")?;
+        let free = said_at(lab, second, hung, IS_FREE)?.context("said, and not said")?;
+        let seconds = |at: u64| at.saturating_sub(hung) as f64 / 1000.0;
+        println!(
+            "    the hung owner boots after {:.1} s, and the other one writes after {:.1} s",
+            seconds(reset),
+            seconds(free)
+        );
         ensure!(
-            String::from_utf8_lossy(since).contains(BOOTS),
-            "the other head serves, and the watchdog has not reset the hung one"
+            reset < free,
+            "the other head has written before the watchdog had reset the hung one"
         );
         resume_and_verify(lab, "hung owner of a lease", hung)?;
         lab.wait_for(&format!("{first} standby"), LIMIT)?;
-        ensure!(lab.owner(None)? == first.peer(), "the pool moved again");
+        ensure!(lab.owner(None)? == second, "the pool moved again");
         Ok(())
     })
+}
+
+/// When a head's console first said something after a moment, by the host's clock.
+fn said_at(lab: &Lab, head: Head, since_unix_ms: u64, words: &str) -> Result<Option<u64>> {
+    let lines = console::lines(lab.state().path(), head.into())?;
+    let mut since = lines
+        .into_iter()
+        .filter(|line| line.unix_ms >= since_unix_ms);
+    Ok(since
+        .find(|line| line.text.contains(words))
+        .map(|line| line.unix_ms))
 }

@@ -2,6 +2,7 @@
 //! promised. Run by `cargo test`; one alone with `cargo test -p orthrus-tests --test lab -- NAME`.
 
 mod adopt;
+mod alone;
 mod arrays;
 mod bad_input;
 mod bond;
@@ -107,6 +108,11 @@ const TESTS: &[(&str, ShelfKind, Test)] = &[
         "flight_record_is_read_after_both_heads_died",
         ShelfKind::Lio,
         flight::after_both_died,
+    ),
+    (
+        "both_lose_power_and_the_standby_that_boots_alone_serves",
+        ShelfKind::Lio,
+        alone::standby_boots,
     ),
     (
         "a_group_without_ledger_gets_one_while_it_is_served",

@@ -1,5 +1,5 @@
 //! The lab matrix and torture: rows and rounds of [`orthrus_qemu::torture`], each a test. All of them take long, so
-//! a seed chooses a slice that always runs; the rest is ignored unless asked for:
+//! there is a slice that always runs: some rows by name, and some that a seed chooses. The rest is ignored unless asked for:
 //!
 //! - `cargo test -p orthrus-tests --test lab -- --include-ignored matrix` runs every row on both shelves,
 //! - `ORTHRUS_SEED=7 cargo test -p orthrus-tests --test lab -- matrix torture` another slice.
@@ -16,7 +16,14 @@ use orthrus_tests::{Bench, lab_options};
 /// The slice that runs when no other seed is asked for: what lands should fail by what it changes, not by
 /// chance.
 const SEED: u64 = 3;
-/// How many rows of each shelf are in the slice. A takeover on tgt costs ten seconds more than on LIO.
+/// Rows that are in every slice, whatever the seed: a duel of two that start, and what makes an owner silent or useless without its
+/// death, which is where two writers would come from.
+const ALWAYS: [(ShelfKind, &str); 3] = [
+    (ShelfKind::Lio, "both_booted_with_all_cables_cut"),
+    (ShelfKind::Lio, "serial_and_ether_cut"),
+    (ShelfKind::Lio, "shelf_path_of_owner_cut"),
+];
+/// How many rows of each shelf the seed chooses. A takeover on tgt costs ten seconds more than on LIO.
 const SLICE: [(ShelfKind, usize); 2] = [(ShelfKind::Tgt, 2), (ShelfKind::Lio, 3)];
 /// How many rounds of torture each shelf gets.
 const ROUNDS: [(ShelfKind, u64); 2] = [(ShelfKind::Tgt, 1), (ShelfKind::Lio, 2)];
@@ -41,7 +48,7 @@ pub fn cases(shelf: ShelfKind) -> Vec<Case> {
     let slice: Vec<&str> = slice.map(|(_, row)| row.name).collect();
     let case = |row: &Row| Case {
         row: *row,
-        in_slice: slice.contains(&row.name),
+        in_slice: slice.contains(&row.name) || ALWAYS.contains(&(shelf, row.name)),
     };
     ROWS.iter().map(case).collect()
 }

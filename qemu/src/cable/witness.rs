@@ -5,8 +5,11 @@
 //! the disk, and that the target took nevertheless: two writers. Judged by when it was sent, since answers of
 //! two cables arrive in any order; so a write that was on its way while the disk changed hands is never called
 //! foreign, and one that lay in a cut cable meanwhile is, if the target takes it.
+//!
+//! A *revived key* is one that the shelf forgot with its power and that it shows again: its owner registered anew
+//! instead of resetting. Neither of the lab's shelves keeps reservations without power.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -42,6 +45,9 @@ pub struct DiskSeen {
     pub foreign_writes: u64,
     /// The first of them.
     pub foreign: Vec<String>,
+    /// Keys that were forgotten with the shelf's power and are registered again.
+    #[serde(default)]
+    pub revived: Vec<String>,
 }
 
 /// What was seen of all disks, by LUN.
@@ -58,6 +64,11 @@ struct Disk {
     seen: DiskSeen,
     /// Grows with each change of the holder: what was asked before says nothing about the time after.
     version: u64,
+    /// Grows with each loss of power, likewise.
+    power: u64,
+    /// Keys that were read since the last one, and those that it took away.
+    keys: BTreeSet<u64>,
+    forgotten: BTreeSet<u64>,
 }
 
 impl Witness {
@@ -75,6 +86,8 @@ impl Witness {
         for disk in self.lock().values_mut() {
             disk.hold(None, "loss of power");
             disk.seen.registered.clear();
+            disk.power += 1;
+            disk.forgotten.append(&mut disk.keys);
         }
     }
 
@@ -95,6 +108,19 @@ impl Disk {
             self.version += 1;
         }
     }
+
+    fn register(&mut self, keys: &[u64]) {
+        let mut heads: Vec<Head> = keys.iter().filter_map(|&key| head_of(key)).collect();
+        heads.sort_unstable();
+        heads.dedup();
+        self.seen.registered = heads;
+        for &key in keys {
+            if self.keys.insert(key) && self.forgotten.contains(&key) {
+                let at = time_of_day(unix_ms());
+                self.seen.revived.push(format!("{at} key {key:#018x}"));
+            }
+        }
+    }
 }
 
 /// One connection of one head, with the commands that are under way on it.
@@ -109,15 +135,15 @@ pub struct Nexus {
 struct Sent {
     lun: u16,
     what: What,
-    /// The heads whose keys were read. They count once the command ended well.
-    read: Option<Vec<Head>>,
+    /// The keys that were read. They count once the command ended well.
+    read: Option<Vec<u64>>,
 }
 
 #[derive(Clone, Copy)]
 enum What {
     Write { foreign: bool },
     Claim,
-    ReadKeys,
+    ReadKeys { power: u64 },
     ReadHolder { version: u64 },
 }
 
@@ -163,7 +189,7 @@ impl Nexus {
         let disk = disks.entry(lun).or_default();
         let what = match (operation, action) {
             (PR_OUT, 1 | 4 | 5) => What::Claim, // RESERVE, PREEMPT, PREEMPT AND ABORT
-            (PR_IN, 0) => What::ReadKeys,
+            (PR_IN, 0) => What::ReadKeys { power: disk.power },
             (PR_IN, 1) => What::ReadHolder {
                 version: disk.version,
             },
@@ -186,7 +212,11 @@ impl Nexus {
         let end = pdu.data.len().min(8 + listed);
         let keys = pdu.data.get(8..end).unwrap_or_default().chunks_exact(8);
         if let Some(sent) = self.under_way().get_mut(&pdu.tag()) {
-            sent.read = Some(keys.filter_map(head_of).collect());
+            let number = |key: &[u8]| {
+                key.iter()
+                    .fold(0, |number, &byte| number << 8 | u64::from(byte))
+            };
+            sent.read = Some(keys.map(number).collect());
         }
     }
 
@@ -213,18 +243,18 @@ impl Nexus {
                 }
             }
             What::ReadHolder { version } => {
-                if let Some(heads) = sent.read
+                if let Some(keys) = sent.read
                     && version == disk.version
                 {
                     let shown_by = format!("what head {} read", self.head);
-                    disk.hold(heads.first().copied(), &shown_by);
+                    disk.hold(keys.iter().find_map(|&key| head_of(key)), &shown_by);
                 }
             }
-            What::ReadKeys => {
-                if let Some(mut heads) = sent.read {
-                    heads.sort_unstable();
-                    heads.dedup();
-                    disk.seen.registered = heads;
+            What::ReadKeys { power } => {
+                if let Some(keys) = sent.read
+                    && power == disk.power
+                {
+                    disk.register(&keys);
                 }
             }
         }
@@ -238,8 +268,8 @@ impl Nexus {
 }
 
 /// The head that registers such a key: its number, 1 or 2, is in the fourth byte.
-fn head_of(key: &[u8]) -> Option<Head> {
-    match key.get(3)? {
+fn head_of(key: u64) -> Option<Head> {
+    match key.to_be_bytes()[3] {
         1 => Some(Head::A),
         2 => Some(Head::B),
         _ => None,
@@ -358,18 +388,39 @@ mod tests {
         assert_eq!((disk.foreign_writes, disk.holder), (0, None));
     }
 
+    /// Registered heads, each with the epoch of its key.
+    fn keys_are(tag: u32, keys: &[(u8, u8)]) -> Vec<u8> {
+        let listed: Vec<u8> = keys
+            .iter()
+            .flat_map(|&(number, epoch)| [1, 2, 3, number, 0, 0, 0, epoch])
+            .collect();
+        let length = [0, 0, 0, listed.len() as u8];
+        data_in(tag, &[&[0; 4][..], &length, &listed].concat())
+    }
+
     #[test]
     fn registrants_are_read_from_the_targets_answers() {
         let mut bench = Bench::new();
         bench.send(Head::A, 1, PR_IN, 0);
-        let keys: Vec<u8> = [2, 1, 2]
-            .iter()
-            .flat_map(|&number| [1, 2, 3, number, 0, 0, 0, 1])
-            .collect();
-        bench.answer(
-            Head::A,
-            &data_in(1, &[&[0; 4][..], &[0, 0, 0, 24], &keys].concat()),
-        );
+        bench.answer(Head::A, &keys_are(1, &[(2, 1), (1, 1), (2, 1)]));
         assert_eq!(bench.disk().registered, [Head::A, Head::B]);
+    }
+
+    #[test]
+    fn a_key_that_is_there_again_after_a_loss_of_power_is_revived() {
+        let mut bench = Bench::new();
+        bench.send(Head::A, 1, PR_IN, 0);
+        bench.answer(Head::A, &keys_are(1, &[(1, 1)]));
+        bench.send(Head::A, 2, PR_IN, 0);
+        bench.witness.forget();
+        bench.answer(Head::A, &keys_are(2, &[(1, 1)])); // read before
+        bench.send(Head::B, 3, PR_IN, 0);
+        bench.answer(Head::B, &keys_are(3, &[(2, 2)]));
+        assert!(bench.disk().revived.is_empty());
+        for tag in [4, 5] {
+            bench.send(Head::A, tag, PR_IN, 0);
+            bench.answer(Head::A, &keys_are(tag, &[(1, 1), (2, 2)]));
+        }
+        assert_eq!(bench.disk().revived.len(), 1);
     }
 }

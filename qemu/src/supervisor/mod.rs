@@ -158,7 +158,7 @@ impl Supervisor {
                 Machine::Shelf,
                 Machine::Neighbour,
             ]
-            .map(|machine| Console::start(format!("{machine}.console").into())),
+            .map(Console::start),
             client: AgentLink::start("client.agent".into()),
             shelf: AgentLink::start("shelf.agent".into()),
             neighbour: AgentLink::start("neighbour.agent".into()),

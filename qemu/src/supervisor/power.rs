@@ -34,7 +34,9 @@ impl Supervisor {
         if self.spec.disks.is_empty() {
             return Ok(());
         }
-        self.witness.forget();
+        if on {
+            self.witness.forget();
+        }
         match (self.spec.shelf, on) {
             (ShelfKind::Plain, true) => Ok(()),
             (ShelfKind::Plain, false) => bail!("a plain shelf is files: it has no power to lose"),
@@ -46,10 +48,13 @@ impl Supervisor {
                 *tgt = Some(Tgt::start(&self.tools, &self.spec.dir, &self.spec.disks)?);
                 Ok(())
             }
-            (ShelfKind::Tgt, false) => lock(&self.tgt)
-                .take()
-                .map(drop)
-                .context("the shelf is off already"),
+            (ShelfKind::Tgt, false) => {
+                let tgt = lock(&self.tgt).take();
+                drop(tgt.context("the shelf is off already")?);
+                // Not before: what it still answered was from before it lost its power.
+                self.witness.forget();
+                Ok(())
+            }
             (ShelfKind::Lio, true) => {
                 self.vm(Machine::Shelf).start()?;
                 self.shelf

@@ -26,6 +26,9 @@ const MEND_LIMIT: Duration = Duration::from_secs(60);
 /// How often a box is mended before it counts as stuck.
 const MENDS: u32 = 3;
 
+/// What a head says in the moment in which it resets because its fence is gone.
+const RESETS: &str = "resetting now: lost the reservations of";
+
 /// What breaks, and what must come of it.
 #[derive(Clone, Debug)]
 pub enum Plan {
@@ -47,6 +50,8 @@ impl Plan {
             Self::Row(row) => match row.expect {
                 Expect::Stays => (0, 0),
                 Expect::Moves => (1, 1),
+                // Whose reservations are forgotten has lost the pool, to whichever head claims it.
+                Expect::Open if row.forgets => (1, 1),
                 Expect::OneServes | Expect::Waits | Expect::Open => (0, 1),
             },
             Self::Loose { .. } => (0, u64::MAX),
@@ -294,6 +299,9 @@ fn settle(
                 watch.changes()
             ));
         }
+        if row.forgets {
+            outcome.missed.extend(forgotten(watch, owner)?);
+        }
         if row.expect == Expect::Stays && now != owner {
             outcome.missed.push(format!("head {now} serves now"));
         }
@@ -306,4 +314,20 @@ fn settle(
         }
     }
     Ok(())
+}
+
+/// What an owner did wrong whose shelf forgot its reservations.
+fn forgotten(watch: &mut Watch<'_>, owner: Head) -> anyhow::Result<Vec<String>> {
+    let mut wrong = Vec::new();
+    if !watch.until(MOVE_LIMIT, |watch| watch.said(owner, RESETS))? {
+        wrong.push(format!(
+            "head {owner} has not reset: it never said {RESETS:?}"
+        ));
+    }
+    let again = watch.revived();
+    if !again.is_empty() {
+        let keys = again.join("; ");
+        wrong.push(format!("what the shelf forgot is registered again: {keys}"));
+    }
+    Ok(wrong)
 }

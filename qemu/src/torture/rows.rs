@@ -38,6 +38,8 @@ pub struct Row {
     /// Whether clients are promised to see no error. They are not where an owner is fenced that still runs, or
     /// where the disks themselves went away.
     pub no_errors: bool,
+    /// The shelf forgets its reservations: the owner must reset, and what it had registered must not come back.
+    pub forgets: bool,
 }
 
 const fn row(name: &'static str, faults: &'static [Fault], expect: Expect) -> Row {
@@ -48,6 +50,7 @@ const fn row(name: &'static str, faults: &'static [Fault], expect: Expect) -> Ro
         needs_ledger: false,
         says: &[],
         no_errors: true,
+        forgets: false,
     }
 }
 
@@ -66,6 +69,13 @@ impl Row {
     const fn may_err(self) -> Self {
         Self {
             no_errors: false,
+            ..self
+        }
+    }
+
+    const fn forgets(self) -> Self {
+        Self {
+            forgets: true,
             ..self
         }
     }
@@ -155,7 +165,9 @@ pub const ROWS: &[Row] = &[
     )
     .says(&[(Both, "has no way to its clients")]),
     row("client_networks_of_both_pulled", &[Pull(Data(Both))], Stays),
-    row("shelf_power_cycled", &[ShelfOff], Open).may_err(),
+    row("shelf_power_cycled", &[ShelfOff], Open)
+        .may_err()
+        .forgets(),
 ];
 
 #[cfg(test)]

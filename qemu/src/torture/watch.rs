@@ -25,6 +25,8 @@ pub struct Watch<'a> {
     began_unix_ms: u64,
     claims: u64,
     foreign: u64,
+    revived: Vec<String>,
+    consoles: [usize; 2],
     both_serve: u32,
     /// Moments at which there were two owners.
     pub doubles: Vec<String>,
@@ -46,6 +48,8 @@ impl<'a> Watch<'a> {
             began_unix_ms: unix_ms(),
             claims: claims(&last),
             foreign: foreign(&last),
+            revived: revived(&last),
+            consoles: Head::BOTH.map(|head| console(&last, head).len()),
             both_serve: 0,
             doubles: Vec::new(),
             last,
@@ -169,6 +173,20 @@ impl<'a> Watch<'a> {
         against
     }
 
+    /// Keys that the shelf forgot and that were registered again since it began.
+    pub fn revived(&self) -> Vec<String> {
+        let mut keys = revived(&self.last);
+        keys.retain(|key| !self.revived.contains(key));
+        keys
+    }
+
+    /// Whether a head's console said this since it began.
+    pub fn said(&self, head: Head, words: &str) -> bool {
+        let console = console(&self.last, head);
+        let since = console.get(self.consoles[head.index()]..);
+        String::from_utf8_lossy(since.unwrap_or_default()).contains(words)
+    }
+
     /// The longest stall of the host itself since it began, from a length on that may have moved a pool.
     pub fn host_stall(&self, at_least: Duration) -> Option<Duration> {
         let stalls = self.last.stalls.iter();
@@ -193,4 +211,17 @@ fn claims(status: &LabStatus) -> u64 {
 fn foreign(status: &LabStatus) -> u64 {
     let disks = status.shelf.seen.values();
     disks.map(|disk| disk.foreign_writes).sum()
+}
+
+fn revived(status: &LabStatus) -> Vec<String> {
+    let disks = status.shelf.seen.iter();
+    let keys = disks.flat_map(|(lun, disk)| {
+        let keys = disk.revived.iter();
+        keys.map(move |key| format!("LUN {lun}: {key}"))
+    });
+    keys.collect()
+}
+
+fn console(status: &LabStatus, head: Head) -> Vec<u8> {
+    std::fs::read(&status.heads[head.index()].console_log).unwrap_or_default()
 }
