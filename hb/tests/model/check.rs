@@ -5,12 +5,15 @@
 //!   have lost it, does not run on.
 //! - I4: nobody preempts a living owner without the right to, which is what was heard of it; each fault leads
 //!   to at most one takeover; a head that was fenced again and again waits longer before it takes from a living
-//!   owner; an owner ticks in the ledger as long as it holds its claim.
-//! - I3: a head says that its peer lives by the ledger only once it saw a record there change: one may be years old.
-//! - I5: a claim's epoch is greater than that of every claim before it; a head's own never goes back.
+//!   owner; an owner ticks in the ledger as long as it holds its claim; a claim of what is free removes no key.
+//! - I3: a head says that its peer lives by the ledger only once it saw a record there change: one may be years old; and
+//!   by the cables only for as long as what comes is newer than all before; an owner that is worse off holds on while its
+//!   peer does not hear it.
+//! - I5: a claim's epoch is greater than that of every claim before it; a head's own never goes back, nor what it
+//!   goes by of its peer's words.
 
 use orthrus_hb::ledger::Record;
-use orthrus_hb::{Authority, Epoch, LedgerState, PoolId, PoolState, Rest, Work};
+use orthrus_hb::{Authority, Epoch, Head, LedgerState, Liveness, PoolId, PoolState, Rest, Work};
 
 use crate::machine::Machine;
 use crate::shelf::{DISKS, Disk};
@@ -40,7 +43,7 @@ pub struct Checks {
     pub made: Option<usize>,
     /// By head: the greatest epoch in a beat that it took in, in this boot.
     pub told: [Epoch; 2],
-    /// By head: beats of its running since it last took in a frame, up to `DEAD`.
+    /// By head: beats of its running since it last took in a frame newer than all before, up to `DEAD`.
     /// `BARRED_DEAD` once it was fenced often.
     pub silent: [u8; 2],
     /// By head: how often it was fenced, up to `FENCES`. Nothing here takes as long as a fence counts.
@@ -98,14 +101,13 @@ impl Checks {
         self.epochs[who] = Epoch::NONE;
     }
 
-    /// A beat of running begins; the frames that waited were taken in, and their greatest epoch is this.
-    pub fn heard(&mut self, who: usize, epoch: Option<Epoch>) {
-        match epoch {
-            Some(epoch) => {
-                self.silent[who] = 0;
-                self.told[who] = self.told[who].max(epoch);
-            }
-            None => {
+    /// A beat of running begins; the frames that waited were taken in, and their greatest epoch is this. `newest`: one
+    /// of them is newer than all before it.
+    pub fn heard(&mut self, who: usize, epoch: Epoch, newest: bool) {
+        self.told[who] = self.told[who].max(epoch);
+        match newest {
+            true => self.silent[who] = 0,
+            false => {
                 let most = if self.is_barred(who) {
                     BARRED_DEAD
                 } else {
@@ -213,6 +215,12 @@ impl Checks {
                     right || !holds,
                     "I4: a key of a living owner is removed without the right to",
                 );
+                // The look found none, so it is of a claim that began after that.
+                let of_what_is_free = matches!(authority, Authority::Free | Authority::PeerLetGo);
+                self.require(
+                    !of_what_is_free,
+                    "I4: a claim of what is free removes a key of the peer",
+                );
             }
             Deed::Claimed(epoch) => {
                 let ours = disks.iter().all(|disk| disk.is_held_by(who, epoch));
@@ -270,6 +278,15 @@ impl Checks {
         );
     }
 
+    /// A head has run that nobody hears, nor did for as long as it takes to know; nobody ordered anything.
+    pub fn holds_on(&mut self, machine: &Machine) {
+        let state = machine.pool().map(|pool| pool.state());
+        self.require(
+            state != Some(PoolState::Releasing),
+            "I3: an owner lets go to a peer that does not hear it",
+        );
+    }
+
     /// A head has run.
     pub fn ran(&mut self, who: usize, machine: &Machine, disks: &[Disk; DISKS]) {
         let Some(pool) = machine.pool() else { return };
@@ -279,6 +296,17 @@ impl Checks {
         self.require(
             self.followed[who] || !ticks,
             "I3: a head says that its peer lives by a record that it never saw change",
+        );
+        let alive = head.is_some_and(|head| head.liveness() == Liveness::Alive);
+        self.require(
+            !alive || u32::from(self.silent[who]) < DEAD,
+            "I3: a head says that its peer lives by a frame that was held back",
+        );
+        // Every frame here tells of the pool.
+        let is_last = |head: &Head| Some(head.said(PoolId(0))) >= head.peer().received();
+        self.require(
+            head.is_none_or(|head| is_last(head)),
+            "I5: an older word of the peer takes the place of a newer one",
         );
         self.require(
             pool.epoch() >= self.epochs[who],

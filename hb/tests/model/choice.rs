@@ -38,6 +38,12 @@ pub enum Choice {
     Cut(u8),
     /// All is joined again.
     Join,
+    /// The frame that waits on this cable for this head stays in the cable, which carries nothing after it.
+    Hold(usize, LinkId),
+    /// The same, and what waits on the other cable is lost.
+    HoldAlone(usize, LinkId),
+    /// It comes now, and the cable carries again.
+    Deliver,
     Trouble(usize, Trouble),
     Order(usize, Order),
     /// Something is brought before it that must not count.
@@ -87,11 +93,13 @@ impl Choice {
                     Order::Destroy,
                 ];
                 all.extend(orders.map(|o| Choice::Order(who, o)));
+                all.extend(LinkId::ALL.map(|link| Choice::Hold(who, link)));
+                all.extend(LinkId::ALL.map(|link| Choice::HoldAlone(who, link)));
                 all.extend(Forgery::ALL.map(|forgery| Choice::Forge(who, forgery)));
                 all.extend(Kind::ALL.map(|kind| Choice::Repeat(who, kind)));
             }
             all.extend((1..=CUTS).map(Choice::Cut));
-            all.push(Choice::Join);
+            all.extend([Choice::Join, Choice::Deliver]);
             all
         })
     }
@@ -136,6 +144,9 @@ impl fmt::Display for Choice {
             Choice::Cure(who) => write!(f, "cure-{}", name(who)),
             Choice::Cut(cut) => write!(f, "cut-{cut}"),
             Choice::Join => write!(f, "join"),
+            Choice::Hold(who, link) => write!(f, "hold-{}-{}", link.index(), name(who)),
+            Choice::HoldAlone(who, link) => write!(f, "hold-alone-{}-{}", link.index(), name(who)),
+            Choice::Deliver => write!(f, "deliver"),
             Choice::Trouble(who, trouble) => write!(f, "{trouble:?}-{}", name(who)),
             Choice::Order(who, order) => write!(f, "{order:?}-{}", name(who)),
             Choice::Forge(who, forgery) => write!(f, "{forgery:?}-{}", name(who)),

@@ -211,6 +211,9 @@ impl World {
         if self.plain {
             self.feed(who);
         }
+        if self.unheard == Some(who) {
+            self.checks.holds_on(&self.machines[who]);
+        }
         self.checks.ran(who, &self.machines[who], &self.disks);
     }
 
@@ -234,19 +237,20 @@ impl World {
         let Some(head) = machine.head.as_mut().map(Arc::make_mut) else {
             return;
         };
-        let mut heard = None;
+        let (mut told, mut newest) = (Epoch::NONE, false);
         for link in LinkId::ALL {
             for frame in machine.inbox[link.index()].drain(..) {
+                let last = (head.peer().incarnation(), head.peer().received());
                 if head.handle_frame(link, &frame.bytes, now).is_ok() {
-                    let told = frame.beat.map_or(Epoch::NONE, |beat| beat.epoch);
-                    heard = heard.max(Some(told));
+                    told = told.max(frame.beat.map_or(Epoch::NONE, |beat| beat.epoch));
+                    newest |= last != (head.peer().incarnation(), head.peer().received());
                     if self.budget.forgeries > 0 {
                         machine.counted[link.index()] = Some(frame);
                     }
                 }
             }
         }
-        self.checks.heard(who, heard);
+        self.checks.heard(who, told, newest);
         if let Some(outcome) = machine.outcome.take() {
             head.handle_outcome(&outcome, now);
         }
@@ -322,11 +326,12 @@ impl World {
     }
 
     fn send(&mut self, who: usize, link: LinkId, bytes: Box<[u8]>) {
+        let carried = self.is_carried(who, link);
         let peer = &mut self.machines[1 - who];
         let inbox = &mut peer.inbox[link.index()];
         // A head that runs has emptied its queue by its next beat, so what is in it then is all fresh.
         let full = peer.halt.is_some() && inbox.len() >= QUEUE;
-        if !self.carries[who][link.index()] || peer.head.is_none() || full {
+        if !carried || peer.head.is_none() || full {
             return;
         }
         let frame = wire::decode(&bytes, link, &SECRET).expect("what a head sends is a frame");

@@ -9,9 +9,10 @@
 //! ```
 //!
 //! Reading order: [`roots`] for where it begins and what may strike, [`world`] and [`choice`] for what may happen
-//! next, [`forgery`] for what must not count, [`check`] for what must hold in every state and [`ends`] for where it
-//! must lead, [`machine`], [`worker`] and [`lease`] for what of the firmware is copied around the core, [`shelf`] for the disks,
-//! [`timing`] for how coarse time is, [`search`] for the explorer, [`counterexample`] for what it prints.
+//! next, [`forgery`] for what must not count and [`late`] for what comes late, [`check`] for what must hold in every
+//! state and [`ends`] for where it must lead, [`machine`], [`worker`] and [`lease`] for what of the firmware is copied
+//! around the core, [`shelf`] for the disks, [`timing`] for how coarse time is, [`search`] for the explorer,
+//! [`counterexample`] for what it prints.
 //!
 //! A state's identity is the core's own [`orthrus_hb::Head::fingerprint`]: what is left of each wait, and no
 //! absolute time. That such a fingerprint tells enough is itself checked by `--twice`: a state that is reached on a
@@ -21,14 +22,20 @@
 //! in what matters; its "eventually" does not look at cycles and at ways that join, which is where service ends or
 //! does not; it keeps whole states of 18 kB; and it brings an explorer in a browser on a server without a maintainer.
 //!
-//! Not modelled: several pools, disks that cannot be reached, drift of the clocks
-//! by less than a beat, frames that are lost, late or repeated other than by a cut, a pause or a forger (the simulator
-//! has all of these), how a head comes to be barred (one root begins with both barred and cuts the cables; how often
-//! and when each was fenced is not in a state's identity).
+//! Not modelled: several pools, disks that cannot be reached, drift of the clocks by less than a beat, messages of more
+//! than a beat, frames that are lost or repeated other than by a cut, a pause or a forger (the simulator has all of
+//! these), a peer of another release (`wire` and `peer` are tested with its frames), how a head comes to be barred (one
+//! root begins with both barred and cuts the cables; how often and when each was fenced is not in a state's identity).
 //! Of leases there is one fault at a time: with two, or an order and a fault, the waits of a claim make too many states.
 //! Of what can be forged there is one at a time, each the likeliest of its kind: see [`forgery`]; `fuzz` has the rest.
-//! One planted error of the failover core cannot be seen here: `duel-without-order` takes a pool on each head. `pair` has it.
-//! An owner that is worse off than its peer together with cuts: see [`roots`]; `pair` has it.
+//! Of what a cable holds back there is one frame at a time.
+//! An owner that is worse off than its peer together with cuts: only one that was not heard from the beginning on, see
+//! [`roots`]; `pair` has more.
+//!
+//! Planted errors of the failover core that cannot be seen here, each noticed beside the core's code or in `pair`:
+//! `duel-without-order` takes a pool on each head; `lag-told-to-an-older-peer` takes a peer of the release before; and
+//! `late-word-inherits`, `told-by-a-later-frame` and `told-across-a-boot` take frames that say nothing of the pool, where
+//! here every frame is a beat that tells of the one pool.
 
 #![allow(clippy::unwrap_used)] // a panic is how a test fails
 #![allow(clippy::disallowed_methods)] // this file alone reads the clock, to say how fast it was
@@ -38,6 +45,7 @@ mod choice;
 mod counterexample;
 mod ends;
 mod forgery;
+mod late;
 mod lease;
 mod machine;
 mod roots;

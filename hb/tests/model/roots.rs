@@ -82,9 +82,23 @@ fn settled_with_one_cable(budget: Budget, owner: usize) -> World {
 fn crossed(mut world: World) -> World {
     world.carries[0][LinkId::Serial.index()] = false;
     world.carries[1][LinkId::Ether.index()] = false;
-    // For so long that a cable on which nothing is acknowledged counts as not heard. A state does not tell how long it
-    // has been so while the owner is well: with an owner that comes to be worse off after all was joined, `--twice` finds two
-    // states taken for one here.
+    unacknowledged(world)
+}
+
+/// The same: the other head hears nothing of the owner, and reads that it lives.
+fn unheard(mut world: World, owner: usize) -> World {
+    world.carries[owner].fill(false);
+    let world = unacknowledged(world);
+    World {
+        unheard: Some(owner),
+        ..world
+    }
+}
+
+/// For so long that a cable on which nothing is acknowledged counts as not heard. A state does not tell how long it
+/// has been so while the owner is well: with an owner that comes to be worse off after all was joined, `--twice` finds two
+/// states taken for one here.
+fn unacknowledged(mut world: World) -> World {
     for _ in 0..20 {
         world.apply(Choice::BEAT);
     }
@@ -123,6 +137,13 @@ fn together(budget: Budget, left: Option<usize>, ledger: bool) -> World {
     let mut world = dark(budget, left, ledger);
     world.apply(Choice::Boot(0));
     world.apply(Choice::Boot(1));
+    world
+}
+
+/// Both heads without power, all cables cut, and no ledger: what each may take is what it finds free.
+fn dark_and_apart(budget: Budget) -> World {
+    let mut world = dark(budget, None, false);
+    world.carries.as_flattened_mut().fill(false);
     world
 }
 
@@ -184,6 +205,12 @@ pub fn roots(deep: bool) -> Vec<Root> {
         cuts: n,
         ..none
     };
+    // A claim that fails makes the numbers of two heads that do not hear each other differ.
+    let apart = Budget {
+        troubles,
+        crashes: n,
+        ..none
+    };
     let order_trouble = Budget {
         commands,
         troubles,
@@ -203,6 +230,11 @@ pub fn roots(deep: bool) -> Vec<Root> {
         halts: n,
         ..none
     };
+    let ail_alone = Budget {
+        ails,
+        crashes: n,
+        ..none
+    };
     let forge = Budget {
         forgeries: 1,
         crashes,
@@ -214,6 +246,11 @@ pub fn roots(deep: bool) -> Vec<Root> {
         crashes,
         ..none
     };
+    let late = Budget { lates: 1, ..none };
+    let late_crash = Budget { crashes, ..late };
+    let late_order = Budget { commands, ..late };
+    let late_halt = Budget { halts, ..late };
+    let late_cut = Budget { cuts, ..late };
     let make_twice = Budget {
         commands: 2,
         crashes: n,
@@ -248,6 +285,10 @@ pub fn roots(deep: bool) -> Vec<Root> {
         root("bare-make-crossed", crossed(bare(make_twice, true))),
         root("a-serves-ail-crossed", crossed(settled(ail, 0, true))),
         root(
+            "a-serves-ail-unheard",
+            unheard(settled(ail_alone, 0, true), 0),
+        ),
+        root(
             "a-serves-order-crossed",
             crossed(settled(order_trouble, 0, true)),
         ),
@@ -256,6 +297,14 @@ pub fn roots(deep: bool) -> Vec<Root> {
         root("a-serves-one-cable-forge", settled_with_one_cable(forge, 0)),
         root("a-serves-barred-cut-cables", settled_and_barred(cut)),
         root("a-serves-order-repeat", settled(repeat, 0, true)),
+        root("a-serves-late-crash", settled(late_crash, 0, true)),
+        root("a-serves-late-crash-cables", settled(late_crash, 0, false)),
+        root("a-serves-late-order", settled(late_order, 0, true)),
+        root("a-serves-late-halt", settled(late_halt, 0, true)),
+        root("a-serves-late-cut-cables", settled(late_cut, 0, false)),
+        root("together-late-cables", together(late, Some(1), false)),
+        root("boot-late", dark(late, None, true)),
+        root("boot-left-by-b-late", dark(late, Some(1), true)),
         root("a-serves-trouble", settled(trouble, 0, true)),
         root("a-serves-order-trouble", settled(order_trouble, 0, true)),
         root("a-serves-ail", settled(ail, 0, true)),
@@ -276,6 +325,7 @@ pub fn roots(deep: bool) -> Vec<Root> {
         root("boot-left-by-b-cables", dark(cut, Some(1), false)),
         root("together-cables", together(halt_cut, None, false)),
         root("together-trouble", together(trouble, Some(1), true)),
+        root("boot-apart-trouble", dark_and_apart(apart)),
     ];
     if deep {
         roots.push(root("b-serves-halt-cut", settled(halt_cut, 1, true)));

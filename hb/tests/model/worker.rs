@@ -24,6 +24,7 @@ const BACK_OFFS: u8 = 2;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Trouble {
     SurveyHangs,
+    ClaimFails,
     ClaimHangs,
     ImportFails,
     ImportHangs,
@@ -31,8 +32,9 @@ pub enum Trouble {
 }
 
 impl Trouble {
-    pub const ALL: [Trouble; 5] = [
+    pub const ALL: [Trouble; 6] = [
         Trouble::SurveyHangs,
+        Trouble::ClaimFails,
         Trouble::ClaimHangs,
         Trouble::ImportFails,
         Trouble::ImportHangs,
@@ -327,6 +329,10 @@ impl Worker {
                 Ok(())
             }
             1 => self.take(who, disks, 0, epoch, authority, deed),
+            2 if self.trouble == Some(Trouble::ClaimFails) => {
+                self.trouble = None;
+                Err(Failure::Device)
+            }
             2 => {
                 let mut rest = 1..DISKS;
                 rest.try_for_each(|disk| self.take(who, disks, disk, epoch, authority, deed))

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::check::Checks;
 use crate::choice::{CABLES, Choice, DEAF, Order, READS};
 use crate::forgery::Forgery;
+use crate::late::Late;
 use crate::machine::{Halt, Machine, incarnation};
 use crate::shelf::{DISKS, Disk};
 use crate::worker::{Kind, Pace, Trouble};
@@ -27,6 +28,8 @@ pub struct Budget {
     pub ails: u8,
     pub forgeries: u8,
     pub repeats: u8,
+    /// Frames that a cable holds back.
+    pub lates: u8,
 }
 
 #[derive(Clone)]
@@ -34,6 +37,10 @@ pub struct World {
     pub machines: [Machine; 2],
     /// By sender and link.
     pub carries: [[bool; LinkId::ALL.len()]; 2],
+    /// This head was heard by nobody since the beginning.
+    pub unheard: Option<usize>,
+    /// What a cable holds back.
+    pub late: Option<Late>,
     pub disks: [Disk; DISKS],
     /// The pool is not on them yet.
     pub bare: bool,
@@ -52,6 +59,8 @@ impl World {
         World {
             machines: [Machine::new(), Machine::new()],
             carries: [[true; LinkId::ALL.len()]; 2],
+            unheard: None,
+            late: None,
             disks,
             bare: false,
             plain: false,
@@ -75,6 +84,7 @@ impl World {
             ails,
             forgeries,
             repeats,
+            lates,
         } = self.budget;
         for who in [0, 1] {
             let machine = &self.machines[who];
@@ -125,6 +135,16 @@ impl World {
                 let kinds = Kind::ALL.into_iter().filter(told);
                 into.extend(kinds.map(|kind| Choice::Repeat(who, kind)));
             }
+        }
+        if lates > 0 {
+            self.holds(into);
+        }
+        if self
+            .late
+            .as_ref()
+            .is_some_and(|late| self.machines[late.to].head.is_some())
+        {
+            into.push(Choice::Deliver);
         }
         if self.is_whole() && cuts > 0 {
             into.extend((1..=CABLES).map(Choice::Cut));
@@ -211,9 +231,16 @@ impl World {
                 }
             }
             Choice::Join => {
+                self.unheard = None;
                 self.carries.as_flattened_mut().fill(true);
                 self.reads = [true; 2];
             }
+            Choice::Hold(who, link) => self.hold(who, link),
+            Choice::HoldAlone(who, link) => {
+                self.hold(who, link);
+                self.machines[who].inbox[1 - link.index()].clear();
+            }
+            Choice::Deliver => self.deliver(),
             Choice::Trouble(who, trouble) => {
                 self.budget.troubles -= 1;
                 self.checks.faults += 1;
@@ -294,8 +321,13 @@ impl World {
 
     /// Each head hears the other on a cable, be it another one, and reads the ledger.
     fn is_joined(&self) -> bool {
-        let hears = self.carries.iter().all(|links| links.contains(&true));
+        let hears = [0, 1].iter().all(|&who| self.is_heard(who));
         hears && self.reads == [true; 2]
+    }
+
+    /// A cable carries what this head sends.
+    fn is_heard(&self, who: usize) -> bool {
+        LinkId::ALL.iter().any(|&link| self.is_carried(who, link))
     }
 
     /// Nothing is broken that matters: the heads hear each other, and both run or are on their way up.
@@ -371,7 +403,7 @@ impl World {
                 let records = self.ledger.map(|records| records[1 - who]);
                 let record = records.flatten().filter(|record| record.state.may_hold());
                 let mut held_by = keys.chain([record.map(|record| record.epoch)]);
-                held_by.any(|epoch| epoch == Some(held)) && !self.carries[who].contains(&true)
+                held_by.any(|epoch| epoch == Some(held)) && !self.is_heard(who)
             }
             (PoolState::Standby, Some(Rest::AwaitingLedger)) => {
                 self.ledger.is_some() && !self.reads[who]
@@ -393,6 +425,7 @@ impl World {
             &self.disks,
             self.bare,
             self.plain,
+            self.unheard,
             self.budget,
         )
             .hash(sink);
@@ -426,7 +459,21 @@ impl World {
             let origin = frame.as_ref().map(|frame| (frame.incarnation, frame.echo));
             origin.hash(sink);
         }
-        let Some(head) = &machine.head else { return };
+        let to = |who: usize| self.late.as_ref().filter(|late| late.to == who);
+        let (late, on_its_way) = (to(who), to(1 - who));
+        let Some(head) = &machine.head else {
+            // To a boot to come.
+            late.map(|late| {
+                (
+                    late.link.index(),
+                    late.frame.incarnation,
+                    late.frame.echo,
+                    late.frame.beat,
+                )
+            })
+            .hash(sink);
+            return;
+        };
         head.fingerprint(machine.now(), sink);
         let mut worker = machine.worker.clone();
         for ticket in worker.job.iter_mut().map(|job| &mut job.ticket) {
@@ -461,9 +508,16 @@ impl World {
             .filter(|peer| peer.peer().incarnation() == Some(me));
         for link in LinkId::ALL {
             let index = link.index();
+            let theirs = on_its_way
+                .filter(|late| late.link == link)
+                .map(|late| &late.frame);
             let inbox = &machine.inbox[index];
             inbox.len().hash(sink);
-            for frame in inbox {
+            let held = late
+                .filter(|late| late.link == link)
+                .map(|late| &late.frame);
+            held.is_some().hash(sink);
+            for frame in inbox.iter().chain(held) {
                 let known = head.peer().incarnation() == Some(frame.incarnation);
                 let fresh = frame.sequence > head.peer().link(link).received();
                 (frame.incarnation, frame.echo, frame.beat, known && fresh).hash(sink);
@@ -490,7 +544,7 @@ impl World {
                 }
             }
             for marks in head.awaited_acknowledgements() {
-                for frame in inbox {
+                for frame in inbox.iter().chain(held) {
                     let answers =
                         LinkId::ALL.map(|link| frame.heard[link.index()] >= marks[link.index()]);
                     answers
@@ -499,7 +553,7 @@ impl World {
                 }
                 let heard = mine.map(|peer| peer.peer().link(link).received() >= marks[index]);
                 heard.hash(sink);
-                for frame in &peer.inbox[index] {
+                for frame in peer.inbox[index].iter().chain(theirs) {
                     (frame.sequence >= marks[index]).hash(sink);
                 }
             }
