@@ -211,6 +211,8 @@ pub fn roots(deep: bool) -> Vec<Root> {
         crashes: n,
         ..none
     };
+    // From `together` with a trouble `--twice` finds two states taken for one, with a crash as with a halt: what is found
+    // there is so, and not all of it is found.
     let trouble_halt = Budget {
         troubles,
         halts,
