@@ -64,6 +64,9 @@ pub enum Work {
         /// Whose keys may be preempted. Only those of an epoch before the job's: one as new as ours
         /// belongs to a rival claim, which the arbiter decides.
         authority: Authority,
+        /// The greatest epoch of a key that this right covers. A newer one was registered after that was given, by a peer
+        /// that lives.
+        covers: Epoch,
     },
     /// Look whether the disks that the pool is to be made of are free; change nothing.
     Inspect,

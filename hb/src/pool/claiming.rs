@@ -35,7 +35,8 @@ impl Pool {
     fn claim(&mut self, authority: Authority, epoch: Epoch, view: &View) -> Wanted {
         self.tried = self.tried.max(epoch);
         self.preempts &= authority == Authority::PeerDead;
-        let job = self.job(epoch, Work::Claim { authority });
+        let covers = self.covers(authority);
+        let job = self.job(epoch, Work::Claim { authority, covers });
         self.state = State::Claiming {
             authority,
             step: Step::Claim {
@@ -45,6 +46,24 @@ impl Pool {
             },
         };
         Wanted::Run(job)
+    }
+
+    /// The greatest epoch of a key that a right covers. What is found there under a newer one, and an older one than the
+    /// claim's, was registered after the look by a peer that lives: numbers are apart by more than one when a claim of
+    /// ours failed that the peer does not know of.
+    fn covers(&self, authority: Authority) -> Epoch {
+        match (authority, self.state) {
+            (Authority::Operator, _) => Epoch(u32::MAX),
+            (Authority::PeerDead, _) => self.known,
+            (
+                Authority::PeerYields,
+                State::Claiming {
+                    step: Step::Confirm { held, .. },
+                    ..
+                },
+            ) => held,
+            (Authority::PeerYields | Authority::PeerLetGo | Authority::Free, _) => Epoch::NONE,
+        }
     }
 
     pub(super) fn decide_claiming(

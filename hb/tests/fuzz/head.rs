@@ -565,7 +565,7 @@ impl<'a> Script<'a> {
             return;
         };
         let authority = match job.work {
-            Work::Claim { authority } => Some(authority),
+            Work::Claim { authority, .. } => Some(authority),
             Work::Make => Some(Authority::Free),
             _ => None,
         };

@@ -171,6 +171,7 @@ impl Checks {
     pub fn job(&mut self, who: usize, work: &Work, machines: &[Machine; 2], disks: &[Disk; DISKS]) {
         if let Work::Claim {
             authority: Authority::PeerDead,
+            ..
         } = work
         {
             let peer = &machines[1 - who];

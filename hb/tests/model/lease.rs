@@ -65,8 +65,9 @@ impl Worker {
                     holder: held.map_or(Holder::Nobody, |held| Holder::Peer(held.epoch)),
                 }))
             }
-            Work::Claim { authority } => {
-                let result = self.claim_by_lease(who, disks, slots, job.epoch, authority, deed);
+            Work::Claim { authority, covers } => {
+                let right = (authority, covers);
+                let result = self.claim_by_lease(who, disks, slots, job.epoch, right, deed);
                 if matches!(result, Some(Err(_))) && self.step > CLAIM_WRITES {
                     slots.write(who, job.epoch, PoolState::Standby, u64::MAX);
                 }
@@ -88,7 +89,7 @@ impl Worker {
         disks: &mut [Disk; DISKS],
         slots: &mut Slots<'_>,
         epoch: Epoch,
-        authority: Authority,
+        (authority, covers): (Authority, Epoch),
         deed: &mut impl FnMut(Deed, &[Disk; DISKS]),
     ) -> Option<Result<Done, Failure>> {
         let peer = slots.records[1 - who];
@@ -97,7 +98,9 @@ impl Worker {
         match self.step - 1 {
             0 => {
                 self.first = peer.map(order);
-                let refused = held.filter(|held| held.epoch >= epoch || !authority.covers_peer());
+                let refused = held.filter(|held| {
+                    held.epoch >= epoch || held.epoch > covers || !authority.covers_peer()
+                });
                 if let Some(held) = refused {
                     return Some(Err(Failure::HeldByPeer(held.epoch)));
                 }

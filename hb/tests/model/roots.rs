@@ -211,6 +211,14 @@ pub fn roots(deep: bool) -> Vec<Root> {
         crashes: n,
         ..none
     };
+    // From `together` with a trouble `--twice` finds two states taken for one, with a crash as with a halt: what is found
+    // there is so, and not all of it is found.
+    let trouble_halt = Budget {
+        troubles,
+        halts,
+        crashes: n,
+        ..none
+    };
     let order_trouble = Budget {
         commands,
         troubles,
@@ -326,6 +334,10 @@ pub fn roots(deep: bool) -> Vec<Root> {
         root("together-cables", together(halt_cut, None, false)),
         root("together-trouble", together(trouble, Some(1), true)),
         root("boot-apart-trouble", dark_and_apart(apart)),
+        root(
+            "together-trouble-halt-cables",
+            together(trouble_halt, Some(1), false),
+        ),
     ];
     if deep {
         roots.push(root("b-serves-halt-cut", settled(halt_cut, 1, true)));

@@ -259,7 +259,8 @@ impl Worker {
                 free => Ok(free),
             }),
             (Work::Make, _) => {
-                let done = self.advance_claim(who, disks, job.epoch, Authority::Free, deed);
+                let right = (Authority::Free, Epoch::NONE);
+                let done = self.advance_claim(who, disks, job.epoch, right, deed);
                 if done == Some(Ok(Done::Claimed)) {
                     *bare = false;
                     deed(Deed::Made, disks);
@@ -267,8 +268,8 @@ impl Worker {
                 done
             }
             (Work::Survey, _) => Some(Ok(survey(who, disks, written))),
-            (Work::Claim { authority }, _) => {
-                self.advance_claim(who, disks, job.epoch, authority, deed)
+            (Work::Claim { authority, covers }, _) => {
+                self.advance_claim(who, disks, job.epoch, (authority, covers), deed)
             }
             (Work::Import, _) if self.claim != Some(job.epoch) => Some(Err(Failure::Device)),
             (Work::Import, 0) => {
@@ -309,7 +310,7 @@ impl Worker {
         who: usize,
         disks: &mut [Disk; DISKS],
         epoch: Epoch,
-        authority: Authority,
+        (authority, covers): (Authority, Epoch),
         deed: &mut impl FnMut(Deed, &[Disk; DISKS]),
     ) -> Option<Result<Done, Failure>> {
         if let Some(failure) = self.failure {
@@ -319,7 +320,8 @@ impl Worker {
         let result = match self.step - 1 {
             0 => {
                 let peers = disks.iter().find_map(|disk| disk.keys[1 - who]);
-                if let Some(held) = peers.filter(|_| !authority.covers_peer()) {
+                if let Some(held) = peers.filter(|held| !authority.covers_peer() || *held > covers)
+                {
                     return Some(Err(Failure::HeldByPeer(held)));
                 }
                 if let Some(rival) = disks.iter().map(Disk::greatest).find(|e| *e >= epoch) {
@@ -328,14 +330,16 @@ impl Worker {
                 disks[0].keys[who] = Some(epoch);
                 Ok(())
             }
-            1 => self.take(who, disks, 0, epoch, authority, deed),
+            1 => self.take(who, disks, 0, epoch, (authority, covers), deed),
             2 if self.trouble == Some(Trouble::ClaimFails) => {
                 self.trouble = None;
                 Err(Failure::Device)
             }
             2 => {
                 let mut rest = 1..DISKS;
-                rest.try_for_each(|disk| self.take(who, disks, disk, epoch, authority, deed))
+                rest.try_for_each(|disk| {
+                    self.take(who, disks, disk, epoch, (authority, covers), deed)
+                })
             }
             _ => match disks
                 .iter()
@@ -363,7 +367,7 @@ impl Worker {
         disks: &mut [Disk; DISKS],
         disk: usize,
         epoch: Epoch,
-        authority: Authority,
+        (authority, covers): (Authority, Epoch),
         deed: &mut impl FnMut(Deed, &[Disk; DISKS]),
     ) -> Result<(), Failure> {
         let other = disks[disk].keys[1 - who];
@@ -372,7 +376,7 @@ impl Worker {
         }
         if disks[disk].holder == Some(1 - who)
             && let Some(held) = other
-            && (held == epoch || !authority.covers_peer())
+            && (held == epoch || held > covers || !authority.covers_peer())
         {
             return Err(Failure::HeldByPeer(held));
         }
@@ -388,7 +392,7 @@ impl Worker {
         if ours && other == epoch && disk != 0 {
             return Err(Failure::HeldByPeer(other));
         }
-        if ours && !authority.covers_peer() {
+        if ours && (other > covers || !authority.covers_peer()) {
             self.back_offs += 1;
             if self.back_offs > BACK_OFFS {
                 return Err(Failure::HeldByPeer(other));

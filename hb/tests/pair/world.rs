@@ -416,8 +416,8 @@ fn perform(
             greatest: Epoch::NONE,
             holder: Holder::Stranger,
         }),
-        (Work::Claim { authority }, Registrant::Head(owner, epoch)) if owner != who => {
-            if !authority.covers_peer() || epoch >= job.epoch {
+        (Work::Claim { authority, covers }, Registrant::Head(owner, epoch)) if owner != who => {
+            if !authority.covers_peer() || epoch > covers || epoch >= job.epoch {
                 return Err(Failure::HeldByPeer(epoch));
             }
             preempted.push((owner, epoch));

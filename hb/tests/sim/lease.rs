@@ -21,7 +21,7 @@ use crate::clock::{MS, SECOND, Time};
 use crate::shelf::{LIFETIME, RecordWrite, Seen, Word};
 use crate::task::Kind;
 use crate::term::Term;
-use crate::worker::{Stage, Trouble, claims};
+use crate::worker::{Stage, Trouble, claims, covers};
 use crate::world::World;
 
 /// `LEASE` of the fence.
@@ -173,10 +173,8 @@ impl World {
     }
 
     fn first_look(&mut self, who: usize, pool: usize, peer: Option<Record>) {
-        let Some(authority) = self.machines[who].workers[pool]
-            .job
-            .as_ref()
-            .and_then(claims)
+        let job = self.machines[who].workers[pool].job.as_ref();
+        let Some((authority, covers)) = job.and_then(|job| Some((claims(job)?, covers(job))))
         else {
             return;
         };
@@ -186,7 +184,7 @@ impl World {
         let Some(held) = held else {
             return self.found_free(who, pool);
         };
-        if held.epoch >= leasing.epoch || !authority.covers_peer() {
+        if held.epoch >= leasing.epoch || held.epoch > covers || !authority.covers_peer() {
             return self.finish(who, pool, Err(Failure::HeldByPeer(held.epoch)));
         }
         let io = |lease: Lease| u64::from(lease.io_ms);

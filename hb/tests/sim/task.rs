@@ -4,7 +4,7 @@
 //! `release` there): the simulator runs the shipped core, and the fence only as well as this file
 //! copies it.
 
-use orthrus_hb::{Authority, ClusterId, Failure, HeadId, Key};
+use orthrus_hb::{Authority, ClusterId, Epoch, Failure, HeadId, Key};
 
 use crate::clock::{MS, Time};
 use crate::shelf::{Answer, Command, Content, RecordWrite, Seen, Write};
@@ -45,6 +45,14 @@ pub struct Claimant {
     pub attempt: u64,
     pub key: Key,
     pub authority: Authority,
+    /// The greatest epoch of a key that this right covers.
+    pub covers: Epoch,
+}
+
+impl Claimant {
+    fn may_remove(&self, key: Key) -> bool {
+        self.authority.covers_peer() && key.epoch <= self.covers
+    }
 }
 
 /// What to do now.
@@ -277,7 +285,7 @@ impl Task {
 
     /// `steps::next` of the fence.
     fn next(&self, seen: &Seen, arbiter: bool) -> Result<Option<Step>, Failure> {
-        let Claimant { key, authority, .. } = self.claimant;
+        let key = self.claimant.key;
         let own = key.to_bits();
         let ours = |bits: u64| Key::from_bits(bits, self.claimant.cluster).ok_or(Failure::Stranger);
         let holder = seen.holder.map(ours).transpose()?;
@@ -293,7 +301,7 @@ impl Task {
             return Err(Failure::HeldByPeer(newer.epoch));
         }
         if let Some(holder) = holder.filter(|holder| *holder != key) {
-            let foreign = holder.head != key.head && !authority.covers_peer();
+            let foreign = holder.head != key.head && !self.claimant.may_remove(holder);
             if holder.epoch == key.epoch || foreign {
                 return Err(Failure::HeldByPeer(holder.epoch));
             }
@@ -311,7 +319,9 @@ impl Task {
             (Some(_), Some(other)) if other.epoch == key.epoch && !arbiter => {
                 Err(Failure::HeldByPeer(other.epoch))
             }
-            (Some(_), Some(other)) if other.head == key.head || authority.covers_peer() => {
+            (Some(_), Some(&other))
+                if other.head == key.head || self.claimant.may_remove(other) =>
+            {
                 Ok(Some(Step::Preempt(other.to_bits())))
             }
             (Some(_), Some(other)) if self.back_offs == BACK_OFFS => {

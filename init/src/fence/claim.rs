@@ -56,6 +56,7 @@ impl Fence {
             claimant: Claimant {
                 key,
                 authority: request.authority,
+                covers: request.covers,
                 arbiter: true,
             },
             pause: self.pause.clone(),
@@ -169,8 +170,8 @@ fn choose_key(survey: &Survey, request: &ClaimRequest) -> Result<Key, ClaimError
             stranger,
         });
     }
-    if !request.authority.covers_peer()
-        && let Some((disk, key)) = survey.newest_of(request.cluster, request.head.peer())
+    if let Some((disk, key)) = survey.newest_of(request.cluster, request.head.peer())
+        && (!request.authority.covers_peer() || key.epoch > request.covers)
     {
         return Err(ClaimError::HeldByPeer {
             disk: disk.to_owned(),

@@ -97,6 +97,8 @@ pub struct Claimant {
     pub epoch: Epoch,
     /// What entitles it to take the pool from the peer.
     pub authority: Authority,
+    /// The greatest epoch of a claim that this covers.
+    pub covers: Epoch,
     /// This head's own times; `None` without an armed hardware watchdog.
     pub lease: Option<Lease>,
     /// When a claim of this boot last failed after it had begun to write.
@@ -278,7 +280,7 @@ fn wait_out(
         return Ok((begun, None));
     };
     let epoch = held.epoch;
-    let entitled = claimant.authority.covers_peer();
+    let entitled = claimant.authority.covers_peer() && epoch <= claimant.covers;
     if epoch >= claimant.epoch || !entitled {
         return Err(LeaseError::HeldByPeer { epoch });
     }

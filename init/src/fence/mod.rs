@@ -251,6 +251,8 @@ pub struct ClaimRequest {
     pub epoch: Epoch,
     /// What entitles us to remove the peer's keys.
     pub authority: Authority,
+    /// The greatest epoch of a key that this covers: a newer one was registered since, by a peer that lives.
+    pub covers: Epoch,
     /// Usually [`COMMAND_LIFETIME`].
     pub command_lifetime: Duration,
     /// How long ago this head booted: no command of an earlier boot of it is younger.

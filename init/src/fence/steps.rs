@@ -21,8 +21,17 @@ pub struct Claimant {
     pub key: Key,
     /// What entitles it to remove the peer's keys.
     pub authority: Authority,
+    /// The greatest epoch of a key that this covers.
+    pub covers: Epoch,
     /// Whether this is the disk where races are decided.
     pub arbiter: bool,
+}
+
+impl Claimant {
+    /// Whether this key of the peer may be removed.
+    fn may_remove(&self, key: Key) -> bool {
+        self.authority.covers_peer() && key.epoch <= self.covers
+    }
 }
 
 /// The next step.
@@ -93,7 +102,7 @@ pub fn next(claimant: &Claimant, seen: &Seen, registered: bool) -> Next {
         if holder.epoch == key.epoch {
             return Next::Stop(Stop::LostRace(holder.epoch));
         }
-        if holder.head != key.head && !claimant.authority.covers_peer() {
+        if holder.head != key.head && !claimant.may_remove(holder) {
             return Next::Stop(Stop::Peer(holder.epoch));
         }
     }
@@ -123,7 +132,7 @@ fn remove(claimant: &Claimant, other: Key) -> Next {
         // It can be here only if it holds the arbiter, which therefore is no longer ours.
         return Next::Stop(Stop::LostRace(other.epoch));
     }
-    if other.head == own.head || claimant.authority.covers_peer() {
+    if other.head == own.head || claimant.may_remove(other) {
         return Next::Preempt { victim: other };
     }
     // Without authority over the peer: it raced us, or it died between two commands.
@@ -153,6 +162,7 @@ mod tests {
         let claimant = Claimant {
             key: key(A, 5),
             authority,
+            covers: Epoch(u32::MAX),
             arbiter,
         };
         let seen = Seen {
@@ -217,10 +227,42 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_is_newer_than_what_the_right_covers_is_left_alone() {
+        for (held, newer) in [(3, false), (4, true)] {
+            let claimant = Claimant {
+                key: key(A, 5),
+                authority: Authority::PeerDead,
+                covers: Epoch(3),
+                arbiter: true,
+            };
+            let (own, peer) = (key(A, 5), key(B, held));
+            let seen = |holder: Key| Seen {
+                generation: 0,
+                keys: vec![own.to_bits(), peer.to_bits()],
+                holder: Some(Holder {
+                    key: holder.to_bits(),
+                    kind: WRITE_EXCLUSIVE_REGISTRANTS_ONLY,
+                }),
+            };
+            let victim = peer;
+            let (of_a_holder, of_a_registrant) = match newer {
+                true => (
+                    Next::Stop(Stop::Peer(Epoch(held))),
+                    Next::BackOff { loser: peer },
+                ),
+                false => (Next::Preempt { victim }, Next::Preempt { victim }),
+            };
+            assert_eq!(next(&claimant, &seen(peer), true), of_a_holder);
+            assert_eq!(next(&claimant, &seen(own), true), of_a_registrant);
+        }
+    }
+
+    #[test]
     fn another_type_is_let_go_before_ours_is_taken() {
         let claimant = Claimant {
             key: key(A, 5),
             authority: Authority::Free,
+            covers: Epoch::NONE,
             arbiter: true,
         };
         let own = key(A, 5).to_bits();
@@ -237,6 +279,7 @@ mod tests {
         let claimant = Claimant {
             key: key(A, 5),
             authority: Authority::Operator,
+            covers: Epoch(u32::MAX),
             arbiter: true,
         };
         let seen = Seen {

@@ -83,14 +83,21 @@ impl Worker {
     }
 
     /// Takes the reservations of all members, under exactly this epoch.
-    pub(super) fn take(&mut self, epoch: Epoch, authority: Authority) -> Result<Done, JobError> {
+    pub(super) fn take(
+        &mut self,
+        epoch: Epoch,
+        (authority, covers): (Authority, Epoch),
+    ) -> Result<Done, JobError> {
         self.weigh_words(epoch);
         let group = self.read_group()?;
         let fence = Fence::open(&group.disks())?;
         if fence.survey().has_none() {
-            return self.take_lease(epoch, authority, group, fence);
+            return self.take_lease(epoch, (authority, covers), group, fence);
         }
-        let claimed = fence.claim(&self.request(epoch, authority))?;
+        let claimed = fence.claim(&ClaimRequest {
+            covers,
+            ..self.request(epoch, authority)
+        })?;
         let key = claimed.key;
         fence.pin(&group.disks());
         self.note_claimed(&claimed);
@@ -110,12 +117,14 @@ impl Worker {
         self.settle_claim(&group, Done::Claimed)
     }
 
+    /// It covers no key of the peer's.
     pub(super) fn request(&self, epoch: Epoch, authority: Authority) -> ClaimRequest {
         ClaimRequest {
             cluster: self.config.cluster_id,
             head: self.me,
             epoch,
             authority,
+            covers: Epoch::NONE,
             command_lifetime: COMMAND_LIFETIME,
             up: Duration::from_millis(clock::now().as_millis()),
         }

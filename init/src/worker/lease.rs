@@ -49,7 +49,7 @@ impl Worker {
     pub(super) fn take_lease(
         &mut self,
         epoch: Epoch,
-        authority: Authority,
+        (authority, covers): (Authority, Epoch),
         group: VolumeGroup,
         fence: Fence,
     ) -> Result<Done, JobError> {
@@ -59,6 +59,7 @@ impl Worker {
             incarnation: self.ledger.incarnation(),
             epoch,
             authority,
+            covers,
             lease: self.lease_terms,
             failed: self.lease_failed,
         };

@@ -398,7 +398,7 @@ impl Worker {
     fn perform(&mut self, job: &Job) -> Result<Done, JobError> {
         match job.work {
             Work::Survey => self.survey(),
-            Work::Claim { authority } => self.take(job.epoch, authority),
+            Work::Claim { authority, covers } => self.take(job.epoch, (authority, covers)),
             Work::Inspect => Ok(self.inspect()?),
             Work::Make => self.make(job.epoch),
             Work::Import => self.import(job.epoch),

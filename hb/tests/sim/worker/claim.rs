@@ -8,7 +8,7 @@ use crate::shelf::Seen;
 use crate::watch::Watch;
 use crate::world::World;
 
-use super::{Stage, claims};
+use super::{Stage, claims, covers};
 
 impl World {
     pub(super) fn let_go(&mut self, who: usize, pool: usize, claiming: bool) {
@@ -69,12 +69,11 @@ impl World {
             return;
         };
         let peer = self.machines[who].id.peer();
-        let peers = |key: &Option<Key>| key.is_some_and(|key| key.head == peer);
+        let may_remove = |key: Key| authority.covers_peer() && key.epoch <= covers(job);
+        let peers = |key: &Option<Key>| key.is_some_and(|key| key.head == peer && !may_remove(key));
         let refused = if self.keys(seen).any(|key| key.is_none()) {
             Some(Failure::Stranger)
-        } else if let Some(Some(held)) = self.keys(seen).find(peers)
-            && !authority.covers_peer()
-        {
+        } else if let Some(Some(held)) = self.keys(seen).find(peers) {
             Some(Failure::HeldByPeer(held.epoch))
         } else {
             let all = self.keys(seen).flatten().map(|key| key.epoch);
@@ -118,8 +117,13 @@ impl World {
         self.checks
             .claimed(pool, who, (epoch, attempt), &self.machines, self.now);
         let by_death = job.is_some_and(|job| {
-            let authority = Authority::PeerDead;
-            job.work == Work::Claim { authority }
+            matches!(
+                job.work,
+                Work::Claim {
+                    authority: Authority::PeerDead,
+                    ..
+                }
+            )
         });
         if by_death {
             self.checks.breaker.fenced(who, found, self.now);

@@ -152,9 +152,17 @@ impl Worker {
 /// By what right a job takes reservations, if it does.
 pub fn claims(job: &Job) -> Option<Authority> {
     match job.work {
-        Work::Claim { authority } => Some(authority),
+        Work::Claim { authority, .. } => Some(authority),
         Work::Make => Some(Authority::Free),
         Work::Survey | Work::Inspect | Work::Import | Work::Release | Work::Destroy => None,
+    }
+}
+
+/// Up to which epoch a job may remove the peer's keys.
+pub fn covers(job: &Job) -> Epoch {
+    match job.work {
+        Work::Claim { covers, .. } => covers,
+        _ => Epoch::NONE,
     }
 }
 
@@ -247,6 +255,7 @@ impl World {
             attempt: worker.attempt,
             key,
             authority,
+            covers: covers(&job),
         };
         worker.stage = stage;
         worker.serial += 1;

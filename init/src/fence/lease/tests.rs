@@ -71,6 +71,7 @@ fn claimant(head: HeadId, authority: Authority) -> Claimant {
         incarnation: Incarnation([1; 8]),
         epoch: Epoch(5),
         authority,
+        covers: Epoch(4),
         lease: Some(terms(10)),
         failed: None,
     }

@@ -54,6 +54,7 @@ fn request(shelf: &Shelf, nexus: u32, authority: Authority) -> ClaimRequest {
         head: key(nexus, 0).head,
         epoch: greatest.next().unwrap(),
         authority,
+        covers: greatest,
         command_lifetime: COMMAND_LIFETIME,
         up: COMMAND_LIFETIME,
     }
