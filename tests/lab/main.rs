@@ -17,6 +17,7 @@ mod crash;
 mod create;
 mod flight;
 mod gateway;
+mod halves;
 mod handover;
 mod ipv6;
 mod lease;
@@ -194,6 +195,11 @@ const TESTS: &[(&str, ShelfKind, Test)] = &[
         "a_disk_that_was_lost_while_nobody_held_the_pool_is_given_up_by_an_order",
         ShelfKind::Lio,
         lost::while_nobody_held,
+    ),
+    (
+        "two_heads_with_half_of_a_mirror_each_never_both_serve",
+        ShelfKind::Lio,
+        halves::never_both,
     ),
     (
         "raid_on_disks_whose_caches_stay_on_is_refused",

@@ -74,6 +74,17 @@ done
 sync
 "#;
 
+/// Two disks, each of which has all that is needed to go on by itself.
+const MIRROR_DISKS: usize = 2;
+const MIRRORED: &str = r#"
+run lvcreate -y --type raid1 -m 1 -L 200M -n a tank
+for i in 0 1; do run lvcreate -an -Zn -Wn -l 1 -n orthrus_ledger$i tank $(disk $i); done
+run lvcreate -y --type raid1 -m 1 -L 8M -Wn -n orthrus_state tank
+insync
+run vgchange -an tank
+sync
+"#;
+
 /// The same of two arrays: mirrors, with the volume for a writer, and a raid5. `$disks` are what physical volumes are made of.
 const ARRAYS: &str = r#"
 export MDADM_NO_UDEV=1
@@ -127,6 +138,20 @@ impl Pool {
     /// lvm2's.
     pub fn redundant() -> Result<Pool> {
         Pool::make("redundant", WHOLE_DISKS, REDUNDANT)
+    }
+
+    /// Makes one of two disks, either of which is enough.
+    ///
+    /// # Errors
+    /// lvm2's.
+    pub fn mirrored() -> Result<Pool> {
+        let members = format!(
+            "for i in $(seq 0 {}); do disks=\"$disks $(disk $i)\"; done",
+            MIRROR_DISKS - 1
+        );
+        let mut pool = Pool::make("mirrored", &members, MIRRORED)?;
+        pool.disks.truncate(MIRROR_DISKS);
+        Ok(pool)
     }
 
     /// Makes one on MD arrays, a mirror and a raid5.
