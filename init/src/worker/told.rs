@@ -43,6 +43,7 @@ fn claim(worker: &Worker, shelf: &Shelf, authority: Authority) {
     let greatest = fence.survey().greatest_epoch(worker.config.cluster_id);
     let request = ClaimRequest {
         up: COMMAND_LIFETIME,
+        covers: greatest,
         ..worker.request(greatest.next().unwrap(), authority)
     };
     worker.note_claimed(&fence.claim(&request).unwrap());
