@@ -6,7 +6,7 @@ use orthrus_qemu::clock::unix_ms;
 use orthrus_qemu::names::{Head, ShelfKind};
 use orthrus_tests::Bench;
 use orthrus_tests::steps::{
-    LIMIT, bare_disks, resume_and_verify, start_writing, until, with_bare_disks,
+    LIMIT, bare_disks, resume_and_verify, start_writing, until, wait_for_writes, with_bare_disks,
 };
 
 use crate::clients::{Client, NAME};
@@ -59,6 +59,8 @@ pub fn each_their_own(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         }
         lab.wait_for("b standby", LIMIT)?;
         lab.wait_for("client up", LIMIT)?;
+        // It also starts the client's initiator.
+        start_writing(lab)?;
 
         let client = |interface, name| Client {
             lab,
@@ -92,7 +94,7 @@ pub fn each_their_own(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         };
         see()?;
 
-        start_writing(lab)?;
+        wait_for_writes(lab, 50)?;
         let struck = unix_ms();
         lab.crash(Head::A)?;
         lab.wait_for("b serves", LIMIT)?;
