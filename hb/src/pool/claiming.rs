@@ -32,10 +32,12 @@ impl Pool {
         self.begin_import(epoch, view)
     }
 
-    fn claim(&mut self, authority: Authority, epoch: Epoch, view: &View) -> Wanted {
+    /// `covers`: the newest key of the peer's that the look found, if the right is one to remove it. What is found there under a newer
+    /// one, and an older one than the claim's, was registered after the look by a peer that lives: numbers are apart by
+    /// more than one when a claim of ours failed that the peer does not know of.
+    fn claim(&mut self, authority: Authority, epoch: Epoch, covers: Epoch, view: &View) -> Wanted {
         self.tried = self.tried.max(epoch);
         self.preempts &= authority == Authority::PeerDead;
-        let covers = self.covers(authority);
         let job = self.job(epoch, Work::Claim { authority, covers });
         self.state = State::Claiming {
             authority,
@@ -46,24 +48,6 @@ impl Pool {
             },
         };
         Wanted::Run(job)
-    }
-
-    /// The greatest epoch of a key that a right covers. What is found there under a newer one, and an older one than the
-    /// claim's, was registered after the look by a peer that lives: numbers are apart by more than one when a claim of
-    /// ours failed that the peer does not know of.
-    fn covers(&self, authority: Authority) -> Epoch {
-        match (authority, self.state) {
-            (Authority::Operator, _) => Epoch(u32::MAX),
-            (Authority::PeerDead, _) => self.known,
-            (
-                Authority::PeerYields,
-                State::Claiming {
-                    step: Step::Confirm { held, .. },
-                    ..
-                },
-            ) => held,
-            (Authority::PeerYields | Authority::PeerLetGo | Authority::Free, _) => Epoch::NONE,
-        }
     }
 
     pub(super) fn decide_claiming(
@@ -116,7 +100,7 @@ impl Pool {
         if word.acknowledged.iter().any(|&heard| heard >= mark) {
             // Not the number of the survey: the peer may have told of a greater one since.
             return match self.next_epoch() {
-                Some(epoch) => Some(self.claim(authority, epoch, view)),
+                Some(epoch) => Some(self.claim(authority, epoch, held, view)),
                 None => {
                     self.fail(Failure::Refused, view);
                     None
@@ -211,16 +195,20 @@ impl Pool {
                 self.fail(Failure::Stranger, view);
                 None
             }
-            (Holder::Peer(_), Authority::Operator)
-            | (Holder::Nobody, Authority::Operator | Authority::PeerDead) => {
-                Some(self.claim(authority, epoch, view))
+            (Holder::Peer(held), Authority::Operator) => {
+                Some(self.claim(authority, epoch, held, view))
+            }
+            (Holder::Nobody, Authority::Operator | Authority::PeerDead) => {
+                Some(self.claim(authority, epoch, Epoch::NONE, view))
             }
             // The peer holds nothing and says so: there is nothing to preempt, and no right to. A key that is found
             // there all the same is of a claim that it began after we looked.
             (Holder::Nobody, Authority::PeerYields | Authority::PeerLetGo) => {
-                Some(self.claim(Authority::PeerLetGo, epoch, view))
+                Some(self.claim(Authority::PeerLetGo, epoch, Epoch::NONE, view))
             }
-            (Holder::Nobody, Authority::Free) => Some(self.claim(Authority::Free, epoch, view)),
+            (Holder::Nobody, Authority::Free) => {
+                Some(self.claim(Authority::Free, epoch, Epoch::NONE, view))
+            }
             (Holder::Peer(held), Authority::PeerYields) if view.digest_differs => {
                 self.fail(Failure::HeldByPeer(held), view);
                 None
@@ -239,7 +227,7 @@ impl Pool {
                 None
             }
             (Holder::Peer(held), Authority::PeerDead) if held <= self.known => {
-                Some(self.claim(authority, epoch, view))
+                Some(self.claim(authority, epoch, held, view))
             }
             (Holder::Peer(held), Authority::PeerDead | Authority::PeerLetGo | Authority::Free) => {
                 let rest = Rest::HeldByUnheardPeer(held);

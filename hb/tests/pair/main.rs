@@ -408,25 +408,31 @@ fn a_key_that_a_look_did_not_find_is_not_preempted() {
 }
 
 #[test]
-fn a_key_that_appears_after_the_look_is_not_covered_by_a_death() {
-    let mut world = World::serving();
-    world.crash(A);
-    world.until("b claims", |w| w.head(B).pools()[0].epoch() == Epoch(2));
-    // Its claim fails, and the next number is further from what A knows.
-    world.disk = Registrant::Stranger;
-    world.until("the claim fails", |w| w.state(B) == PoolState::Faulted);
-    world.disk = Registrant::Nobody;
-    world.until("b claims again", |w| {
-        w.head(B).pools()[0].epoch() == Epoch(3)
-    });
-    // A only stood still, and claimed since B looked.
-    world.disk = Registrant::Head(A, Epoch(2));
-    world.run(Duration::from_secs(1));
-    assert_eq!(world.preempted, []);
-    assert_eq!(
-        world.head(B).pools()[0].rest(),
-        Some(Rest::HeldByUnheardPeer(Epoch(2)))
-    );
+fn a_key_that_appears_after_the_look_is_covered_by_no_right() {
+    for by_order in [false, true] {
+        let mut world = World::serving();
+        world.crash(A);
+        world.until("b claims", |w| w.head(B).pools()[0].epoch() == Epoch(2));
+        // Its claim fails, and the next number is further from what A knows.
+        world.disk = Registrant::Stranger;
+        world.until("the claim fails", |w| w.state(B) == PoolState::Faulted);
+        world.disk = Registrant::Nobody;
+        if by_order {
+            let ordered = world.command(B, Command::Takeover(TANK));
+            assert!(ordered.is_ok(), "{ordered:?}");
+        }
+        world.until("b claims again", |w| {
+            w.head(B).pools()[0].epoch() == Epoch(3)
+        });
+        // A only stood still, and claimed since B looked.
+        world.disk = Registrant::Head(A, Epoch(2));
+        world.run(Duration::from_secs(1));
+        assert_eq!(world.preempted, [], "by order: {by_order}");
+        assert_eq!(
+            world.head(B).pools()[0].rest(),
+            Some(Rest::HeldByUnheardPeer(Epoch(2)))
+        );
+    }
 }
 
 #[test]
