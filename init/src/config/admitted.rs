@@ -180,6 +180,14 @@ impl Client {
         }
     }
 
+    /// With the target that is meant: another one may be the first later, and must not be the client's by that.
+    fn pinned(mut self, pool: &PoolConfig) -> Client {
+        if let Client::Initiator { target, .. } = &mut self {
+            *target = target_of(pool, target.as_deref()).map(|target| target.iqn.clone());
+        }
+        self
+    }
+
     fn line(&self) -> Line {
         match self {
             Client::Initiator { target, name, chap } => {
@@ -360,7 +368,7 @@ impl Admitted {
         fits(&self.applied(pool), &client)?;
         // One that the configuration had no place for when it was read.
         self.clients.retain(|known| !known.is(&client, pool));
-        self.clients.push(client);
+        self.clients.push(client.pinned(pool));
         Ok(())
     }
 
@@ -595,6 +603,14 @@ mod tests {
         assert_eq!(is_in(&list, &several), [true, true]);
         list.remove(&several, &at(&first)).unwrap();
         assert_eq!(is_in(&list, &several), [false, true]);
+        // Who was let in to the only one stays with that one, whichever is the first later.
+        let mut pinned = Admitted::default();
+        pinned.add(&one, initiator(CHAP).unwrap()).unwrap();
+        let mut turned = several.clone();
+        turned.targets.reverse();
+        assert_eq!(is_in(&pinned, &turned), [false, true]);
+        turned.targets.pop();
+        assert_eq!(is_in(&pinned, &turned), [false]);
         // The one that it was let in to is not there any more, and comes back.
         assert_eq!(is_in(&list, &one), [false]);
         list.remove(&several, &at(SECOND)).unwrap();

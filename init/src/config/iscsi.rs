@@ -137,7 +137,7 @@ fn lun(section: &Section<'_>, clients: &[String]) -> Result<LunConfig, ConfigErr
 }
 
 fn clients_of_lun(section: &Section<'_>, clients: &[String]) -> Result<Vec<String>, ConfigError> {
-    let allowed = format!("some of the pool's clients: {}", clients.join(", "));
+    let allowed = format!("some of the target's clients: {}", clients.join(", "));
     let fields = section.texts("clients", &allowed)?;
     if fields.is_empty() {
         let error = format!("names nobody; allowed: {allowed}");

@@ -61,7 +61,7 @@ pub const MAX_ADDRESSES: usize = 8;
 /// The greatest LUN number: what the one-byte form of SAM's LUN field holds, which every initiator
 /// understands.
 pub const MAX_LUN_NUMBER: u32 = 255;
-/// Bytes of a file: more than the limits above can fill.
+/// Bytes of a file.
 pub const MAX_BYTES: usize = 256 * 1024;
 
 /// The configuration of both heads.

@@ -433,7 +433,7 @@ fn wrong_values_say_what_is_allowed() {
         "lun = 1\nclients = [\"iqn.1993-08.org.debian:01:other\"]\n",
         31,
         "pool[0].iscsi.lun[1].clients[0]",
-        "some of the pool's clients: iqn.1993-08.org.debian:01:client",
+        "some of the target's clients: iqn.1993-08.org.debian:01:client",
     );
     check(
         "lun = 1\n",

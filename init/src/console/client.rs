@@ -29,7 +29,7 @@ pub(super) fn parse(words: &[&str], options: &[(&'static str, &str)]) -> Result<
         }
         _ => {
             return Err(Wrong::Missing(
-                "a pool and the name of an initiator or host, or POOL/SHARE and an address or network",
+                "a pool and the name of an initiator or host, POOL/TARGET and the name of an initiator, or POOL/SHARE and an address or network",
             ));
         }
     };

@@ -321,8 +321,13 @@ impl Status {
                     "let those clients register again; see `pools` for the state volume",
                 );
             }
-            let luns = pool.report.luns_withheld.iter();
-            for withheld in luns.chain(&pool.report.namespaces_withheld) {
+            for withheld in &pool.report.luns_withheld {
+                say(
+                    format!("pool {name}: {withheld}"),
+                    "make the volume (`volume create`), or take the LUN out of the configuration on both heads",
+                );
+            }
+            for withheld in &pool.report.namespaces_withheld {
                 say(format!("pool {name}: {withheld}"), "see `pools`");
             }
             for share in &pool.report.shares {

@@ -245,7 +245,8 @@ mod tests {
             .as_ref()
             .and_then(|served| served.targets.first());
         let is_planned = served.is_some_and(|plan| plan.clients.iter().any(|name| name == NEW));
-        let said = lock(&worker.report).clients_let_in == [NEW];
+        let target = &worker.configured().targets[0].iqn;
+        let said = lock(&worker.report).clients_let_in == [format!("{NEW} at {target}")];
         assert_eq!(is_planned, said);
         said
     }

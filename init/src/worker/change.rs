@@ -86,6 +86,14 @@ pub enum ChangeError {
         /// The volume behind it.
         volume: String,
     },
+    /// The configuration has a LUN of that name.
+    #[error(
+        "the configuration has a LUN of another target for a volume {volume}; `volume create` makes one"
+    )]
+    Wanted {
+        /// The name.
+        volume: String,
+    },
     /// The configuration names the volume.
     #[error("the configuration has it as LUN {lun}: take it out there first, on both heads")]
     Listed {
@@ -487,6 +495,12 @@ impl Worker {
         if !target.by_name {
             return Err(ChangeError::Listed { lun: lun.lun });
         }
+        // It would be another target's while this one still has it.
+        if self.pool().lists(new) {
+            return Err(ChangeError::Wanted {
+                volume: new.to_owned(),
+            });
+        }
         let between =
             |volume: &String| volume != name && (volume.as_str() > name) != (volume.as_str() > new);
         match self.offered_by_name().find(between) {
@@ -754,7 +768,7 @@ mod tests {
         assert!(!target.by_name);
         let withheld = lock(&worker.report).luns_withheld.clone();
         assert!(
-            withheld[0].contains("`volume create tank/none SIZE`"),
+            withheld[0].ends_with("no volume none is active"),
             "{withheld:?}"
         );
         let listed = worker.may_go("vol0");
@@ -764,6 +778,19 @@ mod tests {
         );
         // Nothing stands behind it.
         assert!(worker.keeps_numbers("also").is_ok());
+        // What is one target's is not made another's by a name.
+        let targets = &mut worker.served.as_mut().unwrap().targets;
+        let also = LunPlan {
+            volume: "also".to_owned(),
+            ..targets[0].luns[0].clone()
+        };
+        targets[1].luns.push(also);
+        let wanted = worker.may_be_called("also", "none");
+        assert!(
+            matches!(&wanted, Err(ChangeError::Wanted { volume }) if volume == "none"),
+            "{wanted:?}"
+        );
+        assert!(worker.may_be_called("also", "more").is_ok());
         worker.release().unwrap();
         assert_eq!(
             taken(&log)

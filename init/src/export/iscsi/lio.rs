@@ -238,7 +238,7 @@ impl<T: Tree> Lio<T> {
         }
         actions.push(Action::Directory(target));
         actions.push(Action::Directory(group.clone()));
-        // The relative target port is part of what a client's reservation is kept under.
+        // Clients know the port by it.
         let rtpi = (plan.number + 1).to_string();
         actions.push(Action::Attribute(group.join("rtpi"), rtpi));
         for (directory, settings) in [("attrib", &PORTAL_GROUP[..]), ("param", &PARAMETERS[..])] {

@@ -10,8 +10,8 @@ use crate::config::{
 };
 use crate::volume::reserved;
 
-/// Between the numbers of two targets of a pool: more than there can be pools. It is part of what clients' reservations are kept under,
-/// and never changes.
+/// Between the numbers of two targets of a pool: more than there can be pools. What comes of it is part of how clients know a port
+/// (VPD page 0x83), and never changes.
 const STRIDE: u16 = 64;
 const _: () = assert!(MAX_POOLS <= STRIDE as usize);
 
@@ -109,7 +109,7 @@ impl ExportPlan {
         for lun in &mut self.luns {
             match reservations::restored(&directory, &lun.serial) {
                 Ok(found) => lun.registrations = found,
-                Err(error) => lost.push(format!("LUN {}: {error}", lun.lun)),
+                Err(error) => lost.push(format!("LUN {} of {}: {error}", lun.lun, self.iqn)),
             }
         }
         self.reservations = Some(directory);
@@ -197,10 +197,9 @@ fn luns(
             .filter_map(|wanted| {
                 let found = sorted.iter().find(|volume| volume.name == wanted.volume);
                 if found.is_none() {
-                    let (lun, name, pool) = (wanted.lun, &wanted.volume, &pool.name);
+                    let (lun, name, iqn) = (wanted.lun, &wanted.volume, &target.iqn);
                     withheld.push(format!(
-                        "LUN {lun} of {} is not offered: there is no volume {name}: `volume create {pool}/{name} SIZE` makes it",
-                        target.iqn
+                        "LUN {lun} of {iqn} is not offered: no volume {name} is active"
                     ));
                 }
                 found.map(|volume| plan(wanted.lun, volume, Some(wanted)))

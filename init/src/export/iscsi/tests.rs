@@ -169,7 +169,7 @@ fn a_lun_without_a_volume_is_withheld_and_the_others_are_offered() {
     let missing = plan(&volumes()[..1]);
     let offered: Vec<u32> = missing.luns.iter().map(|lun| lun.lun).collect();
     assert_eq!(offered, [1]);
-    let said = "LUN 0 of iqn.2026-01.org.orthrus:tank is not offered: there is no volume vol0: `volume create tank/vol0 SIZE` makes it";
+    let said = "LUN 0 of iqn.2026-01.org.orthrus:tank is not offered: no volume vol0 is active";
     assert_eq!(missing.withheld, [said]);
     // It comes while the other one is open.
     let (lio, _) = lio(STEP_LIMIT);
