@@ -70,7 +70,9 @@ impl Worker {
             Some((_, key)) => Holder::Peer(key.epoch),
             None => Holder::Nobody,
         };
-        self.note_surveyed(&fence, &survey, || self.last_record(&group));
+        self.note_surveyed(&fence, &survey, stamped_epoch(&group), || {
+            self.last_record(&group)
+        });
         lock(&self.report).notes.extend(without_ledger(&group));
         Ok(Done::Surveyed {
             // Keys may be gone with the shelf's power; what was written is not.
@@ -130,14 +132,16 @@ impl Worker {
         }
     }
 
-    /// What the operator should know of disks that can be claimed; `last` reads the newest record of the ledger.
+    /// What the operator should know of disks that can be claimed; `stamped` is the epoch that the metadata have, `last` reads the
+    /// newest record of the ledger.
     pub(super) fn note_surveyed(
         &self,
         fence: &Fence,
         survey: &Survey,
+        stamped: Epoch,
         last: impl FnOnce() -> Option<Record>,
     ) {
-        let forgotten = fence.forgotten(survey, last);
+        let forgotten = fence.forgotten(survey, (self.config.cluster_id, stamped), last);
         let forgotten = forgotten.map(|forgotten| self.words_of(&forgotten));
         let mut report = lock(&self.report);
         if let Some(told) = forgotten.iter().find(|told| !report.notes.contains(told)) {
@@ -149,7 +153,8 @@ impl Worker {
     fn words_of(&self, Forgotten { disks, record }: &Forgotten) -> String {
         format!(
             "{}: nobody has registered there since the power came on, and the ledger says that head {} held the pool under epoch \
-             {} and did not let go: the shelf lost its power, and its reservations with it, or these are copies of its disks",
+             {} and says nothing of letting go: most likely the shelf lost its power, and its reservations with it, or these are \
+             copies of its disks",
             disks.join(", "),
             self.config.head(record.head).name,
             record.epoch,

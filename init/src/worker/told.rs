@@ -132,13 +132,13 @@ fn reservations_that_the_shelf_forgot_are_told_by_who_claims_next_and_serves() {
         sequence: 9,
         lease: None,
     };
-    worker.note_surveyed(&fence, &fence.survey(), || Some(last));
+    worker.note_surveyed(&fence, &fence.survey(), last.epoch, || Some(last));
     claim(&worker, &shelf, Authority::PeerDead);
     let said = said(&worker, PoolState::Serving, None, None);
     let words = [
         "note: disk0, disk1: nobody has registered there since the power came on",
-        "head b held the pool under epoch 4 and did not let go",
-        "the shelf lost its power, and its reservations with it",
+        "head b held the pool under epoch 4 and says nothing of letting go",
+        "most likely the shelf lost its power, and its reservations with it",
         "(no PTPL)",
         "waited 10.0 s",
     ];

@@ -20,7 +20,15 @@ fn record(state: PoolState) -> Record {
 /// What head B finds when the ledger's last record of head A, epoch 4, says this.
 fn found(shelf: &Shelf, state: PoolState) -> Option<Forgotten> {
     let fence = shelf.fence(B);
-    fence.forgotten(&fence.survey(), || Some(record(state)))
+    found_stamped(&fence, state, Epoch(4))
+}
+
+/// The same, when the metadata have this epoch.
+fn found_stamped(fence: &Fence, state: PoolState, stamped: Epoch) -> Option<Forgotten> {
+    let survey = fence.survey();
+    fence.forgotten(&survey, (key(A, 0).cluster, stamped), || {
+        Some(record(state))
+    })
 }
 
 fn power_cycled(shelf: &Shelf) {
@@ -59,7 +67,10 @@ fn an_owner_that_let_go_was_not_forgotten() {
 fn nothing_is_said_without_a_ledger_or_of_a_claim_that_was_under_way() {
     let shelf = Shelf::new(2);
     let fence = shelf.fence(B);
-    assert_eq!(fence.forgotten(&fence.survey(), || None), None);
+    assert_eq!(
+        fence.forgotten(&fence.survey(), (key(A, 0).cluster, Epoch(4)), || None),
+        None
+    );
     assert_eq!(found(&shelf, PoolState::Claiming), None);
 }
 
@@ -72,7 +83,10 @@ fn a_claim_since_the_look_is_no_loss() {
         claim(&shelf, A, Authority::Free).unwrap();
         Some(record(PoolState::Serving))
     };
-    assert_eq!(fence.forgotten(&before, claimed), None);
+    assert_eq!(
+        fence.forgotten(&before, (key(A, 0).cluster, Epoch(4)), claimed),
+        None
+    );
 }
 
 #[test]
@@ -89,4 +103,41 @@ fn a_claim_that_was_undone_since_the_loss_leaves_nothing_sure() {
     shelf.disk(2).hook = Some(Box::new(|state, _, _| state.holder = None));
     assert!(claim(&shelf, B, Authority::PeerDead).is_err());
     assert_eq!(found(&shelf, PoolState::Serving), None);
+}
+
+#[test]
+fn nothing_is_said_when_the_record_is_older_than_the_stamp() {
+    let shelf = owned_by_a();
+    power_cycled(&shelf);
+    let fence = shelf.fence(B);
+    for (stamped, is_said) in [(0, true), (4, true), (5, false)] {
+        let found = found_stamped(&fence, PoolState::Serving, Epoch(stamped));
+        assert_eq!(found.is_some(), is_said, "stamped {stamped}");
+    }
+}
+
+#[test]
+fn nothing_is_said_when_the_record_is_older_than_a_key() {
+    // The claim of epoch 5 left no record: it was let go, but for the disk that was away meanwhile.
+    let shelf = owned_by_a();
+    power_cycled(&shelf);
+    for (epoch, is_said) in [(4, true), (5, false)] {
+        shelf.disk(2).owned_by(B, bits(B, epoch));
+        let found = found(&shelf, PoolState::Serving);
+        assert_eq!(found.is_some(), is_said, "a key of epoch {epoch}");
+    }
+}
+
+#[test]
+fn nothing_is_said_when_a_newer_claim_begins_after_the_look() {
+    let shelf = owned_by_a();
+    power_cycled(&shelf);
+    let fence = shelf.fence(B);
+    let before = fence.survey();
+    let last = || {
+        shelf.disk(0).owned_by(A, bits(A, 5));
+        Some(record(PoolState::Serving))
+    };
+    let found = fence.forgotten(&before, (key(A, 0).cluster, Epoch(4)), last);
+    assert_eq!(found, None);
 }
