@@ -20,6 +20,9 @@ use crate::sync::lock;
 use crate::volume::write::stamp;
 use crate::volume::{self, VolumeGroup};
 
+/// In the words of what a survey found, and of nothing else that is noted.
+const LOOKED: &str = "when this head looked";
+
 /// A claim that is held.
 pub struct Claim {
     /// Its members, and their reservations where they have any.
@@ -152,7 +155,7 @@ impl Worker {
 
     fn words_of(&self, Forgotten { disks, record }: &Forgotten) -> String {
         format!(
-            "{}: nobody has registered there since the power came on, and the ledger says that head {} held the pool under epoch \
+            "{}: {LOOKED} nobody had registered there since the power came on, and the ledger says that head {} held the pool under epoch \
              {} and says nothing of letting go: most likely the shelf lost its power, and its reservations with it, or these are \
              copies of its disks",
             disks.join(", "),
@@ -172,10 +175,21 @@ impl Worker {
 
     pub(super) fn note_claimed(&self, claimed: &Claimed) {
         let mut report = lock(&self.report);
+        // It stays while the pool is served: of which moment it speaks must be told.
+        let before = format!("{LOOKED} (before epoch {})", claimed.epoch);
+        for note in &mut report.notes {
+            *note = note.replacen(LOOKED, &before, 1);
+        }
         let forgetful = forgetful(claimed, &report.notes);
         report.notes.extend(forgetful);
         let notes = claimed.notes.iter().map(ToString::to_string);
         report.notes.extend(notes);
+    }
+
+    /// What the survey found forgotten is not told any more: the claim that it was told for is over, or was none.
+    pub(super) fn unsay_forgotten(&self) {
+        let mut report = lock(&self.report);
+        report.notes.retain(|note| !note.contains(LOOKED));
     }
 
     /// After the claim: what was read before it is forgotten, and the disks' own caches go off.

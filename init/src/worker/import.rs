@@ -287,6 +287,7 @@ impl Worker {
             }
         }
         self.claim = None;
+        self.unsay_forgotten();
         Ok(Done::Released)
     }
 

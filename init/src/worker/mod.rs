@@ -398,7 +398,13 @@ impl Worker {
     fn perform(&mut self, job: &Job) -> Result<Done, JobError> {
         match job.work {
             Work::Survey => self.survey(),
-            Work::Claim { authority, covers } => self.take(job.epoch, (authority, covers)),
+            Work::Claim { authority, covers } => {
+                let taken = self.take(job.epoch, (authority, covers));
+                if taken.is_err() {
+                    self.unsay_forgotten();
+                }
+                taken
+            }
             Work::Inspect => Ok(self.inspect()?),
             Work::Make => self.make(job.epoch),
             Work::Import => self.import(job.epoch),

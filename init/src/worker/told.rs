@@ -34,13 +34,15 @@ fn left_by(path: Nexus, key: Key) -> Shelf {
 /// What `status` says on head a once it has claimed the shelf and serves.
 fn told(shelf: &Shelf, authority: Authority) -> String {
     let worker = worker();
-    claim(&worker, shelf, authority);
+    claim(&worker, shelf, authority, Epoch::NONE);
     said(&worker, PoolState::Serving, None, None)
 }
 
-fn claim(worker: &Worker, shelf: &Shelf, authority: Authority) {
+/// `written` is the epoch that the ledger knows, whatever the disks say.
+fn claim(worker: &Worker, shelf: &Shelf, authority: Authority, written: Epoch) {
     let fence = shelf.fence(HERE);
-    let greatest = fence.survey().greatest_epoch(worker.config.cluster_id);
+    let seen = fence.survey().greatest_epoch(worker.config.cluster_id);
+    let greatest = seen.max(written);
     let request = ClaimRequest {
         up: COMMAND_LIFETIME,
         covers: greatest,
@@ -117,13 +119,17 @@ fn a_reservation_of_another_type_that_was_replaced_is_told() {
     }
 }
 
-#[test]
-fn reservations_that_the_shelf_forgot_are_told_by_who_claims_next_and_serves() {
+/// A shelf that forgot head b, which held it under epoch 4.
+fn forgotten() -> Shelf {
     let shelf = left_by(THERE, key(HeadId::Second, 4));
     for mut disk in shelf.all() {
         disk.forget();
     }
-    let (worker, fence) = (worker(), shelf.fence(HERE));
+    shelf
+}
+
+/// The survey of such a shelf.
+fn look(worker: &Worker, shelf: &Shelf) {
     let last = Record {
         head: HeadId::Second,
         incarnation: Incarnation([1; 8]),
@@ -132,11 +138,54 @@ fn reservations_that_the_shelf_forgot_are_told_by_who_claims_next_and_serves() {
         sequence: 9,
         lease: None,
     };
+    let fence = shelf.fence(HERE);
     worker.note_surveyed(&fence, &fence.survey(), last.epoch, || Some(last));
-    claim(&worker, &shelf, Authority::PeerDead);
+}
+
+#[test]
+fn what_the_shelf_forgot_is_told_no_longer_than_the_claim_lasts() {
+    let told = |worker: &Worker| {
+        let notes = lock(&worker.report).notes.clone();
+        notes
+            .iter()
+            .any(|note| note.contains("nobody had registered"))
+    };
+    let work = |work| Job {
+        pool: PoolId(0),
+        ticket: orthrus_hb::Ticket(1),
+        epoch: Epoch(5),
+        work,
+    };
+    // Let go.
+    let mut former = super::tests::claimant(&Shelf::new(2));
+    look(&former, &forgotten());
+    assert!(told(&former));
+    former.perform(&work(Work::Release)).unwrap();
+    assert!(!told(&former));
+    // There is no such volume group on this machine.
+    let mut failed = worker();
+    look(&failed, &forgotten());
+    assert!(told(&failed));
+    let claim = Work::Claim {
+        authority: Authority::PeerDead,
+        covers: Epoch::NONE,
+    };
+    assert!(failed.perform(&work(claim)).is_err());
+    assert!(!told(&failed));
+    assert!(
+        !lock(&failed.report).notes.is_empty(),
+        "what else was noted stays"
+    );
+}
+
+#[test]
+fn reservations_that_the_shelf_forgot_are_told_by_who_claims_next_and_serves() {
+    let (worker, shelf) = (worker(), forgotten());
+    look(&worker, &shelf);
+    claim(&worker, &shelf, Authority::PeerDead, Epoch(4));
     let said = said(&worker, PoolState::Serving, None, None);
     let words = [
-        "note: disk0, disk1: nobody has registered there since the power came on",
+        "note: disk0, disk1: when this head looked (before epoch 5) nobody had registered there since the power came on",
         "head b held the pool under epoch 4 and says nothing of letting go",
         "most likely the shelf lost its power, and its reservations with it",
         "(no PTPL)",
