@@ -46,7 +46,7 @@ pub fn come_and_go(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         // Right after the word was answered: it is the pool's, not the head's.
         lab.crash(owner)?;
         lab.wait_for(&format!("{} serves", owner.peer()), LIMIT)?;
-        client.reads().context("after a crash")?;
+        client.reads(0).context("after a crash")?;
         let pools = lab.tell_ok(owner.peer(), "pools")?;
         ensure!(
             pools.contains(&format!("let in at a console: {NAME} (CHAP)")),
@@ -142,15 +142,17 @@ impl Client<'_> {
         self.run(&(self.session() + "[ $(cat $session/state) = LOGGED_IN ]"))
     }
 
-    pub fn reads(&self) -> Result<()> {
+    pub fn reads(&self, lun: u64) -> Result<()> {
         let script = self.session()
-            + "until device=$(ls -d $session/device/target*/*:0/block/* 2>/dev/null); do sleep 0.1; done; \
-               dd if=/dev/${device##*/} of=/dev/null bs=4k count=1 iflag=direct";
-        ensure!(self.run(&script)?, "it cannot read");
+            + &format!(
+                "until device=$(ls -d $session/device/target*/*:{lun}/block/* 2>/dev/null); do sleep 0.1; done; \
+                 dd if=/dev/${{device##*/}} of=/dev/null bs=4k count=1 iflag=direct"
+            );
+        ensure!(self.run(&script)?, "it cannot read LUN {lun}");
         Ok(())
     }
 
-    /// Its session and records are gone.
+    /// Its session is gone; its records stay.
     pub fn log_out(&self) -> Result<()> {
         let done = self.run(&format!("{} --logout", self.node()))?;
         ensure!(done, "its session cannot be ended");

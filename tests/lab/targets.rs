@@ -1,12 +1,16 @@
 //! A pool with two targets: each client sees the LUNs that are its own, before and after a takeover, and each target has its own
 //! list of who is let in.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Result, ensure};
+use orthrus_qemu::Lab;
 use orthrus_qemu::clock::unix_ms;
-use orthrus_qemu::names::{Head, ShelfKind};
+use orthrus_qemu::names::{Head, Machine, ShelfKind};
 use orthrus_tests::Bench;
 use orthrus_tests::steps::{
-    LIMIT, bare_disks, resume_and_verify, start_writing, until, wait_for_writes, with_bare_disks,
+    LIMIT, bare_disks, hand_over, resume_and_verify, said, start_writing, until, wait_for_writes,
+    with_bare_disks,
 };
 
 use crate::clients::{Client, NAME};
@@ -83,32 +87,77 @@ pub fn each_their_own(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         );
         lab.tell_ok(Head::A, &format!("client add tank/{SECOND} {NAME}"))?;
         ensure!(late.logs_in()?, "it is not let in");
-        let see = || -> Result<()> {
-            for (client, luns) in [(&plain, "0"), (&other, "0 3"), (&late, "0")] {
-                until(|| Ok(client.luns()? == luns), "a client sees other LUNs")?;
-                client.reads()?;
-            }
-            Ok(())
-        };
-        see()?;
+        let (plain_sees, other_sees) = ((&plain, &[0][..]), (&other, &[0, 3][..]));
+        let all = [plain_sees, other_sees, (&late, &[0])];
+        see(&all)?;
 
         wait_for_writes(lab, 50)?;
         let struck = unix_ms();
         lab.crash(Head::A)?;
         lab.wait_for("b serves", LIMIT)?;
         resume_and_verify(lab, "a crash of the owner of two targets", struck)?;
-        see()?;
+        see_again(&all)?;
 
         // One client of one target goes, and the sessions of the others stay.
+        let before = connections(lab)?;
+        ensure!(before.len() >= all.len(), "{before:?}");
         lab.tell_ok(
             Head::B,
             &format!("client remove tank/{SECOND} {NAME} --yes"),
         )?;
         until(|| Ok(!late.is_logged_in()?), "its session does not end")?;
-        ensure!(
-            plain.is_logged_in()? && other.is_logged_in()?,
-            "a session of others ended"
-        );
-        late.log_out()
+        until(
+            || Ok(!before.is_subset(&connections(lab)?)),
+            "its connection stays",
+        )?;
+        let gone: Vec<_> = before.difference(&connections(lab)?).cloned().collect();
+        ensure!(gone.len() == 1, "not one session ended but {gone:?}");
+        late.log_out()?;
+
+        // Two targets are let go, the one after the other.
+        lab.boot_all(&[Machine::A])?;
+        hand_over(lab, Head::B, "tank")?;
+        lab.wait_for("a serves", LIMIT)?;
+        lab.wait_for("b standby", LIMIT)?;
+        see_again(&[plain_sees, other_sees])
     })
+}
+
+/// That each client sees its LUNs and no others, and reads them all.
+fn see(clients: &[(&Client<'_>, &[u64])]) -> Result<()> {
+    for (client, luns) in clients {
+        let numbers: Vec<String> = luns.iter().map(u64::to_string).collect();
+        let numbers = numbers.join(" ");
+        until(
+            || Ok(client.luns()? == numbers),
+            &format!("{} does not see LUNs {numbers}", client.interface),
+        )?;
+        for lun in *luns {
+            client.reads(*lun)?;
+        }
+    }
+    Ok(())
+}
+
+/// The same of another owner. A session that came back has the devices from before, whatever is offered now: all are made anew.
+fn see_again(clients: &[(&Client<'_>, &[u64])]) -> Result<()> {
+    for (client, _) in clients {
+        until(|| client.is_logged_in(), "a session does not come back")?;
+        client.log_out()?;
+        ensure!(client.logs_in()?, "{} is not let in", client.interface);
+    }
+    see(clients)
+}
+
+/// The client's ends of its connections to targets. open-iscsi keeps a session, its directory and its number when the connection is lost,
+/// and is back in under a second: what is new then is the port of its end.
+fn connections(lab: &Lab) -> Result<BTreeSet<String>> {
+    let lines = said(lab, "cat /proc/net/tcp")?;
+    let established = lines.lines().filter_map(|line| {
+        let mut fields = line.split_whitespace().skip(1);
+        let (here, there, state) = (fields.next()?, fields.next()?, fields.next()?);
+        // 3260, and ESTABLISHED.
+        (there.ends_with(":0CBC") && state == "01").then(|| here.to_owned())
+    });
+    Ok(established.collect())
 }
