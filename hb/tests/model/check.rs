@@ -13,7 +13,9 @@
 //!   goes by of its peer's words.
 
 use orthrus_hb::ledger::Record;
-use orthrus_hb::{Authority, Epoch, Head, LedgerState, Liveness, PoolId, PoolState, Rest, Work};
+use orthrus_hb::{
+    Authority, Epoch, Head, Incarnation, LedgerState, Liveness, PoolId, PoolState, Rest, Work,
+};
 
 use crate::machine::Machine;
 use crate::shelf::{DISKS, Disk};
@@ -46,6 +48,10 @@ pub struct Checks {
     /// By head: beats of its running since it last took in a frame newer than all before, up to `DEAD`.
     /// `BARRED_DEAD` once it was fenced often.
     pub silent: [u8; 2],
+    /// By head: the newest boot of its peer that it believed in, in this boot of its own.
+    boots: [u8; 2],
+    /// By head: its peer last said that it has the pool, or is about to.
+    holds: [bool; 2],
     /// By head: how often it was fenced, up to `FENCES`. Nothing here takes as long as a fence counts.
     fenced: [u8; 2],
     /// By head: whether it saw a record of its peer in this boot, and how many reads since then have shown no
@@ -71,6 +77,8 @@ impl Checks {
             made: None,
             told: [Epoch::NONE; 2],
             silent: [DEAD as u8; 2],
+            boots: [0; 2],
+            holds: [false; 2],
             fenced: [0; 2],
             unchanged: [None; 2],
             before: [None; 2],
@@ -90,6 +98,8 @@ impl Checks {
     pub fn booted(&mut self, who: usize) {
         self.told[who] = Epoch::NONE;
         self.silent[who] = DEAD as u8;
+        self.boots[who] = 0;
+        self.holds[who] = false;
         self.unchanged[who] = None;
         self.before[who] = None;
         self.followed[who] = false;
@@ -116,6 +126,20 @@ impl Checks {
                 self.silent[who] = (self.silent[who] + 1).min(most as u8);
             }
         }
+    }
+
+    /// The boot of its peer that a head believes in, and whether what it took in now says that its peer has the pool.
+    pub fn believes(&mut self, who: usize, boot: Option<Incarnation>, holds: Option<bool>) {
+        self.holds[who] = holds.unwrap_or(self.holds[who]);
+        // They are numbered in their last byte.
+        let Some(Incarnation([.., boot])) = boot else {
+            return;
+        };
+        self.require(
+            boot >= self.boots[who],
+            "I5: a boot of the peer is believed in again that another one has followed",
+        );
+        self.boots[who] = boot;
     }
 
     fn is_barred(&self, who: usize) -> bool {
@@ -169,6 +193,11 @@ impl Checks {
 
     /// A job is handed to a worker.
     pub fn job(&mut self, who: usize, work: &Work, machines: &[Machine; 2], disks: &[Disk; DISKS]) {
+        let speaks = u32::from(self.silent[who]) < DEAD - 1;
+        self.require(
+            !(matches!(work, Work::Claim { .. }) && speaks && self.holds[who]),
+            "I4: it is claimed what the peer says that it has",
+        );
         if let Work::Claim {
             authority: Authority::PeerDead,
             ..

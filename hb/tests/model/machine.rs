@@ -237,13 +237,16 @@ impl World {
         let Some(head) = machine.head.as_mut().map(Arc::make_mut) else {
             return;
         };
-        let (mut told, mut newest) = (Epoch::NONE, false);
+        let (mut told, mut newest, mut holds) = (Epoch::NONE, false, None);
         for link in LinkId::ALL {
             for frame in machine.inbox[link.index()].drain(..) {
                 let last = (head.peer().incarnation(), head.peer().received());
                 if head.handle_frame(link, &frame.bytes, now).is_ok() {
                     told = told.max(frame.beat.map_or(Epoch::NONE, |beat| beat.epoch));
-                    newest |= last != (head.peer().incarnation(), head.peer().received());
+                    if last != (head.peer().incarnation(), head.peer().received()) {
+                        newest = true;
+                        holds = frame.beat.map(|beat| beat.state.may_hold()).or(holds);
+                    }
                     if self.budget.forgeries > 0 {
                         machine.counted[link.index()] = Some(frame);
                     }
@@ -251,6 +254,7 @@ impl World {
             }
         }
         self.checks.heard(who, told, newest);
+        self.checks.believes(who, head.peer().incarnation(), holds);
         if let Some(outcome) = machine.outcome.take() {
             head.handle_outcome(&outcome, now);
         }

@@ -35,7 +35,8 @@
 //! Planted errors of the failover core that cannot be seen here, each noticed beside the core's code or in `pair`:
 //! `duel-without-order` takes a pool on each head; `lag-told-to-an-older-peer` takes a peer of the release before; and
 //! `late-word-inherits`, `told-by-a-later-frame` and `told-across-a-boot` take frames that say nothing of the pool, where
-//! here every frame is a beat that tells of the one pool.
+//! here every frame is a beat that tells of the one pool. `watchdog-fed-without-lease` changes nothing as long as the core
+//! itself resets when its lease is over, which it does here in the same step.
 
 #![allow(clippy::unwrap_used)] // a panic is how a test fails
 #![allow(clippy::disallowed_methods)] // this file alone reads the clock, to say how fast it was

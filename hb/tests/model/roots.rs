@@ -256,6 +256,8 @@ pub fn roots(deep: bool) -> Vec<Root> {
     };
     let late = Budget { lates: 1, ..none };
     let late_crash = Budget { crashes, ..late };
+    // A boot that another one followed, which is dead as well.
+    let late_crashes = Budget { crashes: 2, ..late };
     let late_order = Budget { commands, ..late };
     let late_halt = Budget { halts, ..late };
     let late_cut = Budget { cuts, ..late };
@@ -307,6 +309,7 @@ pub fn roots(deep: bool) -> Vec<Root> {
         root("a-serves-order-repeat", settled(repeat, 0, true)),
         root("a-serves-late-crash", settled(late_crash, 0, true)),
         root("a-serves-late-crash-cables", settled(late_crash, 0, false)),
+        root("a-serves-late-crashes", settled(late_crashes, 0, false)),
         root("a-serves-late-order", settled(late_order, 0, true)),
         root("a-serves-late-halt", settled(late_halt, 0, true)),
         root("a-serves-late-cut-cables", settled(late_cut, 0, false)),
