@@ -50,8 +50,6 @@ pub struct Checks {
     pub silent: [u8; 2],
     /// By head: the newest boot of its peer that it believed in, in this boot of its own.
     boots: [u8; 2],
-    /// By head: its peer last said that it has the pool, or is about to.
-    holds: [bool; 2],
     /// By head: how often it was fenced, up to `FENCES`. Nothing here takes as long as a fence counts.
     fenced: [u8; 2],
     /// By head: whether it saw a record of its peer in this boot, and how many reads since then have shown no
@@ -78,7 +76,6 @@ impl Checks {
             told: [Epoch::NONE; 2],
             silent: [DEAD as u8; 2],
             boots: [0; 2],
-            holds: [false; 2],
             fenced: [0; 2],
             unchanged: [None; 2],
             before: [None; 2],
@@ -99,7 +96,6 @@ impl Checks {
         self.told[who] = Epoch::NONE;
         self.silent[who] = DEAD as u8;
         self.boots[who] = 0;
-        self.holds[who] = false;
         self.unchanged[who] = None;
         self.before[who] = None;
         self.followed[who] = false;
@@ -128,9 +124,8 @@ impl Checks {
         }
     }
 
-    /// The boot of its peer that a head believes in, and whether what it took in now says that its peer has the pool.
-    pub fn believes(&mut self, who: usize, boot: Option<Incarnation>, holds: Option<bool>) {
-        self.holds[who] = holds.unwrap_or(self.holds[who]);
+    /// The boot of its peer that a head believes in.
+    pub fn believes(&mut self, who: usize, boot: Option<Incarnation>) {
         // They are numbered in their last byte.
         let Some(Incarnation([.., boot])) = boot else {
             return;
@@ -193,11 +188,6 @@ impl Checks {
 
     /// A job is handed to a worker.
     pub fn job(&mut self, who: usize, work: &Work, machines: &[Machine; 2], disks: &[Disk; DISKS]) {
-        let speaks = u32::from(self.silent[who]) < DEAD - 1;
-        self.require(
-            !(matches!(work, Work::Claim { .. }) && speaks && self.holds[who]),
-            "I4: it is claimed what the peer says that it has",
-        );
         if let Work::Claim {
             authority: Authority::PeerDead,
             ..

@@ -237,16 +237,13 @@ impl World {
         let Some(head) = machine.head.as_mut().map(Arc::make_mut) else {
             return;
         };
-        let (mut told, mut newest, mut holds) = (Epoch::NONE, false, None);
+        let (mut told, mut newest) = (Epoch::NONE, false);
         for link in LinkId::ALL {
             for frame in machine.inbox[link.index()].drain(..) {
                 let last = (head.peer().incarnation(), head.peer().received());
                 if head.handle_frame(link, &frame.bytes, now).is_ok() {
                     told = told.max(frame.beat.map_or(Epoch::NONE, |beat| beat.epoch));
-                    if last != (head.peer().incarnation(), head.peer().received()) {
-                        newest = true;
-                        holds = frame.beat.map(|beat| beat.state.may_hold()).or(holds);
-                    }
+                    newest |= last != (head.peer().incarnation(), head.peer().received());
                     if self.budget.forgeries > 0 {
                         machine.counted[link.index()] = Some(frame);
                     }
@@ -254,7 +251,7 @@ impl World {
             }
         }
         self.checks.heard(who, told, newest);
-        self.checks.believes(who, head.peer().incarnation(), holds);
+        self.checks.believes(who, head.peer().incarnation());
         if let Some(outcome) = machine.outcome.take() {
             head.handle_outcome(&outcome, now);
         }

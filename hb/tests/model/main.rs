@@ -36,7 +36,8 @@
 //! `duel-without-order` takes a pool on each head; `lag-told-to-an-older-peer` takes a peer of the release before; and
 //! `late-word-inherits`, `told-by-a-later-frame` and `told-across-a-boot` take frames that say nothing of the pool, where
 //! here every frame is a beat that tells of the one pool. `watchdog-fed-without-lease` changes nothing as long as the core
-//! itself resets when its lease is over, which it does here in the same step.
+//! itself resets when its lease is over, which it does here in the same step. And `world-does-not-change` leads to nothing that
+//! another guard does not stop: a right covers what the look found, and the peer is asked once more.
 
 #![allow(clippy::unwrap_used)] // a panic is how a test fails
 #![allow(clippy::disallowed_methods)] // this file alone reads the clock, to say how fast it was
