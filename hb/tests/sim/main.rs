@@ -109,6 +109,10 @@ const ONCE_FAILED: &[(u64, &str)] = &[
         "a claim by lease did not wait for what an earlier boot of the same head had under way",
     ),
     (
+        638,
+        "as planted: a claim by lease did not wait for the former owner's watchdog",
+    ),
+    (
         1366,
         "a claim by lease wrote its second record over its first, a rival's look met that write half-way, and both had the pool",
     ),
