@@ -17,15 +17,14 @@ use crate::change::{answered, offered};
 const IMPORT: &str = "pool import tank --yes";
 
 pub fn under_writes(bench: &Bench, shelf: ShelfKind) -> Result<()> {
-    bench.clear()?;
-    let lab = Lab::up(&Options {
-        shelf,
-        ledger: false,
-        ..lab_options()
-    })?;
-    let outcome = run(&lab).map_err(|error| error.context(lab.trouble()));
-    lab.down()?;
-    outcome
+    bench.alone(
+        &Options {
+            shelf,
+            ledger: false,
+            ..lab_options()
+        },
+        run,
+    )
 }
 
 fn run(lab: &Lab) -> Result<()> {

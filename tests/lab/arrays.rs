@@ -31,17 +31,16 @@ luns = "all"
 const DISK: usize = 0;
 
 pub fn crash_and_loss(bench: &Bench, shelf: ShelfKind) -> Result<()> {
-    bench.clear()?;
     let pool = Pool::on_arrays()?;
-    let lab = Lab::up(&Options {
-        shelf,
-        disks: Disks::Copies(pool.disks.clone()),
-        config: Some(config::generate(&[], &config::secret()?, DEAD_MS) + POOL),
-        ..lab_options()
-    })?;
-    let outcome = run(&lab, &pool).map_err(|error| error.context(lab.trouble()));
-    lab.down()?;
-    outcome
+    bench.alone(
+        &Options {
+            shelf,
+            disks: Disks::Copies(pool.disks.clone()),
+            config: Some(config::generate(&[], &config::secret()?, DEAD_MS) + POOL),
+            ..lab_options()
+        },
+        |lab| run(lab, &pool),
+    )
 }
 
 fn run(lab: &Lab, pool: &Pool) -> Result<()> {

@@ -20,14 +20,13 @@ fn in_own_lab(
     options: Options,
     test: impl FnOnce(&Lab) -> Result<()>,
 ) -> Result<()> {
-    bench.clear()?;
-    let lab = Lab::up(&Options {
-        ready: Ready::Answering,
-        ..options
-    })?;
-    let outcome = test(&lab).map_err(|error| error.context(lab.trouble()));
-    lab.down()?;
-    outcome
+    bench.alone(
+        &Options {
+            ready: Ready::Answering,
+            ..options
+        },
+        test,
+    )
 }
 
 pub fn configuration(bench: &Bench, shelf: ShelfKind) -> Result<()> {

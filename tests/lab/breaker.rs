@@ -26,15 +26,14 @@ const BARRED_DEAD: Duration = Duration::from_secs(10);
 const TRIES: usize = 3;
 
 pub fn bars_and_still_takes_over(bench: &Bench, shelf: ShelfKind) -> Result<()> {
-    bench.clear()?;
-    let lab = Lab::up(&Options {
-        shelf,
-        ledger: false,
-        ..lab_options()
-    })?;
-    let outcome = run(&lab).map_err(|error| error.context(lab.trouble()));
-    lab.down()?;
-    outcome
+    bench.alone(
+        &Options {
+            shelf,
+            ledger: false,
+            ..lab_options()
+        },
+        run,
+    )
 }
 
 fn run(lab: &Lab) -> Result<()> {

@@ -4,7 +4,6 @@ use std::fs::File;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use orthrus_qemu::Lab;
 use orthrus_qemu::names::{Head, ShelfKind};
 use orthrus_qemu::spec::{Disks, LEDGER, Options, Ready};
 use orthrus_tests::kinds::Pool;
@@ -14,7 +13,6 @@ use orthrus_tests::{Bench, lab_options};
 use crate::change::answered;
 
 pub fn raid_is_refused(bench: &Bench, shelf: ShelfKind) -> Result<()> {
-    bench.clear()?;
     let with = |disks, ready| Options {
         shelf,
         disks: Disks::Copies(disks),
@@ -24,38 +22,33 @@ pub fn raid_is_refused(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         ..lab_options()
     };
     let pool = Pool::redundant()?;
-    in_a_lab(&with(pool.disks.clone(), Ready::Answering), |lab| {
-        let before = lab.digest(None)?;
-        lab.wait_for("a faulted tank", LIMIT)?;
-        let status = lab.tell_ok(Head::A, "status")?;
-        for words in [
-            "write cache stays on",
-            "volume ",
-            "MD passes a failed flush",
-        ] {
-            ensure!(status.contains(words), "no {words:?} in\n{status}");
-        }
-        ensure!(lab.digest(None)? == before, "something was written");
-        Ok(())
-    })
-    .context("a group with RAID")?;
+    bench
+        .alone(&with(pool.disks.clone(), Ready::Answering), |lab| {
+            let before = lab.digest(None)?;
+            lab.wait_for("a faulted tank", LIMIT)?;
+            let status = lab.tell_ok(Head::A, "status")?;
+            for words in [
+                "write cache stays on",
+                "volume ",
+                "MD passes a failed flush",
+            ] {
+                ensure!(status.contains(words), "no {words:?} in\n{status}");
+            }
+            ensure!(lab.digest(None)? == before, "something was written");
+            Ok(())
+        })
+        .context("a group with RAID")?;
 
     let mut disks = orthrus_qemu::artifacts::made_disks(LEDGER)?;
     let spare = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cached-spare.raw");
     File::create(&spare)?.set_len(1 << 30)?;
     disks.push(spare);
-    in_a_lab(&with(disks, Ready::Served), |lab| {
-        let order = "volume create tank/zraid 8M --raid raid1";
-        answered(lab, Head::A, order, "MD passes a failed flush")?;
-        lab.tell_ok(Head::A, "volume create tank/zlinear 8M")?;
-        Ok(())
-    })
-    .context("a group without")
-}
-
-fn in_a_lab(options: &Options, test: impl FnOnce(&Lab) -> Result<()>) -> Result<()> {
-    let lab = Lab::up(options)?;
-    let outcome = test(&lab).map_err(|error| error.context(lab.trouble()));
-    lab.down()?;
-    outcome
+    bench
+        .alone(&with(disks, Ready::Served), |lab| {
+            let order = "volume create tank/zraid 8M --raid raid1";
+            answered(lab, Head::A, order, "MD passes a failed flush")?;
+            lab.tell_ok(Head::A, "volume create tank/zlinear 8M")?;
+            Ok(())
+        })
+        .context("a group without")
 }

@@ -21,18 +21,17 @@ const LACKS: [(Head, usize); 2] = [(Head::A, 0), (Head::B, 1)];
 const WHY: &str = "a disk is missing: physical volume";
 
 pub fn never_both(bench: &Bench, shelf: ShelfKind) -> Result<()> {
-    bench.clear()?;
     let pool = Pool::mirrored()?;
-    let lab = Lab::up(&Options {
-        shelf,
-        disks: Disks::Copies(pool.disks.clone()),
-        heads: Vec::new(),
-        ready: Ready::Started,
-        ..lab_options()
-    })?;
-    let outcome = run(&lab).map_err(|error| error.context(lab.trouble()));
-    lab.down()?;
-    outcome
+    bench.alone(
+        &Options {
+            shelf,
+            disks: Disks::Copies(pool.disks.clone()),
+            heads: Vec::new(),
+            ready: Ready::Started,
+            ..lab_options()
+        },
+        run,
+    )
 }
 
 fn run(lab: &Lab) -> Result<()> {

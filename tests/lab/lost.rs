@@ -22,20 +22,19 @@ use crate::volumes::holds;
 const DISK: usize = 1;
 
 pub fn disk_and_owner(bench: &Bench, shelf: ShelfKind) -> Result<()> {
-    bench.clear()?;
     let pool = Pool::redundant()?;
     let spare = Path::new(env!("CARGO_TARGET_TMPDIR")).join("spare.raw");
     File::create(&spare)?.set_len(1 << 30)?;
     let mut disks = pool.disks.clone();
     disks.push(spare);
-    let lab = Lab::up(&Options {
-        shelf,
-        disks: Disks::Copies(disks),
-        ..lab_options()
-    })?;
-    let outcome = dies(&lab, &pool).map_err(|error| error.context(lab.trouble()));
-    lab.down()?;
-    outcome
+    bench.alone(
+        &Options {
+            shelf,
+            disks: Disks::Copies(disks),
+            ..lab_options()
+        },
+        |lab| dies(lab, &pool),
+    )
 }
 
 /// A disk was lost while nobody held the pool: an operator must say that it is.
@@ -44,15 +43,15 @@ pub fn while_nobody_held(bench: &Bench, shelf: ShelfKind) -> Result<()> {
     let pool = Pool::redundant()?;
     let mut disks = pool.disks.clone();
     disks.remove(DISK);
-    let lab = Lab::up(&Options {
-        shelf,
-        disks: Disks::Copies(disks),
-        ready: Ready::Answering,
-        ..lab_options()
-    })?;
-    let outcome = is_given_up(&lab, &pool).map_err(|error| error.context(lab.trouble()));
-    lab.down()?;
-    outcome
+    bench.alone(
+        &Options {
+            shelf,
+            disks: Disks::Copies(disks),
+            ready: Ready::Answering,
+            ..lab_options()
+        },
+        |lab| is_given_up(lab, &pool),
+    )
 }
 
 fn is_given_up(lab: &Lab, pool: &Pool) -> Result<()> {

@@ -20,7 +20,6 @@ use crate::pause::stop_and_go;
 const TAKEOVER_LIMIT: Duration = Duration::from_secs(60);
 
 pub fn without_preempt(bench: &Bench, shelf: ShelfKind) -> Result<()> {
-    bench.clear()?;
     let workspace = Workspace::here()?;
     let source = workspace.images().join("no-preempt/source");
     checkout::mirror(workspace.root(), &source)?;
@@ -31,14 +30,14 @@ pub fn without_preempt(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         source: Some(&source),
     };
     let mutant = firmware::build_variant(&workspace, &Tools::ensure(&workspace)?, variant)?;
-    let lab = Lab::up(&Options {
-        shelf,
-        firmware: Some((mutant.kernel, mutant.initrd)),
-        ..lab_options()
-    })?;
-    let told = fails_as_it_must(&lab).map_err(|error| error.context(lab.trouble()));
-    lab.down()?;
-    told
+    bench.alone(
+        &Options {
+            shelf,
+            firmware: Some((mutant.kernel, mutant.initrd)),
+            ..lab_options()
+        },
+        fails_as_it_must,
+    )
 }
 
 fn fails_as_it_must(lab: &Lab) -> Result<()> {

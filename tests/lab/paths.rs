@@ -16,15 +16,14 @@ use orthrus_tests::{Bench, lab_options};
 
 /// Runs a test in a lab of its own, in which each head sees each disk twice.
 fn with_two_paths(bench: &Bench, shelf: ShelfKind, test: fn(&Lab) -> Result<()>) -> Result<()> {
-    bench.clear()?;
-    let lab = Lab::up(&Options {
-        shelf,
-        paths: 2,
-        ..lab_options()
-    })?;
-    let outcome = test(&lab).map_err(|error| error.context(lab.trouble()));
-    lab.down()?;
-    outcome
+    bench.alone(
+        &Options {
+            shelf,
+            paths: 2,
+            ..lab_options()
+        },
+        test,
+    )
 }
 
 pub fn one_after_the_other(bench: &Bench, shelf: ShelfKind) -> Result<()> {

@@ -7,18 +7,17 @@ use orthrus_qemu::spec::{Disks, Options, Ready};
 use orthrus_tests::{Bench, lab_options};
 
 pub fn boots_to_standby(bench: &Bench, shelf: ShelfKind) -> Result<()> {
-    bench.clear()?;
-    let lab = Lab::up(&Options {
-        shelf,
-        disks: Disks::None,
-        uefi: true,
-        heads: vec![Head::A],
-        ready: Ready::Answering,
-        ..lab_options()
-    })?;
-    let told = says_that_it_is_alone(&lab).map_err(|error| error.context(lab.trouble()));
-    lab.down()?;
-    told
+    bench.alone(
+        &Options {
+            shelf,
+            disks: Disks::None,
+            uefi: true,
+            heads: vec![Head::A],
+            ready: Ready::Answering,
+            ..lab_options()
+        },
+        says_that_it_is_alone,
+    )
 }
 
 fn says_that_it_is_alone(lab: &Lab) -> Result<()> {

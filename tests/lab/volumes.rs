@@ -11,16 +11,15 @@ use orthrus_tests::steps::{LIMIT, hand_over, pool_field, wait_console};
 use orthrus_tests::{Bench, lab_options};
 
 pub fn every_kind_moves(bench: &Bench, shelf: ShelfKind) -> Result<()> {
-    bench.clear()?;
     let pool = Pool::of_kinds()?;
-    let lab = Lab::up(&Options {
-        shelf,
-        disks: Disks::Copies(pool.disks.clone()),
-        ..lab_options()
-    })?;
-    let outcome = moves(&lab, &pool).map_err(|error| error.context(lab.trouble()));
-    lab.down()?;
-    outcome
+    bench.alone(
+        &Options {
+            shelf,
+            disks: Disks::Copies(pool.disks.clone()),
+            ..lab_options()
+        },
+        |lab| moves(lab, &pool),
+    )
 }
 
 fn moves(lab: &Lab, pool: &Pool) -> Result<()> {

@@ -61,6 +61,18 @@ impl Bench {
         }
     }
 
+    /// Runs a test on a lab of its own.
+    ///
+    /// # Errors
+    /// The test's, with what the consoles said last.
+    pub fn alone(&self, options: &Options, test: impl FnOnce(&Lab) -> Result<()>) -> Result<()> {
+        self.clear()?;
+        let lab = Lab::up(options)?;
+        let outcome = test(&lab).map_err(|error| error.context(lab.trouble()));
+        lab.down()?;
+        outcome
+    }
+
     /// Takes the lab down, if one is up: for tests that bring up their own, and at the end.
     ///
     /// # Errors

@@ -77,17 +77,16 @@ pub fn with_configuration(
     config: String,
     test: impl FnOnce(&Lab) -> Result<()>,
 ) -> Result<()> {
-    bench.clear()?;
-    let lab = Lab::up(&Options {
-        shelf,
-        disks: Disks::Copies(disks),
-        config: Some(config),
-        ready: Ready::Answering,
-        ..lab_options()
-    })?;
-    let outcome = test(&lab).map_err(|error| error.context(lab.trouble()));
-    lab.down()?;
-    outcome
+    bench.alone(
+        &Options {
+            shelf,
+            disks: Disks::Copies(disks),
+            config: Some(config),
+            ready: Ready::Answering,
+            ..lab_options()
+        },
+        test,
+    )
 }
 
 /// Starts the checked writer, and waits until it has written for a while.

@@ -37,7 +37,9 @@
 //! `late-word-inherits`, `told-by-a-later-frame` and `told-across-a-boot` take frames that say nothing of the pool, where
 //! here every frame is a beat that tells of the one pool. `watchdog-fed-without-lease` changes nothing as long as the core
 //! itself resets when its lease is over, which it does here in the same step. And `world-does-not-change` leads to nothing that
-//! another guard does not stop: a right covers what the look found, and the peer is asked once more.
+//! another guard does not stop: a right covers what the look found, and the peer is asked once more. `maker-does-not-wait` and
+//! `maker-tells-nobody` take two heads that make the pool of different disks, where here is one shelf for both, and
+//! `operator-takes-what-ticks` an order beside a peer that ticks and is deaf.
 
 #![allow(clippy::unwrap_used)] // a panic is how a test fails
 #![allow(clippy::disallowed_methods)] // this file alone reads the clock, to say how fast it was

@@ -3,10 +3,9 @@
 //! One target of a pool at most has all volumes: those that the others do not list.
 
 use super::error::ConfigError;
-use super::parse::name;
+use super::parse::{self, name};
 use super::section::Section;
 use super::{ChapConfig, MAX_CLIENTS, MAX_LUN_NUMBER, MAX_LUNS, MAX_TARGETS, chap, names};
-use crate::volume::reserved;
 
 /// `[pool.iscsi]`, or one `[[pool.iscsi]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,17 +113,9 @@ fn lun(section: &Section<'_>, clients: &[String]) -> Result<LunConfig, ConfigErr
     let number = section
         .optional_number("lun", range)?
         .ok_or_else(|| section.missing("lun", &format!("a number from 0 to {MAX_LUN_NUMBER}")))?;
-    let volume = section.text("volume", names::LVM)?;
-    if reserved::is_reserved(volume.value) {
-        return Err(volume.at.error(format!(
-            "is {:?}, which is the firmware's own and never exported; allowed: a name that does not begin with {}",
-            volume.value,
-            reserved::PREFIX
-        )));
-    }
     Ok(LunConfig {
         lun: number.value,
-        volume: name(volume, names::is_lvm, names::LVM)?,
+        volume: parse::volume(section, "exported")?,
         serial: match section.optional_text("serial", names::SERIAL)? {
             Some(field) => Some(name(field, names::is_serial, names::SERIAL)?),
             None => None,

@@ -1,10 +1,9 @@
 //! `[pool.nvme]`: what a pool offers by NVMe over TCP, and to whom.
 
 use super::error::ConfigError;
-use super::parse::name;
+use super::parse::{self, name};
 use super::section::Section;
 use super::{MAX_CLIENTS, MAX_LUNS, names};
-use crate::volume::reserved;
 
 /// The greatest number of a namespace (`NVMET_MAX_NAMESPACES`).
 const NSID: std::ops::RangeInclusive<u32> = 1..=1024;
@@ -56,16 +55,8 @@ fn namespace(section: &Section<'_>) -> Result<NamespaceConfig, ConfigError> {
     section.only(&["nsid", "volume"])?;
     let number = section.optional_number("nsid", NSID)?;
     let number = number.ok_or_else(|| section.missing("nsid", "a number from 1 to 1024"))?;
-    let volume = section.text("volume", names::LVM)?;
-    if reserved::is_reserved(volume.value) {
-        return Err(volume.at.error(format!(
-            "is {:?}, which is the firmware's own and never exported; allowed: a name that does not begin with {}",
-            volume.value,
-            reserved::PREFIX
-        )));
-    }
     Ok(NamespaceConfig {
         nsid: number.value,
-        volume: name(volume, names::is_lvm, names::LVM)?,
+        volume: parse::volume(section, "exported")?,
     })
 }

@@ -13,6 +13,7 @@ use super::{
     MAX_POOLS, PoolConfig, Secret, ServiceAddress, data, iscsi, names, nvme, share, unique,
 };
 use crate::net::{Mac, Way};
+use crate::volume::reserved;
 
 /// Beyond those that the kernel uses.
 const FIRST_TABLE: u32 = 1000;
@@ -79,6 +80,19 @@ fn syntax(line: usize, message: String) -> ConfigError {
 fn digest(text: &str) -> u32 {
     let hash = Sha256::digest(text.as_bytes());
     u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]])
+}
+
+/// The volume of something that is offered (`how`: exported, shared), which is none of the firmware's own.
+pub(super) fn volume(section: &Section<'_>, how: &str) -> Result<String, ConfigError> {
+    let volume = section.text("volume", names::LVM)?;
+    if reserved::is_reserved(volume.value) {
+        return Err(volume.at.error(format!(
+            "is {:?}, which is the firmware's own and never {how}; allowed: a name that does not begin with {}",
+            volume.value,
+            reserved::PREFIX
+        )));
+    }
+    name(volume, names::is_lvm, names::LVM)
 }
 
 /// A text that has to look a certain way.

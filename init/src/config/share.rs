@@ -4,10 +4,9 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::error::ConfigError;
-use super::parse::name;
+use super::parse::{self, name};
 use super::section::Section;
 use super::{MAX_CLIENTS, MAX_SHARES, names};
-use crate::volume::reserved;
 
 /// Threads of the server: each serves one request at a time, and takes up to a megabyte.
 const THREADS: std::ops::RangeInclusive<u32> = 1..=256;
@@ -164,15 +163,7 @@ fn share(section: &Section<'_>) -> Result<ShareConfig, ConfigError> {
         "anonymous_uid",
         "anonymous_gid",
     ])?;
-    let volume = section.text("volume", names::LVM)?;
-    if reserved::is_reserved(volume.value) {
-        return Err(volume.at.error(format!(
-            "is {:?}, which is the firmware's own and never shared; allowed: a name that does not begin with {}",
-            volume.value,
-            reserved::PREFIX
-        )));
-    }
-    let volume = name(volume, names::is_lvm, names::LVM)?;
+    let volume = parse::volume(section, "shared")?;
     let clients = section.texts("clients", names::NETWORK)?;
     if clients.is_empty() || clients.len() > MAX_CLIENTS {
         return Err(section.place("clients").error(format!(

@@ -277,7 +277,6 @@ impl<T: Tree> Lio<T> {
     }
 }
 
-/// Called by what a volume never changes: it may get another name while clients use it, and configfs renames nothing.
 /// What a client has to prove, before it is let in, and what it may ask for.
 fn prove(actions: &mut Vec<Action>, acl: &Path, chap: &ChapConfig) {
     let auth = acl.join("auth");
@@ -298,6 +297,7 @@ fn failed(path: PathBuf, step: &'static str, error: &io::Error) -> ExportError {
     ExportError::kernel(path, step, Errno::from_io_error(error).unwrap_or(Errno::IO))
 }
 
+/// Called by what a volume never changes: it may get another name while clients use it, and configfs renames nothing.
 fn backstore_path(adapter: &Path, plan: &ExportPlan, lun: &LunPlan) -> PathBuf {
     adapter.join(format!("{}.{}", plan.pool, lun.serial))
 }
