@@ -267,7 +267,9 @@ impl Peer {
         self.links.iter_mut().for_each(|link| link.pass(elapsed));
     }
 
-    /// The incarnation to echo: one that waits to be confirmed before the one that is.
+    /// The incarnation to echo: the one that is, while it is heard, and else one that waits to be confirmed, which may
+    /// need our echo before it can acknowledge anything. Whoever is heard and not echoed takes itself for unheard, so a
+    /// recorded frame of a boot that is unknown here must not cost the living one its echo.
     pub(crate) fn echo(&self, dead: Duration, now: Instant) -> Option<Incarnation> {
         let Some(candidate) = self.candidate else {
             return self.incarnation;
@@ -275,9 +277,9 @@ impl Peer {
         let incarnation = candidate.incarnation;
         let recent = now.saturating_duration_since(candidate.seen) < CANDIDATE_LIFETIME;
         let retired = self.retired.iter().any(|&old| old == incarnation);
-        // One that was replaced by another that is heard is most likely a recorded frame. When nothing else is heard
-        // it may be what lives, and need our echo before it can acknowledge anything.
-        match recent && (!retired || self.liveness(dead) != Liveness::Alive) {
+        // One that was replaced by another is most likely a recorded frame, and waits until that is dead.
+        let silent = self.liveness(dead) != Liveness::Alive || !retired && self.silence >= dead / 2;
+        match recent && silent {
             true => Some(incarnation),
             false => self.incarnation,
         }
@@ -514,6 +516,46 @@ mod tests {
             Peer::new().acknowledged(LinkId::Serial, DEAD, now),
             (0, None)
         );
+    }
+
+    /// A frame of a boot that has heard none of ours, as one has that just began, or that was recorded.
+    fn hear_unconfirmed(peer: &mut Peer, incarnation: Incarnation, now: Instant) {
+        let frame = Frame {
+            version: 3,
+            cluster: [0; 3],
+            sender: HeadId::Second,
+            incarnation,
+            echo: None,
+            sequence: 1,
+            acknowledged: 0,
+            body: Body::Beat {
+                digest: [0; 4],
+                pools: heapless::Vec::new(),
+            },
+            fences: None,
+            lag: None,
+        };
+        peer.accept(&frame, LinkId::Serial, ME, DEAD, now)
+            .expect_err("it is not confirmed");
+    }
+
+    #[test]
+    fn a_recorded_frame_of_another_boot_does_not_cost_the_living_one_its_echo() {
+        let (other, now) = (Incarnation([3; 8]), Instant::from_secs(1));
+        let beat = |number| said(3, LinkId::Ether, number, [0, 20], PoolState::Serving);
+        let mut peer = heard(&[beat(9)]);
+        let living = peer.incarnation();
+        hear_unconfirmed(&mut peer, other, now);
+        assert_eq!(peer.echo(DEAD, now), living);
+        let (number, _) = peer.acknowledged(LinkId::Ether, DEAD, now);
+        assert_eq!(number, 9);
+        // It may have booted, then.
+        peer.pass(DEAD / 2);
+        assert_eq!(peer.echo(DEAD, now), Some(other));
+        assert_eq!(peer.acknowledged(LinkId::Ether, DEAD, now), (0, None));
+        // It lives.
+        beat(10).hear(&mut peer);
+        assert_eq!(peer.echo(DEAD, now), living);
     }
 
     #[test]

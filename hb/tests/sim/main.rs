@@ -120,6 +120,10 @@ const ONCE_FAILED: &[(u64, &str)] = &[
         11342,
         "a survey by lease took a ledger that it could not read for one without epochs, and gave one out again",
     ),
+    (
+        1_795_975_800_037,
+        "a recorded frame of an earlier boot cost the present one its echo, and a head without its shelf stayed",
+    ),
 ];
 
 /// Totals of many runs.
