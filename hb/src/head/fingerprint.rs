@@ -53,11 +53,11 @@ impl Head {
         print.put(me);
         print.until(*booted + timing.peer_wait);
         // The longest silence that is waited for.
-        let mut longest = timing.dead + timing.duel_wait;
-        if fences.is_barred(config.me, now) {
-            longest = longest.max(timing.barred_dead);
-        }
-        peer.fingerprint(longest, &mut print);
+        let longest = match fences.is_barred(config.me, now) {
+            true => timing.dead.max(timing.barred_dead),
+            false => timing.dead,
+        };
+        peer.fingerprint(longest + timing.duel_wait, &mut print);
         for (pool, ledger) in pools.iter().zip(ledgers) {
             pool.fingerprint(&timing, &mut print);
             ledger.fingerprint(&timing, &mut print);

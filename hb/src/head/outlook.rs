@@ -1,6 +1,6 @@
 //! What a head knows, as of the last input: getters, which change nothing, and what a pool is shown when it decides.
 
-use embassy_time::Instant;
+use embassy_time::{Duration, Instant};
 
 use super::Head;
 use crate::HeadId;
@@ -116,8 +116,16 @@ impl Head {
 
     /// What a pool sees of the rest of this head.
     pub(super) fn view(&self, pool: PoolId, now: Instant) -> View {
-        let Timing { barred_dead, .. } = self.config.timing;
+        let Timing {
+            dead, barred_dead, ..
+        } = self.config.timing;
         let (liveness, ledger) = (self.liveness(), self.ledger(pool));
+        let is_barred = self.fences.is_barred(self.config.me, now) && ledger != LedgerState::Silent;
+        // How long the peer must be silent to be dead beyond what this head may doubt.
+        let beyond_doubt = match is_barred {
+            true => barred_dead,
+            false => dead,
+        };
         let own = self.ledgers.get(pool.index());
         View {
             now,
@@ -129,11 +137,9 @@ impl Head {
             is_heard: LinkId::ALL.into_iter().any(|link| self.link_works(link).1),
             ledger,
             record: own.and_then(Ledger::newest),
-            barred: self.fences.is_barred(self.config.me, now)
-                && ledger != LedgerState::Silent
-                && self.peer.silence() < barred_dead,
+            barred: is_barred && self.peer.silence() < barred_dead,
             peer_barred: self.fences.is_barred(self.config.me.peer(), now),
-            yields: self.yields(),
+            yields: self.yields(beyond_doubt),
             word: self.living_word(pool),
             last_word: self.peer.word(pool.index()),
             digest_differs: self.digest_differs(),
@@ -141,13 +147,11 @@ impl Head {
         }
     }
 
-    /// Both heads hold pools and cannot hear each other: the first one goes first.
-    fn yields(&self) -> bool {
-        let Timing {
-            dead, duel_wait, ..
-        } = self.config.timing;
+    /// Both heads hold pools and cannot hear each other: the first one goes first. `beyond_doubt`: how long each waits,
+    /// which is longer when both are barred.
+    fn yields(&self, beyond_doubt: Duration) -> bool {
         self.config.me == HeadId::Second
             && self.pools.iter().any(|pool| pool.held().is_some())
-            && self.peer.silence() < dead + duel_wait
+            && self.peer.silence() < beyond_doubt + self.config.timing.duel_wait
     }
 }

@@ -3,6 +3,7 @@
 //! A world of its own: of two pools, in which work takes no time and disks are whoever's claimed them.
 
 use embassy_time::{Duration, Instant};
+use orthrus_hb::wire::{self, Body, Frame};
 use orthrus_hb::{
     Action, ClusterId, Config, Done, Epoch, FRAME_MAX_BYTES, Head, HeadId, Holder, Incarnation,
     Job, LinkId, Outcome, PoolConfig, PoolId, PoolState, Timing, Work,
@@ -10,12 +11,15 @@ use orthrus_hb::{
 
 const STEP: Duration = Duration::from_millis(10);
 const IDS: [HeadId; 2] = [HeadId::First, HeadId::Second];
+const SECRET: [u8; 32] = [3; 32];
+/// Ages in seconds of the last fences of both heads, as beats carry them.
+const FENCED: [[u16; 3]; 2] = [[0, 60, 120]; 2];
 
 fn head(me: HeadId, now: Instant) -> Head {
     let config = Config {
         cluster: ClusterId::from_name("test"),
         me,
-        secret: [3; 32],
+        secret: SECRET,
         digest: 1,
         timing: Timing::default(),
         pools: IDS.map(|home| PoolConfig { home }).into_iter().collect(),
@@ -56,8 +60,28 @@ fn work(head: &mut Head, now: Instant) -> Vec<Job> {
     jobs
 }
 
+/// A beat that tells of three fences of each head.
+fn telling_of_fences(link: LinkId, frame: &[u8], buffer: &mut [u8]) -> Option<usize> {
+    let frame = wire::decode(frame, link, &SECRET).expect("a head sent it");
+    let beat = matches!(frame.body, Body::Beat { .. });
+    let frame = Frame {
+        fences: Some(FENCED),
+        ..frame
+    };
+    beat.then(|| wire::encode(&frame, link, &SECRET, buffer).expect("there is room"))
+}
+
+/// The cables between the heads.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cables {
+    Plugged,
+    /// And each tells the other of fences that were.
+    TellOfFences,
+    Cut,
+}
+
 /// One step of both heads, and of the cables between them; who looks at disks in it.
-fn step(heads: &mut [Head; 2], now: Instant, cut: bool) -> [bool; 2] {
+fn step(heads: &mut [Head; 2], now: Instant, cables: Cables) -> [bool; 2] {
     let mut looks = [false; 2];
     for who in [0, 1] {
         if now >= heads[who].poll_timeout() {
@@ -68,8 +92,18 @@ fn step(heads: &mut [Head; 2], now: Instant, cut: bool) -> [bool; 2] {
         for link in LinkId::ALL {
             let mut buffer = [0; FRAME_MAX_BYTES];
             while let Some(length) = heads[who].poll_transmit(link, now, &mut buffer) {
-                if !cut {
-                    let _ = heads[1 - who].handle_frame(link, &buffer[..length], now);
+                let mut told = [0; FRAME_MAX_BYTES];
+                let frame = match cables {
+                    Cables::Plugged => Some(&buffer[..length]),
+                    Cables::TellOfFences if link == LinkId::Ether => {
+                        telling_of_fences(link, &buffer[..length], &mut told)
+                            .map(|length| &told[..length])
+                    }
+                    Cables::TellOfFences => Some(&buffer[..length]),
+                    Cables::Cut => None,
+                };
+                if let Some(frame) = frame {
+                    let _ = heads[1 - who].handle_frame(link, frame, now);
                 }
             }
         }
@@ -77,35 +111,51 @@ fn step(heads: &mut [Head; 2], now: Instant, cut: bool) -> [bool; 2] {
     looks
 }
 
-#[test]
-fn of_two_heads_that_lose_each_other_the_second_waits_for_the_first() {
+/// How long after the cut of all cables each begins to claim the other's pool.
+fn begin_after_a_cut(before: Cables) -> [Duration; 2] {
     let mut now = Instant::from_secs(1000);
     let mut heads = IDS.map(|me| head(me, now));
     for _ in 0..3000 {
         now += STEP;
-        step(&mut heads, now, false);
+        step(&mut heads, now, before);
     }
     for (who, head) in heads.iter().enumerate() {
         assert_eq!(head.pools()[who].state(), PoolState::Serving);
         assert_eq!(head.pools()[1 - who].state(), PoolState::Standby);
+        for id in IDS {
+            assert_eq!(head.fences(id).1, before == Cables::TellOfFences);
+        }
     }
-    let (cut, timing) = (now, Timing::default());
+    let cut = now;
     let mut began = [None; 2];
     while began.contains(&None) {
         now += STEP;
-        for (who, looks) in step(&mut heads, now, true).into_iter().enumerate() {
+        for (who, looks) in step(&mut heads, now, Cables::Cut).into_iter().enumerate() {
             if looks {
                 began[who].get_or_insert(now.saturating_duration_since(cut));
             }
         }
         assert!(now < cut + Duration::from_secs(60), "{began:?}");
     }
-    let [Some(first), Some(second)] = began else {
-        unreachable!()
-    };
+    began.map(|began| began.expect("both began"))
+}
+
+#[test]
+fn of_two_heads_that_lose_each_other_the_second_waits_for_the_first() {
+    let [first, second] = begin_after_a_cut(Cables::Plugged);
+    let timing = Timing::default();
     // The last frames came up to a beat before the cut, and silence is counted in whole beats.
     let slack = timing.beat * 2;
     assert!(first <= timing.dead + slack, "{first}");
     // By then the first has claimed, and this head's watch has reset it.
     assert!(second + slack >= timing.dead + timing.duel_wait, "{second}");
+}
+
+#[test]
+fn of_two_heads_that_are_barred_the_second_waits_for_the_first() {
+    let [first, second] = begin_after_a_cut(Cables::TellOfFences);
+    let timing = Timing::default();
+    assert!(first + timing.beat * 2 >= timing.barred_dead, "{first}");
+    let apart = second.checked_sub(first).expect("the first goes first");
+    assert!(apart + timing.beat * 2 >= timing.duel_wait, "{apart}");
 }
