@@ -6,6 +6,7 @@
 use orthrus_hb::{HeadId, LinkId};
 
 use crate::clock::{MS, SECOND, Time};
+use crate::worker;
 use crate::world::World;
 
 /// Fences that lie closer together may be one: those of two pools.
@@ -14,6 +15,8 @@ const APART: Time = 4 * SECOND;
 const WINDOW: (Time, Time) = (590 * SECOND, 640 * SECOND);
 /// How long both must have heard each other on Ethernet to know the same.
 const LEARNT: Time = 2 * SECOND;
+/// An age in a frame that was on its way for longer is no age.
+const HELD_BACK: Time = 5 * SECOND;
 const LIMIT: usize = 3;
 
 #[derive(Default)]
@@ -23,8 +26,8 @@ pub struct Breaker {
     /// Whatever a memory may hold.
     ever: Vec<(usize, Time)>,
     together_since: Option<Time>,
-    /// When a clock last went another way than time, or a head read beats that had waited for it: how long ago
-    /// something was is a matter of opinion then.
+    /// When a clock last went another way than time, or a head read beats that a cable had held back, or that had
+    /// waited for it: how long ago something was is a matter of opinion then.
     uneven: Option<Time>,
 }
 
@@ -45,6 +48,13 @@ impl Breaker {
 
     pub fn clock_went_astray(&mut self, now: Time) {
         self.uneven = Some(now);
+    }
+
+    /// A head takes in a frame that was sent then.
+    pub fn read(&mut self, sent: Time, now: Time) {
+        if now > sent + HELD_BACK {
+            self.uneven = Some(now);
+        }
     }
 
     pub fn readmitted(&mut self, who: usize) {
@@ -99,11 +109,19 @@ impl World {
             .iter()
             .flatten()
             .all(|path| !path.cut && path.loss == 0 && path.delay == 0);
+        // A claim that is through at the disks is not yet known to its head.
+        let is_told = self.machines.iter().all(|machine| {
+            let mut jobs = machine
+                .workers
+                .iter()
+                .filter_map(|worker| worker.job.as_ref());
+            jobs.all(|job| worker::claims(job).is_none()) && machine.outcomes.is_empty()
+        });
         let breaker = &mut self.checks.breaker;
         let uneven = breaker.uneven.is_some_and(|at| now < at + WINDOW.1);
         if uneven || !calm || !hears(0) || !hears(1) {
             breaker.together_since = None;
-        } else if now > *breaker.together_since.get_or_insert(now) + LEARNT {
+        } else if now > *breaker.together_since.get_or_insert(now) + LEARNT && is_told {
             breaker.share();
             for of in [0, 1] {
                 for who in [0, 1] {

@@ -5,6 +5,7 @@ use orthrus_hb::{Done, Failure, LinkId};
 
 use crate::clock::Time;
 use crate::faults::Part;
+use crate::network::Sent;
 use crate::shelf::{Answer, Command, Nexus};
 
 /// A command on its way to a disk, or its answer on the way back.
@@ -68,7 +69,7 @@ pub enum Event {
     Frame {
         to: usize,
         link: LinkId,
-        bytes: Box<[u8]>,
+        frame: Sent,
     },
     /// A command reaches its disk.
     Arrive(Box<Io>),

@@ -12,7 +12,7 @@ use orthrus_hb::{
 use crate::clock::{Clock, MS, NEVER, SECOND, Time};
 use crate::event::Event;
 use crate::ledger::News;
-use crate::network::{self, Path};
+use crate::network::{self, Path, Sent};
 use crate::shelf::Nexus;
 use crate::watchdog::Watchdog;
 use crate::worker::Worker;
@@ -51,7 +51,7 @@ pub struct Machine {
     pub halt: Option<(Halt, Time)>,
     /// Longest ordinary delay of its loop.
     pub late: Time,
-    pub inbox: [VecDeque<Box<[u8]>>; 2],
+    pub inbox: [VecDeque<Sent>; 2],
     pub outcomes: VecDeque<Outcome>,
     /// What of it is broken, as told or on its way to its core; by pool.
     pub health: Vec<Health>,
@@ -259,12 +259,12 @@ impl World {
     }
 
     /// A frame arrives at its port.
-    pub fn deliver(&mut self, to: usize, link: LinkId, bytes: Box<[u8]>) {
+    pub fn deliver(&mut self, to: usize, link: LinkId, frame: Sent) {
         let machine = &mut self.machines[to];
         if machine.head.is_none() || machine.inbox[link.index()].len() >= QUEUE_MAX[link.index()] {
             return;
         }
-        machine.inbox[link.index()].push_back(bytes);
+        machine.inbox[link.index()].push_back(frame);
         if machine.beats() {
             self.wake(to, self.now);
         }
@@ -280,13 +280,14 @@ impl World {
         };
         for link in LinkId::ALL {
             for _ in 0..FRAMES_MAX {
-                let Some(bytes) = machine.inbox[link.index()].pop_front() else {
+                let Some(frame) = machine.inbox[link.index()].pop_front() else {
                     break;
                 };
                 let newest = |head: &Head| (head.peer().incarnation(), head.peer().received());
                 let before = newest(head);
                 // The core counts what it rejects.
-                if head.handle_frame(link, &bytes, now).is_ok() {
+                if head.handle_frame(link, &frame.bytes, now).is_ok() {
+                    self.checks.breaker.read(frame.at, time);
                     machine.heard[link.index()] = Some(time);
                     // The release before numbers the frames of each link by themselves.
                     if self.elder.is_some() || newest(head) != before {
@@ -384,8 +385,8 @@ impl World {
         let deadline = machine.clock.when(head.poll_timeout(), time);
         let more = machine.inbox.iter().any(|queue| !queue.is_empty());
         for (link, flight) in sent {
-            let (to, bytes) = (1 - who, flight.bytes);
-            self.at(flight.arrives, Event::Frame { to, link, bytes });
+            let (to, frame) = (1 - who, flight.frame);
+            self.at(flight.arrives, Event::Frame { to, link, frame });
         }
         for job in jobs {
             self.trace(|| format!("{who} pool {}: {:?} {}", job.pool.0, job.work, job.epoch));

@@ -32,15 +32,22 @@ pub struct Path {
     /// Serial: when the last frame arrives.
     busy_until: Time,
     /// What was sent, also what did not arrive.
-    pub recorded: VecDeque<Box<[u8]>>,
+    pub recorded: VecDeque<Sent>,
     /// The last ones of earlier boots.
-    pub archived: VecDeque<Box<[u8]>>,
+    pub archived: VecDeque<Sent>,
+}
+
+/// A frame, and when it was sent.
+#[derive(Clone)]
+pub struct Sent {
+    pub at: Time,
+    pub bytes: Box<[u8]>,
 }
 
 /// A frame on its way.
 pub struct Flight {
     pub arrives: Time,
-    pub bytes: Box<[u8]>,
+    pub frame: Sent,
 }
 
 impl Path {
@@ -55,7 +62,10 @@ impl Path {
         if self.recorded.len() == RECORDED_MAX {
             self.recorded.pop_front();
         }
-        self.recorded.push_back(bytes.into());
+        self.recorded.push_back(Sent {
+            at: now,
+            bytes: bytes.into(),
+        });
         let mut flights = [None, None];
         for (copy, flight) in flights.iter_mut().enumerate() {
             let sent = copy == 0 || rng.chance(self.duplicates);
@@ -69,7 +79,7 @@ impl Path {
             }
             *flight = Some(Flight {
                 arrives: self.arrival(link, bytes.len(), now, rng),
-                bytes,
+                frame: Sent { at: now, bytes },
             });
         }
         flights

@@ -1,12 +1,12 @@
 //! I3: whether all is well, and whether a pool is served that could be.
 
-use orthrus_hb::{HeadId, LedgerState, LinkId, Liveness, PoolId, PoolState, Rest};
+use orthrus_hb::{HeadId, Hearing, LedgerState, LinkId, Liveness, PoolId, PoolState, Rest};
 
 use crate::worker::Stage;
 use crate::world::World;
 
 impl World {
-    /// What keeps all from being well: both heads run and hear each other, each pool is served on one of
+    /// What keeps all from being well: both heads run and hear each other by both cables, each pool is served on one of
     /// them and the other stands by.
     pub fn problem(&self) -> Option<String> {
         for (who, machine) in self.machines.iter().enumerate() {
@@ -15,6 +15,13 @@ impl World {
             };
             if head.liveness() != Liveness::Alive {
                 return Some(format!("{who} does not hear its peer"));
+            }
+            // A line that held back is behind for a while, and a head that has not heard it yet hears the other cable alone.
+            for link in LinkId::ALL {
+                let (hearing, _) = head.link_works(link);
+                if hearing != Hearing::Up {
+                    return Some(format!("{who} hears of {link:?} that it is {hearing:?}"));
+                }
             }
         }
         for pool in 0..self.clients.len() {

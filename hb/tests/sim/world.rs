@@ -58,8 +58,6 @@ pub struct World {
     pub plain: bool,
     /// Copies of ledgers may lie.
     pub lies: bool,
-    /// When the last of the frames arrives that are played back.
-    pub played_back_until: Time,
     /// Cables may be cut so that each head hears the other by another one.
     pub crossed: bool,
     /// Claims by lease that went through, and those that took a pool from the other head.
@@ -141,7 +139,6 @@ impl World {
             bare: vec![seed % 8 == 5; pools],
             plain: seed % 8 == PLAIN,
             lies: seed % 8 == LIES,
-            played_back_until: 0,
             crossed: seed % 8 == CROSSED,
             leases: 0,
             lease_takeovers: 0,
@@ -274,7 +271,7 @@ impl World {
                 }
             }
             Event::Hungry { who, boot } => self.look_at_watchdog(who, boot),
-            Event::Frame { to, link, bytes } => self.deliver(to, link, bytes),
+            Event::Frame { to, link, frame } => self.deliver(to, link, frame),
             Event::Arrive(io) => self.arrive(io),
             Event::Land { id, io } => self.land(id, io),
             Event::Reply { io, answer } => match io.origin {

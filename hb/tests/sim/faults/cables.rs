@@ -24,12 +24,6 @@ impl World {
         format!("cut {cut:04b} of first serial, ether, second serial, ether")
     }
 
-    /// A head that is shown frames of an earlier boot of its peer echoes that boot, to see whether it lives, and acknowledges
-    /// nothing to the present one meanwhile: while frames are played back an owner may take itself for unheard, and stay.
-    pub(super) fn may_cross(&self) -> bool {
-        self.director.is_well() && self.now > self.played_back_until + SECOND
-    }
-
     /// Each head hears the other by another cable, and one of them has something to ask of the other: what answers a
     /// frame must not hang on the cable that brought it.
     pub(super) fn cables_are_cut_crosswise_and_a_path_is_lost(&mut self, draw: &Draw) -> String {

@@ -74,11 +74,10 @@ impl World {
         for link in LinkId::ALL {
             let path = &self.paths[sender][link.index()];
             let recorded = path.archived.iter().chain(&path.recorded).cloned();
-            for bytes in recorded.collect::<Vec<_>>() {
+            for frame in recorded.collect::<Vec<_>>() {
                 let at = self.now + self.rng.below(10 * SECOND);
-                self.played_back_until = self.played_back_until.max(at);
                 let to = 1 - sender;
-                self.at(at, Event::Frame { to, link, bytes });
+                self.at(at, Event::Frame { to, link, frame });
             }
         }
     }

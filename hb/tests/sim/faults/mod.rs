@@ -77,7 +77,7 @@ impl World {
         if self.lies && !self.copies[pool].is_empty() && self.rng.chance(150) {
             return self.a_copy_of_the_ledger_lies(&draw);
         }
-        if self.crossed && self.may_cross() && self.rng.chance(60) {
+        if self.crossed && self.director.is_well() && self.rng.chance(60) {
             return self.cables_are_cut_crosswise_and_a_path_is_lost(&draw);
         }
         match self.rng.below(30) {
