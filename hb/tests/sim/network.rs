@@ -101,6 +101,11 @@ impl Path {
         }
     }
 
+    /// What is sent now arrives long after: a line that held back is not yet empty.
+    pub fn is_behind(&self, now: Time) -> bool {
+        self.busy_until > now + 300 * MS
+    }
+
     /// The sender's boot ends; some of what it sent is kept.
     pub fn archive(&mut self) {
         let last = self.recorded.len().saturating_sub(ARCHIVED_OF_EACH);

@@ -16,13 +16,21 @@ impl World {
             if head.liveness() != Liveness::Alive {
                 return Some(format!("{who} does not hear its peer"));
             }
-            // A line that held back is behind for a while, and a head that has not heard it yet hears the other cable alone.
             for link in LinkId::ALL {
                 let (hearing, _) = head.link_works(link);
                 if hearing != Hearing::Up {
                     return Some(format!("{who} hears of {link:?} that it is {hearing:?}"));
                 }
             }
+        }
+        // Heads of the release before do not tell that a cable is behind.
+        if self
+            .paths
+            .iter()
+            .flatten()
+            .any(|path| path.is_behind(self.now))
+        {
+            return Some("a serial line is behind".to_owned());
         }
         for pool in 0..self.clients.len() {
             let states = [0, 1].map(|who| {
