@@ -32,6 +32,14 @@ pub enum Authority {
 }
 
 impl Authority {
+    /// Whether the peer said that it holds nothing, so that no write of its can be under way.
+    pub fn says_that_the_peer_is_done(self) -> bool {
+        match self {
+            Authority::PeerLetGo | Authority::PeerYields => true,
+            Authority::Free | Authority::PeerDead | Authority::Operator => false,
+        }
+    }
+
     /// Whether keys of the peer may be removed.
     pub fn covers_peer(self) -> bool {
         match self {
@@ -76,7 +84,12 @@ pub enum Work {
     /// Activate and export the pool. Only after its claim.
     Import,
     /// Undo whatever stands of export, activation and claim; nothing to undo is success.
-    Release,
+    Release {
+        /// No write of the peer's can be under way. Where that is not known, and some disk has shown a key since this head
+        /// last let go of all, the reservations stay: a peer that was fenced while its path to the disks hung, and that
+        /// nobody has heard since, sends what it has in its adapter when the path is back, and nothing else stops that.
+        peer_is_done: bool,
+    },
     /// The same, and before the claim is let go all that makes a pool of its disks goes.
     Destroy,
 }
@@ -155,7 +168,7 @@ pub enum Done {
     },
     /// Clients are served.
     Imported,
-    /// Nothing of the pool is left in this kernel, nor of our key on the disks.
+    /// Nothing of the pool is left in this kernel, nor, unless it has to stay, of our key on the disks.
     Released,
 }
 

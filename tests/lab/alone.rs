@@ -43,12 +43,46 @@ pub fn standby_boots(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         )?;
         resume_and_verify(lab, "both without power, and one comes back", struck)?;
 
+        // What the absent head had in its adapter, if it only hung, must not reach the disks when this one is off as well.
+        power_off(lab, second)?;
+        wait_console(lab, second, from, "the disks stay reserved")?;
+        ensure!(
+            are_held_by(lab, second)?,
+            "a head that never heard the one it fenced took its reservations off"
+        );
+        lab.boot(second)?;
+        lab.wait_for(&format!("{second} serves"), LIMIT)?;
+        let now = self::epoch(lab, second)?;
+
         lab.boot(first)?;
         lab.wait_for(&format!("{first} standby"), LIMIT)?;
         ensure!(lab.owner(None)? == second, "the pool moved again");
         ensure!(self::epoch(lab, second)? == now, "it was claimed again");
+
+        // It was heard since, and holds nothing.
+        lab.crash(first)?;
+        power_off(lab, second)?;
+        ensure!(
+            lab.status()?
+                .shelf
+                .seen
+                .values()
+                .all(|disk| disk.registered.is_empty()),
+            "a head left keys though its peer had let go"
+        );
+        for head in Head::BOTH {
+            lab.boot(head)?;
+        }
+        lab.wait_for("any serves", LIMIT)?;
         Ok(())
     })
+}
+
+/// In order.
+fn power_off(lab: &Lab, head: Head) -> Result<()> {
+    // It may be off before it has answered.
+    let _ = lab.tell(head, "poweroff --yes");
+    lab.wait_for(&format!("{head} off"), LIMIT).map(drop)
 }
 
 fn epoch(lab: &Lab, owner: Head) -> Result<u64> {

@@ -38,6 +38,7 @@ impl Pool {
     fn claim(&mut self, authority: Authority, epoch: Epoch, covers: Epoch, view: &View) -> Wanted {
         self.tried = self.tried.max(epoch);
         self.preempts &= authority == Authority::PeerDead;
+        self.peer_is_done = authority.says_that_the_peer_is_done();
         let job = self.job(epoch, Work::Claim { authority, covers });
         self.state = State::Claiming {
             authority,

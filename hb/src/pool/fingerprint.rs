@@ -24,6 +24,7 @@ impl Pool {
             recorded,
             preempts,
             fenced,
+            peer_is_done,
             failures,
             last_fault,
             tickets,
@@ -44,7 +45,7 @@ impl Pool {
         if let Some((_, at)) = recorded {
             print.until(*at + timing.ledger_beat);
         }
-        print.put((preempts, fenced));
+        print.put((preempts, fenced, peer_is_done));
         print.put(core::mem::discriminant(state));
         // A ticket is compared with that of an outcome, and outcomes of earlier ones have no effect.
         let ticket = match *state {

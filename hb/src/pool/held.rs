@@ -4,7 +4,7 @@ use embassy_time::{Duration, Instant};
 
 use crate::action::{Done, Failure, ResetReason, Work};
 use crate::ledger::Record;
-use crate::wire::{PoolState, Wish};
+use crate::wire::{PoolBeat, PoolState, Wish};
 use crate::{Epoch, HeadId, Incarnation};
 
 use super::{Fault, Making, Next, Pool, Rest, State, Step, View, Wanted};
@@ -31,6 +31,15 @@ impl Pool {
         }
     }
 
+    /// Whoever says that it holds nothing, and knows of the claim that is held here, has nothing under way: what it began before
+    /// is ended, or ended with its last boot, and it began nothing since, as this claim stands.
+    pub(super) fn listen_for_the_end(&mut self, view: &View) {
+        let ended = |beat: PoolBeat| {
+            !beat.state.may_hold() && self.held().is_some_and(|held| beat.epoch >= held)
+        };
+        self.peer_is_done |= !view.digest_differs && view.listening_peer().is_some_and(ended);
+    }
+
     pub(super) fn begin_import(&mut self, epoch: Epoch, view: &View) -> Wanted {
         let job = self.job(epoch, Work::Import);
         let until = view.now + view.timing.import_limit;
@@ -43,7 +52,8 @@ impl Pool {
     }
 
     pub(super) fn release(&mut self, epoch: Epoch, next: Next, view: &View) -> Wanted {
-        let job = self.job(epoch, Work::Release);
+        let peer_is_done = self.peer_is_done;
+        let job = self.job(epoch, Work::Release { peer_is_done });
         let limit = match self.health.shelf {
             true => view.timing.broken_release_limit,
             false => view.timing.release_limit,

@@ -194,6 +194,7 @@ impl Pool {
         };
         self.tried = self.tried.max(epoch);
         self.preempts = false;
+        self.peer_is_done = false;
         let job = self.job(epoch, Work::Make);
         self.state = State::Making(Making::Make {
             ticket: job.ticket,

@@ -199,6 +199,8 @@ pub struct Pool {
     preempts: bool,
     /// It did. Until the head asks.
     fenced: bool,
+    /// Nothing of the peer's can be under way since the claim that is held, as far as it said itself.
+    peer_is_done: bool,
     /// Attempts that failed in a row, for the pause between them.
     failures: u32,
     /// How the last of them failed.
@@ -227,6 +229,7 @@ impl Pool {
             recorded: None,
             preempts: false,
             fenced: false,
+            peer_is_done: false,
             failures: 0,
             last_fault: Failure::Device,
             tickets: 0,
@@ -335,6 +338,7 @@ impl Pool {
             // As good as a beat: the peer wrote it, and its epoch only once the claim was through.
             self.known = self.known.max(record.epoch);
         }
+        self.listen_for_the_end(view);
         if let Some(reason) = self.lease_lost(view.now) {
             return Some(Wanted::Reset(reason));
         }

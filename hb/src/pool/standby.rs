@@ -51,15 +51,15 @@ impl Pool {
             }
             Liveness::Dead => {
                 self.unserved_since = None;
-                if view.yields {
-                    return None;
-                }
                 if !view.peer_is_dead() {
                     let rest = match view.barred {
                         true => Rest::Barred,
                         false => Rest::AwaitingLedger,
                     };
                     self.rest_until(rest, view.now);
+                    return None;
+                }
+                if view.yields {
                     return None;
                 }
                 // A peer that claimed after it fell silent lives: look, but do not preempt.

@@ -4,9 +4,9 @@
 //! ```text
 //! survey    read all disks
 //! claim     look, register at the arbiter ─ reserve or preempt it ─ the others ─ read back, stamp
-//!           └── any failure: let go of all
+//!           └── any failure: let go of all, but for what an earlier boot had reserved where the peer may not be done
 //! import    activate ─ export
-//! release   deactivate ─ let go
+//! release   deactivate ─ let go, unless the peer may not be done
 //! ```
 //!
 //! How far a worker gets in a beat is the explorer's to choose: one step or all, and whether its head takes in
@@ -70,7 +70,7 @@ impl Kind {
             Work::Survey => Kind::Survey,
             Work::Claim { .. } => Kind::Claim,
             Work::Import => Kind::Import,
-            Work::Release => Kind::Release,
+            Work::Release { .. } => Kind::Release,
             Work::Inspect => Kind::Inspect,
             Work::Make => Kind::Make,
             Work::Destroy => Kind::Destroy,
@@ -126,6 +126,10 @@ pub struct Worker {
     /// Of a claim by lease: the peer's record when it began.
     pub first: Option<Seen>,
     failure: Option<Failure>,
+    /// By disk, of the claim under way: this head had a key there before.
+    had_key: [bool; DISKS],
+    /// A look has found keys since the last one of ours was taken off.
+    found: bool,
     pub trouble: Option<Trouble>,
     /// The claim whose keys are ours.
     pub claim: Option<Epoch>,
@@ -143,6 +147,8 @@ impl Worker {
             back_offs: 0,
             first: None,
             failure: None,
+            had_key: [false; DISKS],
+            found: false,
             trouble: None,
             claim: None,
             active: false,
@@ -169,9 +175,11 @@ impl Worker {
             Some(job) if self.hangs(&job) => &[Pace::All],
             Some(job) => match job.work {
                 Work::Survey | Work::Inspect => &[Pace::All, Pace::Late],
-                Work::Claim { .. } | Work::Make | Work::Import | Work::Release | Work::Destroy => {
-                    &[Pace::All, Pace::One]
-                }
+                Work::Claim { .. }
+                | Work::Make
+                | Work::Import
+                | Work::Release { .. }
+                | Work::Destroy => &[Pace::All, Pace::One],
             },
         }
     }
@@ -188,7 +196,10 @@ impl Worker {
             (Some(Trouble::SurveyHangs), Work::Survey | Work::Inspect)
                 | (Some(Trouble::ClaimHangs), Work::Claim { .. } | Work::Make)
                 | (Some(Trouble::ImportHangs), Work::Import)
-                | (Some(Trouble::ReleaseHangs), Work::Release | Work::Destroy)
+                | (
+                    Some(Trouble::ReleaseHangs),
+                    Work::Release { .. } | Work::Destroy
+                )
         )
     }
 
@@ -209,7 +220,7 @@ impl Worker {
             let waits = self.back_offs;
             let leased = match (&mut pool.slots, job.work, self.step) {
                 (Some(slots), Work::Survey | Work::Claim { .. }, _)
-                | (Some(slots), Work::Release, 1..) => {
+                | (Some(slots), Work::Release { .. }, 1..) => {
                     self.step += 1;
                     Some(self.advance_by_lease(who, disks, slots, &job, &mut deed))
                 }
@@ -267,7 +278,10 @@ impl Worker {
                 }
                 done
             }
-            (Work::Survey, _) => Some(Ok(survey(who, disks, written))),
+            (Work::Survey, _) => {
+                self.found |= disks.iter().any(|disk| disk.keys != [None; 2]);
+                Some(Ok(survey(who, disks, written)))
+            }
             (Work::Claim { authority, covers }, _) => {
                 self.advance_claim(who, disks, job.epoch, (authority, covers), deed)
             }
@@ -281,16 +295,28 @@ impl Worker {
                 Some(Err(Failure::Device))
             }
             (Work::Import, _) => Some(Ok(Done::Imported)),
-            (Work::Release | Work::Destroy, 0) => {
+            (Work::Release { .. } | Work::Destroy, 0) => {
                 self.active = false;
                 None
             }
-            (Work::Release | Work::Destroy, _) => {
+            (Work::Release { .. } | Work::Destroy, _) => {
                 if job.work == Work::Destroy {
                     *bare = true;
                     deed(Deed::Unmade, disks);
                 }
-                self.let_go(who, disks, job.epoch);
+                let peer_is_done = !matches!(
+                    job.work,
+                    Work::Release {
+                        peer_is_done: false
+                    }
+                );
+                match peer_is_done || !self.found {
+                    true => {
+                        self.let_go(who, disks, job.epoch);
+                        self.found = false;
+                    }
+                    false => (self.claim, self.lost) = (None, false),
+                }
                 deed(Deed::Released, disks);
                 Some(Ok(Done::Released))
             }
@@ -314,11 +340,20 @@ impl Worker {
         deed: &mut impl FnMut(Deed, &[Disk; DISKS]),
     ) -> Option<Result<Done, Failure>> {
         if let Some(failure) = self.failure {
-            self.let_go(who, disks, epoch);
+            let is_lost = matches!(failure, Failure::HeldByPeer(_));
+            let had_key = std::mem::take(&mut self.had_key);
+            for (disk, had_key) in disks.iter_mut().zip(had_key) {
+                let keeps = had_key && !is_lost && !authority.says_that_the_peer_is_done();
+                if !(keeps && disk.is_held_by(who, epoch)) {
+                    disk.let_go(who, epoch);
+                }
+            }
+            (self.claim, self.lost) = (None, false);
             return Some(Err(failure));
         }
         let result = match self.step - 1 {
             0 => {
+                self.had_key = disks.map(|disk| disk.keys[who].is_some());
                 let peers = disks.iter().find_map(|disk| disk.keys[1 - who]);
                 if let Some(held) = peers.filter(|held| !authority.covers_peer() || *held > covers)
                 {
@@ -348,6 +383,7 @@ impl Worker {
                 true => {
                     disks.iter_mut().for_each(|disk| disk.stamp = epoch);
                     self.claim = Some(epoch);
+                    self.had_key = [false; DISKS];
                     deed(Deed::Claimed(epoch), disks);
                     return Some(Ok(Done::Claimed));
                 }

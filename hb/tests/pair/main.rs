@@ -785,6 +785,41 @@ fn commands_that_make_no_sense_are_refused() {
     );
 }
 
+fn retire(world: &mut World, who: usize) {
+    let now = world.now;
+    world.machines[who].head.as_mut().unwrap().retire(now);
+    world.until("nothing is held", |w| w.head(who).is_at_rest());
+}
+
+#[test]
+fn who_fenced_its_peer_does_not_take_it_for_done_until_it_says_that_it_holds_nothing() {
+    let mut world = World::serving();
+    world.crash(A);
+    world.until("b serves", |w| w.state(B) == PoolState::Serving);
+    retire(&mut world, B);
+    assert_eq!(world.let_go, [(B, false)]);
+    // A boot later, of which all is heard but an answer to the claim.
+    let mut world = World::serving();
+    world.crash(A);
+    world.until("b serves", |w| w.state(B) == PoolState::Serving);
+    world.boot(A);
+    world.run(Duration::from_secs(2));
+    world.crash(A);
+    retire(&mut world, B);
+    assert_eq!(world.let_go, [(B, true)]);
+}
+
+#[test]
+fn a_peer_that_let_go_is_done_whatever_becomes_of_it() {
+    let mut world = World::serving();
+    world.command(A, Command::Handover(TANK)).unwrap();
+    world.until("b serves", |w| w.state(B) == PoolState::Serving);
+    world.crash(A);
+    world.run(Duration::from_secs(5));
+    retire(&mut world, B);
+    assert_eq!(world.let_go, [(A, true), (B, true)]);
+}
+
 #[test]
 fn a_head_that_retires_lets_go_and_the_peer_takes_over() {
     let mut world = World::serving();

@@ -58,6 +58,8 @@ pub struct World {
     pub latency: [Duration; 2],
     pub timing: Timing,
     /// Claims that preempted somebody.
+    /// Who was told to let go, and whether of its peer nothing could be under way.
+    pub let_go: Vec<(usize, bool)>,
     pub preempted: Vec<(usize, Epoch)>,
     /// Digests of the heads' configurations, from their next boot on.
     pub digests: [u32; 2],
@@ -121,6 +123,7 @@ impl World {
             work_time: Duration::from_millis(200),
             latency: [Duration::from_ticks(0); 2],
             timing: Timing::default(),
+            let_go: Vec::new(),
             preempted: Vec::new(),
             digests: [1; 2],
             is_bare: false,
@@ -296,8 +299,11 @@ impl World {
         }
         while machine.jobs.front().is_some_and(|(done, _)| *done <= now) {
             let (_, job) = machine.jobs.pop_front().unwrap();
-            if job.work == Work::Release && self.release_hangs[who] {
+            if matches!(job.work, Work::Release { .. }) && self.release_hangs[who] {
                 continue;
+            }
+            if let Work::Release { peer_is_done } = job.work {
+                self.let_go.push((who, peer_is_done));
             }
             let fails = &mut machine.import_fails;
             let mut result = match (job.work, self.is_bare) {
@@ -434,7 +440,7 @@ fn perform(
         }
         (Work::Import, _) if std::mem::take(import_fails) => Err(Failure::Device),
         (Work::Import, _) => Ok(Done::Imported),
-        (Work::Release | Work::Destroy, _) => {
+        (Work::Release { .. } | Work::Destroy, _) => {
             if *disk == Registrant::Head(who, job.epoch) {
                 *disk = Registrant::Nobody;
             }

@@ -5,10 +5,10 @@
 //! - I2: what is on the medium is never older than what was acknowledged.
 //! - I4: a head without the right to does not preempt a living owner; what gives the right is looked at in
 //!   `rights`. How many takeovers a fault may lead to is counted by the director.
-//! - I5: a claim's epoch is greater than every epoch in the pool's ledger, than that of every key that it meets,
+//! - I5: a claim's epoch is greater than every epoch in the pool's metadata and ledger, than that of every key that it meets,
 //!   and than that of a peer's claim while the two hear each other; within one boot a head's own never goes back and
-//!   is never used twice. Where a pool has no ledger the firmware keeps no other memory: numbers begin anew when the
-//!   last key was taken off in order, or forgotten by the shelf, and both heads have booted since.
+//!   is never used twice. Of a claim whose import did not begin nothing is left where the shelf forgot its key and both heads
+//!   have booted since.
 
 use orthrus_hb::{Authority, ClusterId, Epoch, Key, Liveness, PoolState, Rest};
 
@@ -190,9 +190,14 @@ impl Checks {
         });
     }
 
+    /// An epoch is where it does not go with a shelf's power.
+    pub fn stamped(&mut self, pool: usize, epoch: Epoch) {
+        self.greatest[pool] = self.greatest[pool].max(epoch);
+    }
+
     /// A record is on a copy of the ledger.
     pub fn recorded(&mut self, pool: usize, epoch: Epoch) {
-        self.greatest[pool] = self.greatest[pool].max(epoch);
+        self.stamped(pool, epoch);
         if let Some(held) = self.held[pool].as_mut().filter(|held| held.epoch == epoch) {
             held.recorded = true;
         }
@@ -204,9 +209,9 @@ impl Checks {
     pub fn landed(&mut self, pool: usize, write: &Write, forgotten: bool, plain: bool) {
         let Some(held) = self.held[pool] else { return };
         let former = match held.released {
-            true if plain => write.attempt <= held.attempt,
-            // A still earlier owner, which was fenced and hangs, is held off by nothing once its successor let go.
-            true => write.attempt == held.attempt,
+            // A still earlier owner, which was fenced and hangs, is held off by nothing where the shelf forgot the fence.
+            true if held.forgotten && !plain => write.attempt == held.attempt,
+            true => write.attempt <= held.attempt,
             // One that was fenced and hangs may write to a shelf that forgot the fence: nobody can know.
             false => {
                 let stands = !forgotten || held.recorded && !held.forgotten;

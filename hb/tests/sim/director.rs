@@ -390,7 +390,8 @@ impl World {
         for disk in &mut self.disks {
             disk.powered = true;
             disk.reachable = [true; 2];
-            disk.slow = 0;
+            // What is on its way takes as long as it was going to.
+            disk.behind_until = self.now + std::mem::take(&mut disk.slow);
             disk.lingers = 0;
             disk.lie = None;
             disk.silent_until = [0; 2];

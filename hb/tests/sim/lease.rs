@@ -161,7 +161,9 @@ impl World {
         match step {
             Step::Survey => {
                 let done = Done::Surveyed {
-                    greatest: self.greatest_recorded(pool, regions()),
+                    greatest: self
+                        .greatest_recorded(pool, regions())
+                        .max(self.stamped(pool)),
                     holder: held.map_or(Holder::Nobody, |record| Holder::Peer(record.epoch)),
                 };
                 self.finish(who, pool, Ok(done));

@@ -124,6 +124,10 @@ const ONCE_FAILED: &[(u64, &str)] = &[
         1_795_975_800_037,
         "a recorded frame of an earlier boot cost the present one its echo, and a head without its shelf stayed",
     ),
+    (
+        1_795_980_077_919,
+        "a head that had fenced its peer let go in order, and what that had in its adapter all the time reached the disks",
+    ),
 ];
 
 /// Totals of many runs.

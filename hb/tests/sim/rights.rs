@@ -104,7 +104,9 @@ impl World {
             let barred_dead = timing.barred_dead.as_micros() + SLACK;
             let dead = timing.ledger_dead.as_micros() + SLACK;
             let mut wrong = None;
-            if over(&mut since.barred, rest == Some(Rest::Barred), barred_dead) {
+            // Once it is heard it is waited for anew.
+            let barred = rest == Some(Rest::Barred) && head.liveness() != Liveness::Alive;
+            if over(&mut since.barred, barred, barred_dead) {
                 wrong = Some("I3: barred for too long");
             }
             let awaiting =

@@ -32,6 +32,9 @@ impl World {
         {
             return Some("a serial line is behind".to_owned());
         }
+        if self.disks.iter().any(|disk| disk.behind_until > self.now) {
+            return Some("a disk is behind".to_owned());
+        }
         for pool in 0..self.clients.len() {
             let states = [0, 1].map(|who| {
                 let head = self.machines[who].head.as_ref().expect("it runs");
@@ -92,7 +95,11 @@ impl World {
             .head
             .as_ref()
             .is_some_and(|head| head.liveness() != Liveness::Alive && other.beats());
-        let told = self.checks.held[pool].is_some_and(|held| held.recorded);
+        // A claim that its maker did not live to end is in no ledger.
+        let told = |epoch| {
+            let held = self.checks.held[pool];
+            held.is_some_and(|held| held.recorded && held.epoch >= epoch)
+        };
         match state(able)? {
             // Reasons of the closed list. This one ends with the peer's word, or when it dies.
             (_, Some(Rest::PeerHolds)) if lost => None,
@@ -107,7 +114,7 @@ impl World {
                 None
             }
             // And this one with the peer's word; or with its silence in the ledger, if that tells of the claim.
-            (_, Some(Rest::HeldByUnheardPeer(_))) if !told => None,
+            (_, Some(Rest::HeldByUnheardPeer(epoch))) if !told(epoch) => None,
             rest => Some(format!(
                 "pool {pool}: {able} could serve it and is {rest:?}, its peer {:?}",
                 state(1 - able)

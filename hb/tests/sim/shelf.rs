@@ -6,7 +6,7 @@
 //! the disk accepts it, and may reach the medium as much as [`LIFETIME`] later: that is why a claim
 //! must abort, or wait.
 
-use orthrus_hb::Authority;
+use orthrus_hb::{Authority, Epoch};
 
 use crate::clock::{SECOND, Time};
 use crate::faults::Lie;
@@ -116,7 +116,9 @@ pub struct Disk {
     pub accepted: Vec<Accepted>,
     /// Its copy of the ledger, if it has one.
     pub region: Option<Box<Region>>,
-    /// What that showed at the last fault.
+    /// The epoch in its metadata.
+    pub stamp: Epoch,
+    /// What the ledger showed at the last fault.
     pub past: Option<Box<Region>>,
     /// Reads of it do not show what was written.
     pub lie: Option<Lie>,
@@ -133,6 +135,8 @@ pub struct Disk {
     pub silent_until: [Time; 2],
     /// Longest extra time of a command on its way here.
     pub slow: Time,
+    /// Commands from before it was mended may still be on their way.
+    pub behind_until: Time,
     /// Longest extra time of a write between its acceptance and the medium.
     pub lingers: Time,
 }
@@ -144,6 +148,7 @@ impl Disk {
             holder: None,
             accepted: Vec::new(),
             region: None,
+            stamp: Epoch::NONE,
             past: None,
             lie: None,
             plain: false,
@@ -153,6 +158,7 @@ impl Disk {
             reachable: [true; 2],
             silent_until: [0; 2],
             slow: 0,
+            behind_until: 0,
             lingers: 0,
         }
     }

@@ -83,6 +83,8 @@ pub struct Task {
     pub claimant: Claimant,
     /// The stage went on without it: it lets the disk go when it comes back.
     pub given_up: bool,
+    /// What our key reserves stays reserved, should the claim fail.
+    pub keeps: bool,
     pub outcome: Option<Result<Seen, Failure>>,
     /// A former owner's writes may still be under way.
     pub unaborted: bool,
@@ -109,6 +111,7 @@ impl Task {
             kind,
             claimant,
             given_up: false,
+            keeps: false,
             outcome: None,
             unaborted: false,
             aborted: Vec::new(),
@@ -206,7 +209,7 @@ impl Task {
 
     fn let_go(&mut self, seen: &Seen) -> Next {
         let own = self.claimant.key.to_bits();
-        if !seen.keys.contains(&own) {
+        if !seen.keys.contains(&own) || self.keeps && seen.holder == Some(own) {
             return Next::Finished(Ok(seen.clone()));
         }
         self.tries += 1;

@@ -6,10 +6,11 @@
 //! ```
 //!
 //! Whatever fails, our key is taken off every disk again, the arbiter last: as long as that is ours nobody else
-//! gets half a shelf.
+//! gets half a shelf. But not where an earlier boot of this head had one before, unless the peer says that it holds nothing, or
+//! somebody else turns out to be there: what kept a peer's writes from that disk must not go with a claim that fails.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::BTreeSet;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use orthrus_hb::Key;
@@ -17,9 +18,10 @@ use orthrus_hb::Key;
 use super::outcome::{ClaimError, Claimed, Note};
 use super::reservations::{Capabilities, Hold};
 use super::steps::Claimant;
+use super::survey::DiskSurvey;
 use super::take::{confirm, take};
 use super::{ClaimRequest, Fence, Member, Survey, leftover, release};
-use crate::disk::parallel;
+use crate::disk::{DiskId, parallel};
 
 /// How often everything is read back, when each time a key had to be removed again whose commands could not
 /// be aborted. Twice is a coincidence; more is somebody who registers over and over.
@@ -31,13 +33,13 @@ pub(super) struct Attempt {
     pub(super) claimant: Claimant,
     pub(super) pause: Arc<dyn Fn(Duration) + Send + Sync>,
     limit: Duration,
-    /// Set when the claim was given up: a thread that comes back later lets its disk go.
-    given_up: Arc<AtomicBool>,
+    /// Set when the claim was given up: a thread that comes back later lets its disk go; these stay reserved.
+    given_up: Arc<OnceLock<BTreeSet<DiskId>>>,
 }
 
 impl Attempt {
     pub(super) fn is_given_up(&self) -> bool {
-        self.given_up.load(Ordering::SeqCst)
+        self.given_up.get().is_some()
     }
 }
 
@@ -64,9 +66,11 @@ impl Fence {
             given_up: Arc::default(),
         };
         let outcome = self.carry_out(&attempt, &survey, request);
-        if outcome.is_err() {
-            attempt.given_up.store(true, Ordering::SeqCst);
-            for (disk, trouble) in self.let_go(key) {
+        if let Err(error) = &outcome {
+            let kept = attempt
+                .given_up
+                .get_or_init(|| kept(&survey, request, error));
+            for (disk, trouble) in self.let_go(key, kept) {
                 tracing::error!(%disk, %trouble, "key of the failed claim is still registered");
             }
         }
@@ -194,6 +198,19 @@ fn choose_key(survey: &Survey, request: &ClaimRequest) -> Result<Key, ClaimError
     })
 }
 
+/// The disks that stay reserved for us when the claim has failed.
+fn kept(survey: &Survey, request: &ClaimRequest, error: &ClaimError) -> BTreeSet<DiskId> {
+    if !request.keeps || error.is_of_another_claimant() {
+        return BTreeSet::new();
+    }
+    let ours = |disk: &&DiskSurvey| {
+        let mut keys = disk.keys(request.cluster);
+        keys.any(|key| key.head == request.head)
+    };
+    let disks = survey.disks.iter().filter(ours);
+    disks.map(|disk| disk.id.clone()).collect()
+}
+
 /// Runs `work` on each disk in parallel; the first failure, in the order of the disks, is the claim's.
 fn each<T, W>(members: &[Member], attempt: &Attempt, work: W) -> Result<Vec<T>, ClaimError>
 where
@@ -204,9 +221,9 @@ where
     let attempt = attempt.clone();
     let outcomes = parallel::each(members, limit, move |member| {
         let outcome = work(member, &attempt);
-        if attempt.is_given_up() {
+        if let Some(kept) = attempt.given_up.get() {
             // We come back too late, and the undo may have run before our last command took effect.
-            let _ = release::let_go(member, attempt.claimant.key);
+            let _ = release::let_go_unless_kept(member, attempt.claimant.key, kept);
         }
         outcome
     });

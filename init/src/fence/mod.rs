@@ -255,6 +255,8 @@ pub struct ClaimRequest {
     pub covers: Epoch,
     /// Usually [`COMMAND_LIFETIME`].
     pub command_lifetime: Duration,
+    /// What an earlier boot of this head has reserved stays reserved, should the claim fail: of the peer writes may be under way.
+    pub keeps: bool,
     /// How long ago this head booted: no command of an earlier boot of it is younger.
     pub up: Duration,
 }

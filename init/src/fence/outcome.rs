@@ -112,6 +112,19 @@ fn way_to_write(refused: &WriteRefused) -> &'static str {
     }
 }
 
+impl ClaimError {
+    /// Somebody else is at the disks, and will have them or has them.
+    pub(super) fn is_of_another_claimant(&self) -> bool {
+        matches!(
+            self,
+            ClaimError::HeldByPeer { .. }
+                | ClaimError::LostRace { .. }
+                | ClaimError::Stranger { .. }
+                | ClaimError::Restless { .. }
+        )
+    }
+}
+
 /// Why a claim failed, and what an operator can do about it: that it is tried again is said elsewhere. Our key is off all disks
 /// that could be reached.
 #[derive(Debug, thiserror::Error)]

@@ -1,11 +1,13 @@
 //! Letting go: of a pool that is handed over, or of a claim that failed.
 
+use std::collections::BTreeSet;
+
 use orthrus_hb::Key;
 
-use super::reservations::{Answer, ReadError};
+use super::reservations::{Answer, Holder, ReadError};
 use super::{Fence, Member};
 use crate::Step;
-use crate::disk::{parallel, paths};
+use crate::disk::{DiskId, parallel, paths};
 
 /// How often a command that had no effect is sent again.
 const MOST_TRIES: u32 = 4;
@@ -40,7 +42,7 @@ impl Fence {
     ///
     /// Only when no mount, array or device-mapper device of the pool exists any more.
     pub fn release(&self, key: Key) -> Result<Step, ReleaseError> {
-        let (steps, failures) = self.let_go_all(key);
+        let (steps, failures) = self.let_go_all(key, &BTreeSet::new());
         match failures.into_iter().next() {
             Some((disk, trouble)) => Err(ReleaseError { disk, trouble }),
             None if steps.contains(&Step::Changed) => Ok(Step::Changed),
@@ -48,16 +50,34 @@ impl Fence {
         }
     }
 
-    /// The same for a claim that failed: the disks where it did not work.
-    pub(super) fn let_go(&self, key: Key) -> Vec<(String, StillRegistered)> {
-        self.let_go_all(key).1
+    /// The same for a claim that failed, but for the disks that are kept: those where it did not work.
+    pub(super) fn let_go(
+        &self,
+        key: Key,
+        kept: &BTreeSet<DiskId>,
+    ) -> Vec<(String, StillRegistered)> {
+        self.let_go_all(key, kept).1
     }
 
-    fn let_go_all(&self, key: Key) -> (Vec<Step>, Vec<(String, StillRegistered)>) {
+    /// Ends the use of every member, and leaves `key` and what it reserves as they are.
+    pub fn leave(&self) {
+        for member in &self.members {
+            paths::unpin(&member.id);
+        }
+    }
+
+    fn let_go_all(
+        &self,
+        key: Key,
+        kept: &BTreeSet<DiskId>,
+    ) -> (Vec<Step>, Vec<(String, StillRegistered)>) {
         let (arbiter, others) = self.members.split_at(1);
         let (mut steps, mut failures) = (Vec::new(), Vec::new());
         for members in [others, arbiter] {
-            let outcomes = parallel::each(members, self.limit, move |member| let_go(member, key));
+            let kept = kept.clone();
+            let outcomes = parallel::each(members, self.limit, move |member| {
+                let_go_unless_kept(member, key, &kept)
+            });
             for (member, outcome) in members.iter().zip(outcomes) {
                 match outcome.unwrap_or(Err(StillRegistered::TimedOut)) {
                     Ok(step) => {
@@ -72,8 +92,21 @@ impl Fence {
     }
 }
 
+/// The same as [`let_go`], but what `key` reserves on one of the kept disks stays reserved.
+pub(super) fn let_go_unless_kept(
+    member: &Member,
+    key: Key,
+    kept: &BTreeSet<DiskId>,
+) -> Result<Step, StillRegistered> {
+    let reserves = |holder: Holder| holder.key == key.to_bits();
+    if kept.contains(&member.id) && member.path.read()?.holder.is_some_and(reserves) {
+        return Ok(Step::Already);
+    }
+    let_go(member, key)
+}
+
 /// Takes `key` off one disk. Names the key to be removed, so that another one of this path stays.
-pub(super) fn let_go(member: &Member, key: Key) -> Result<Step, StillRegistered> {
+fn let_go(member: &Member, key: Key) -> Result<Step, StillRegistered> {
     let number = key.to_bits();
     let mut answer = Answer::Good;
     for tries in 0..=MOST_TRIES {

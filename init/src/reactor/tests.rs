@@ -192,6 +192,7 @@ fn a_gate_is_held_from_the_import_on_while_the_disks_are_seen() {
         epoch: claim.epoch,
         authority: Authority::Free,
         covers: Epoch::NONE,
+        keeps: false,
         command_lifetime: COMMAND_LIFETIME,
         up: std::time::Duration::from_secs(100),
     };

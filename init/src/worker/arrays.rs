@@ -201,6 +201,6 @@ mod tests {
             notes.iter().any(|note| note.contains("goes on without it")),
             "{notes:?}"
         );
-        assert_eq!(worker.release().unwrap(), Done::Released);
+        assert_eq!(worker.release(true).unwrap(), Done::Released);
     }
 }

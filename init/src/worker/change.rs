@@ -791,7 +791,7 @@ mod tests {
             "{wanted:?}"
         );
         assert!(worker.may_be_called("also", "more").is_ok());
-        worker.release().unwrap();
+        worker.release(true).unwrap();
         assert_eq!(
             taken(&log)
                 .iter()

@@ -69,6 +69,7 @@ impl Worker {
                 stranger,
             });
         }
+        self.keys_found |= survey.keys(cluster).next().is_some();
         let holder = match survey.newest_of(cluster, self.me.peer()) {
             Some((_, key)) => Holder::Peer(key.epoch),
             None => Holder::Nobody,
@@ -101,6 +102,7 @@ impl Worker {
         }
         let claimed = fence.claim(&ClaimRequest {
             covers,
+            keeps: !authority.says_that_the_peer_is_done(),
             ..self.request(epoch, authority)
         })?;
         let key = claimed.key;
@@ -119,10 +121,14 @@ impl Worker {
             rebuilt: BTreeSet::new(),
             lost_snapshots: BTreeSet::new(),
         });
-        self.settle_claim(&group, Done::Claimed)
+        self.settle_claim(
+            &group,
+            authority.says_that_the_peer_is_done(),
+            Done::Claimed,
+        )
     }
 
-    /// It covers no key of the peer's.
+    /// It covers no key of the peer's, and keeps nothing when it fails.
     pub(super) fn request(&self, epoch: Epoch, authority: Authority) -> ClaimRequest {
         ClaimRequest {
             cluster: self.config.cluster_id,
@@ -130,6 +136,7 @@ impl Worker {
             epoch,
             authority,
             covers: Epoch::NONE,
+            keeps: false,
             command_lifetime: COMMAND_LIFETIME,
             up: Duration::from_millis(clock::now().as_millis()),
         }
@@ -196,12 +203,13 @@ impl Worker {
     pub(super) fn settle_claim(
         &mut self,
         before: &VolumeGroup,
+        peer_is_done: bool,
         done: Done,
     ) -> Result<Done, JobError> {
         let settled = self.settle_members(before);
         if settled.is_err() {
-            // The core takes a failed claim for one that left nothing behind.
-            self.release()?;
+            // The core takes a failed claim for one after which nothing is held.
+            self.release(peer_is_done)?;
         }
         settled.map(|()| done)
     }

@@ -6,6 +6,7 @@ use orthrus_hb::{ClusterId, Epoch, HeadId, Refusal};
 
 use super::Worker;
 use crate::disk::{self, Disk, DiskError, DiskId};
+use crate::fence::stranger::CLEAR;
 use crate::fence::{ClaimError, Fence, FenceError, Stranger, Survey};
 use crate::volume::bare::{BareDisk, BareError};
 use crate::volume::edit::apply::{self, ApplyError};
@@ -306,9 +307,18 @@ pub(super) fn unclaimed(
     }
     // A key of this head is what is left of an attempt that its reset ended, and is replaced.
     if let Some((disk, key)) = survey.newest_of(cluster, me.peer()) {
-        let what = format!(
-            "has the key {key} of the peer: if nothing is served there, say it on the peer"
-        );
+        // Left by attempts of both that neither could undo: each is in the other's way.
+        let ours = survey
+            .keys(cluster)
+            .find(|(other, key)| *other == disk && key.head == me);
+        let what = match ours {
+            None => format!(
+                "has the key {key} of the peer: if nothing is served there, say it on the peer"
+            ),
+            Some((_, ours)) => format!(
+                "has keys of both heads, {key} and {ours}: if nothing is served there, {CLEAR}"
+            ),
+        };
         return Err(in_use(disk, what));
     }
     Ok(survey.greatest_epoch(cluster))

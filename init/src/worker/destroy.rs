@@ -65,7 +65,7 @@ impl Worker {
     /// Does it; a release like any other when nobody ordered it.
     pub(super) fn destroy(&mut self) -> Result<Done, JobError> {
         let Some(order) = self.destroying.take() else {
-            return self.release();
+            return self.release(false);
         };
         if let Err(error) = self.take_down() {
             order.answer(Err(format!("nothing was destroyed: {error}")));
@@ -76,7 +76,8 @@ impl Worker {
             Ok(said) => info!(pool = self.pool().name, "{said}"),
             Err(why) => warn!(pool = self.pool().name, "{why}"),
         }
-        let done = self.let_go();
+        // Whatever is written there now harms nothing.
+        let done = self.let_go(true);
         order.answer(said);
         done
     }

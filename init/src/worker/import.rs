@@ -11,7 +11,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use orthrus_hb::{Done, Epoch};
+use orthrus_hb::{Done, Epoch, Key};
 use tracing::{error, info, warn};
 
 use super::Worker;
@@ -215,9 +215,9 @@ impl Worker {
 
     /// Undoes whatever stands of import and claim. The first failure ends it: what comes after it must
     /// not be undone while what comes before it still stands, and the core resets the head.
-    pub(super) fn release(&mut self) -> Result<Done, JobError> {
+    pub(super) fn release(&mut self, peer_is_done: bool) -> Result<Done, JobError> {
         self.take_down()?;
-        self.let_go()
+        self.let_go(peer_is_done)
     }
 
     /// Of a release all but the reservations.
@@ -271,8 +271,11 @@ impl Worker {
         Ok(())
     }
 
-    /// The reservations go. Not before [`Worker::take_down`] succeeded.
-    pub(super) fn let_go(&mut self) -> Result<Done, JobError> {
+    /// The reservations go, unless they are all that keeps the peer's writes from the disks; see [`Work::Release`]. Not before
+    /// [`Worker::take_down`] succeeded.
+    ///
+    /// [`Work::Release`]: orthrus_hb::Work::Release
+    pub(super) fn let_go(&mut self, peer_is_done: bool) -> Result<Done, JobError> {
         self.part_paths()?;
         if let Some(claim) = &self.claim {
             // Not before this is over: until then a lost reservation means a reset. And not after the
@@ -280,8 +283,13 @@ impl Worker {
             lock(&self.watch).take();
             lock(&self.report).alarms.clear();
             match &claim.lease {
+                None if self.keys_found && !peer_is_done => {
+                    claim.fence.leave();
+                    self.note_left_reserved(claim.key);
+                }
                 None => {
                     claim.fence.release(claim.key)?;
+                    self.keys_found = false;
                 }
                 Some(lease) => lease.let_go()?,
             }
@@ -289,6 +297,16 @@ impl Worker {
         self.claim = None;
         self.unsay_forgotten();
         Ok(Done::Released)
+    }
+
+    fn note_left_reserved(&self, key: Key) {
+        let peer = &self.config.head(self.me.peer()).name;
+        let note = format!(
+            "the disks stay reserved, with key {key}: head {peer}, which may have writes under way, has not said since the claim that it \
+             holds nothing"
+        );
+        warn!(pool = self.pool().name, "{note}");
+        lock(&self.report).notes.push(note);
     }
 
     /// Tells the network once more where the addresses are that are served here.

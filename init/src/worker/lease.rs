@@ -90,7 +90,7 @@ impl Worker {
             rebuilt: BTreeSet::new(),
             lost_snapshots: BTreeSet::new(),
         });
-        self.settle_claim(&group, Done::Leased { lease, submitted })
+        self.settle_claim(&group, true, Done::Leased { lease, submitted })
     }
 }
 

@@ -162,7 +162,7 @@ impl Worker {
         if let Some(making) = &mut self.making {
             making.made = Some(format!("volume group {vg} is made of {count} disks"));
         }
-        self.settle_claim(&group, Done::Claimed)
+        self.settle_claim(&group, true, Done::Claimed)
     }
 }
 

@@ -112,6 +112,9 @@ pub struct Worker {
     /// When it looked last.
     looked: Option<Instant>,
     claim: Option<Claim>,
+    /// A look has found keys of the cluster since the last one of ours was taken off: of whoever had them, writes may be
+    /// under way.
+    keys_found: bool,
     served: Option<Served>,
     orders: Orders,
     /// The thread in whose network the pool is served; 0 for that of the head.
@@ -161,6 +164,7 @@ impl Worker {
             lease_failed: None,
             looked: None,
             claim: None,
+            keys_found: false,
             served: None,
             orders: Orders::default(),
             network: Arc::default(),
@@ -408,7 +412,7 @@ impl Worker {
             Work::Inspect => Ok(self.inspect()?),
             Work::Make => self.make(job.epoch),
             Work::Import => self.import(job.epoch),
-            Work::Release => self.release(),
+            Work::Release { peer_is_done } => self.release(peer_is_done),
             Work::Destroy => self.destroy(),
         }
     }
@@ -427,7 +431,7 @@ impl Worker {
             Work::Inspect => "a look at bare disks",
             Work::Make => "making",
             Work::Import => "import",
-            Work::Release => "release",
+            Work::Release { .. } => "release",
             Work::Destroy => "destruction",
         };
         match result {

@@ -526,7 +526,7 @@ fn the_address_comes_last_and_goes_first_and_all_is_held_until_the_volumes_are_g
             witness.lock().unwrap().push(line);
         }
     }));
-    assert_eq!(worker.release().unwrap(), Done::Released);
+    assert_eq!(worker.release(true).unwrap(), Done::Released);
     let released = taken(&log);
     assert_eq!(released[..RELEASE.len()], RELEASE);
     for line in &released[RELEASE.len()..] {
@@ -559,7 +559,7 @@ fn arrays_run_only_while_all_is_held_and_their_volumes_come_after_and_go_before(
     let (mut worker, log) = owner_of_array(&shelf, "");
     assert_eq!(worker.import(Epoch(1)).unwrap(), Done::Imported);
     assert_eq!(taken(&log)[..3], ["arrays on", "stamp", "volumes on"]);
-    assert_eq!(worker.release().unwrap(), Done::Released);
+    assert_eq!(worker.release(true).unwrap(), Done::Released);
     let released = taken(&log);
     assert_eq!(released[..RELEASE.len()], RELEASE);
     assert_eq!(released[RELEASE.len()..], ["arrays off"]);
@@ -572,14 +572,14 @@ fn an_array_that_does_not_start_ends_the_import_and_one_that_does_not_stop_keeps
     let (mut worker, log) = owner_of_array(&shelf, "arrays on");
     assert!(worker.import(Epoch(1)).is_err());
     assert_eq!(taken(&log), ["arrays on"]);
-    assert_eq!(worker.release().unwrap(), Done::Released);
+    assert_eq!(worker.release(true).unwrap(), Done::Released);
     // One of several may run.
     assert_eq!(taken(&log).last().map(String::as_str), Some("arrays off"));
 
     let shelf = Shelf::new(2);
     let (mut worker, _) = owner_of_array(&shelf, "arrays off");
     worker.import(Epoch(1)).unwrap();
-    assert!(worker.release().is_err());
+    assert!(worker.release(true).is_err());
     assert!(shelf.all().all(|disk| !disk.keys().is_empty()));
     assert!(lock(&worker.watch).is_some());
 }
@@ -618,7 +618,7 @@ fn an_import_that_fails_at_any_step_is_undone_as_far_as_it_came() {
         let (mut worker, log) = owner(&shelf, fails);
         assert!(worker.import(Epoch(1)).is_err());
         taken(&log);
-        assert_eq!(worker.release().unwrap(), Done::Released, "{fails}");
+        assert_eq!(worker.release(true).unwrap(), Done::Released, "{fails}");
         assert_eq!(taken(&log), undone, "{fails}");
         assert!(shelf.all().all(|disk| disk.keys().is_empty()));
     }
@@ -634,7 +634,7 @@ fn an_address_that_a_stranger_has_is_not_taken_from_it_and_the_import_says_whose
     assert!(said.contains("02:00:00:00:00:77"), "{said}");
     assert!(said.contains("address_check = false"), "{said}");
     assert!(!taken(&log).iter().any(|step| step == "address on"));
-    assert_eq!(worker.release().unwrap(), Done::Released);
+    assert_eq!(worker.release(true).unwrap(), Done::Released);
     assert!(!taken(&log).iter().any(|step| step == "address off"));
 }
 
@@ -659,7 +659,7 @@ fn a_release_that_fails_at_any_step_keeps_what_comes_after_it() {
         let (mut worker, log) = owner(&shelf, fails);
         worker.import(Epoch(1)).unwrap();
         taken(&log);
-        assert!(worker.release().is_err(), "{fails}");
+        assert!(worker.release(true).is_err(), "{fails}");
         assert_eq!(taken(&log), RELEASE[..=index], "{fails}");
         assert!(shelf.all().all(|disk| !disk.keys().is_empty()), "{fails}");
         assert!(lock(&worker.watch).is_some(), "{fails}");
@@ -674,7 +674,7 @@ fn a_pool_is_served_without_its_state_and_says_so() {
     assert_eq!(taken(&log).last().map(String::as_str), Some("greeting"));
     let state = lock(&worker.report).state_volume.clone().unwrap();
     assert!(state.problem.is_some());
-    assert_eq!(worker.release().unwrap(), Done::Released);
+    assert_eq!(worker.release(true).unwrap(), Done::Released);
     // There was nowhere to keep clients' reservations.
     let released = taken(&log);
     assert!(!released.iter().any(|step| step == "reservations off"));
@@ -725,7 +725,7 @@ fn namespaces_open_before_the_address_and_close_after_it_went() {
         assert_eq!(withheld.len(), 1);
         assert!(withheld[0].contains("no volume later"), "{withheld:?}");
     }
-    assert_eq!(worker.release().unwrap(), Done::Released);
+    assert_eq!(worker.release(true).unwrap(), Done::Released);
     let released = taken(&log);
     let expected = ["address off", "connections off", "NVMe off", "export off"];
     assert_eq!(released[..4], expected);
@@ -738,7 +738,7 @@ fn a_subsystem_that_does_not_close_keeps_its_volumes_and_one_that_does_not_open_
     let (mut worker, log) = with_namespaces(&shelf, "NVMe off");
     worker.import(Epoch(1)).unwrap();
     taken(&log);
-    assert!(worker.release().is_err());
+    assert!(worker.release(true).is_err());
     assert_eq!(taken(&log).last().map(String::as_str), Some("NVMe off"));
     assert!(shelf.all().all(|disk| !disk.keys().is_empty()));
 
@@ -746,7 +746,7 @@ fn a_subsystem_that_does_not_close_keeps_its_volumes_and_one_that_does_not_open_
     let (mut worker, log) = with_namespaces(&shelf, "NVMe on");
     assert!(worker.import(Epoch(1)).is_err());
     assert!(!taken(&log).iter().any(|step| step == "address on"));
-    assert_eq!(worker.release().unwrap(), Done::Released);
+    assert_eq!(worker.release(true).unwrap(), Done::Released);
     assert_eq!(taken(&log)[..2], ["connections off", "NVMe off"]);
 }
 
@@ -784,7 +784,7 @@ fn shares_open_before_the_address_and_are_unmounted_after_their_server_ended() {
         None,
         "it is no LUN as well"
     );
-    assert_eq!(worker.release().unwrap(), Done::Released);
+    assert_eq!(worker.release(true).unwrap(), Done::Released);
     assert_eq!(taken(&log)[..RELEASE_SHARES.len()], RELEASE_SHARES);
     assert!(lock(&worker.report).shares.is_empty());
 }
@@ -796,7 +796,7 @@ fn a_server_that_does_not_end_keeps_its_file_systems_and_all_below_them() {
         let (mut worker, log) = sharer(&shelf, fails);
         worker.import(Epoch(1)).unwrap();
         taken(&log);
-        assert!(worker.release().is_err(), "{fails}");
+        assert!(worker.release(true).is_err(), "{fails}");
         assert_eq!(taken(&log).last().map(String::as_str), Some(fails));
         assert!(shelf.all().all(|disk| !disk.keys().is_empty()), "{fails}");
     }
@@ -808,7 +808,7 @@ fn a_server_that_does_not_start_is_undone() {
     let (mut worker, log) = sharer(&shelf, "NFS on");
     assert!(worker.import(Epoch(1)).is_err());
     taken(&log);
-    assert_eq!(worker.release().unwrap(), Done::Released);
+    assert_eq!(worker.release(true).unwrap(), Done::Released);
     let undone = taken(&log);
     assert_eq!(undone[..2], ["connections off", "shares unmounted"]);
 }
@@ -823,5 +823,5 @@ fn nothing_is_shared_without_a_place_for_locks_and_the_rest_is_served() {
     assert_eq!(done.last().map(String::as_str), Some("greeting"));
     let withheld = lock(&worker.report).shares[0].withheld.clone().unwrap();
     assert!(withheld.contains("state volume"), "{withheld}");
-    assert_eq!(worker.release().unwrap(), Done::Released);
+    assert_eq!(worker.release(true).unwrap(), Done::Released);
 }

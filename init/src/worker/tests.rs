@@ -100,8 +100,28 @@ fn an_import_that_finds_no_port_for_clients_is_undone_without_a_reset() {
     let failed = worker.import(Epoch(1));
     assert!(matches!(failed, Err(JobError::Net(_))), "{failed:?}");
     // An error here would make the core reset the head.
-    assert_eq!(worker.release().unwrap(), Done::Released);
+    assert_eq!(worker.release(true).unwrap(), Done::Released);
     assert!(shelf.all().all(|disk| disk.keys().is_empty()));
+}
+
+#[test]
+fn reservations_stay_when_keys_were_found_and_the_peer_is_not_known_to_be_done() {
+    for (keys_found, peer_is_done, stays) in [
+        (true, false, true),
+        (true, true, false),
+        (false, false, false),
+    ] {
+        let shelf = Shelf::new(2);
+        let mut worker = claimant(&shelf);
+        worker.keys_found = keys_found;
+        assert_eq!(worker.release(peer_is_done).unwrap(), Done::Released);
+        let reserved = shelf.all().all(|disk| disk.holder.is_some());
+        assert_eq!(reserved, stays);
+        let said = lock(&worker.report).notes.concat();
+        assert_eq!(said.contains("stay reserved"), stays, "{said}");
+        // Nothing is watched any more: who takes them now is no reason for a reset.
+        assert!(worker.claim.is_none() && lock(&worker.watch).is_none());
+    }
 }
 
 #[test]

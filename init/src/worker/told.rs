@@ -160,7 +160,9 @@ fn what_the_shelf_forgot_is_told_no_longer_than_the_claim_lasts() {
     let mut former = super::tests::claimant(&Shelf::new(2));
     look(&former, &forgotten());
     assert!(told(&former));
-    former.perform(&work(Work::Release)).unwrap();
+    former
+        .perform(&work(Work::Release { peer_is_done: true }))
+        .unwrap();
     assert!(!told(&former));
     // There is no such volume group on this machine.
     let mut failed = worker();

@@ -210,6 +210,9 @@ impl World {
         if !self.bare[pool] {
             return;
         }
+        if !self.director.storms(self.now) {
+            self.take_off_what_both_left(pool);
+        }
         let id = PoolId(pool as u8);
         let who = self.rng.index(2);
         self.command(who, Command::Make(id));
@@ -218,6 +221,30 @@ impl World {
         }
         let again = self.now + self.rng.range(SECOND, 20 * SECOND);
         self.at(again, Event::Make { pool });
+    }
+
+    /// Disks of a pool that was destroyed may have keys of both heads, whose attempts were cut off from them: each is in the other's
+    /// way, and an operator takes them off from another host.
+    fn take_off_what_both_left(&mut self, pool: usize) {
+        let mut workers = self
+            .machines
+            .iter()
+            .filter_map(|machine| machine.workers.get(pool));
+        if !workers.all(|worker| worker.job.is_none()) {
+            return;
+        }
+        let heads = [0, 1].map(|who| self.machines[who].id.number());
+        for disk in self.disks_of(pool) {
+            let state = &mut self.disks[disk];
+            let has = |head| {
+                let mut keys = state.registrants.iter();
+                keys.any(|(_, key)| (key >> 32) as u8 == head)
+            };
+            if heads.into_iter().all(has) {
+                (state.registrants, state.holder) = (Vec::new(), None);
+                self.trace(|| format!("=== keys of both heads are taken off disk {disk}"));
+            }
+        }
     }
 
     fn clock_jumps(&mut self, draw: &Draw) -> String {

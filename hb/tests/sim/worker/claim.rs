@@ -29,25 +29,68 @@ impl World {
             Some(why) => self.finish(who, pool, Err(why)),
             None => {
                 worker.claim = None;
+                worker.found = false;
                 self.finish(who, pool, Ok(Done::Released));
             }
         }
+    }
+
+    /// The reservations are what keeps the peer's writes from the disks, and stay.
+    pub(super) fn leave_reserved(&mut self, who: usize, pool: usize) {
+        self.trace(|| format!("{who} pool {pool}: leaves it reserved"));
+        let worker = &mut self.machines[who].workers[pool];
+        worker.claim = None;
+        let failure = worker.failure.take();
+        self.finish(who, pool, failure.map_or(Ok(Done::Released), Err));
+    }
+
+    /// Whether what our key reserves on a disk stays reserved when the claim under way fails: where an earlier boot had a key,
+    /// unless the peer says that it holds nothing, or the claim was lost to somebody.
+    pub(super) fn keeps(&self, who: usize, pool: usize, disk: usize) -> bool {
+        let worker = &self.machines[who].workers[pool];
+        let is_lost = matches!(
+            worker.failure,
+            Some(Failure::HeldByPeer(_) | Failure::Stranger)
+        );
+        let may_write = worker.job.is_some_and(|job| match job.work {
+            Work::Claim { authority, .. } => !authority.says_that_the_peer_is_done(),
+            _ => false,
+        });
+        let (me, first) = (self.machines[who].id, self.disks_of(pool).next());
+        let place = disk - first.unwrap_or_default();
+        !is_lost && may_write && worker.leftovers.had_key(place, me, self.cluster)
     }
 
     pub(super) fn undo(&mut self, who: usize, pool: usize, why: Failure) {
         self.trace(|| format!("{who} pool {pool}: claim fails: {why:?}"));
         let worker = &mut self.machines[who].workers[pool];
         worker.failure = Some(why);
+        let lost = matches!(why, Failure::HeldByPeer(_) | Failure::Stranger);
+        for orphan in &mut worker.orphans {
+            orphan.keeps &= !lost;
+        }
         self.begin(who, pool, Stage::LetGoOthers);
     }
 
-    fn keys<'a>(&'a self, seen: &'a [Seen]) -> impl Iterator<Item = Option<Key>> + 'a {
+    pub(super) fn keys<'a>(&'a self, seen: &'a [Seen]) -> impl Iterator<Item = Option<Key>> + 'a {
         seen.iter()
             .flat_map(|disk| disk.keys.iter().chain(&disk.holder))
             .map(|bits| Key::from_bits(*bits, self.cluster))
     }
 
-    pub(super) fn surveyed(&self, who: usize, seen: &[Seen]) -> Result<Done, Failure> {
+    /// The greatest epoch in the metadata of the disks.
+    pub fn stamped(&self, pool: usize) -> Epoch {
+        let stamps = self.disks_of(pool).map(|disk| self.disks[disk].stamp);
+        stamps.max().unwrap_or(Epoch::NONE)
+    }
+
+    /// `stamped`: the greatest epoch in the metadata.
+    pub(super) fn surveyed(
+        &self,
+        who: usize,
+        seen: &[Seen],
+        stamped: Epoch,
+    ) -> Result<Done, Failure> {
         if self.keys(seen).any(|key| key.is_none()) {
             return Err(Failure::Stranger);
         }
@@ -58,7 +101,11 @@ impl World {
             .map(|key| key.epoch)
             .max();
         Ok(Done::Surveyed {
-            greatest: keys().map(|key| key.epoch).max().unwrap_or(Epoch::NONE),
+            greatest: keys()
+                .map(|key| key.epoch)
+                .max()
+                .unwrap_or(stamped)
+                .max(stamped),
             holder: held.map_or(Holder::Nobody, Holder::Peer),
         })
     }
@@ -105,6 +152,9 @@ impl World {
         self.checks.unmade(pool);
         for copy in self.copies[pool].clone() {
             self.disks[copy].region = Some(Box::new(Region::new()));
+        }
+        for disk in self.disks_of(pool) {
+            self.disks[disk].stamp = Epoch::NONE;
         }
     }
 

@@ -101,6 +101,10 @@ impl World {
                 self.finish(who, pool, Ok(Done::Imported));
             }
             Stage::Import(step) => {
+                if step == 0 {
+                    self.stamp(who, pool);
+                }
+                let worker = &mut self.machines[who].workers[pool];
                 if step == 1 {
                     worker.exported = true;
                     self.outage_ends(who, pool);
@@ -109,6 +113,31 @@ impl World {
             }
             Stage::Deactivate => self.quiet_ledger(who, pool),
             _ => {}
+        }
+    }
+
+    /// The disks take what this head writes.
+    fn may_write(&self, who: usize, pool: usize) -> bool {
+        let nexus = &self.machines[who].nexus;
+        self.disks_of(pool).all(|disk| {
+            let state = &self.disks[disk];
+            state.answers_now(who, self.now) && state.may_write(nexus[disk])
+        })
+    }
+
+    /// The claim's epoch goes into the metadata of every disk that this head may write, before anything else is written.
+    fn stamp(&mut self, who: usize, pool: usize) {
+        let machine = &self.machines[who];
+        let Some(epoch) = machine.workers[pool].claim else {
+            return;
+        };
+        let nexus = machine.nexus.clone();
+        for disk in self.disks_of(pool) {
+            let state = &mut self.disks[disk];
+            if state.answers_now(who, self.now) && state.may_write(nexus[disk]) {
+                state.stamp = state.stamp.max(epoch);
+                self.checks.stamped(pool, epoch);
+            }
         }
     }
 
@@ -168,12 +197,22 @@ impl World {
         let worker = &mut self.machines[who].workers[pool];
         if worker.stage == Stage::Quiet && worker.ledger.is_quiet() {
             let destroys = worker.job.is_some_and(|job| job.work == Work::Destroy);
-            if destroys {
+            // A pool that is somebody else's by now is not written to, and stays what it is.
+            if destroys && self.may_write(who, pool) {
                 self.unmade(who, pool);
             }
             self.machines[who].workers[pool].watch = None;
+            let worker = &self.machines[who].workers[pool];
+            // Of a claim whose members changed meanwhile as well.
+            let peer_is_done = worker.job.is_none_or(|job| match job.work {
+                Work::Release { peer_is_done } => peer_is_done,
+                Work::Claim { authority, .. } => authority.says_that_the_peer_is_done(),
+                _ => true,
+            });
+            let peer_may_write = worker.found && !peer_is_done;
             match self.plain {
                 true => self.let_lease_go(who, pool),
+                false if peer_may_write => self.leave_reserved(who, pool),
                 false => self.begin(who, pool, Stage::LetGoOthers),
             }
         }

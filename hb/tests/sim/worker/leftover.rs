@@ -42,6 +42,16 @@ impl Leftovers {
         keys.any(|key| key.head == head)
     }
 
+    /// Whether it had one on this disk of the pool.
+    pub fn had_key(&self, place: usize, head: HeadId, cluster: ClusterId) -> bool {
+        let mut keys = self
+            .before
+            .get(place)
+            .into_iter()
+            .flat_map(|seen| &seen.keys);
+        keys.any(|bits| Key::from_bits(*bits, cluster).is_some_and(|key| key.head == head))
+    }
+
     pub fn note(&mut self, task: &Task) {
         self.aborted
             .entry(task.disk)

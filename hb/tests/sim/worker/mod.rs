@@ -108,6 +108,8 @@ pub struct Worker {
     pub term: Option<Term>,
     /// Of the claim under way.
     leftovers: Leftovers,
+    /// Some disk has shown a key since the last one of ours was taken off.
+    pub found: bool,
     /// Why the claim or release under way will be said to have failed.
     pub failure: Option<Failure>,
 }
@@ -134,6 +136,7 @@ impl Worker {
             leasing: Leasing::default(),
             term: None,
             leftovers: Leftovers::default(),
+            found: false,
             failure: None,
         }
     }
@@ -154,7 +157,7 @@ pub fn claims(job: &Job) -> Option<Authority> {
     match job.work {
         Work::Claim { authority, .. } => Some(authority),
         Work::Make => Some(Authority::Free),
-        Work::Survey | Work::Inspect | Work::Import | Work::Release | Work::Destroy => None,
+        Work::Survey | Work::Inspect | Work::Import | Work::Release { .. } | Work::Destroy => None,
     }
 }
 
@@ -188,10 +191,10 @@ impl World {
                 self.finish(who, pool, Err(Failure::Device));
             }
             Work::Import => self.kernel_step(who, pool, Stage::Import(0)),
-            Work::Release | Work::Destroy if worker.claim.is_none() => {
+            Work::Release { .. } | Work::Destroy if worker.claim.is_none() => {
                 self.finish(who, pool, Ok(Done::Released));
             }
-            Work::Release | Work::Destroy => self.drain(who, pool),
+            Work::Release { .. } | Work::Destroy => self.drain(who, pool),
         }
     }
 
@@ -238,7 +241,7 @@ impl World {
         let worker = &mut self.machines[who].workers[pool];
         let job = worker.job.expect("a stage belongs to a job");
         let epoch = match job.work {
-            Work::Release | Work::Destroy => worker.claim.unwrap_or(job.epoch),
+            Work::Release { .. } | Work::Destroy => worker.claim.unwrap_or(job.epoch),
             _ => job.epoch,
         };
         let authority = claims(&job).unwrap_or(Authority::Free);
@@ -275,6 +278,7 @@ impl World {
         for disk in members {
             self.ids += 1;
             let mut task = Task::new(self.ids, disk, kind, claimant);
+            task.keeps = self.keeps(who, pool, disk);
             first.push((disk, task.id, task.begin()));
             self.machines[who].workers[pool].tasks.push(task);
         }
@@ -328,7 +332,7 @@ impl World {
                 }
                 // Came back too late: the undo may have run before its last command took effect.
                 let mut late = Task::new(id, disk, Kind::LetGo, task.claimant);
-                late.given_up = true;
+                (late.given_up, late.keeps) = (true, task.keeps);
                 let command = late.begin();
                 *task = late;
                 self.submit(who, disk, command, Origin::Task { pool, id });
@@ -387,6 +391,9 @@ impl World {
         let Some(job) = worker.job else { return };
         let claiming = claims(&job).is_some();
         let making = matches!(job.work, Work::Inspect | Work::Make);
+        if stage == Stage::Look && self.keys(&seen).any(|key| key.is_some()) {
+            self.machines[who].workers[pool].found = true;
+        }
         match (stage, failure) {
             (Stage::Group, failure) => {
                 // Whatever speaks against serving it, the peer may tick there.
@@ -408,7 +415,7 @@ impl World {
             (Stage::Record, why) => self.slots_written(who, pool, why),
             (Stage::Look, None) if claiming => self.choose_key(who, pool, &job, &seen),
             (Stage::Look, None) => {
-                let result = match self.surveyed(who, &seen) {
+                let result = match self.surveyed(who, &seen, self.stamped(pool)) {
                     Ok(Done::Surveyed {
                         holder: Holder::Peer(held),
                         ..

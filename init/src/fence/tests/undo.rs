@@ -23,6 +23,46 @@ fn a_disk_that_fails_in_the_middle_undoes_the_claim_on_all_others() {
     }
 }
 
+/// Shown by a disk that dies in the middle: where this head had a key before it stays reserved, unless the peer holds nothing.
+#[test]
+fn a_claim_that_fails_leaves_reserved_what_an_earlier_boot_of_this_head_had() {
+    for (authority, is_kept) in [
+        (Authority::PeerDead, true),
+        (Authority::Free, true),
+        (Authority::PeerLetGo, false),
+    ] {
+        let shelf = owned_by_a();
+        let claiming = request(&shelf, A, authority);
+        shelf.disk(1).hook = Some(Box::new(|state: &mut State, _, command| {
+            state.dead |= matches!(command, Command::Register(key) if key != 0);
+        }));
+        let failed = shelf.fence(A).claim(&claiming);
+        assert!(failed.is_err(), "{failed:?}");
+        for index in [0, 2] {
+            let disk = shelf.disk(index);
+            assert_eq!(disk.key_of(A).is_some(), is_kept, "{authority:?}");
+            assert_eq!(disk.holder.is_some(), is_kept, "{authority:?}");
+        }
+    }
+}
+
+#[test]
+fn a_claim_that_loses_to_another_leaves_nothing_reserved() {
+    let shelf = owned_by_a();
+    let claiming = request(&shelf, A, Authority::PeerDead);
+    // It takes the last one, under the same number.
+    shelf.disk(2).hook = Some(Box::new(|state: &mut State, nexus, command| {
+        if nexus == A && matches!(command, Command::Register(key) if key != 0) {
+            state.owned_by(B, bits(B, 5));
+        }
+    }));
+    let failed = shelf.fence(A).claim(&claiming);
+    assert!(failed.is_err(), "{failed:?}");
+    for index in 0..2 {
+        assert_eq!(shelf.disk(index).key_of(A), None);
+    }
+}
+
 #[test]
 fn a_member_that_cannot_be_read_is_not_left_out() {
     let shelf = owned_by_a();
