@@ -104,8 +104,8 @@ impl World {
             let barred_dead = timing.barred_dead.as_micros() + SLACK;
             let dead = timing.ledger_dead.as_micros() + SLACK;
             let mut wrong = None;
-            // Once it is heard it is waited for anew.
-            let barred = rest == Some(Rest::Barred) && head.liveness() != Liveness::Alive;
+            // Once it is heard, or seen in some ledger, it is waited for anew.
+            let barred = rest == Some(Rest::Barred) && head.liveness() == Liveness::Dead;
             if over(&mut since.barred, barred, barred_dead) {
                 wrong = Some("I3: barred for too long");
             }
