@@ -32,14 +32,6 @@ pub enum Authority {
 }
 
 impl Authority {
-    /// Whether the peer said that it holds nothing, so that no write of its can be under way.
-    pub fn says_that_the_peer_is_done(self) -> bool {
-        match self {
-            Authority::PeerLetGo | Authority::PeerYields => true,
-            Authority::Free | Authority::PeerDead | Authority::Operator => false,
-        }
-    }
-
     /// Whether keys of the peer may be removed.
     pub fn covers_peer(self) -> bool {
         match self {
@@ -58,6 +50,11 @@ pub struct Job {
     pub ticket: Ticket,
     /// The claim that the job belongs to; [`Epoch::NONE`] for a look.
     pub epoch: Epoch,
+    /// No write of the peer's can be under way: it said so since the claim, or right before it. Where that is not known, and
+    /// some disk has shown a key since this head last let go of all, a release leaves the disks reserved, and a claim that fails
+    /// those that were: a peer that was fenced while its path to them hung, and that nobody has heard since, sends what it
+    /// has in its adapter when the path is back, and nothing else stops that.
+    pub peer_is_done: bool,
     /// What to do.
     pub work: Work,
 }
@@ -84,12 +81,7 @@ pub enum Work {
     /// Activate and export the pool. Only after its claim.
     Import,
     /// Undo whatever stands of export, activation and claim; nothing to undo is success.
-    Release {
-        /// No write of the peer's can be under way. Where that is not known, and some disk has shown a key since this head
-        /// last let go of all, the reservations stay: a peer that was fenced while its path to the disks hung, and that
-        /// nobody has heard since, sends what it has in its adapter when the path is back, and nothing else stops that.
-        peer_is_done: bool,
-    },
+    Release,
     /// The same, and before the claim is let go all that makes a pool of its disks goes.
     Destroy,
 }

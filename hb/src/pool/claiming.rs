@@ -35,10 +35,18 @@ impl Pool {
     /// `covers`: the newest key of the peer's that the look found, if the right is one to remove it. What is found there under a newer
     /// one, and an older one than the claim's, was registered after the look by a peer that lives: numbers are apart by
     /// more than one when a claim of ours failed that the peer does not know of.
-    fn claim(&mut self, authority: Authority, epoch: Epoch, covers: Epoch, view: &View) -> Wanted {
+    /// `peer_is_done`: see [`Job`](crate::Job).
+    fn claim(
+        &mut self,
+        authority: Authority,
+        epoch: Epoch,
+        covers: Epoch,
+        peer_is_done: bool,
+        view: &View,
+    ) -> Wanted {
         self.tried = self.tried.max(epoch);
         self.preempts &= authority == Authority::PeerDead;
-        self.peer_is_done = authority.says_that_the_peer_is_done();
+        self.peer_is_done = peer_is_done;
         let job = self.job(epoch, Work::Claim { authority, covers });
         self.state = State::Claiming {
             authority,
@@ -101,7 +109,7 @@ impl Pool {
         if word.acknowledged.iter().any(|&heard| heard >= mark) {
             // Not the number of the survey: the peer may have told of a greater one since.
             return match self.next_epoch() {
-                Some(epoch) => Some(self.claim(authority, epoch, held, view)),
+                Some(epoch) => Some(self.claim(authority, epoch, held, true, view)),
                 None => {
                     self.fail(Failure::Refused, view);
                     None
@@ -191,24 +199,31 @@ impl Pool {
             authority => authority,
         };
         self.preempts = matches!(holder, Holder::Peer(_));
+        // It knows of the last claim that anybody knows of, so it said so after that, and after what it may have held before. An
+        // older word may have been on its way all the while.
+        let peer_is_done = revived
+            && !view.digest_differs
+            && view
+                .peer()
+                .is_some_and(|beat| beat.epoch >= self.known.max(self.seen));
         match (holder, authority) {
             (Holder::Stranger, _) => {
                 self.fail(Failure::Stranger, view);
                 None
             }
             (Holder::Peer(held), Authority::Operator) => {
-                Some(self.claim(authority, epoch, held, view))
+                Some(self.claim(authority, epoch, held, false, view))
             }
             (Holder::Nobody, Authority::Operator | Authority::PeerDead) => {
-                Some(self.claim(authority, epoch, Epoch::NONE, view))
+                Some(self.claim(authority, epoch, Epoch::NONE, false, view))
             }
             // The peer holds nothing and says so: there is nothing to preempt, and no right to. A key that is found
             // there all the same is of a claim that it began after we looked.
             (Holder::Nobody, Authority::PeerYields | Authority::PeerLetGo) => {
-                Some(self.claim(Authority::PeerLetGo, epoch, Epoch::NONE, view))
+                Some(self.claim(Authority::PeerLetGo, epoch, Epoch::NONE, peer_is_done, view))
             }
             (Holder::Nobody, Authority::Free) => {
-                Some(self.claim(Authority::Free, epoch, Epoch::NONE, view))
+                Some(self.claim(authority, epoch, Epoch::NONE, false, view))
             }
             (Holder::Peer(held), Authority::PeerYields) if view.digest_differs => {
                 self.fail(Failure::HeldByPeer(held), view);
@@ -228,7 +243,7 @@ impl Pool {
                 None
             }
             (Holder::Peer(held), Authority::PeerDead) if held <= self.known => {
-                Some(self.claim(authority, epoch, held, view))
+                Some(self.claim(authority, epoch, held, false, view))
             }
             (Holder::Peer(held), Authority::PeerDead | Authority::PeerLetGo | Authority::Free) => {
                 let rest = Rest::HeldByUnheardPeer(held);

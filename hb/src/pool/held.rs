@@ -52,8 +52,7 @@ impl Pool {
     }
 
     pub(super) fn release(&mut self, epoch: Epoch, next: Next, view: &View) -> Wanted {
-        let peer_is_done = self.peer_is_done;
-        let job = self.job(epoch, Work::Release { peer_is_done });
+        let job = self.job(epoch, Work::Release);
         let limit = match self.health.shelf {
             true => view.timing.broken_release_limit,
             false => view.timing.release_limit,

@@ -317,6 +317,7 @@ impl Pool {
             pool: self.id,
             ticket: Ticket(self.tickets),
             epoch,
+            peer_is_done: self.peer_is_done,
             work,
         }
     }

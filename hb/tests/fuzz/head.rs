@@ -515,7 +515,7 @@ impl<'a> Script<'a> {
             }
             (0..=2, Work::Claim { .. } | Work::Make) => ("claimed", Ok(Done::Claimed)),
             (0..=3, Work::Import) => ("imported", Ok(Done::Imported)),
-            (0..=3, Work::Release { .. } | Work::Destroy) => ("released", Ok(Done::Released)),
+            (0..=3, Work::Release | Work::Destroy) => ("released", Ok(Done::Released)),
             (4, _) => ("held by peer", Err(Failure::HeldByPeer(epoch))),
             (5, _) => ("stranger", Err(Failure::Stranger)),
             (6, _) => ("failed", Err(Failure::Refused)),

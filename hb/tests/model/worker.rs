@@ -70,7 +70,7 @@ impl Kind {
             Work::Survey => Kind::Survey,
             Work::Claim { .. } => Kind::Claim,
             Work::Import => Kind::Import,
-            Work::Release { .. } => Kind::Release,
+            Work::Release => Kind::Release,
             Work::Inspect => Kind::Inspect,
             Work::Make => Kind::Make,
             Work::Destroy => Kind::Destroy,
@@ -126,8 +126,8 @@ pub struct Worker {
     /// Of a claim by lease: the peer's record when it began.
     pub first: Option<Seen>,
     failure: Option<Failure>,
-    /// By disk, of the claim under way: this head had a key there before.
-    had_key: [bool; DISKS],
+    /// By disk, of the claim under way: the key that this head had there before.
+    had_key: [Option<Epoch>; DISKS],
     /// A look has found keys since the last one of ours was taken off.
     found: bool,
     pub trouble: Option<Trouble>,
@@ -147,7 +147,7 @@ impl Worker {
             back_offs: 0,
             first: None,
             failure: None,
-            had_key: [false; DISKS],
+            had_key: [None; DISKS],
             found: false,
             trouble: None,
             claim: None,
@@ -175,11 +175,9 @@ impl Worker {
             Some(job) if self.hangs(&job) => &[Pace::All],
             Some(job) => match job.work {
                 Work::Survey | Work::Inspect => &[Pace::All, Pace::Late],
-                Work::Claim { .. }
-                | Work::Make
-                | Work::Import
-                | Work::Release { .. }
-                | Work::Destroy => &[Pace::All, Pace::One],
+                Work::Claim { .. } | Work::Make | Work::Import | Work::Release | Work::Destroy => {
+                    &[Pace::All, Pace::One]
+                }
             },
         }
     }
@@ -196,10 +194,7 @@ impl Worker {
             (Some(Trouble::SurveyHangs), Work::Survey | Work::Inspect)
                 | (Some(Trouble::ClaimHangs), Work::Claim { .. } | Work::Make)
                 | (Some(Trouble::ImportHangs), Work::Import)
-                | (
-                    Some(Trouble::ReleaseHangs),
-                    Work::Release { .. } | Work::Destroy
-                )
+                | (Some(Trouble::ReleaseHangs), Work::Release | Work::Destroy)
         )
     }
 
@@ -220,7 +215,7 @@ impl Worker {
             let waits = self.back_offs;
             let leased = match (&mut pool.slots, job.work, self.step) {
                 (Some(slots), Work::Survey | Work::Claim { .. }, _)
-                | (Some(slots), Work::Release { .. }, 1..) => {
+                | (Some(slots), Work::Release, 1..) => {
                     self.step += 1;
                     Some(self.advance_by_lease(who, disks, slots, &job, &mut deed))
                 }
@@ -295,22 +290,16 @@ impl Worker {
                 Some(Err(Failure::Device))
             }
             (Work::Import, _) => Some(Ok(Done::Imported)),
-            (Work::Release { .. } | Work::Destroy, 0) => {
+            (Work::Release | Work::Destroy, 0) => {
                 self.active = false;
                 None
             }
-            (Work::Release { .. } | Work::Destroy, _) => {
+            (Work::Release | Work::Destroy, _) => {
                 if job.work == Work::Destroy {
                     *bare = true;
                     deed(Deed::Unmade, disks);
                 }
-                let peer_is_done = !matches!(
-                    job.work,
-                    Work::Release {
-                        peer_is_done: false
-                    }
-                );
-                match peer_is_done || !self.found {
+                match job.peer_is_done || !self.found {
                     true => {
                         self.let_go(who, disks, job.epoch);
                         self.found = false;
@@ -342,10 +331,13 @@ impl Worker {
         if let Some(failure) = self.failure {
             let is_lost = matches!(failure, Failure::HeldByPeer(_));
             let had_key = std::mem::take(&mut self.had_key);
+            let may_write = |job: &Job| !job.peer_is_done && job.work != Work::Make;
+            let peer_may_write = self.job.as_ref().is_some_and(may_write);
             for (disk, had_key) in disks.iter_mut().zip(had_key) {
-                let keeps = had_key && !is_lost && !authority.says_that_the_peer_is_done();
-                if !(keeps && disk.is_held_by(who, epoch)) {
-                    disk.let_go(who, epoch);
+                let keeps = !is_lost && peer_may_write && disk.is_held_by(who, epoch);
+                match had_key.filter(|_| keeps) {
+                    Some(former) => disk.keys[who] = Some(former),
+                    None => disk.let_go(who, epoch),
                 }
             }
             (self.claim, self.lost) = (None, false);
@@ -353,7 +345,7 @@ impl Worker {
         }
         let result = match self.step - 1 {
             0 => {
-                self.had_key = disks.map(|disk| disk.keys[who].is_some());
+                self.had_key = disks.map(|disk| disk.keys[who]);
                 let peers = disks.iter().find_map(|disk| disk.keys[1 - who]);
                 if let Some(held) = peers.filter(|held| !authority.covers_peer() || *held > covers)
                 {
@@ -383,7 +375,7 @@ impl Worker {
                 true => {
                     disks.iter_mut().for_each(|disk| disk.stamp = epoch);
                     self.claim = Some(epoch);
-                    self.had_key = [false; DISKS];
+                    self.had_key = [None; DISKS];
                     deed(Deed::Claimed(epoch), disks);
                     return Some(Ok(Done::Claimed));
                 }

@@ -46,7 +46,7 @@ fn work(head: &mut Head, now: Instant) -> Vec<Job> {
             },
             Work::Claim { .. } | Work::Make => Done::Claimed,
             Work::Import => Done::Imported,
-            Work::Release { .. } | Work::Destroy => Done::Released,
+            Work::Release | Work::Destroy => Done::Released,
         };
         let (pool, ticket, epoch) = (job.pool, job.ticket, job.epoch);
         let outcome = Outcome {

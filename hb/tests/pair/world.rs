@@ -299,11 +299,11 @@ impl World {
         }
         while machine.jobs.front().is_some_and(|(done, _)| *done <= now) {
             let (_, job) = machine.jobs.pop_front().unwrap();
-            if matches!(job.work, Work::Release { .. }) && self.release_hangs[who] {
+            if matches!(job.work, Work::Release) && self.release_hangs[who] {
                 continue;
             }
-            if let Work::Release { peer_is_done } = job.work {
-                self.let_go.push((who, peer_is_done));
+            if job.work == Work::Release {
+                self.let_go.push((who, job.peer_is_done));
             }
             let fails = &mut machine.import_fails;
             let mut result = match (job.work, self.is_bare) {
@@ -440,7 +440,7 @@ fn perform(
         }
         (Work::Import, _) if std::mem::take(import_fails) => Err(Failure::Device),
         (Work::Import, _) => Ok(Done::Imported),
-        (Work::Release { .. } | Work::Destroy, _) => {
+        (Work::Release | Work::Destroy, _) => {
             if *disk == Registrant::Head(who, job.epoch) {
                 *disk = Registrant::Nobody;
             }

@@ -83,8 +83,10 @@ pub struct Task {
     pub claimant: Claimant,
     /// The stage went on without it: it lets the disk go when it comes back.
     pub given_up: bool,
-    /// What our key reserves stays reserved, should the claim fail.
-    pub keeps: bool,
+    /// Under which key of ours the disk stays reserved, should the claim fail.
+    pub keeps: Option<Key>,
+    /// It does.
+    kept: bool,
     pub outcome: Option<Result<Seen, Failure>>,
     /// A former owner's writes may still be under way.
     pub unaborted: bool,
@@ -111,7 +113,8 @@ impl Task {
             kind,
             claimant,
             given_up: false,
-            keeps: false,
+            keeps: None,
+            kept: false,
             outcome: None,
             unaborted: false,
             aborted: Vec::new(),
@@ -209,8 +212,13 @@ impl Task {
 
     fn let_go(&mut self, seen: &Seen) -> Next {
         let own = self.claimant.key.to_bits();
-        if !seen.keys.contains(&own) || self.keeps && seen.holder == Some(own) {
+        if self.kept || !seen.keys.contains(&own) {
             return Next::Finished(Ok(seen.clone()));
+        }
+        if let Some(former) = self.keeps.filter(|_| seen.holder == Some(own)) {
+            (self.kept, self.sent) = (true, Step::Unregister);
+            let (old, new) = (Some(own), former.to_bits());
+            return Next::Send(Command::Register { old, new });
         }
         self.tries += 1;
         if self.tries > MOST_TRIES {

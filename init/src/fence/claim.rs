@@ -9,7 +9,7 @@
 //! gets half a shelf. But not where an earlier boot of this head had one before, unless the peer says that it holds nothing, or
 //! somebody else turns out to be there: what kept a peer's writes from that disk must not go with a claim that fails.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -18,7 +18,6 @@ use orthrus_hb::Key;
 use super::outcome::{ClaimError, Claimed, Note};
 use super::reservations::{Capabilities, Hold};
 use super::steps::Claimant;
-use super::survey::DiskSurvey;
 use super::take::{confirm, take};
 use super::{ClaimRequest, Fence, Member, Survey, leftover, release};
 use crate::disk::{DiskId, parallel};
@@ -34,7 +33,7 @@ pub(super) struct Attempt {
     pub(super) pause: Arc<dyn Fn(Duration) + Send + Sync>,
     limit: Duration,
     /// Set when the claim was given up: a thread that comes back later lets its disk go; these stay reserved.
-    given_up: Arc<OnceLock<BTreeSet<DiskId>>>,
+    given_up: Arc<OnceLock<BTreeMap<DiskId, Key>>>,
 }
 
 impl Attempt {
@@ -198,17 +197,18 @@ fn choose_key(survey: &Survey, request: &ClaimRequest) -> Result<Key, ClaimError
     })
 }
 
-/// The disks that stay reserved for us when the claim has failed.
-fn kept(survey: &Survey, request: &ClaimRequest, error: &ClaimError) -> BTreeSet<DiskId> {
-    if !request.keeps || error.is_of_another_claimant() {
-        return BTreeSet::new();
+/// The disks that stay reserved for us when the claim has failed, each with the key that we had there before.
+fn kept(survey: &Survey, request: &ClaimRequest, error: &ClaimError) -> BTreeMap<DiskId, Key> {
+    if !request.keeps || error.is_lost_to_the_peer() {
+        return BTreeMap::new();
     }
-    let ours = |disk: &&DiskSurvey| {
-        let mut keys = disk.keys(request.cluster);
-        keys.any(|key| key.head == request.head)
-    };
-    let disks = survey.disks.iter().filter(ours);
-    disks.map(|disk| disk.id.clone()).collect()
+    let disks = survey.disks.iter().filter_map(|disk| {
+        let ours = disk
+            .keys(request.cluster)
+            .filter(|key| key.head == request.head);
+        Some((disk.id.clone(), ours.max_by_key(|key| key.epoch)?))
+    });
+    disks.collect()
 }
 
 /// Runs `work` on each disk in parallel; the first failure, in the order of the disks, is the claim's.

@@ -7,7 +7,7 @@
 //! | on the disk, before the claim | peer says it holds nothing | peer unheard since boot | peer dead, or off by the operator's word |
 //! |---|---|---|---|
 //! | the peer's key | removed as stale | no claim | waited for, unless PREEMPT AND ABORT succeeded |
-//! | only ours, of an earlier boot | what is left of the time since this boot | the same | the same |
+//! | only ours, of an earlier boot or claim | what is left of the time since this boot | the same | the same |
 //! | no key | nothing: it let go | waited for, if the disk forgets keys without power | waited for |
 //!
 //! - A key that is there vouches for the disk: it lost no power since, and no claim of the other head went through.

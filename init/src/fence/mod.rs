@@ -23,7 +23,7 @@
 //! | reservation of another type under a key of ours | released or preempted, then ours |
 //! | nothing, though the ledger says that a head holds it | claimed like a free one, and told (`forgotten`) |
 //! | reservation for all registrants, a stranger's key, an older RESERVE | left alone and named, with the way out |
-//! | no answer | the claim ends within its limit, is undone elsewhere, and the late thread lets its disk go |
+//! | no answer | the claim ends within its limit, is undone elsewhere, and the late thread lets its disk go; what an earlier boot had reserved stays so where the peer may have writes under way |
 //! | no PREEMPT AND ABORT, or no proper answer to it | PREEMPT, and [`COMMAND_LIFETIME`] is waited out |
 //! | our key, and yet a write is refused | no claim |
 //! | a path that does not answer, beside one that does | the claim does without it |
@@ -35,13 +35,15 @@
 //!   minute and more. A thread that comes back after its claim was given up lets its disk go again.
 //! - Registering is write access, so a claim first opens every member exclusively: that fails as long as any
 //!   mount, array or device-mapper device of the pool exists in this kernel.
-//! - A release takes every key off, so the last epoch is also in the ledger, where there is one, and a tag of the volume
+//! - A release takes every key off, so that the standby can read and not write, unless the core cannot say that the peer is done
+//!   ([`Job::peer_is_done`](orthrus_hb::Job::peer_is_done)): then nothing but the reservation keeps from the disks what a peer that
+//!   hangs has in its adapter, and it stays, with nothing of the pool in this kernel. So the last epoch is also in the ledger, where there is one, and a tag of the volume
 //!   group (`volume::write::stamp`): two heads that were both off go on from there.
 //! - The kernel's target takes a session of the reservation's own initiator port with another ISID for one that is not
 //!   registered, whatever it registered (`core_scsi3_pr_seq_non_holder`, `isid_mismatch`). An initiator that makes up a new
 //!   ISID for each session (libiscsi in QEMU; open-iscsi does not) can therefore not remove the key of its own earlier
 //!   boot there: the claim fails with *PREEMPT has no effect*, and the peer, which can, takes the pool; `status` says so. SAS has no ISIDs.
-//! - Rejected: to leave a key registered after a release, as a stamp. Whoever is registered may write.
+//! - Rejected: to leave a key registered after every release, as a stamp. Whoever is registered may write.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -113,20 +113,17 @@ fn way_to_write(refused: &WriteRefused) -> &'static str {
 }
 
 impl ClaimError {
-    /// Somebody else is at the disks, and will have them or has them.
-    pub(super) fn is_of_another_claimant(&self) -> bool {
+    /// The peer is at the disks, and will have them or has them.
+    pub(super) fn is_lost_to_the_peer(&self) -> bool {
         matches!(
             self,
-            ClaimError::HeldByPeer { .. }
-                | ClaimError::LostRace { .. }
-                | ClaimError::Stranger { .. }
-                | ClaimError::Restless { .. }
+            ClaimError::HeldByPeer { .. } | ClaimError::LostRace { .. }
         )
     }
 }
 
 /// Why a claim failed, and what an operator can do about it: that it is tried again is said elsewhere. Our key is off all disks
-/// that could be reached.
+/// that could be reached, but for those that an earlier boot had reserved and that have to stay so.
 #[derive(Debug, thiserror::Error)]
 pub enum ClaimError {
     /// A mount, array or device-mapper device in this kernel uses the disk.

@@ -1,6 +1,6 @@
 //! Letting go: of a pool that is handed over, or of a claim that failed.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use orthrus_hb::Key;
 
@@ -42,7 +42,7 @@ impl Fence {
     ///
     /// Only when no mount, array or device-mapper device of the pool exists any more.
     pub fn release(&self, key: Key) -> Result<Step, ReleaseError> {
-        let (steps, failures) = self.let_go_all(key, &BTreeSet::new());
+        let (steps, failures) = self.let_go_all(key, &BTreeMap::new());
         match failures.into_iter().next() {
             Some((disk, trouble)) => Err(ReleaseError { disk, trouble }),
             None if steps.contains(&Step::Changed) => Ok(Step::Changed),
@@ -54,7 +54,7 @@ impl Fence {
     pub(super) fn let_go(
         &self,
         key: Key,
-        kept: &BTreeSet<DiskId>,
+        kept: &BTreeMap<DiskId, Key>,
     ) -> Vec<(String, StillRegistered)> {
         self.let_go_all(key, kept).1
     }
@@ -69,7 +69,7 @@ impl Fence {
     fn let_go_all(
         &self,
         key: Key,
-        kept: &BTreeSet<DiskId>,
+        kept: &BTreeMap<DiskId, Key>,
     ) -> (Vec<Step>, Vec<(String, StillRegistered)>) {
         let (arbiter, others) = self.members.split_at(1);
         let (mut steps, mut failures) = (Vec::new(), Vec::new());
@@ -92,15 +92,21 @@ impl Fence {
     }
 }
 
-/// The same as [`let_go`], but what `key` reserves on one of the kept disks stays reserved.
+/// The same as [`let_go`], but what `key` reserves on one of the kept disks stays reserved, under the key from before: that number
+/// was told and written down, and the peer may remove it when this head is dead.
 pub(super) fn let_go_unless_kept(
     member: &Member,
     key: Key,
-    kept: &BTreeSet<DiskId>,
+    kept: &BTreeMap<DiskId, Key>,
 ) -> Result<Step, StillRegistered> {
-    let reserves = |holder: Holder| holder.key == key.to_bits();
-    if kept.contains(&member.id) && member.path.read()?.holder.is_some_and(reserves) {
-        return Ok(Step::Already);
+    let number = key.to_bits();
+    let reserves = |holder: Holder| holder.key == number;
+    if let Some(former) = kept.get(&member.id)
+        && member.path.read()?.holder.is_some_and(reserves)
+    {
+        // With this claim's it is as safe.
+        member.path.register(Some(number), former.to_bits());
+        return Ok(Step::Changed);
     }
     let_go(member, key)
 }

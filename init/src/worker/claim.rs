@@ -69,7 +69,8 @@ impl Worker {
                 stranger,
             });
         }
-        self.keys_found |= survey.keys(cluster).next().is_some();
+        // A disk that may have forgotten its keys says nothing of who had them.
+        self.keys_found |= survey.keys(cluster).next().is_some() || survey.forgetful().is_some();
         let holder = match survey.newest_of(cluster, self.me.peer()) {
             Some((_, key)) => Holder::Peer(key.epoch),
             None => Holder::Nobody,
@@ -77,7 +78,13 @@ impl Worker {
         self.note_surveyed(&fence, &survey, stamped_epoch(&group), || {
             self.last_record(&group)
         });
-        lock(&self.report).notes.extend(without_ledger(&group));
+        if survey.newest_of(cluster, self.me).is_none() {
+            self.left_reserved = None;
+        }
+        let mut report = lock(&self.report);
+        report.notes.extend(without_ledger(&group));
+        report.notes.extend(self.left_reserved.clone());
+        drop(report);
         Ok(Done::Surveyed {
             // Keys may be gone with the shelf's power; what was written is not.
             greatest: survey
@@ -93,6 +100,7 @@ impl Worker {
         &mut self,
         epoch: Epoch,
         (authority, covers): (Authority, Epoch),
+        peer_is_done: bool,
     ) -> Result<Done, JobError> {
         self.weigh_words(epoch);
         let group = self.read_group()?;
@@ -102,7 +110,7 @@ impl Worker {
         }
         let claimed = fence.claim(&ClaimRequest {
             covers,
-            keeps: !authority.says_that_the_peer_is_done(),
+            keeps: !peer_is_done,
             ..self.request(epoch, authority)
         })?;
         let key = claimed.key;
@@ -110,6 +118,7 @@ impl Worker {
         self.note_claimed(&claimed);
         // From here on the core counts on the watch.
         *lock(&self.watch) = Some((epoch, fence.watch(key, self.on_loss.clone())));
+        self.left_reserved = None;
         self.claim = Some(Claim {
             fence,
             lease: None,
@@ -121,11 +130,7 @@ impl Worker {
             rebuilt: BTreeSet::new(),
             lost_snapshots: BTreeSet::new(),
         });
-        self.settle_claim(
-            &group,
-            authority.says_that_the_peer_is_done(),
-            Done::Claimed,
-        )
+        self.settle_claim(&group, peer_is_done, Done::Claimed)
     }
 
     /// It covers no key of the peer's, and keeps nothing when it fails.

@@ -63,9 +63,9 @@ impl Worker {
     }
 
     /// Does it; a release like any other when nobody ordered it.
-    pub(super) fn destroy(&mut self) -> Result<Done, JobError> {
+    pub(super) fn destroy(&mut self, peer_is_done: bool) -> Result<Done, JobError> {
         let Some(order) = self.destroying.take() else {
-            return self.release(false);
+            return self.release(peer_is_done);
         };
         if let Err(error) = self.take_down() {
             order.answer(Err(format!("nothing was destroyed: {error}")));
@@ -76,8 +76,7 @@ impl Worker {
             Ok(said) => info!(pool = self.pool().name, "{said}"),
             Err(why) => warn!(pool = self.pool().name, "{why}"),
         }
-        // Whatever is written there now harms nothing.
-        let done = self.let_go(true);
+        let done = self.let_go(peer_is_done);
         order.answer(said);
         done
     }
@@ -165,7 +164,7 @@ mod tests {
             taken(&log);
             let (order, told) = ordered(&mut worker, true);
             worker.destroying = Some(order);
-            assert_eq!(worker.destroy().unwrap(), Done::Released);
+            assert_eq!(worker.destroy(true).unwrap(), Done::Released);
             assert_eq!(taken(&log), [&RELEASE[..], done].concat(), "{fails}");
             assert_eq!(told.recv().unwrap().is_ok(), fails.is_empty(), "{fails}");
             // What became of it or not: the reservations go.
@@ -183,7 +182,7 @@ mod tests {
             taken(&log);
             let (order, told) = ordered(&mut worker, true);
             worker.destroying = Some(order);
-            assert!(worker.destroy().is_err());
+            assert!(worker.destroy(true).is_err());
             assert_eq!(taken(&log).last().map(String::as_str), Some(fails));
             assert!(told.recv().unwrap().is_err());
             assert!(shelf.all().all(|disk| !disk.keys().is_empty()));
@@ -196,7 +195,7 @@ mod tests {
         let (mut worker, log) = owner(&shelf, "");
         worker.import(Epoch(1)).unwrap();
         taken(&log);
-        assert_eq!(worker.destroy().unwrap(), Done::Released);
+        assert_eq!(worker.destroy(true).unwrap(), Done::Released);
         assert_eq!(taken(&log), RELEASE);
     }
 

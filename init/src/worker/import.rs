@@ -22,6 +22,7 @@ use crate::clock;
 use crate::config::Admitted;
 use crate::export::nvme::{NamespacePlan, NvmePlan};
 use crate::export::{ExportError, ExportPlan, LunPlan, PlanError, Volume};
+use crate::fence::stranger::CLEAR;
 use crate::net::{self, Connection, Interface, Probe};
 use crate::state::{self, Owner};
 use crate::status;
@@ -271,10 +272,10 @@ impl Worker {
         Ok(())
     }
 
-    /// The reservations go, unless they are all that keeps the peer's writes from the disks; see [`Work::Release`]. Not before
+    /// The reservations go, unless they are all that keeps the peer's writes from the disks; see [`Job::peer_is_done`]. Not before
     /// [`Worker::take_down`] succeeded.
     ///
-    /// [`Work::Release`]: orthrus_hb::Work::Release
+    /// [`Job::peer_is_done`]: orthrus_hb::Job::peer_is_done
     pub(super) fn let_go(&mut self, peer_is_done: bool) -> Result<Done, JobError> {
         self.part_paths()?;
         if let Some(claim) = &self.claim {
@@ -285,7 +286,8 @@ impl Worker {
             match &claim.lease {
                 None if self.keys_found && !peer_is_done => {
                     claim.fence.leave();
-                    self.note_left_reserved(claim.key);
+                    let key = claim.key;
+                    self.note_left_reserved(key);
                 }
                 None => {
                     claim.fence.release(claim.key)?;
@@ -299,14 +301,18 @@ impl Worker {
         Ok(Done::Released)
     }
 
-    fn note_left_reserved(&self, key: Key) {
+    fn note_left_reserved(&mut self, key: Key) {
         let peer = &self.config.head(self.me.peer()).name;
         let note = format!(
             "the disks stay reserved, with key {key}: head {peer}, which may have writes under way, has not said since the claim that it \
              holds nothing"
         );
         warn!(pool = self.pool().name, "{note}");
-        lock(&self.report).notes.push(note);
+        let note = format!(
+            "{note}. A head that claims the pool takes the key off; for another host, {CLEAR}"
+        );
+        lock(&self.report).notes.push(note.clone());
+        self.left_reserved = Some(note);
     }
 
     /// Tells the network once more where the addresses are that are served here.

@@ -18,6 +18,7 @@ fn line(error: JobError) -> String {
         pool: PoolId(0),
         ticket: Ticket(1),
         epoch: Epoch(5),
+        peer_is_done: true,
         work: Work::Survey,
     };
     let failure = worker.note(&job, Err(error), 5).unwrap_err();

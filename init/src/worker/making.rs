@@ -129,6 +129,7 @@ impl Worker {
         let (names, wipe) = self.wanted()?;
         // Once more: what was true when they were inspected may be over.
         let mut free = self.free_disks(&names, wipe)?;
+        self.keys_found |= free.greatest > Epoch::NONE;
         let request = self.request(epoch, Authority::Free);
         let claimed = free.fence.claim(&request).map_err(CreateError::Claim)?;
         free.disks = free.fence.pin(&free.disks);
@@ -141,7 +142,7 @@ impl Worker {
         let group = match written.and_then(|()| self.read_group()) {
             Ok(group) => group,
             Err(error) => {
-                // The core takes a failed claim for one that left nothing behind.
+                // The core takes a failed claim for one after which nothing is held.
                 lock(&self.watch).take();
                 free.fence.release(claimed.key)?;
                 return Err(error);
@@ -162,7 +163,7 @@ impl Worker {
         if let Some(making) = &mut self.making {
             making.made = Some(format!("volume group {vg} is made of {count} disks"));
         }
-        self.settle_claim(&group, true, Done::Claimed)
+        self.settle_claim(&group, false, Done::Claimed)
     }
 }
 
@@ -239,6 +240,7 @@ mod tests {
             pool: PoolId(0),
             ticket: Ticket(1),
             epoch: Epoch(1),
+            peer_is_done: true,
             work,
         }
     }

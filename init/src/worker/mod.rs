@@ -112,9 +112,11 @@ pub struct Worker {
     /// When it looked last.
     looked: Option<Instant>,
     claim: Option<Claim>,
-    /// A look has found keys of the cluster since the last one of ours was taken off: of whoever had them, writes may be
-    /// under way.
+    /// A look has found keys of the cluster, or disks that may have forgotten some, since the last key of ours was taken off:
+    /// of whoever had them, writes may be under way.
     keys_found: bool,
+    /// Why disks are reserved by this head, though it holds nothing.
+    left_reserved: Option<String>,
     served: Option<Served>,
     orders: Orders,
     /// The thread in whose network the pool is served; 0 for that of the head.
@@ -165,6 +167,7 @@ impl Worker {
             looked: None,
             claim: None,
             keys_found: false,
+            left_reserved: None,
             served: None,
             orders: Orders::default(),
             network: Arc::default(),
@@ -403,7 +406,7 @@ impl Worker {
         match job.work {
             Work::Survey => self.survey(),
             Work::Claim { authority, covers } => {
-                let taken = self.take(job.epoch, (authority, covers));
+                let taken = self.take(job.epoch, (authority, covers), job.peer_is_done);
                 if taken.is_err() {
                     self.unsay_forgotten();
                 }
@@ -412,8 +415,8 @@ impl Worker {
             Work::Inspect => Ok(self.inspect()?),
             Work::Make => self.make(job.epoch),
             Work::Import => self.import(job.epoch),
-            Work::Release { peer_is_done } => self.release(peer_is_done),
-            Work::Destroy => self.destroy(),
+            Work::Release => self.release(job.peer_is_done),
+            Work::Destroy => self.destroy(job.peer_is_done),
         }
     }
 
@@ -431,7 +434,7 @@ impl Worker {
             Work::Inspect => "a look at bare disks",
             Work::Make => "making",
             Work::Import => "import",
-            Work::Release { .. } => "release",
+            Work::Release => "release",
             Work::Destroy => "destruction",
         };
         match result {

@@ -142,6 +142,7 @@ fn why_an_import_failed_is_not_forgotten_by_a_look_and_a_survey_that_failed_is()
         pool: PoolId(0),
         ticket: orthrus_hb::Ticket(1),
         epoch: Epoch(1),
+        peer_is_done: true,
         work,
     };
     for (work, kept) in [(Work::Import, true), (Work::Survey, false)] {

@@ -154,15 +154,14 @@ fn what_the_shelf_forgot_is_told_no_longer_than_the_claim_lasts() {
         pool: PoolId(0),
         ticket: orthrus_hb::Ticket(1),
         epoch: Epoch(5),
+        peer_is_done: true,
         work,
     };
     // Let go.
     let mut former = super::tests::claimant(&Shelf::new(2));
     look(&former, &forgotten());
     assert!(told(&former));
-    former
-        .perform(&work(Work::Release { peer_is_done: true }))
-        .unwrap();
+    former.perform(&work(Work::Release)).unwrap();
     assert!(!told(&former));
     // There is no such volume group on this machine.
     let mut failed = worker();

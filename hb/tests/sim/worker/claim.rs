@@ -44,30 +44,26 @@ impl World {
         self.finish(who, pool, failure.map_or(Ok(Done::Released), Err));
     }
 
-    /// Whether what our key reserves on a disk stays reserved when the claim under way fails: where an earlier boot had a key,
-    /// unless the peer says that it holds nothing, or the claim was lost to somebody.
-    pub(super) fn keeps(&self, who: usize, pool: usize, disk: usize) -> bool {
+    /// The key under which a disk stays reserved for this head when the claim under way fails: that which an earlier boot had,
+    /// unless the peer says that it holds nothing, or the claim was lost to it.
+    pub(super) fn keeps(&self, who: usize, pool: usize, disk: usize) -> Option<Key> {
         let worker = &self.machines[who].workers[pool];
-        let is_lost = matches!(
-            worker.failure,
-            Some(Failure::HeldByPeer(_) | Failure::Stranger)
-        );
-        let may_write = worker.job.is_some_and(|job| match job.work {
-            Work::Claim { authority, .. } => !authority.says_that_the_peer_is_done(),
-            _ => false,
-        });
-        let (me, first) = (self.machines[who].id, self.disks_of(pool).next());
-        let place = disk - first.unwrap_or_default();
-        !is_lost && may_write && worker.leftovers.had_key(place, me, self.cluster)
+        let job = worker.job.filter(|job| !job.peer_is_done)?;
+        let is_lost = matches!(worker.failure, Some(Failure::HeldByPeer(_)));
+        if is_lost || !matches!(job.work, Work::Claim { .. }) {
+            return None;
+        }
+        let (me, first) = (self.machines[who].id, self.disks_of(pool).next()?);
+        worker.leftovers.key_of(disk - first, me, self.cluster)
     }
 
     pub(super) fn undo(&mut self, who: usize, pool: usize, why: Failure) {
         self.trace(|| format!("{who} pool {pool}: claim fails: {why:?}"));
         let worker = &mut self.machines[who].workers[pool];
         worker.failure = Some(why);
-        let lost = matches!(why, Failure::HeldByPeer(_) | Failure::Stranger);
-        for orphan in &mut worker.orphans {
-            orphan.keeps &= !lost;
+        if matches!(why, Failure::HeldByPeer(_)) {
+            let orphans = worker.orphans.iter_mut();
+            orphans.for_each(|orphan| orphan.keeps = None);
         }
         self.begin(who, pool, Stage::LetGoOthers);
     }

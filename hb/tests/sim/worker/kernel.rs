@@ -204,11 +204,7 @@ impl World {
             self.machines[who].workers[pool].watch = None;
             let worker = &self.machines[who].workers[pool];
             // Of a claim whose members changed meanwhile as well.
-            let peer_is_done = worker.job.is_none_or(|job| match job.work {
-                Work::Release { peer_is_done } => peer_is_done,
-                Work::Claim { authority, .. } => authority.says_that_the_peer_is_done(),
-                _ => true,
-            });
+            let peer_is_done = worker.job.is_none_or(|job| job.peer_is_done);
             let peer_may_write = worker.found && !peer_is_done;
             match self.plain {
                 true => self.let_lease_go(who, pool),

@@ -42,14 +42,12 @@ impl Leftovers {
         keys.any(|key| key.head == head)
     }
 
-    /// Whether it had one on this disk of the pool.
-    pub fn had_key(&self, place: usize, head: HeadId, cluster: ClusterId) -> bool {
-        let mut keys = self
-            .before
-            .get(place)
-            .into_iter()
-            .flat_map(|seen| &seen.keys);
-        keys.any(|bits| Key::from_bits(*bits, cluster).is_some_and(|key| key.head == head))
+    /// The newest key that it had on this disk of the pool.
+    pub fn key_of(&self, place: usize, head: HeadId, cluster: ClusterId) -> Option<Key> {
+        let keys = self.before.get(place)?.keys.iter();
+        let keys = keys.filter_map(|bits| Key::from_bits(*bits, cluster));
+        keys.filter(|key| key.head == head)
+            .max_by_key(|key| key.epoch)
     }
 
     pub fn note(&mut self, task: &Task) {

@@ -108,7 +108,7 @@ pub struct Worker {
     pub term: Option<Term>,
     /// Of the claim under way.
     leftovers: Leftovers,
-    /// Some disk has shown a key since the last one of ours was taken off.
+    /// Some disk has shown a key, or may have forgotten one, since the last one of ours was taken off.
     pub found: bool,
     /// Why the claim or release under way will be said to have failed.
     pub failure: Option<Failure>,
@@ -157,7 +157,7 @@ pub fn claims(job: &Job) -> Option<Authority> {
     match job.work {
         Work::Claim { authority, .. } => Some(authority),
         Work::Make => Some(Authority::Free),
-        Work::Survey | Work::Inspect | Work::Import | Work::Release { .. } | Work::Destroy => None,
+        Work::Survey | Work::Inspect | Work::Import | Work::Release | Work::Destroy => None,
     }
 }
 
@@ -191,10 +191,10 @@ impl World {
                 self.finish(who, pool, Err(Failure::Device));
             }
             Work::Import => self.kernel_step(who, pool, Stage::Import(0)),
-            Work::Release { .. } | Work::Destroy if worker.claim.is_none() => {
+            Work::Release | Work::Destroy if worker.claim.is_none() => {
                 self.finish(who, pool, Ok(Done::Released));
             }
-            Work::Release { .. } | Work::Destroy => self.drain(who, pool),
+            Work::Release | Work::Destroy => self.drain(who, pool),
         }
     }
 
@@ -241,7 +241,7 @@ impl World {
         let worker = &mut self.machines[who].workers[pool];
         let job = worker.job.expect("a stage belongs to a job");
         let epoch = match job.work {
-            Work::Release { .. } | Work::Destroy => worker.claim.unwrap_or(job.epoch),
+            Work::Release | Work::Destroy => worker.claim.unwrap_or(job.epoch),
             _ => job.epoch,
         };
         let authority = claims(&job).unwrap_or(Authority::Free);
@@ -391,7 +391,8 @@ impl World {
         let Some(job) = worker.job else { return };
         let claiming = claims(&job).is_some();
         let making = matches!(job.work, Work::Inspect | Work::Make);
-        if stage == Stage::Look && self.keys(&seen).any(|key| key.is_some()) {
+        let forgets = || self.disks_of(pool).any(|disk| !self.disks[disk].persistent);
+        if stage == Stage::Look && (forgets() || self.keys(&seen).any(|key| key.is_some())) {
             self.machines[who].workers[pool].found = true;
         }
         match (stage, failure) {

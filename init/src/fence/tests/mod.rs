@@ -55,7 +55,7 @@ fn request(shelf: &Shelf, nexus: u32, authority: Authority) -> ClaimRequest {
         epoch: greatest.next().unwrap(),
         authority,
         covers: greatest,
-        keeps: !authority.says_that_the_peer_is_done(),
+        keeps: !matches!(authority, Authority::PeerLetGo | Authority::PeerYields),
         command_lifetime: COMMAND_LIFETIME,
         up: COMMAND_LIFETIME,
     }
