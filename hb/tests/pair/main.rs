@@ -810,6 +810,23 @@ fn who_fenced_its_peer_does_not_take_it_for_done_until_it_says_that_it_holds_not
 }
 
 #[test]
+fn what_a_peer_says_that_knows_of_no_claim_does_not_end_what_it_had_under_way() {
+    let mut world = World::new();
+    // Of an earlier boot: whatever the peer says as it boots, it may have said before that claim as well.
+    world.disk = Registrant::Head(A, Epoch(7));
+    world.boot(A);
+    world.boot(B);
+    world.until("a serves", |w| w.state(A) == PoolState::Serving);
+    assert_eq!(world.told_to_claim, [(A, false)]);
+    // It knows of it soon.
+    world.run(Duration::from_secs(1));
+    world.command(A, Command::Handover(TANK)).unwrap();
+    world.until("b serves", |w| w.state(B) == PoolState::Serving);
+    assert_eq!(world.let_go, [(A, true)]);
+    assert_eq!(world.told_to_claim, [(A, false), (B, true)]);
+}
+
+#[test]
 fn a_peer_that_let_go_is_done_whatever_becomes_of_it() {
     let mut world = World::serving();
     world.command(A, Command::Handover(TANK)).unwrap();

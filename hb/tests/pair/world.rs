@@ -58,7 +58,8 @@ pub struct World {
     pub latency: [Duration; 2],
     pub timing: Timing,
     /// Claims that preempted somebody.
-    /// Who was told to let go, and whether of its peer nothing could be under way.
+    /// Who was told to claim, and to let go, and whether of its peer nothing could be under way.
+    pub told_to_claim: Vec<(usize, bool)>,
     pub let_go: Vec<(usize, bool)>,
     pub preempted: Vec<(usize, Epoch)>,
     /// Digests of the heads' configurations, from their next boot on.
@@ -123,6 +124,7 @@ impl World {
             work_time: Duration::from_millis(200),
             latency: [Duration::from_ticks(0); 2],
             timing: Timing::default(),
+            told_to_claim: Vec::new(),
             let_go: Vec::new(),
             preempted: Vec::new(),
             digests: [1; 2],
@@ -302,8 +304,10 @@ impl World {
             if matches!(job.work, Work::Release) && self.release_hangs[who] {
                 continue;
             }
-            if job.work == Work::Release {
-                self.let_go.push((who, job.peer_is_done));
+            match job.work {
+                Work::Claim { .. } => self.told_to_claim.push((who, job.peer_is_done)),
+                Work::Release => self.let_go.push((who, job.peer_is_done)),
+                _ => {}
             }
             let fails = &mut machine.import_fails;
             let mut result = match (job.work, self.is_bare) {
