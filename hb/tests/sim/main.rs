@@ -27,7 +27,8 @@
 //! held before. Not where disks have no reservations: a claim by lease is as good as what its reads show, and nothing
 //! covers a lone copy that answers an old record.
 //!
-//! In a fourth one of eight cables are cut crosswise now and then, so that each head hears the other by another one.
+//! In a fourth one of eight cables are cut crosswise now and then, so that each head hears the other by another one; in a fifth one
+//! an owner that nobody hears hangs on its path to the shelf, and its peer is halted before that is back.
 //!
 //! Each pool has up to three copies of the ledger, or none; in some runs one head speaks version 2 of the frames.
 //!

@@ -32,6 +32,8 @@ const PLAIN: u64 = 6;
 const LIES: u64 = 0;
 /// The same of one whose cables may be cut crosswise.
 const CROSSED: u64 = 4;
+/// And in which an owner may hang on its path, unheard.
+const HANGS: u64 = 2;
 
 /// `COPIES` of the ledger: at most.
 pub const COPIES_MAX: usize = 3;
@@ -60,6 +62,8 @@ pub struct World {
     pub lies: bool,
     /// Cables may be cut so that each head hears the other by another one.
     pub crossed: bool,
+    /// An owner's path to the shelf may hang while nobody hears it.
+    pub hangs: bool,
     /// Claims by lease that went through, and those that took a pool from the other head.
     pub leases: u64,
     pub lease_takeovers: u64,
@@ -140,6 +144,7 @@ impl World {
             plain: seed % 8 == PLAIN,
             lies: seed % 8 == LIES,
             crossed: seed % 8 == CROSSED,
+            hangs: seed % 8 == HANGS,
             leases: 0,
             lease_takeovers: 0,
             buffered: seed % 8 == 3,

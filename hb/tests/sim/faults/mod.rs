@@ -7,6 +7,7 @@ mod cables;
 mod copies;
 mod disks;
 mod heads;
+mod hung;
 mod plain;
 mod service;
 
@@ -35,6 +36,8 @@ pub enum Part {
     Joined { left: u32 },
     /// The clients' port of a head loses its link, or gets it back.
     Carrier { who: usize, up: bool },
+    /// A head lets go and turns itself off, in order.
+    Halt { who: usize },
     /// The second of two faults.
     Second,
 }
@@ -76,6 +79,9 @@ impl World {
         }
         if self.lies && !self.copies[pool].is_empty() && self.rng.chance(150) {
             return self.a_copy_of_the_ledger_lies(&draw);
+        }
+        if self.hangs && self.director.is_well() && self.rng.chance(100) {
+            return self.an_owner_hangs_on_its_path_and_its_peer_halts();
         }
         if self.crossed && self.director.is_well() && self.rng.chance(60) {
             return self.cables_are_cut_crosswise_and_a_path_is_lost(&draw);
@@ -137,6 +143,7 @@ impl World {
                 self.trace(|| format!("=== carrier of {who}: {up}"));
                 self.carrier[who] = up;
             }
+            Part::Halt { who } => self.retire(who),
             Part::Second => self.second(),
         }
     }
