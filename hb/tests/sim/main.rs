@@ -114,7 +114,7 @@ const ONCE_FAILED: &[(u64, &str)] = &[
         "as planted: a claim by lease did not wait for the former owner's watchdog",
     ),
     (
-        1366,
+        9518,
         "a claim by lease wrote its second record over its first, a rival's look met that write half-way, and both had the pool",
     ),
     (
