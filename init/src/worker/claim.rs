@@ -118,7 +118,6 @@ impl Worker {
         self.note_claimed(&claimed);
         // From here on the core counts on the watch.
         *lock(&self.watch) = Some((epoch, fence.watch(key, self.on_loss.clone())));
-        self.left_reserved = None;
         self.claim = Some(Claim {
             fence,
             lease: None,
@@ -185,8 +184,12 @@ impl Worker {
         newest.max_by_key(|record| record.epoch)
     }
 
-    pub(super) fn note_claimed(&self, claimed: &Claimed) {
+    pub(super) fn note_claimed(&mut self, claimed: &Claimed) {
         let mut report = lock(&self.report);
+        // The key that it tells of gave way to the claim's.
+        if let Some(left) = self.left_reserved.take() {
+            report.notes.retain(|note| *note != left);
+        }
         // It stays while the pool is served: of which moment it speaks must be told.
         let before = format!("{LOOKED} (before epoch {})", claimed.epoch);
         for note in &mut report.notes {

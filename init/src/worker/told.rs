@@ -33,13 +33,13 @@ fn left_by(path: Nexus, key: Key) -> Shelf {
 
 /// What `status` says on head a once it has claimed the shelf and serves.
 fn told(shelf: &Shelf, authority: Authority) -> String {
-    let worker = worker();
-    claim(&worker, shelf, authority, Epoch::NONE);
+    let mut worker = worker();
+    claim(&mut worker, shelf, authority, Epoch::NONE);
     said(&worker, PoolState::Serving, None, None)
 }
 
 /// `written` is the epoch that the ledger knows, whatever the disks say.
-fn claim(worker: &Worker, shelf: &Shelf, authority: Authority, written: Epoch) {
+fn claim(worker: &mut Worker, shelf: &Shelf, authority: Authority, written: Epoch) {
     let fence = shelf.fence(HERE);
     let seen = fence.survey().greatest_epoch(worker.config.cluster_id);
     let greatest = seen.max(written);
@@ -181,9 +181,9 @@ fn what_the_shelf_forgot_is_told_no_longer_than_the_claim_lasts() {
 
 #[test]
 fn reservations_that_the_shelf_forgot_are_told_by_who_claims_next_and_serves() {
-    let (worker, shelf) = (worker(), forgotten());
+    let (mut worker, shelf) = (worker(), forgotten());
     look(&worker, &shelf);
-    claim(&worker, &shelf, Authority::PeerDead, Epoch(4));
+    claim(&mut worker, &shelf, Authority::PeerDead, Epoch(4));
     let said = said(&worker, PoolState::Serving, None, None);
     let words = [
         "note: disk0, disk1: when this head looked (before epoch 5) nobody had registered there since the power came on",
@@ -193,4 +193,19 @@ fn reservations_that_the_shelf_forgot_are_told_by_who_claims_next_and_serves() {
         "waited 10.0 s",
     ];
     assert_said(&said, &words.map(str::to_owned));
+}
+
+#[test]
+fn that_disks_stay_reserved_is_told_until_they_are_claimed_again() {
+    let shelf = Shelf::new(2);
+    let mut former = super::tests::claimant(&shelf);
+    former.keys_found = true;
+    former.release(false).unwrap();
+    let told = |worker: &Worker| {
+        let notes = lock(&worker.report).notes.clone();
+        notes.iter().any(|note| note.contains("stay reserved"))
+    };
+    assert!(told(&former));
+    claim(&mut former, &shelf, Authority::Free, Epoch::NONE);
+    assert!(!told(&former));
 }
