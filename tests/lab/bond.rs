@@ -8,8 +8,8 @@ use orthrus_qemu::names::{Head, ShelfKind};
 use orthrus_qemu::vm::wiring::mac;
 use orthrus_qemu::{Lab, config};
 use orthrus_tests::steps::{
-    LIMIT, TANK, bare_disks, console_end, resume_and_verify, start_writing, wait_console,
-    wait_for_writes, with_configuration,
+    LIMIT, TANK, bare_disks, console_end, make_tank, resume_and_verify, start_writing,
+    wait_console, wait_for_writes, with_configuration,
 };
 use orthrus_tests::{Bench, DEAD_MS};
 
@@ -37,9 +37,7 @@ pub fn loses_a_card(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         text = text.replace(&one, &two);
     }
     with_configuration(bench, shelf, disks, text + NETWORK + TANK, |lab| {
-        lab.wait_for("a faulted tank", LIMIT)?;
-        lab.tell_ok(Head::A, "pool create tank sda sdb --yes")?;
-        lab.wait_for("a serves tank", LIMIT)?;
+        make_tank(lab, 2)?;
         lab.tell_ok(Head::A, "volume create tank/data 64M")?;
         lab.wait_for("b standby", LIMIT)?;
         lab.wait_for("client up", LIMIT)?;

@@ -7,7 +7,9 @@ use anyhow::{Context, Result, bail, ensure};
 use orthrus_qemu::Lab;
 use orthrus_qemu::names::{Head, Machine, ShelfKind};
 use orthrus_tests::Bench;
-use orthrus_tests::steps::{LIMIT, TANK, bare_disks, pool_field, wait_console, with_bare_disks};
+use orthrus_tests::steps::{
+    LIMIT, TANK, bare_disks, disks_seen, pool_field, wait_console, with_bare_disks,
+};
 
 use crate::change::answered;
 
@@ -23,15 +25,7 @@ pub fn from_bare_disks(bench: &Bench, shelf: ShelfKind) -> Result<()> {
 
 fn make(lab: &Lab) -> Result<()> {
     lab.wait_for("a faulted tank", LIMIT)?;
-    let disks = lab.tell_json(Head::A, "disks")?;
-    let disks = disks["disks"].as_array().context("no disks")?;
-    let mut ids: Vec<&str> = disks
-        .iter()
-        .filter_map(|disk| disk["id"].as_str())
-        .collect();
-    ensure!(ids.len() == DISKS, "{disks:?}");
-    // What the kernel found first is called first, whichever it was; the shelf counts its disks.
-    ids.sort_unstable();
+    let ids = disks_seen(lab, Head::A, DISKS)?;
     let before = lab.digest(None)?;
     let wrong = [
         (
@@ -49,7 +43,7 @@ fn make(lab: &Lab) -> Result<()> {
     ensure!(lab.digest(None)? == before, "something was written");
 
     // The last one has something on it.
-    let [first, .., last] = ids[..] else {
+    let [first, .., last] = &ids[..] else {
         bail!("{ids:?}")
     };
     let create = format!("pool create tank {} --yes", ids[..DISKS - 1].join(" "));

@@ -9,7 +9,7 @@ use orthrus_qemu::headview::problems;
 use orthrus_qemu::names::{Head, ShelfKind};
 use orthrus_tests::Bench;
 use orthrus_tests::steps::{
-    LIMIT, bare_disks, resume_and_verify, said, start_writing, until, with_bare_disks,
+    LIMIT, bare_disks, make_tank, resume_and_verify, said, start_writing, until, with_bare_disks,
 };
 
 /// With a share, for which the pool has a network of its own.
@@ -40,9 +40,7 @@ const FROM_FAR: &str = "grep -c ' 0500630A:[0-9A-F]* 0A004D0A:0CBC 01 ' /proc/ne
 pub fn clients_beyond(bench: &Bench, shelf: ShelfKind) -> Result<()> {
     let disks = bare_disks("gateway", 3, 256 << 20)?;
     with_bare_disks(bench, shelf, disks, POOL, |lab| {
-        lab.wait_for("a faulted tank", LIMIT)?;
-        lab.tell_ok(Head::A, "pool create tank sda sdb sdc --yes")?;
-        lab.wait_for("a serves tank", LIMIT)?;
+        make_tank(lab, 3)?;
         lab.tell_ok(Head::A, "volume create tank/data 64M")?;
         lab.tell_ok(Head::A, "volume create tank/home 64M --fs ext4")?;
         lab.wait_for("b ready tank", LIMIT)?;

@@ -9,8 +9,8 @@ use orthrus_qemu::request::IoOptions;
 use orthrus_qemu::vm::wiring::mac;
 use orthrus_tests::Bench;
 use orthrus_tests::steps::{
-    LIMIT, bare_disks, hand_over, resume_and_verify, said, start_writing, wait_for_writes,
-    with_bare_disks,
+    LIMIT, bare_disks, hand_over, make_tank, resume_and_verify, said, start_writing,
+    wait_for_writes, with_bare_disks,
 };
 
 /// The address of IPv6 is the first: the lab's client uses that.
@@ -36,9 +36,7 @@ const ADDRESS: &str = "port=$(ip -o route get 10.77.0.10 | sed 's/.* dev \\([^ ]
 pub fn moves(bench: &Bench, shelf: ShelfKind) -> Result<()> {
     let disks = bare_disks("ipv6", 3, 256 << 20)?;
     with_bare_disks(bench, shelf, disks, POOL, |lab| {
-        lab.wait_for("a faulted tank", LIMIT)?;
-        lab.tell_ok(Head::A, "pool create tank sda sdb sdc --yes")?;
-        lab.wait_for("a serves tank", LIMIT)?;
+        make_tank(lab, 3)?;
         lab.tell_ok(Head::A, "volume create tank/data 64M")?;
         lab.tell_ok(Head::A, "volume create tank/home 64M --fs ext4")?;
         lab.wait_for("b standby", LIMIT)?;

@@ -11,7 +11,7 @@ use orthrus_qemu::names::{Head, Machine, ShelfKind};
 use orthrus_qemu::spec::{Disks, Options, Ready};
 use orthrus_tests::kinds::Pool;
 use orthrus_tests::steps::{
-    LIMIT, check, hand_over, pool_field, start_writing, wait_console, wait_for_writes,
+    LIMIT, check, disk_ids, hand_over, pool_field, start_writing, wait_console, wait_for_writes,
 };
 use orthrus_tests::{Bench, lab_options};
 
@@ -123,13 +123,8 @@ fn dies(lab: &Lab, pool: &Pool) -> Result<()> {
 
 /// A new disk takes the place of the lost one, and the kernel makes it equal.
 fn replace(lab: &Lab, owner: Head) -> Result<()> {
-    let names = |of: &serde_json::Value| -> Vec<String> {
-        let ids = of.as_array().into_iter().flatten();
-        let ids = ids.filter_map(|disk| disk["id"].as_str());
-        ids.map(str::to_owned).collect()
-    };
-    let members = names(&pool_field(lab, owner, "disks")?);
-    let mut others = names(&lab.tell_json(owner, "disks")?["disks"]);
+    let members = disk_ids(&pool_field(lab, owner, "disks")?);
+    let mut others = disk_ids(&lab.tell_json(owner, "disks")?["disks"]);
     others.retain(|id| !members.contains(id));
     ensure!(others.len() == 2, "{others:?} beside {members:?}");
     // The one that came back is not bare.

@@ -8,7 +8,8 @@ use orthrus_qemu::names::{Head, ShelfKind};
 use orthrus_qemu::request::IoOptions;
 use orthrus_tests::Bench;
 use orthrus_tests::steps::{
-    LIMIT, bare_disks, hand_over, resume_and_verify, said, until, wait_for_writes, with_bare_disks,
+    LIMIT, bare_disks, hand_over, make_tank, resume_and_verify, said, until, wait_for_writes,
+    with_bare_disks,
 };
 
 const POOL: &str = "
@@ -40,9 +41,7 @@ pub(crate) fn connect(host: u8) -> String {
 pub fn moves(bench: &Bench, shelf: ShelfKind) -> Result<()> {
     let disks = bare_disks("nvme", 3, 256 << 20)?;
     with_bare_disks(bench, shelf, disks, POOL, |lab| {
-        lab.wait_for("a faulted tank", LIMIT)?;
-        lab.tell_ok(Head::A, "pool create tank sda sdb sdc --yes")?;
-        lab.wait_for("a serves tank", LIMIT)?;
+        make_tank(lab, 3)?;
         let withheld = lab.tell_ok(Head::A, "status")?;
         ensure!(
             withheld.contains("`volume create tank/data SIZE`"),

@@ -9,8 +9,8 @@ use orthrus_qemu::names::{Head, Machine, ShelfKind};
 use orthrus_qemu::request::IoOptions;
 use orthrus_tests::Bench;
 use orthrus_tests::steps::{
-    CheckedFile, LIMIT, bare_disks, check, hand_over, resume_and_verify, said, until,
-    wait_for_writes, with_bare_disks,
+    CheckedFile, LIMIT, bare_disks, check, disks_seen, hand_over, make_tank, resume_and_verify,
+    said, until, wait_for_writes, with_bare_disks,
 };
 
 /// The client's address.
@@ -113,9 +113,7 @@ fn run(lab: &Lab) -> Result<()> {
 
 /// The pool and a share, from bare disks, by the console alone.
 fn make(lab: &Lab) -> Result<()> {
-    lab.wait_for("a faulted tank", LIMIT)?;
-    lab.tell_ok(Head::A, "pool create tank sda sdb sdc --yes")?;
-    lab.wait_for("a serves tank", LIMIT)?;
+    make_tank(lab, DISKS)?;
     // The configuration has others for it: this one is the pool's, through all that follows.
     lab.tell_ok(Head::A, &format!("client add tank/home {CLIENT}"))?;
     let withheld = lab.tell_ok(Head::A, "pools")?;
@@ -172,15 +170,16 @@ const RELEASE: &str = "pid=$(awk '/FLOCK/ { print $5; exit }' /proc/locks) && ki
 pub fn pools_move_one_by_one(bench: &Bench, shelf: ShelfKind) -> Result<()> {
     let disks = bare_disks("pools", 4, 256 << 20)?;
     with_bare_disks(bench, shelf, disks, POOLS, |lab| {
-        for (head, command) in [
-            (Head::A, "pool create one sda sdb --yes"),
-            (Head::B, "pool create two sdc sdd --yes"),
-            (Head::A, "volume create one/first 64M --fs ext4"),
-            (Head::B, "volume create two/second 64M --fs ext4"),
-        ] {
-            // Its disks may be seen before the head looks for its pools.
-            lab.wait_for(&format!("{head} answers"), LIMIT)?;
-            lab.tell_ok(head, command)?;
+        for (head, pool, volume) in [(Head::A, "one", "first"), (Head::B, "two", "second")] {
+            let ids = disks_seen(lab, head, 4)?;
+            let (ones, twos) = ids.split_at(2);
+            let disks = if head == Head::A { ones } else { twos }.join(" ");
+            for command in [
+                format!("pool create {pool} {disks} --yes"),
+                format!("volume create {pool}/{volume} 64M --fs ext4"),
+            ] {
+                lab.tell_ok(head, &command)?;
+            }
         }
         lab.wait_for("client up", LIMIT)?;
         let (one, two) = (Mounted::new(11, "first"), Mounted::new(12, "second"));

@@ -8,7 +8,7 @@ use orthrus_qemu::demo::wait_writes_after;
 use orthrus_qemu::names::{Head, ShelfKind};
 use orthrus_qemu::request::IoOptions;
 use orthrus_tests::steps::{
-    LIMIT, bare_disks, check, hand_over, said, until, wait_for_writes, with_bare_disks,
+    LIMIT, bare_disks, check, hand_over, make_tank, said, until, wait_for_writes, with_bare_disks,
 };
 use orthrus_tests::{Bench, DEAD_MS};
 
@@ -67,9 +67,7 @@ fn targets() -> [(&'static str, IoOptions); 3] {
 pub fn of_each_protocol(bench: &Bench, shelf: ShelfKind) -> Result<()> {
     let disks = bare_disks("stalls", 3, 512 << 20)?;
     with_bare_disks(bench, shelf, disks, POOL, |lab| {
-        lab.wait_for("a faulted tank", LIMIT)?;
-        lab.tell_ok(Head::A, "pool create tank sda sdb sdc --yes")?;
-        lab.wait_for("a serves tank", LIMIT)?;
+        make_tank(lab, 3)?;
         for volume in ["block 64M", "data 64M", "home 128M --fs ext4"] {
             lab.tell_ok(Head::A, &format!("volume create tank/{volume}"))?;
         }

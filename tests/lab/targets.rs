@@ -9,8 +9,8 @@ use orthrus_qemu::clock::unix_ms;
 use orthrus_qemu::names::{Head, Machine, ShelfKind};
 use orthrus_tests::Bench;
 use orthrus_tests::steps::{
-    LIMIT, bare_disks, hand_over, resume_and_verify, said, start_writing, until, wait_for_writes,
-    with_bare_disks,
+    LIMIT, bare_disks, hand_over, make_tank, resume_and_verify, said, start_writing, until,
+    wait_for_writes, with_bare_disks,
 };
 
 use crate::clients::{Client, NAME};
@@ -42,9 +42,7 @@ clients = [\"iqn.1993-08.org.debian:01:other\"]
 pub fn each_their_own(bench: &Bench, shelf: ShelfKind) -> Result<()> {
     let disks = bare_disks("targets", 3, 256 << 20)?;
     with_bare_disks(bench, shelf, disks, POOL, |lab| {
-        lab.wait_for("a faulted tank", LIMIT)?;
-        lab.tell_ok(Head::A, "pool create tank sda sdb sdc --yes")?;
-        lab.wait_for("a serves tank", LIMIT)?;
+        make_tank(lab, 3)?;
         // A LUN whose volume is not there yet keeps nothing else from being served.
         let status = lab.tell_ok(Head::A, "status")?;
         ensure!(status.contains("LUN 3 of"), "{status}");

@@ -17,7 +17,7 @@ use orthrus_qemu::config;
 use orthrus_qemu::names::{Head, Machine, ShelfKind};
 use orthrus_qemu::spec::{Disks, Options, Ready};
 use orthrus_qemu::{Lab, client, guest};
-use orthrus_tests::steps::{LIMIT, TANK, bare_disks, said};
+use orthrus_tests::steps::{LIMIT, TANK, bare_disks, make_tank, said};
 use orthrus_tests::{Bench, DEAD_MS, lab_options};
 use serde_json::Value;
 
@@ -113,9 +113,7 @@ pub fn against_plain_lio(bench: &Bench, shelf: ShelfKind) -> Result<()> {
 }
 
 fn measure(lab: &Lab) -> Result<String> {
-    lab.wait_for("a faulted tank", LIMIT)?;
-    lab.tell_ok(Head::A, "pool create tank sda sdb sdc --yes")?;
-    lab.wait_for("a serves tank", LIMIT)?;
+    make_tank(lab, 3)?;
     lab.tell_ok(Head::A, "volume create tank/data 256M")?;
     let made = neighbour(lab, PLAIN)?;
     ensure!(made.contains("write-thru activated"), "{made}");

@@ -217,6 +217,49 @@ pub fn pool_field(lab: &Lab, head: Head, field: &str) -> Result<Value> {
     }
 }
 
+/// The identities in a list of disks that a head gave, in the shelf's order: what each head calls a disk is the order in
+/// which its own kernel found them.
+pub fn disk_ids(list: &Value) -> Vec<String> {
+    let ids = list.as_array().into_iter().flatten();
+    let mut ids: Vec<String> = ids
+        .filter_map(|disk| disk["id"].as_str().map(str::to_owned))
+        .collect();
+    ids.sort_unstable();
+    ids
+}
+
+/// The same of all disks of the shelf, once a head sees so many.
+///
+/// # Errors
+/// It never did, or sees more.
+pub fn disks_seen(lab: &Lab, head: Head, count: usize) -> Result<Vec<String>> {
+    let seen = || Ok::<_, anyhow::Error>(disk_ids(&lab.tell_json(head, "disks")?["disks"]));
+    let why = format!("head {head} never saw {count} disks");
+    until(|| Ok(seen()?.len() >= count), &why)?;
+    let ids = seen()?;
+    ensure!(ids.len() == count, "head {head} sees {ids:?}");
+    Ok(ids)
+}
+
+/// Makes the pool `tank` on head a, of the first `count` of the shelf's disks.
+///
+/// # Errors
+/// The head's.
+pub fn make_tank(lab: &Lab, count: usize) -> Result<()> {
+    // It has looked for the pool, and so has all disks.
+    lab.wait_for("a faulted tank", LIMIT)?;
+    let ids = disk_ids(&lab.tell_json(Head::A, "disks")?["disks"]);
+    let Some(ids) = ids.get(..count) else {
+        bail!("{count} disks are needed, and head a sees {ids:?}");
+    };
+    lab.tell_ok(
+        Head::A,
+        &format!("pool create tank {} --yes", ids.join(" ")),
+    )?;
+    lab.wait_for("a serves tank", LIMIT)?;
+    Ok(())
+}
+
 /// fio in the client: writes a file at random and then reads all of it back, each block with its checksum. Slow enough to be at it
 /// while something is broken.
 pub struct CheckedFile {
