@@ -167,6 +167,8 @@ impl Bed<'_> {
             "timeout --kill-after=5 {seconds} {cargo} test --offline --package {package} {targets...} {more...} -- {arguments...}"
         )
         .env("CARGO_TARGET_DIR", self.target)
+        // Nobody debugs a planted error, and what is only for that is half of a build.
+        .env("CARGO_PROFILE_DEV_DEBUG", "0")
         .env("RUST_BACKTRACE", "0")
         .quiet()
         .ignore_status()
