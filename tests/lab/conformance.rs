@@ -3,7 +3,6 @@
 //! families that clusters of clients rest on; all of it, held against the plain target, takes minutes and an
 //! `--ignored iscsi_test_cu`.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -13,6 +12,7 @@ use orthrus_qemu::names::ShelfKind;
 use orthrus_tests::Bench;
 
 use crate::change::offered;
+use crate::outcomes::{Outcome, Outcomes, compare};
 
 const PLAIN_IQN: &str = "iqn.2026-01.org.example:plain";
 /// Of the LUN that is written over. Sorts behind all volumes of the lab's pool, so that it changes no LUN's number.
@@ -42,16 +42,6 @@ const WHOLE: &[&str] = &[
     "ProutPreempt",
 ];
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Outcome {
-    Failed,
-    Skipped,
-    Passed,
-}
-
-/// By suite and name.
-type Outcomes = BTreeMap<String, Outcome>;
-
 /// All of it, on both.
 pub fn as_on_plain_lio(bench: &Bench, shelf: ShelfKind) -> Result<()> {
     bench.with(shelf, |lab| {
@@ -61,7 +51,8 @@ pub fn as_on_plain_lio(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         ensure!(plain.len() > 200, "only {} tests ran", plain.len());
         let create = [format!("volume create tank/{VOLUME} 256M")];
         let ours = with_volumes(lab, &create, &[VOLUME], |url| run(lab, "ALL", url))?;
-        compare(&plain, &ours)
+        compare("iscsi-test-cu", &plain, &ours, EXCEPTIONS)?;
+        ran_whole(&ours)
     })
 }
 
@@ -132,29 +123,9 @@ fn with_volumes<T>(
     Ok(outcome)
 }
 
-/// Where ours is worse and no exception says so; prints both.
-fn compare(plain: &Outcomes, ours: &Outcomes) -> Result<()> {
+/// The suites that must run whole on ours, did.
+fn ran_whole(ours: &Outcomes) -> Result<()> {
     let mut worse = String::new();
-    for (name, &there) in plain {
-        let here = *ours
-            .get(name)
-            .with_context(|| format!("{name} did not run"))?;
-        if here != there {
-            println!("{name}: {there:?} on plain LIO, {here:?} here");
-        }
-        if here < there && !EXCEPTIONS.iter().any(|(excepted, _)| excepted == name) {
-            let _ = write!(worse, "\n{name}: {there:?} on plain LIO, {here:?} here");
-        }
-    }
-    let count = |of: &Outcomes, what| of.values().filter(|&&outcome| outcome == what).count();
-    for (name, of) in [("plain LIO", plain), ("here", ours)] {
-        println!(
-            "iscsi-test-cu on {name}: {} passed, {} failed, {} skipped",
-            count(of, Outcome::Passed),
-            count(of, Outcome::Failed),
-            count(of, Outcome::Skipped)
-        );
-    }
     for suite in WHOLE {
         let of: Vec<_> = ours
             .iter()
@@ -167,7 +138,7 @@ fn compare(plain: &Outcomes, ours: &Outcomes) -> Result<()> {
             }
         }
     }
-    ensure!(worse.is_empty(), "worse than the plain target:{worse}");
+    ensure!(worse.is_empty(), "{}", worse.trim());
     Ok(())
 }
 

@@ -15,6 +15,7 @@ mod clients;
 mod conformance;
 mod crash;
 mod create;
+mod delegation;
 mod flight;
 mod gateway;
 mod halves;
@@ -24,7 +25,9 @@ mod lease;
 mod lost;
 mod matrix;
 mod mutant;
+mod nfs_suite;
 mod nvme;
+mod outcomes;
 mod paths;
 mod pause;
 mod reservations;
@@ -284,6 +287,16 @@ const LONG: &[(&str, ShelfKind, Test)] = &[
         "iscsi_test_cu_as_on_plain_lio",
         ShelfKind::Lio,
         conformance::as_on_plain_lio,
+    ),
+    (
+        "pynfs_as_on_plain_nfsd",
+        ShelfKind::Lio,
+        nfs_suite::as_on_plain_nfsd,
+    ),
+    (
+        "pynfs_reboots_are_takeovers",
+        ShelfKind::Lio,
+        nfs_suite::reboots_are_takeovers,
     ),
     (
         "stalls_of_each_protocol",

@@ -13,6 +13,8 @@ use orthrus_tests::steps::{
     said, until, wait_for_writes, with_bare_disks,
 };
 
+use crate::delegation::Delegated;
+
 /// The client's address.
 const CLIENT: &str = "10.77.0.100";
 
@@ -48,6 +50,7 @@ fn run(lab: &Lab) -> Result<()> {
     said(lab, &home.hold())?;
     let sum = said(lab, FILL)?;
     home.is_kept(lab).context("before anything")?;
+    let mut delegated = Delegated::hold(lab, &home)?;
 
     let file = CheckedFile::start(lab, "/mnt/large")?;
     start_writing_on(lab, "home")?;
@@ -63,6 +66,7 @@ fn run(lab: &Lab) -> Result<()> {
         "a file on xfs is another one after a crash"
     );
     reclaimed(lab, Head::B, "tank")?;
+    delegated.is_asked_for(lab, "two")?;
     file.is_whole(lab)?;
 
     lab.boot_all(&[Machine::from(Head::A)])?;
@@ -256,7 +260,7 @@ fn pool_of(lab: &Lab, head: Head, name: &str) -> Result<serde_json::Value> {
 }
 
 /// A share as the client has it: its address ends with a number, and a file on it is locked.
-struct Mounted {
+pub struct Mounted {
     address: String,
     share: &'static str,
 }
@@ -278,14 +282,19 @@ impl Mounted {
         )
     }
 
-    /// Another client's attempt at the lock, 0 if it got it. It has an address and a name of its own, and is thus another
-    /// owner to the server.
+    /// Another client's attempt at the lock, 0 if it got it.
     fn rival(&self, lab: &Lab) -> Result<i32> {
+        self.as_rival(lab, "flock -x -n /mnt/rival/lock true")
+    }
+
+    /// What becomes of a command of another client, which has the share at `/mnt/rival`: 0 or 1. It has an address and a
+    /// name of its own, and is thus another owner to the server.
+    pub fn as_rival(&self, lab: &Lab, command: &str) -> Result<i32> {
         let Mounted { address, share } = self;
         let script = format!(
             "{RIVAL}ip netns exec rival unshare --uts sh -c 'hostname rival; mkdir -p /mnt/rival; \
              mount -t nfs -o vers=4.2,hard,proto=tcp {address}:/{share} /mnt/rival || exit 9; \
-             flock -x -n /mnt/rival/lock true; said=$?; umount /mnt/rival || exit 8; exit $said'"
+             {command}; said=$?; umount /mnt/rival || exit 8; exit $said'"
         );
         let output = lab.client(&["sh", "-c", &script])?;
         ensure!(
@@ -295,6 +304,16 @@ impl Mounted {
             output.stderr
         );
         Ok(output.status)
+    }
+
+    /// Where the first client has it.
+    pub fn mount_point(&self) -> String {
+        format!("/mnt/{}", self.share)
+    }
+
+    /// A file on it, as the first client names it.
+    pub fn path(&self, file: &str) -> String {
+        format!("{}/{file}", self.mount_point())
     }
 
     fn is_kept(&self, lab: &Lab) -> Result<()> {
