@@ -52,6 +52,7 @@ for d in /sys/block/sd*; do
   dd if=/dev/${d##*/} bs=4k count=1 iflag=direct status=none | grep -q LABELONE || disk=/dev/${d##*/}
 done
 mkfs.ext4 -q $disk
+mount -t tmpfs root /srv # the machine's own root is none that can be exported
 mkdir -p /srv/home
 mount $disk /srv/home
 modprobe nfsd
@@ -64,6 +65,7 @@ exportfs -o rw,no_root_squash,insecure,no_subtree_check,fsid=0 '*:/srv'
 exportfs -o rw,no_root_squash,insecure,no_subtree_check '*:/srv/home'
 rpc.mountd -N 3
 rpc.nfsd -N 3 -V 4.1 -V 4.2 8
+echo Y >/proc/fs/nfsd/v4_end_grace
 cat /proc/fs/nfsd/threads
 ";
 const THEIRS: &str = "10.77.0.99:/home";
@@ -171,7 +173,7 @@ impl Suite {
         let source = std::env::var_os("PYNFS").map(PathBuf::from).context(
             "PYNFS names no checkout of pynfs in which `python3 setup.py build` was run",
         )?;
-        let built = source.join("xdr/xdrdef/nfs4_const.py");
+        let built = source.join("nfs4.1/xdrdef/nfs4_const.py");
         ensure!(
             built.exists(),
             "{} is not there: run `python3 setup.py build` in it",
