@@ -8,7 +8,7 @@ use orthrus_qemu::names::{Head, ShelfKind};
 use orthrus_qemu::vm::wiring::mac;
 use orthrus_qemu::{Lab, config};
 use orthrus_tests::steps::{
-    LIMIT, TANK, bare_disks, console_end, make_tank, resume_and_verify, start_writing,
+    LIMIT, TANK, bare_disks, console_end, make_tank, resume_and_verify, said, start_writing,
     wait_console, wait_for_writes, with_configuration,
 };
 use orthrus_tests::{Bench, DEAD_MS};
@@ -45,11 +45,17 @@ pub fn loses_a_card(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         ensure!(output.status == 0, "{CLIENT}: {}", output.stderr);
 
         start_writing(lab)?;
+        // Less 52 for the headers of IPv4 and TCP with its timestamps.
+        let segments = said(
+            lab,
+            "ss -tinH dst 10.77.0.10 | grep -o ' mss:[0-9]*' | sort -u",
+        )?;
+        ensure!(segments == "mss:1348", "with an MTU of 1400: {segments}");
         let epoch = epoch(lab)?;
         let (struck, from) = (unix_ms(), console_end(lab, Head::A)?);
         lab.cut(Cut::carrier(Cable::Data(Head::A)))?;
-        let said = format!("the card {} of the data port has no link", mac(Head::A, 2));
-        wait_console(lab, Head::A, from, &said)?;
+        let lost = format!("the card {} of the data port has no link", mac(Head::A, 2));
+        wait_console(lab, Head::A, from, &lost)?;
         wait_for_writes(lab, 100)?;
         ensure!(
             lab.owner(None)? == Head::A && self::epoch(lab)? == epoch,

@@ -6,7 +6,7 @@ use orthrus_qemu::clock::unix_ms;
 use orthrus_qemu::names::{Head, Machine, ShelfKind};
 use orthrus_tests::Bench;
 use orthrus_tests::steps::{
-    LIMIT, hand_over, pool_field, resume_and_verify, said, start_writing, wait_for_writes,
+    LIMIT, hand_over, pool_field, resume_and_verify, said, start_writing, until, wait_for_writes,
 };
 
 /// Sorts behind all volumes of the lab's pool, so that it changes no LUN's number.
@@ -21,6 +21,7 @@ pub fn volumes(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         let before = offered(lab, first)?;
         start_writing(lab)?;
         refused(lab, first)?;
+        said(lab, "dmesg -C")?;
         lab.tell_ok(
             first,
             &format!("volume create tank/{NAME} 24M --raid raid1"),
@@ -29,6 +30,11 @@ pub fn volumes(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         let mut with = before.clone();
         with.push((NAME.to_owned(), lun, 24 * MIB));
         ensure!(offered(lab, first)? == with, "after it was made");
+        // By the unit attention that meets the writer's next command.
+        until(
+            || Ok(said(lab, "dmesg")?.contains("LUN assignments on this target have changed")),
+            "the client is not told of the new LUN",
+        )?;
         let sum = fill(lab, lun).context("the client fills the new LUN")?;
         lab.tell_ok(first, &format!("volume grow tank/{NAME} 40M"))?;
         with[before.len()].2 = 40 * MIB;

@@ -152,6 +152,25 @@ impl Client<'_> {
         Ok(())
     }
 
+    /// What a LUN says of itself: who made it, its serial number, its names, its limits and what it can.
+    pub fn identity(&self, lun: u64) -> Result<String> {
+        let script = self.session()
+            + &format!(
+                "until device=$(ls -d $session/device/target*/*:{lun}/block/* 2>/dev/null); do sleep 0.1; done; \
+                 device=/dev/${{device##*/}}; sg_inq $device && \
+                 for page in sn di bl lbpv; do sg_vpd --page=$page $device || exit; done; \
+                 cat /sys/block/${{device##*/}}/queue/logical_block_size /sys/block/${{device##*/}}/queue/write_cache"
+            );
+        let output = self.lab.client(&["sh", "-c", &script])?;
+        ensure!(
+            output.status == 0,
+            "LUN {lun}: {}{}",
+            output.stdout,
+            output.stderr
+        );
+        Ok(output.stdout)
+    }
+
     /// Its session is gone; its records stay.
     pub fn log_out(&self) -> Result<()> {
         let done = self.run(&format!("{} --logout", self.node()))?;

@@ -42,6 +42,17 @@ const WHOLE: &[&str] = &[
     "ProutPreempt",
 ];
 
+/// What else runs each time, on a thin volume.
+const OTHERS: [&str; 4] = ["CompareAndWrite", "WriteSame10", "WriteSame16", "Unmap"];
+/// Of these some tests ask for what this disk is not.
+const MAY_SKIP: [&str; 2] = ["CompareAndWrite.", "WriteSame1"];
+const MUST_RUN: [&str; 4] = [
+    "CompareAndWrite.Simple",
+    "CompareAndWrite.Miscompare",
+    "WriteSame10.Simple",
+    "WriteSame16.Simple",
+];
+
 /// All of it, on both.
 pub fn as_on_plain_lio(bench: &Bench, shelf: ShelfKind) -> Result<()> {
     bench.with(shelf, |lab| {
@@ -65,7 +76,7 @@ pub fn families(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         ];
         let ours = with_volumes(lab, &create, &[THIN, POOL], |url| {
             let mut ours = Outcomes::new();
-            for suite in WHOLE.iter().chain(&["CompareAndWrite", "Unmap"]) {
+            for suite in WHOLE.iter().chain(&OTHERS) {
                 let of = run(lab, &format!("SCSI.{suite}"), url)?;
                 ensure!(!of.is_empty(), "no test of {suite} ran");
                 ours.extend(of);
@@ -73,7 +84,12 @@ pub fn families(bench: &Bench, shelf: ShelfKind) -> Result<()> {
             Ok(ours)
         })?;
         // Some tests ask for a kind of disk that none of these is; reservations and unmapping are skipped on none.
-        let may_skip = |name: &str| name.starts_with("CompareAndWrite.");
+        let may_skip = |name: &str| {
+            !MUST_RUN.contains(&name) && MAY_SKIP.iter().any(|suite| name.starts_with(suite))
+        };
+        for name in MUST_RUN {
+            ensure!(ours.contains_key(name), "{name} did not run");
+        }
         let worse: Vec<_> = ours
             .iter()
             .filter(|(name, outcome)| match outcome {

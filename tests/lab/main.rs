@@ -35,6 +35,8 @@ mod shares;
 mod snapshot;
 mod stalls;
 mod state;
+mod stubborn;
+mod taken;
 mod targets;
 mod thin;
 mod throughput;
@@ -223,6 +225,16 @@ const TESTS: &[(&str, ShelfKind, Test)] = &[
         "namespaces_move_with_the_pool_and_their_client_sees_no_error",
         ShelfKind::Lio,
         nvme::moves,
+    ),
+    (
+        "a_client_that_never_closes_holds_no_release",
+        ShelfKind::Lio,
+        stubborn::holds_no_release,
+    ),
+    (
+        "an_address_that_somebody_else_has_is_not_taken_over",
+        ShelfKind::Lio,
+        taken::address_is_not_taken_over,
     ),
     (
         "clients_of_ipv6_see_a_pause_and_no_error",

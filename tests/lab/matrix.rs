@@ -18,10 +18,11 @@ use orthrus_tests::{Bench, lab_options};
 const SEED: u64 = 3;
 /// Rows that are in every slice, whatever the seed: a duel of two that start, and what makes an owner silent or useless without its
 /// death, which is where two writers would come from.
-const ALWAYS: [(ShelfKind, &str); 3] = [
+const ALWAYS: [(ShelfKind, &str); 4] = [
     (ShelfKind::Lio, "both_booted_with_all_cables_cut"),
     (ShelfKind::Lio, "serial_and_ether_cut"),
     (ShelfKind::Lio, "shelf_path_of_owner_cut"),
+    (ShelfKind::Lio, "serial_ether_and_shelf_path_of_owner_cut"),
 ];
 /// How many rows of each shelf the seed chooses. A takeover on tgt costs ten seconds more than on LIO.
 const SLICE: [(ShelfKind, usize); 2] = [(ShelfKind::Tgt, 2), (ShelfKind::Lio, 3)];

@@ -37,6 +37,14 @@ squash = \"none\"
 name = \"other\"
 volume = \"other\"
 clients = \"10.77.0.99\"
+[[pool.nfs.share]]
+volume = \"plain\"
+clients = \"10.77.0.100\"
+[[pool.nfs.share]]
+volume = \"fixed\"
+clients = \"10.77.0.100\"
+access = \"ro\"
+squash = \"none\"
 ";
 
 pub fn locks_move(bench: &Bench, shelf: ShelfKind) -> Result<()> {
@@ -50,9 +58,11 @@ fn run(lab: &Lab) -> Result<()> {
     said(lab, &home.hold())?;
     let sum = said(lab, FILL)?;
     home.is_kept(lab).context("before anything")?;
+    is_refused(lab)?;
     let mut delegated = Delegated::hold(lab, &home)?;
 
     let file = CheckedFile::start(lab, "/mnt/large")?;
+    let rival = home.tries_on(lab)?;
     start_writing_on(lab, "home")?;
     let struck = unix_ms();
     lab.crash(Head::A)?;
@@ -67,6 +77,7 @@ fn run(lab: &Lab) -> Result<()> {
     );
     reclaimed(lab, Head::B, "tank")?;
     delegated.is_asked_for(lab, "two")?;
+    is_refused(lab).context("after a crash")?;
     file.is_whole(lab)?;
 
     lab.boot_all(&[Machine::from(Head::A)])?;
@@ -78,6 +89,7 @@ fn run(lab: &Lab) -> Result<()> {
     resume_and_verify(lab, "NFS, handover", struck)?;
     reclaimed(lab, Head::A, "tank")?;
     home.is_kept(lab).context("after a handover")?;
+    rival.got_nothing(lab)?;
 
     // Its kernel goes on to serve: what it would answer once it is fenced must not leave it.
     start_writing_on(lab, "home")?;
@@ -142,7 +154,12 @@ fn make(lab: &Lab) -> Result<()> {
         Head::A,
         "volume create tank/home 64M --raid raid1 --fs ext4",
     )?;
-    lab.tell_ok(Head::A, "volume create tank/other 16M --fs ext4")?;
+    for volume in ["other", "plain", "fixed"] {
+        lab.tell_ok(
+            Head::A,
+            &format!("volume create tank/{volume} 16M --fs ext4"),
+        )?;
+    }
     lab.tell_ok(Head::A, "volume create tank/big 320M --fs xfs")?;
     let refused = lab.tell(Head::A, "volume remove tank/home --yes")?;
     ensure!(
@@ -155,9 +172,29 @@ fn make(lab: &Lab) -> Result<()> {
     // What is another client's is not to be seen.
     let seen = said(lab, ROOT)?;
     ensure!(
-        seen == "home\nlarge",
+        seen == "fixed\nhome\nlarge\nplain",
         "the client sees {seen:?} at the root"
     );
+    Ok(())
+}
+
+/// What a share does not let its client do: one that squashes root, as they do unless told otherwise, and one that is read only.
+fn is_refused(lab: &Lab) -> Result<()> {
+    for (share, why) in [
+        ("plain", "Permission denied"),
+        ("fixed", "Read-only file system"),
+    ] {
+        let script = format!(
+            "mkdir -p /mnt/{share}; mountpoint -q /mnt/{share} || \
+             mount -t nfs -o vers=4.1,hard,proto=tcp 10.77.0.10:/{share} /mnt/{share} || exit 2; \
+             touch /mnt/{share}/file 2>&1 && exit 3; ls /mnt/{share}"
+        );
+        let said = said(lab, &script)?;
+        ensure!(
+            said.contains(why) && said.contains("lost+found"),
+            "{share}: {said}"
+        );
+    }
     Ok(())
 }
 
@@ -316,12 +353,53 @@ impl Mounted {
         format!("{}/{file}", self.mount_point())
     }
 
+    /// The same client, at it all the time.
+    fn tries_on(&self, lab: &Lab) -> Result<Trying> {
+        let Mounted { address, share } = self;
+        said(
+            lab,
+            &format!(
+                "{RIVAL}rm -f /run/tried /run/got; mkdir -p /mnt/tries; ip netns exec rival unshare --uts sh -c 'hostname rival; \
+                 mount -t nfs -o vers=4.2,hard,proto=tcp {address}:/{share} /mnt/tries && \
+                 exec setsid sh -c \"while sleep 0.1; do flock -x -n /mnt/tries/lock true && touch /run/got; echo >>/run/tried; done\" \
+                 >/dev/null 2>&1 </dev/null &'"
+            ),
+        )?;
+        let trying = Trying;
+        trying.goes_on(lab)?;
+        Ok(trying)
+    }
+
     fn is_kept(&self, lab: &Lab) -> Result<()> {
         ensure!(
             self.rival(lab)? == 1,
             "{}: a rival got the lock",
             self.share
         );
+        Ok(())
+    }
+}
+
+/// A client that tries to get a lock, again and again.
+struct Trying;
+
+impl Trying {
+    /// It tries ten times more.
+    fn goes_on(&self, lab: &Lab) -> Result<()> {
+        let tried = || -> Result<u64> { Ok(said(lab, "cat /run/tried | wc -l")?.parse()?) };
+        let before = tried().unwrap_or(0);
+        until(
+            || Ok(tried().unwrap_or(0) >= before + 10),
+            "the rival does not try any more",
+        )
+    }
+
+    /// It is still at it, and never got the lock.
+    fn got_nothing(self, lab: &Lab) -> Result<()> {
+        self.goes_on(lab)?;
+        let got = lab.client(&["test", "-e", "/run/got"])?.status == 0;
+        ensure!(!got, "a rival that tried all the time got the lock once");
+        said(lab, "pkill -f '[/]mnt/tries/lock'; umount -l /mnt/tries")?;
         Ok(())
     }
 }

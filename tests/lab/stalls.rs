@@ -18,7 +18,8 @@ const ROUNDS: usize = 10;
 /// Writes before and after each takeover.
 const WRITES: u64 = 50;
 
-const POOL: &str = "
+/// A LUN, a share and a namespace.
+pub(crate) const POOL: &str = "
 [[pool]]
 name = \"tank\"
 home = \"a\"
@@ -67,16 +68,7 @@ fn targets() -> [(&'static str, IoOptions); 3] {
 pub fn of_each_protocol(bench: &Bench, shelf: ShelfKind) -> Result<()> {
     let disks = bare_disks("stalls", 3, 512 << 20)?;
     with_bare_disks(bench, shelf, disks, POOL, |lab| {
-        make_tank(lab, 3)?;
-        for volume in ["block 64M", "data 64M", "home 128M --fs ext4"] {
-            lab.tell_ok(Head::A, &format!("volume create tank/{volume}"))?;
-        }
-        lab.wait_for("client up", LIMIT)?;
-        said(lab, &nvme::connect(1))?;
-        until(
-            || Ok(said(lab, "ls /dev")?.contains("nvme0n1")),
-            "the client never sees the namespace",
-        )?;
+        make(lab)?;
         let mut table = format!(
             "stall in seconds with dead = {:.1} s ({shelf} shelf, {ROUNDS} each):\n",
             f64::from(DEAD_MS) / 1000.0
@@ -110,6 +102,20 @@ pub fn of_each_protocol(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         println!("{table}");
         Ok(())
     })
+}
+
+/// The pool of bare disks, and the client's namespace.
+pub(crate) fn make(lab: &Lab) -> Result<()> {
+    make_tank(lab, 3)?;
+    for volume in ["block 64M", "data 64M", "home 128M --fs ext4"] {
+        lab.tell_ok(Head::A, &format!("volume create tank/{volume}"))?;
+    }
+    lab.wait_for("client up", LIMIT)?;
+    said(lab, &nvme::connect(1))?;
+    until(
+        || Ok(said(lab, "ls /dev")?.contains("nvme0n1")),
+        "the client never sees the namespace",
+    )
 }
 
 /// The longest gap, in milliseconds, that something costs the writer.

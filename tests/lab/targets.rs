@@ -88,6 +88,8 @@ pub fn each_their_own(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         let (plain_sees, other_sees) = ((&plain, &[0][..]), (&other, &[0, 3][..]));
         let all = [plain_sees, other_sees, (&late, &[0])];
         see(&all)?;
+        let before = [plain.identity(0)?, other.identity(3)?];
+        ensure!(before[0].contains("write through"), "{}", before[0]);
 
         wait_for_writes(lab, 50)?;
         let struck = unix_ms();
@@ -95,6 +97,8 @@ pub fn each_their_own(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         lab.wait_for("b serves", LIMIT)?;
         resume_and_verify(lab, "a crash of the owner of two targets", struck)?;
         see_again(&all)?;
+        let after = [plain.identity(0)?, other.identity(3)?];
+        ensure!(after == before, "{before:?} are {after:?} after a crash");
 
         // One client of one target goes, and the sessions of the others stay.
         let before = connections(lab)?;

@@ -142,6 +142,26 @@ pub const ROWS: &[Row] = &[
     // What the owner serves with.
     row("shelf_path_of_owner_cut", &[Cut(Shelf(Owner))], Moves).may_err(),
     row("shelf_path_of_owner_pulled", &[Pull(Shelf(Owner))], Moves).may_err(),
+    row(
+        "serial_and_shelf_path_of_owner_cut",
+        &[Cut(Shelf(Owner)), Cut(Serial)],
+        Moves,
+    )
+    .may_err(),
+    row(
+        "ether_and_shelf_path_of_owner_cut",
+        &[Cut(Shelf(Owner)), Cut(Ether)],
+        Moves,
+    )
+    .may_err(),
+    // Nobody hears it, it cannot read who holds the arbiter, and what it wrote last waits in its path.
+    row(
+        "serial_ether_and_shelf_path_of_owner_cut",
+        &[Cut(Shelf(Owner)), Cut(Serial), Cut(Ether)],
+        Moves,
+    )
+    .needs_ledger()
+    .may_err(),
     // Both are equally broken: nothing would be better for it.
     row("shelf_paths_of_both_cut", &[Cut(Shelf(Both))], Stays)
         .says(&[(Both, "")])
@@ -185,17 +205,20 @@ mod tests {
 
     #[test]
     fn every_subset_of_the_links_is_cut() {
-        let links = [Cut(Serial), Cut(Ether), Cut(Shelf(Standby))];
-        for subset in 0..8usize {
-            let chosen = |index: usize| subset & 1 << index != 0;
-            let has = |row: &Row| {
-                let wanted = links.iter().enumerate();
-                wanted
-                    .clone()
-                    .all(|(index, link)| row.faults.contains(link) == chosen(index))
-                    && row.faults.iter().all(|fault| links.contains(fault))
-            };
-            assert!(ROWS.iter().any(has), "subset {subset:03b}");
+        for of in [Standby, Owner] {
+            let links = [Cut(Serial), Cut(Ether), Cut(Shelf(of))];
+            for subset in 0..8usize {
+                let chosen = |index: usize| subset & 1 << index != 0;
+                let has = |row: &Row| {
+                    let mut wanted = links.iter().enumerate();
+                    wanted.all(|(index, link)| row.faults.contains(link) == chosen(index))
+                        && row.faults.iter().all(|fault| links.contains(fault))
+                };
+                assert!(
+                    ROWS.iter().any(has),
+                    "subset {subset:03b} with the shelf of {of:?}"
+                );
+            }
         }
     }
 }
