@@ -88,6 +88,7 @@ pub(super) fn claimant(shelf: &Shelf) -> Worker {
             pvs: Vec::new(),
             lvs: Vec::new(),
             conflicts: Vec::new(),
+            silent: Vec::new(),
         },
     });
     worker
