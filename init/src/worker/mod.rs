@@ -280,6 +280,8 @@ impl Worker {
     /// still answer.
     fn look(&mut self) {
         let now = clock::now();
+        // From the first on: all that follows may find what does not answer.
+        lock(&self.report).looking_since = Some(now);
         let before = self.looked.replace(now);
         // Not after a gap in our own running: somebody else may have the addresses by now.
         let gap = before.map_or(0, |at| now.saturating_duration_since(at).as_millis());
@@ -287,7 +289,6 @@ impl Worker {
             self.announce_again();
         }
         self.report_alarms();
-        lock(&self.report).looking_since = Some(clock::now());
         self.mark_lost();
         self.note_lost_snapshots();
         self.look_at_rebuilds();

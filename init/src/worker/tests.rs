@@ -94,6 +94,13 @@ pub(super) fn claimant(shelf: &Shelf) -> Worker {
     worker
 }
 
+/// The watch over a claim of this shelf.
+pub(crate) fn watched(shelf: &Shelf) -> (Epoch, fence::Watch) {
+    let claim = claimant(shelf).claim.unwrap();
+    let watch = claim.fence.watch(claim.key, Arc::new(|_| ()));
+    (claim.key.epoch, watch)
+}
+
 #[test]
 fn an_import_that_finds_no_port_for_clients_is_undone_without_a_reset() {
     let shelf = Shelf::new(2);
