@@ -396,11 +396,24 @@ impl Worker {
                 self.change_client(order).map_err(|error| error.to_string())
             }
             PoolOrder::Import => self.adopt().map_err(|error| error.to_string()),
+            PoolOrder::Hang => self.hang(order),
             // The core is asked first: answered later.
             PoolOrder::Create { .. } => return self.begin_making(order),
             PoolOrder::Destroy { .. } => return self.begin_destroying(order),
         };
         order.answer(done);
+    }
+
+    /// No job is done any more, and no look: a release ends in a reset when its time is over.
+    fn hang(&self, order: Order) -> ! {
+        warn!(pool = self.pool().name, "rehearsal: the worker stops here");
+        order.answer(Ok(
+            "its worker stops; the first attempt to hand it over ends in a reset of this head"
+                .to_owned(),
+        ));
+        loop {
+            std::thread::park();
+        }
     }
 
     fn perform(&mut self, job: &Job) -> Result<Done, JobError> {
