@@ -7,6 +7,8 @@
 //!
 //! The trigger file obeys no `kernel.sysrq` mask, so it works although the magic keys (and a serial
 //! BREAK, which a pulled console cable sends) are turned off.
+//!
+//! [`Crash`] is no way out: a rehearsal of a kernel that leaves none.
 
 use std::{
     fs::File,
@@ -120,6 +122,67 @@ impl Reset {
     }
 }
 
+/// A crash of the kernel after which nothing runs and nothing resets the machine but the hardware watchdog: a rehearsal. It stops in its
+/// own panic, as one does that is stuck with its interrupts off: unlike a head without its heartbeat thread its kernel answers no client.
+#[derive(Debug)]
+pub struct Crash(File);
+
+impl Crash {
+    /// Has the kernel stay in its next panic, and opens the way to it.
+    ///
+    /// # Errors
+    /// The file that the kernel does not let us open or write.
+    pub fn prepare() -> Result<Crash, CrashError> {
+        let settings = Path::new("/proc/sys/kernel/panic");
+        Crash::prepare_at(settings, Path::new("/proc/sysrq-trigger"))
+    }
+
+    fn prepare_at(timeout: &Path, trigger: &Path) -> Result<Crash, CrashError> {
+        let failed = |path: &Path| {
+            let path = path.display().to_string();
+            |errno| CrashError { path, errno }
+        };
+        let opened = File::options().write(true).open(trigger);
+        let trigger = opened.map_err(failed(trigger))?;
+        // The seconds after which it would reset by itself; 0 is never.
+        std::fs::write(timeout, "0").map_err(failed(timeout))?;
+        Ok(Crash(trigger))
+    }
+
+    /// Does it after a moment, in which the answer to whoever asked for it goes out.
+    ///
+    /// # Errors
+    /// The errno of starting a thread.
+    pub fn begin(self) -> io::Result<()> {
+        let crash = move || {
+            std::thread::sleep(ANSWER_TIME);
+            tracing::warn!("rehearsal: the kernel stops here");
+            if let Err(error) = self.now() {
+                tracing::error!(%error, "the kernel does not crash");
+            }
+        };
+        let spawned = std::thread::Builder::new().name("rehearsal".to_owned());
+        spawned.spawn(crash).map(drop)
+    }
+
+    fn now(&self) -> io::Result<()> {
+        (&self.0).write_all(b"c")
+    }
+}
+
+/// How long an answer may take to reach its console.
+const ANSWER_TIME: Duration = Duration::from_millis(500);
+
+/// The crash could not be prepared: nothing has happened.
+#[derive(Debug, Error)]
+#[error("crash: cannot write {path}: {errno}")]
+pub struct CrashError {
+    /// The file.
+    pub path: String,
+    /// The kernel's answer.
+    pub errno: io::Error,
+}
+
 fn describe(panic: &PanicHookInfo<'_>) -> String {
     let what = panic
         .payload()
@@ -187,6 +250,28 @@ mod tests {
             "{said}"
         );
         assert!(said.len() <= 160);
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn a_kernel_that_is_crashed_would_stay_so() {
+        let dir = std::env::temp_dir().join(format!("orthrus-crash-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let (timeout, trigger) = (dir.join("panic"), dir.join("trigger"));
+        std::fs::write(&timeout, "10").unwrap();
+        let missing = Crash::prepare_at(&timeout, &trigger).unwrap_err();
+        assert!(missing.to_string().contains("trigger"), "{missing}");
+        assert_eq!(
+            std::fs::read(&timeout).unwrap(),
+            b"10",
+            "nothing has happened"
+        );
+        std::fs::write(&trigger, "").unwrap();
+        let crash = Crash::prepare_at(&timeout, &trigger).unwrap();
+        assert_eq!(std::fs::read(&timeout).unwrap(), b"0");
+        assert_eq!(std::fs::read(&trigger).unwrap(), b"");
+        crash.now().unwrap();
+        assert_eq!(std::fs::read(&trigger).unwrap(), b"c");
         std::fs::remove_dir_all(&dir).unwrap();
     }
 

@@ -18,7 +18,7 @@ use crate::fence::WatchSlot;
 use crate::inbox::{Handle, Input};
 use crate::ledger::Ledger;
 use crate::net::{Gateways, Mac};
-use crate::status::Report;
+use crate::status::{LOOK_LIMIT, Report};
 use crate::sync::lock;
 
 /// How often it looks: well within what the core waits before it acts on what is broken.
@@ -116,16 +116,20 @@ impl Sources {
     }
 
     fn shelf_is_broken(&self, index: usize, now: Instant) -> bool {
+        let (looking_since, is_unready) = {
+            let report = lock(&self.reports[index]);
+            (report.looking_since, report.unready.is_some())
+        };
+        let is_stuck = |limit| lasts(looking_since, limit, now);
         if let Some((_, watch)) = &*lock(&self.watches[index]) {
-            return shelf_is_silent(watch.oldest().map(|(_, age)| age), watch.freshest());
+            // Its disks may answer the watch, and its worker could still not let go of the pool. An order of the operator is no look,
+            // and takes as long as it takes.
+            return is_stuck(LOOK_LIMIT)
+                || shelf_is_silent(watch.oldest().map(|(_, age)| age), watch.freshest());
         }
-        let report = lock(&self.reports[index]);
-        let stuck = report.looking_since.is_some_and(|since| {
-            now.saturating_duration_since(since).as_millis() >= ALL_SILENT.as_millis() as u64
-        });
         // The first to notice: a standby must know of its own path by the time that the owner lets go for want of one.
         let silent = self.ledgers[index].fell_silent(now);
-        stuck || silent || report.unready.is_some()
+        is_stuck(ALL_SILENT) || silent || is_unready
     }
 
     fn say(&self, index: usize, health: Health) {
@@ -155,6 +159,12 @@ impl Sources {
     }
 }
 
+/// Whether a look that began then is under way for so long.
+fn lasts(since: Option<Instant>, limit: Duration, now: Instant) -> bool {
+    let took = since.map(|since| now.saturating_duration_since(since));
+    took.is_some_and(|took| u128::from(took.as_millis()) >= limit.as_millis())
+}
+
 /// Of an owner: the ages of the oldest and of the newest read-back.
 fn shelf_is_silent(oldest: Option<Duration>, freshest: Option<Duration>) -> bool {
     oldest.is_some_and(|age| age >= ONE_SILENT) || freshest.is_some_and(|age| age >= ALL_SILENT)
@@ -163,6 +173,56 @@ fn shelf_is_silent(oldest: Option<Duration>, freshest: Option<Duration>) -> bool
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fence::shelf::Shelf;
+    use crate::ledger::Keeper;
+    use crate::status::Busy;
+    use crate::worker::tests::{CONFIG, watched};
+
+    /// One pool, of which nothing is known yet.
+    fn sources() -> Sources {
+        let config = Arc::new(Config::parse(CONFIG).unwrap());
+        let keeper = Keeper {
+            me: HeadId::First,
+            incarnation: orthrus_hb::Incarnation([1; 8]),
+            cluster: config.cluster_id,
+            secret: config.secret.clone(),
+        };
+        let port = config.head(HeadId::First).data.clone();
+        Sources {
+            me: HeadId::First,
+            gateways: Gateways::watch(port, Vec::new()).unwrap(),
+            watches: vec![WatchSlot::default()],
+            reports: vec![Arc::default()],
+            ledgers: vec![Arc::new(Ledger::new("tank", keeper, Arc::new(|| ())))],
+            config,
+        }
+    }
+
+    #[test]
+    fn a_look_of_an_owner_that_does_not_end_is_a_broken_shelf_and_an_order_is_none() {
+        let sources = sources();
+        let begun = Instant::from_secs(100);
+        let broken = |after: Duration| {
+            let after = embassy_time::Duration::from_millis(after.as_millis() as u64);
+            sources.shelf_is_broken(0, begun + after)
+        };
+        lock(&sources.reports[0]).looking_since = Some(begun);
+        assert!(broken(ALL_SILENT), "of a standby");
+        let shelf = Shelf::new(1);
+        // The disk answers the watch all the while.
+        *lock(&sources.watches[0]) = Some(watched(&shelf));
+        assert!(!broken(ALL_SILENT));
+        assert!(!broken(LOOK_LIMIT - Duration::from_millis(1)));
+        assert!(broken(LOOK_LIMIT));
+        let mut report = lock(&sources.reports[0]);
+        report.looking_since = None;
+        report.busy = Some(Busy {
+            what: "disk add sdc".to_owned(),
+            since_s: begun.as_secs(),
+        });
+        drop(report);
+        assert!(!broken(10 * LOOK_LIMIT));
+    }
 
     #[test]
     fn one_slow_disk_is_no_broken_shelf_and_all_of_them_are() {

@@ -190,6 +190,21 @@ impl Desk {
         Reply::done(history.text(name), history.json(name))
     }
 
+    fn rehearse(&self, rehearsal: &Rehearsal) -> Reply {
+        let Some(running) = self.running.get() else {
+            return self.not_running();
+        };
+        match rehearsal {
+            Rehearsal::Hang => {
+                running.handle.post(Input::Hang);
+                let text = "the heartbeat of this head stops";
+                Reply::done(text, json!({ "rehearsing": "hang" }))
+            }
+            Rehearsal::HangKernel => hang_kernel(running.watchdog.as_ref()),
+            Rehearsal::HangWorker { pool } => self.order(pool, &PoolOrder::Hang),
+        }
+    }
+
     fn readmit(&self) -> Reply {
         let Some(running) = self.running.get() else {
             return self.not_running();
@@ -246,14 +261,7 @@ impl Operator for Desk {
             Command::Order { pool, order } => self.order(pool, order),
             Command::Locate { disk, on } => locate(disk, *on),
             Command::Readmit => self.readmit(),
-            Command::Rehearse(Rehearsal::Hang) => match self.running.get() {
-                Some(running) => {
-                    running.handle.post(Input::Hang);
-                    let text = "the heartbeat of this head stops";
-                    Reply::done(text, json!({ "rehearsing": "hang" }))
-                }
-                None => self.not_running(),
-            },
+            Command::Rehearse(rehearsal) => self.rehearse(rehearsal),
             Command::Reboot => self.halt(Halt::Reboot),
             Command::Poweroff => self.halt(Halt::Poweroff),
             // Answered by the console itself.
@@ -277,6 +285,29 @@ impl Operator for Desk {
             .flatten()
             .map(|pool| pool.name.clone())
             .collect()
+    }
+}
+
+/// Whether something ends a kernel that hangs.
+fn would_be_reset(watchdog: Option<&WatchdogStatus>) -> bool {
+    watchdog.is_some_and(|dog| !dog.is_software)
+}
+
+fn hang_kernel(watchdog: Option<&WatchdogStatus>) -> Reply {
+    if !would_be_reset(watchdog) {
+        return Reply::refused(
+            "no hardware watchdog: nothing would reset this head; enable it in the BIOS",
+        );
+    }
+    let begun = halt::Crash::prepare()
+        .map_err(|error| error.to_string())
+        .and_then(|crash| crash.begin().map_err(|error| error.to_string()));
+    match begun {
+        Ok(()) => {
+            let text = "the kernel of this head stops";
+            Reply::done(text, json!({ "rehearsing": "hang kernel" }))
+        }
+        Err(why) => Reply::refused(why),
     }
 }
 
@@ -348,4 +379,22 @@ fn disks() -> Reply {
         text.push_str("no disk is seen\n");
     }
     Reply::done(text, json!({ "disks": list }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Not by `hang_kernel`: with an error in it, whoever runs this as root would lose the machine.
+    #[test]
+    fn only_a_hardware_watchdog_resets_a_kernel_that_hangs() {
+        let watchdog = |is_software| WatchdogStatus {
+            identity: "test".to_owned(),
+            timeout_s: 10,
+            is_software,
+        };
+        assert!(!would_be_reset(None));
+        assert!(!would_be_reset(Some(&watchdog(true))));
+        assert!(would_be_reset(Some(&watchdog(false))));
+    }
 }

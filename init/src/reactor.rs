@@ -79,12 +79,7 @@ impl Reactor {
             self.look_at_watches();
             self.look_at_ledgers();
             let now = clock::now();
-            if now >= self.head.poll_timeout() {
-                self.head.handle_timeout(now);
-                if self.head.may_feed_watchdog(now) {
-                    self.feed_watchdog();
-                }
-            }
+            self.keep_time(now);
             self.perform(now, &mut frame);
             self.publish();
             self.wait(inputs);
@@ -178,6 +173,17 @@ impl Reactor {
             {
                 *told = sequence;
                 self.head.handle_recorded(pool, sequence, clock::now());
+            }
+        }
+    }
+
+    /// What is due. The watchdog is fed with it and by nothing else, and not by a head one of whose leases is over: should it not
+    /// get as far as to reset itself, this is what ends it.
+    fn keep_time(&mut self, now: Instant) {
+        if now >= self.head.poll_timeout() {
+            self.head.handle_timeout(now);
+            if self.head.may_feed_watchdog(now) {
+                self.feed_watchdog();
             }
         }
     }

@@ -19,11 +19,38 @@ pub const LOG_LINES_MAX: usize = crate::log::RING_LINES;
 pub(super) const LEDGER: &str = "--ledger";
 
 /// What can be rehearsed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rehearsal {
     /// The heartbeat thread stops for ever: the peer must take over, the watchdog must reset this head.
     Hang,
+    /// The kernel does, so that nothing else runs either: the same, and the watchdog is all that can.
+    HangKernel,
+    /// The worker of a pool does, as one that is stuck in the kernel: the pool is served on, and is not let go when that is asked for.
+    HangWorker {
+        /// The pool's name.
+        pool: String,
+    },
 }
+
+impl Rehearsal {
+    fn question(&self) -> &'static str {
+        match self {
+            Rehearsal::Hang => HANG,
+            Rehearsal::HangKernel => {
+                "The kernel stops for ever, and nothing but the hardware watchdog resets this head. Hang it?"
+            }
+            Rehearsal::HangWorker { .. } => {
+                "The pool's worker stops for ever: the pool is served on, but not changed, and the first attempt to hand it over ends in a \
+                 reset of this head. Hang it?"
+            }
+        }
+    }
+}
+
+const HANG: &str = "The heartbeat stops for ever, and the watchdog resets this head. Hang it?";
+
+/// What comes behind `hang`, if anything does.
+pub(super) const HANG_WHAT: [&str; 2] = ["kernel", "worker"];
 
 /// One command, with its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -308,9 +335,9 @@ pub(super) const VERBS: &[Verb] = &[
     Verb {
         name: "rehearse",
         takes: Takes::Rehearsal,
-        question: Some("The heartbeat stops for ever, and the watchdog resets this head. Hang it?"),
-        help: "break this head on purpose: `hang` stops its heartbeat thread",
-        build: |_| Command::Rehearse(Rehearsal::Hang),
+        question: Some(HANG),
+        help: "break this head on purpose: `hang` stops its heartbeat thread, `hang kernel` all of it, `hang worker` the worker of a pool",
+        build: said,
     },
     Verb {
         name: "reboot",
@@ -368,7 +395,7 @@ impl Verb {
                 " add POOL NAME [--user USER --password PASSWORD [--mutual-user USER --mutual-password PASSWORD]] | \
                  client add POOL/SHARE ADDRESS[/BITS] | client remove POOL NAME | client remove POOL/SHARE ADDRESS[/BITS]"
             }
-            Takes::Rehearsal => " hang",
+            Takes::Rehearsal => " hang | rehearse hang kernel | rehearse hang worker POOL",
         };
         format!("{}{argument}", self.name)
     }
@@ -543,8 +570,21 @@ fn check(
             words.len()
         }
         (Takes::Rehearsal, None) => return Err(missing("what to rehearse: hang")),
-        (Takes::Rehearsal, Some(word)) if *word == "hang" => 1,
-        (Takes::Rehearsal, Some(word)) => return Err(wrong(word, "hang")),
+        (Takes::Rehearsal, Some(word)) if *word != "hang" => return Err(wrong(word, "hang")),
+        (Takes::Rehearsal, Some(_)) => {
+            let (rehearsal, taken) = match words.get(1..).unwrap_or_default() {
+                [] => (Rehearsal::Hang, 1),
+                ["kernel", ..] => (Rehearsal::HangKernel, 2),
+                ["worker"] => return Err(missing("the name of a pool")),
+                ["worker", pool, ..] => {
+                    let pool = (*pool).to_owned();
+                    (Rehearsal::HangWorker { pool }, 3)
+                }
+                [word, ..] => return Err(wrong(word, "kernel or worker")),
+            };
+            argument.command = Some(Command::Rehearse(rehearsal));
+            taken
+        }
     };
     match words.get(taken) {
         Some(extra) => Err(wrong(extra, "expected here")),
@@ -575,7 +615,7 @@ impl Command {
                 ..
             } if matches!(**order, ClientOrder::Remove(_)) => "client",
             Command::Order { order, .. } => return pool::question(order),
-            Command::Rehearse(_) => "rehearse",
+            Command::Rehearse(rehearsal) => return Some(rehearsal.question()),
             Command::Reboot => "reboot",
             Command::Poweroff => "poweroff",
             _ => return None,
@@ -620,6 +660,29 @@ mod tests {
                 _ => assert_eq!(asks, verb.question, "{}", verb.name),
             }
             assert!(help.contains(&format!("\n  {}", verb.name)) || help.starts_with("  status"));
+        }
+    }
+
+    #[test]
+    fn each_rehearsal_says_what_stops_and_asks_first() {
+        let worker = Rehearsal::HangWorker {
+            pool: "tank".into(),
+        };
+        for (line, rehearsal, asks) in [
+            ("rehearse hang", Rehearsal::Hang, "heartbeat stops"),
+            (
+                "rehearse hang kernel",
+                Rehearsal::HangKernel,
+                "kernel stops",
+            ),
+            ("rehearse hang worker tank", worker, "worker stops"),
+        ] {
+            let request = parsed(line);
+            assert_eq!(request.command, Command::Rehearse(rehearsal));
+            assert!(!request.yes);
+            let question = request.command.question().unwrap();
+            assert!(question.contains(asks), "{question}");
+            assert!(parsed(&format!("{line} --yes")).yes);
         }
     }
 
@@ -685,6 +748,10 @@ mod tests {
         assert!(refused("log --ledger tank 7").contains("\"7\""));
         assert!(refused("status --ledger").contains("\"--ledger\""));
         assert!(refused("rehearse panic").contains("is not hang"));
+        assert!(refused("rehearse hang disk").contains("is not kernel or worker"));
+        assert!(refused("rehearse hang kernel tank").contains("\"tank\""));
+        assert!(refused("rehearse hang worker").contains("the name of a pool"));
+        assert!(refused("rehearse hang worker tank tape").contains("\"tape\""));
         assert!(refused("volume create tank/vol 2G --raid").contains("usage: volume create"));
         assert!(refused("volume create tank 2G").contains("POOL/NAME"));
         assert!(refused("handover tank --raid raid1").contains("\"--raid\""));

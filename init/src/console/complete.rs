@@ -1,7 +1,7 @@
 //! What Tab adds to a line.
 
 use super::client;
-use super::command::{LEDGER, Takes, VERBS};
+use super::command::{HANG_WHAT, LEDGER, Takes, VERBS};
 use super::pool::{DISK_ACTIONS, POOL_ACTIONS};
 use super::volume::{ACTIONS, SNAPSHOT_ACTIONS};
 
@@ -51,6 +51,8 @@ pub(super) fn complete(before: &str, pools: &[String]) -> Completion {
         (Takes::ClientWords, [action]) if client::ACTIONS.contains(action) => {
             return choose(word, pool_names());
         }
+        (Takes::Rehearsal, ["hang"]) => return choose(word, HANG_WHAT.into_iter()),
+        (Takes::Rehearsal, ["hang", "worker"]) => return choose(word, pool_names()),
         (Takes::DiskWords, ["locate", _]) => return choose(word, ["on", "off"].into_iter()),
         (_, []) => {}
         _ => return Completion::Nothing,
@@ -112,6 +114,8 @@ mod tests {
         assert_eq!(insert("handover v"), "ault ");
         assert_eq!(insert("handover t"), "a");
         assert_eq!(insert("rehearse "), "hang ");
+        assert_eq!(insert("rehearse hang k"), "ernel ");
+        assert_eq!(insert("rehearse hang worker v"), "ault ");
         assert_eq!(insert("volume g"), "row ");
         assert_eq!(insert("volume ren"), "ame ");
         assert_eq!(insert("volume t"), "hin-pool ");
@@ -139,5 +143,7 @@ mod tests {
         assert_eq!(complete("status ", &pools()), Completion::Nothing);
         assert_eq!(complete("nonsense x", &pools()), Completion::Nothing);
         assert_eq!(complete("handover tank t", &pools()), Completion::Nothing);
+        let kernel = complete("rehearse hang kernel ", &pools());
+        assert_eq!(kernel, Completion::Nothing);
     }
 }

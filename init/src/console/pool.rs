@@ -118,6 +118,8 @@ pub(super) fn question(order: &PoolOrder) -> Option<&'static str> {
             "The pool goes on without the disk, and what is on it is not trusted again. If the peer sees it, say no, and mend \
              the path. Is it lost for good?"
         }
+        // Asked for the rehearsal.
+        PoolOrder::Hang => return None,
         PoolOrder::Remove { .. } => "The disk leaves the pool, and is bare then. Remove it?",
         PoolOrder::Volume(VolumeOrder::RemoveSnapshot { .. }) => {
             "What only the snapshot has is lost, and its clients lose it at once. Remove it?"

@@ -73,6 +73,7 @@ pub(crate) mod tests;
 pub mod watch;
 
 pub use forgotten::Forgotten;
+use outcome::LOOK_AFTER_IT;
 pub use outcome::{ClaimError, Claimed, Note};
 pub use reservations::{Reservations, Seen};
 pub use routes::{Route, Routes};
@@ -194,7 +195,7 @@ fn open_member(disk: &Disk) -> std::io::Result<Vec<Route>> {
     if !opened.iter().flatten().any(Result::is_ok) {
         opened = parallel::each(&paths, DISKS_LIMIT - 2 * PATH_LIMIT, open);
     }
-    let mut failure = std::io::Error::from(std::io::ErrorKind::TimedOut);
+    let mut failure = no_answer();
     let mut routes = Vec::new();
     for outcome in opened.into_iter().flatten() {
         match outcome {
@@ -212,17 +213,32 @@ fn open_member(disk: &Disk) -> std::io::Result<Vec<Route>> {
     }
 }
 
+/// Of a disk whose device could not be opened in the time for it.
+pub(crate) fn no_answer() -> std::io::Error {
+    let within = format!("no answer within {} s", DISKS_LIMIT.as_secs());
+    std::io::Error::new(std::io::ErrorKind::TimedOut, within)
+}
+
 /// Why the members of a pool cannot be fenced at all.
 #[derive(Debug, thiserror::Error)]
 pub enum FenceError {
     /// A pool without disks.
-    #[error("there is no disk to fence")]
+    #[error(
+        "there is no disk to fence: the metadata call every member missing; connect the disks and take them back (vgextend \
+         --restoremissing on a host with lvm2)"
+    )]
     NoMembers,
     /// Too many.
-    #[error("{0} member disks, and at most {MAX_MEMBERS} can be fenced")]
+    #[error(
+        "{0} member disks, and at most {MAX_MEMBERS} can be fenced: vgsplit on a host with lvm2 makes two pools of it, vgreduce takes out \
+         disks on which nothing is"
+    )]
     TooMany(usize),
     /// Two disks with one identity, which are not paths to one disk: the heads could not agree which is which.
-    #[error("{one} and {other} are the same disk {id}")]
+    #[error(
+        "{one} and {other} are the same disk {id}, and no paths to one: pull one of them out, or give it an identity of its own (VPD page \
+         0x83) where the shelf or the target makes it up"
+    )]
     Duplicate {
         /// One name.
         one: String,
@@ -232,7 +248,7 @@ pub enum FenceError {
         id: DiskId,
     },
     /// The device node could not be opened.
-    #[error("{disk}: cannot open: {source}")]
+    #[error("{disk}: cannot be opened: {source}; {}", LOOK_AFTER_IT)]
     Open {
         /// The kernel's name of the disk.
         disk: String,
@@ -270,7 +286,7 @@ impl Fence {
         let opened = parallel::each(disks, DISKS_LIMIT, open_member);
         let mut members = Vec::new();
         for (disk, opened) in disks.iter().zip(opened) {
-            let opened = opened.unwrap_or_else(|| Err(std::io::ErrorKind::TimedOut.into()));
+            let opened = opened.unwrap_or_else(|| Err(no_answer()));
             let routes = opened.map_err(|source| FenceError::Open {
                 disk: disk.name.clone(),
                 source,

@@ -284,6 +284,7 @@ pub(crate) mod tests {
                 .map(|(copy, name)| volume(name, copy, copy + 1, 3))
                 .collect(),
             conflicts: Vec::new(),
+            silent: Vec::new(),
         }
     }
 

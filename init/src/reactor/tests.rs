@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use super::*;
 use crate::fence::shelf::Shelf;
 use crate::fence::tests::wait_for;
-use crate::fence::{COMMAND_LIFETIME, ClaimRequest};
+use crate::fence::{COMMAND_LIFETIME, ClaimRequest, lease};
 
 /// A cable that looks, whenever a frame goes out, whether the worker has its job already.
 struct Witness {
@@ -142,6 +142,13 @@ impl Bench {
         self.reactor.perform(self.now, &mut [0; FRAME_MAX_BYTES]);
     }
 
+    /// Time passes until something is due, and no action is carried out.
+    fn pass(&mut self) {
+        self.now = self.now.max(self.reactor.head.poll_timeout());
+        self.reactor.keep_time(self.now);
+        while self.reactor.head.poll_action().is_some() {}
+    }
+
     fn surveyed(&mut self) {
         let survey = self.job();
         assert_eq!(survey.work, Work::Survey);
@@ -221,4 +228,35 @@ fn a_gate_is_held_from_the_import_on_while_the_disks_are_seen() {
         bench.perform();
         (end(&bench) == bench.now + Timing::default().dead).then_some(())
     });
+}
+
+#[test]
+fn the_watchdog_is_fed_only_while_every_lease_holds() {
+    let mut bench = Bench::new(Vec::new());
+    let path = std::env::temp_dir().join(format!("orthrus-fed-{}", std::process::id()));
+    bench.reactor.watchdog = Some(Watchdog::over(File::create(&path).unwrap()));
+    let fed = || std::fs::metadata(&path).unwrap().len();
+    bench.pass();
+    assert_eq!(fed(), 1, "it holds nothing");
+
+    bench.surveyed();
+    bench.perform();
+    let claim = bench.job();
+    let lease = lease::terms(10);
+    let submitted = bench.now;
+    bench.done(claim, Done::Leased { lease, submitted });
+    let end = submitted + Duration::from_millis(u64::from(lease.lease_ms));
+    while bench.reactor.head.poll_timeout() < end {
+        let before = fed();
+        bench.pass();
+        assert_eq!(fed(), before + 1, "the lease holds");
+    }
+    // No record of it was written: it is over, and whatever else is done in time does not feed.
+    let before = fed();
+    for _ in 0..20 {
+        bench.pass();
+    }
+    assert!(bench.now > end);
+    assert_eq!(fed(), before, "the lease is over");
+    std::fs::remove_file(path).unwrap();
 }

@@ -64,6 +64,11 @@ pub struct Busy {
 /// even without an error, as a large disk that is wiped: it is in the way of a handover.
 pub const ORDER_LIMIT: Duration = Duration::from_secs(60);
 
+/// How long a look of a worker at the disks of a pool that is served here may take. What it asks of disks has limits of its own,
+/// half of this together; what has none are calls into this head's kernel, and writes of metadata, of which a disk in its own error recovery
+/// makes some ten seconds. Whoever is at it for longer is stuck, and will not carry out a release either.
+pub const LOOK_LIMIT: Duration = Duration::from_secs(60);
+
 /// What became of the state volume.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct State {

@@ -3,7 +3,7 @@
 use orthrus_hb::{Failure, HeadId, Health, Hearing, LinkId, Liveness, PoolState, Rest};
 use serde::Serialize;
 
-use super::report::ORDER_LIMIT;
+use super::report::{LOOK_LIMIT, ORDER_LIMIT};
 use super::{LedgerStatus, PoolSnapshot, Report, Snapshot, Usage};
 use crate::config::Config;
 use crate::ledger::LedgerReport;
@@ -264,6 +264,16 @@ impl Status {
                     );
                 }
             }
+            if let Some(took_s) = pool.stuck_look_s(self.uptime_s) {
+                say(
+                    format!(
+                        "pool {name}: a look of its worker at its disks has not ended for {took_s} s, so that it would not let go either: \
+                         this head counts as one that does not see them"
+                    ),
+                    "see `log` and check the power and the cables of the disks; a standby that sees them takes the pool by itself, and what \
+                     does not let go in time ends in a reset of this head; without a standby, `reboot` when its clients can wait",
+                );
+            }
             for gateway in &pool.report.silent_gateways {
                 say(
                     format!("pool {name}: the gateway {gateway} does not answer"),
@@ -368,6 +378,16 @@ impl Status {
         }
         self.redundant = problems.is_empty();
         self.problems = problems;
+    }
+}
+
+impl PoolStatus {
+    /// For how long a look of the worker of a pool that is served here has been under way, if that is too long.
+    fn stuck_look_s(&self, uptime_s: u64) -> Option<u64> {
+        let since = self.report.looking_since?;
+        let took_s = uptime_s.saturating_sub(since.as_secs());
+        let is_stuck = self.state == PoolState::Serving.name() && took_s >= LOOK_LIMIT.as_secs();
+        is_stuck.then_some(took_s)
     }
 }
 
@@ -641,6 +661,36 @@ mod tests {
             pools.contains("at work: `volume create vol0`, for 60 s"),
             "{pools}"
         );
+    }
+
+    #[test]
+    fn a_look_of_an_owner_that_does_not_end_is_told_with_what_ends_it() {
+        let looking_for = |took_s, state| {
+            let pool = PoolSnapshot {
+                state,
+                rest: None,
+                peer: Some((PoolState::Standby, Epoch(3))),
+                ..pool_at_standby()
+            };
+            let report = Report {
+                looking_since: Some(embassy_time::Instant::from_secs(60 - took_s)),
+                ..Report::default()
+            };
+            standby_for(pool, report, watchdog(false))
+        };
+        let status = looking_for(LOOK_LIMIT.as_secs() - 1, PoolState::Serving);
+        assert!(status.redundant, "{:?}", status.problems);
+        let status = looking_for(LOOK_LIMIT.as_secs(), PoolState::Serving);
+        let said = &status.problems[0];
+        let what = "pool tank: a look of its worker at its disks has not ended for 60 s";
+        assert!(said.what.starts_with(what), "{}", said.what);
+        for word in ["cables", "takes the pool", "reset", "reboot"] {
+            assert!(said.todo.contains(word), "{}", said.todo);
+        }
+        // Who does not serve says so by its health alone, and much sooner.
+        let status = looking_for(LOOK_LIMIT.as_secs(), PoolState::Standby);
+        let mut said = status.problems.iter().map(|problem| &problem.what);
+        assert!(said.all(|what| !what.contains("look of its worker")));
     }
 
     #[test]

@@ -113,7 +113,7 @@ pub enum ReadTrouble {
     #[error("is itself a member of an MD array: arrays on arrays are not assembled here")]
     Nested,
     /// The disk does not answer.
-    #[error("no answer within {} s", READ_LIMIT.as_secs())]
+    #[error("no answer within {} s; check its power and its cables", READ_LIMIT.as_secs())]
     TimedOut,
     /// The label is broken.
     #[error("{0}")]
@@ -149,7 +149,11 @@ struct Contents {
 
 /// Reads the labels and metadata of all disks, in parallel.
 pub fn read_groups(disks: &[Disk]) -> Groups {
-    let contents = parallel::each(disks, READ_LIMIT, |disk| match direct::open(&disk.path) {
+    read_groups_within(disks, READ_LIMIT)
+}
+
+fn read_groups_within(disks: &[Disk], limit: Duration) -> Groups {
+    let contents = parallel::each(disks, limit, |disk| match direct::open(&disk.path) {
         Ok(file) => read_disk(disk.bytes, &mut |offset, length| {
             // Another pool's worker may be about to take the disk, as both are taken over.
             let _turn = turn::take_within(&disk.id, READ_LIMIT);
@@ -263,10 +267,15 @@ fn assemble(places: &[Place], contents: Vec<Contents>) -> Groups {
     let mut newest: BTreeMap<Uuid, VolumeGroup> = BTreeMap::new();
     // On which disks, by their labels, the newest copy of each group was found.
     let mut carriers: BTreeMap<Uuid, Vec<Uuid>> = BTreeMap::new();
+    let mut silent: Vec<String> = Vec::new();
     for (place, contents) in places.iter().zip(contents) {
         let label = contents.pv;
         if let Some(pv) = label {
             labels.entry(pv).or_default().push(place);
+        }
+        let mut troubles = contents.troubles.iter();
+        if troubles.any(|trouble| matches!(trouble, ReadTrouble::TimedOut)) {
+            silent.push(format!("{} ({})", place.disk.name, place.disk.id));
         }
         let problems = contents.troubles.into_iter().map(|trouble| Problem {
             disk: place.disk.name.clone(),
@@ -295,6 +304,8 @@ fn assemble(places: &[Place], contents: Vec<Contents>) -> Groups {
     }
     groups.groups = newest.into_values().collect();
     for group in &mut groups.groups {
+        // Whose members they are is on them, and nowhere else.
+        group.silent.clone_from(&silent);
         let on = carriers.remove(&group.uuid).unwrap_or_default();
         let vouched = |pv: &PhysicalVolume| !pv.is_missing && on.contains(&pv.uuid);
         if !group.pvs.iter().any(vouched) {

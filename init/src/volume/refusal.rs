@@ -23,6 +23,14 @@ pub enum Refusal {
         /// What it was called on the host that wrote the metadata.
         hint: Option<String>,
     },
+    /// Something is missing, and disks that are here do not answer: it may be on them. A disk that is only slow must not be
+    /// given up as a lost one.
+    Silent {
+        /// What, as part of a sentence.
+        missing: String,
+        /// The disks, with their identities.
+        disks: Vec<String>,
+    },
     /// A member of an array is not here, or was away, and nobody has written that the array does without it.
     MissingMember {
         /// The array.
@@ -81,7 +89,7 @@ impl VolumeGroup {
     /// The first reason to leave the group alone; `cluster` is the name of ours.
     pub fn refusal(&self, cluster: &str) -> Option<Refusal> {
         if let Some(conflict) = self.conflicts.first() {
-            return Some(Refusal::Conflict(conflict.clone()));
+            return Some(self.or_silent(Refusal::Conflict(conflict.clone())));
         }
         if self.has("CLUSTERED") {
             let manager = "clvm".to_owned();
@@ -105,7 +113,29 @@ impl VolumeGroup {
         if self.has("PVMOVE") {
             return Some(Refusal::Moving);
         }
-        self.disk_refusal().or_else(|| self.volume_refusal())
+        let missing = self.disk_refusal().map(|refusal| self.or_silent(refusal));
+        missing.or_else(|| self.volume_refusal())
+    }
+
+    /// A reason that speaks of what is missing counts only when every disk that is here has said what it is.
+    fn or_silent(&self, refusal: Refusal) -> Refusal {
+        let missing = match &refusal {
+            Refusal::MissingDisk { uuid, .. } => format!("physical volume {uuid}"),
+            Refusal::MissingMember { array, .. } => {
+                format!("what the MD array {array:?} lacks")
+            }
+            Refusal::Conflict(Conflict::Stray { .. }) => {
+                "what the newest metadata count on".to_owned()
+            }
+            _ => return refusal,
+        };
+        match self.silent.is_empty() {
+            true => refusal,
+            false => Refusal::Silent {
+                missing,
+                disks: self.silent.clone(),
+            },
+        }
     }
 
     fn disk_refusal(&self) -> Option<Refusal> {
@@ -165,6 +195,12 @@ impl fmt::Display for Refusal {
                     None => f.write_str("; connect it"),
                 }
             }
+            Refusal::Silent { missing, disks } => write!(
+                f,
+                "{missing} is not found, and may be on a disk that is here: {} does not answer; check its power and its \
+                 cables, and if it is broken, pull it out",
+                disks.join(", ")
+            ),
             Refusal::MissingMember { array, slots } => {
                 let slots: Vec<String> = slots.iter().map(u32::to_string).collect();
                 write!(

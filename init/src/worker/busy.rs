@@ -1,6 +1,7 @@
 //! What a worker is at while it carries out an operator's order, told from the beginning to the end of it: nothing else bounds
 //! such an order while the pool is served, and the core learns of it only when a release has to wait.
 //!
+//! A look of its own is not told here: one that does not end is a broken path to the shelf ([`LOOK_LIMIT`](crate::status::LOOK_LIMIT)).
 //! Jobs of the core are not told here, nor what orders become one (`pool create`, `pool destroy`): each has its limit there.
 
 use std::sync::{Arc, Mutex};

@@ -57,10 +57,7 @@ impl Worker {
             return self.survey_lease(&group);
         }
         if let Some((disk, why)) = survey.failure() {
-            return Err(JobError::Survey {
-                disk: disk.to_owned(),
-                why: format!("{why}; {}", why.way_out()),
-            });
+            return Err(JobError::survey(disk, why));
         }
         let cluster = self.config.cluster_id;
         if let Some((disk, stranger)) = survey.stranger(cluster) {

@@ -9,6 +9,7 @@ use crate::disk::{DiskError, WriteCache};
 use crate::export::{ExportError, PlanError};
 use crate::fence::lease::LeaseError;
 use crate::fence::release::ReleaseError;
+use crate::fence::reservations::ReadError;
 use crate::fence::{ClaimError, FenceError, Stranger};
 use crate::filesystem::MountError;
 use crate::ledger::{SlotError, WriteStuck};
@@ -25,7 +26,10 @@ use crate::volume::{Refusal, VolumeError};
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
     /// The volume group is on no disk that this head sees.
-    #[error("volume group {vg} is on none of the disks that this head sees{detail}")]
+    #[error(
+        "volume group {vg} is on none of the disks that this head sees{detail}: check its cables to the shelf; `pool create` makes one of \
+         bare disks"
+    )]
     NoGroup {
         /// Its name.
         vg: String,
@@ -68,7 +72,10 @@ pub enum JobError {
         stranger: Stranger,
     },
     /// The members changed while they were claimed.
-    #[error("the members of volume group {vg} changed during the claim")]
+    #[error(
+        "the members of volume group {vg} changed during the claim, by the head that held it or by another host: if it comes again, see \
+         that no other host is cabled to the shelf"
+    )]
     Changed {
         /// The volume group.
         vg: String,
@@ -152,6 +159,14 @@ impl From<CreateError> for JobError {
 }
 
 impl JobError {
+    /// Of a disk that a survey could not ask.
+    pub fn survey(disk: &str, why: &ReadError) -> JobError {
+        JobError::Survey {
+            disk: disk.to_owned(),
+            why: format!("{why}; {}", why.way_out()),
+        }
+    }
+
     /// What the core needs to know of it.
     pub fn kind(&self) -> Failure {
         match self {

@@ -280,6 +280,8 @@ impl Worker {
     /// still answer.
     fn look(&mut self) {
         let now = clock::now();
+        // From the first on: all that follows may find what does not answer.
+        lock(&self.report).looking_since = Some(now);
         let before = self.looked.replace(now);
         // Not after a gap in our own running: somebody else may have the addresses by now.
         let gap = before.map_or(0, |at| now.saturating_duration_since(at).as_millis());
@@ -287,7 +289,6 @@ impl Worker {
             self.announce_again();
         }
         self.report_alarms();
-        lock(&self.report).looking_since = Some(clock::now());
         self.mark_lost();
         self.note_lost_snapshots();
         self.look_at_rebuilds();
@@ -395,11 +396,24 @@ impl Worker {
                 self.change_client(order).map_err(|error| error.to_string())
             }
             PoolOrder::Import => self.adopt().map_err(|error| error.to_string()),
+            PoolOrder::Hang => self.hang(order),
             // The core is asked first: answered later.
             PoolOrder::Create { .. } => return self.begin_making(order),
             PoolOrder::Destroy { .. } => return self.begin_destroying(order),
         };
         order.answer(done);
+    }
+
+    /// No job is done any more, and no look: a release ends in a reset when its time is over.
+    fn hang(&self, order: Order) -> ! {
+        warn!(pool = self.pool().name, "rehearsal: the worker stops here");
+        order.answer(Ok(
+            "its worker stops; the first attempt to hand it over ends in a reset of this head"
+                .to_owned(),
+        ));
+        loop {
+            std::thread::park();
+        }
     }
 
     fn perform(&mut self, job: &Job) -> Result<Done, JobError> {

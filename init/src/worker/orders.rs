@@ -54,6 +54,8 @@ pub enum PoolOrder {
     Volume(VolumeOrder),
     /// Change who is let in.
     Client(Box<ClientOrder>),
+    /// A rehearsal: stop for ever, as a stuck kernel would make it.
+    Hang,
 }
 
 /// The command that gives it, without what is only detail or secret.
@@ -67,6 +69,7 @@ impl fmt::Display for PoolOrder {
             PoolOrder::Add { disk, .. } => write!(f, "disk add {disk}"),
             PoolOrder::Remove { disk } => write!(f, "disk remove {disk}"),
             PoolOrder::Lost { disk } => write!(f, "disk lost {disk}"),
+            PoolOrder::Hang => f.write_str("rehearse hang worker"),
             PoolOrder::Client(order) => match &**order {
                 ClientOrder::Add(client) => write!(f, "client add {client}"),
                 ClientOrder::Remove(client) => write!(f, "client remove {client}"),

@@ -88,9 +88,17 @@ pub(super) fn claimant(shelf: &Shelf) -> Worker {
             pvs: Vec::new(),
             lvs: Vec::new(),
             conflicts: Vec::new(),
+            silent: Vec::new(),
         },
     });
     worker
+}
+
+/// The watch over a claim of this shelf.
+pub(crate) fn watched(shelf: &Shelf) -> (Epoch, fence::Watch) {
+    let claim = claimant(shelf).claim.unwrap();
+    let watch = claim.fence.watch(claim.key, Arc::new(|_| ()));
+    (claim.key.epoch, watch)
 }
 
 #[test]
@@ -177,4 +185,26 @@ fn what_runs_full_is_an_alarm_while_it_is_served() {
         "{}",
         alarm.todo
     );
+}
+
+#[test]
+fn a_worker_that_is_hung_answers_that_and_does_no_job_any_more() {
+    let worker = worker();
+    let (orders, report) = (worker.orders(), worker.report());
+    let (jobs, todo) = std::sync::mpsc::sync_channel(1);
+    // It is there until the tests end.
+    std::thread::spawn(move || worker.run(&todo));
+    let said = orders.give(&PoolOrder::Hang, Duration::from_secs(600));
+    assert!(said.is_ok_and(|said| said.contains("its worker stops")));
+    let release = Job {
+        pool: PoolId(0),
+        ticket: orthrus_hb::Ticket(1),
+        epoch: Epoch(1),
+        peer_is_done: true,
+        work: Work::Release,
+    };
+    assert!(jobs.try_send(release).is_ok());
+    assert!(jobs.try_send(release).is_err(), "nobody takes the first");
+    let busy = lock(&report).busy.clone();
+    assert!(busy.is_some_and(|busy| busy.what == "rehearse hang worker"));
 }

@@ -11,7 +11,8 @@
 //! Decisions:
 //! - It changes no disk: the claim is made by the core as always, and what it rests on is written first of all. An import that
 //!   cannot write it fails, since volumes that run without a disk make what is on that disk old.
-//! - It is taken only for a disk that this head does not see, and that all volumes can do without.
+//! - It is taken only for a disk that this head does not see, and that all volumes can do without; and not while any disk that it sees
+//!   does not answer, whosever that is: a disk that hangs is known by nothing but its own label, and would be taken for lost.
 //! - It is over after [`VALID_FOR`], and with a reset: a word that waits for a takeover weeks later would throw away what the peer
 //!   has written to that disk meanwhile. It says nothing of a disk that is back.
 //! - It is not taken while the peer holds the pool, and is over when anybody else has claimed it since: two heads that each go without
@@ -64,6 +65,12 @@ pub enum WordError {
         /// What is missing.
         missing: String,
     },
+    /// It may be one that is here.
+    #[error(
+        "{} is here and does not answer: it may be the one that seems to be missing. Check its power and its cables; if it is broken, \
+         pull it out, and say it again", .0.join(", ")
+    )]
+    Silent(Vec<String>),
     /// What is left is not enough.
     #[error("the pool cannot be served without it: {0}")]
     Needed(Refusal),
@@ -126,7 +133,8 @@ impl Worker {
     pub(super) fn heed(&self, group: &mut VolumeGroup) {
         for pv in &mut group.pvs {
             let is_said = self.words.iter().any(|word| word.pv == pv.uuid);
-            pv.is_missing |= is_said && pv.disk.is_none();
+            // Nor is it said of one that may be back, and is slow.
+            pv.is_missing |= is_said && pv.disk.is_none() && group.silent.is_empty();
         }
     }
 
@@ -268,6 +276,9 @@ fn may_be_lost(group: &VolumeGroup, cluster: &str, name: &str) -> Result<Uuid, W
             },
         });
     };
+    if !group.silent.is_empty() {
+        return Err(WordError::Silent(group.silent.clone()));
+    }
     let mut left = group.clone();
     for pv in &mut left.pvs {
         pv.is_missing |= pv.disk.is_none();
@@ -316,6 +327,26 @@ mod tests {
         }
     }
 
+    #[test]
+    fn no_disk_is_given_up_while_one_that_is_here_does_not_answer() {
+        let (worker, _log) = owner(&Shelf::new(2), "");
+        let mut group = Made::on(2).raid("vol0", "raid1", &[0, 1]).group_with(&[0]);
+        let id = ids(&group).remove(1);
+        let hint = |group: &VolumeGroup| {
+            let refusal = group.refusal("lab").unwrap();
+            worker.hint_of_word(group, &refusal)
+        };
+        assert!(hint(&group).contains("disk lost tank"));
+        assert!(may_be_lost(&group, "lab", &id).is_ok());
+        group.silent = vec!["sdb (naa.1)".to_owned()];
+        assert_eq!(hint(&group), "");
+        let refused = may_be_lost(&group, "lab", &id).unwrap_err();
+        assert!(matches!(refused, WordError::Silent(_)), "{refused:?}");
+        for word in ["sdb (naa.1)", "does not answer", "cables", "pull it out"] {
+            assert!(refused.to_string().contains(word), "{refused}");
+        }
+    }
+
     /// An owner of the first of two disks, who goes without the second by the operator's word.
     fn told(fails: &'static str) -> (Worker, super::super::order::Log) {
         let shelf = Shelf::new(2);
@@ -359,6 +390,10 @@ mod tests {
         let mut whole = made.group();
         worker.heed(&mut whole);
         assert!(!whole.pvs[1].is_missing);
+        let mut slow = made.group_with(&[0]);
+        slow.silent = vec!["sd1 (naa.1)".to_owned()];
+        worker.heed(&mut slow);
+        assert!(!slow.pvs[1].is_missing);
         worker.words[0].until = clock::now();
         worker.forget_words();
         assert_eq!(worker.words.len(), 1, "the claim rests on it");

@@ -62,6 +62,8 @@ pub struct VolumeGroup {
     pub lvs: Vec<LogicalVolume>,
     /// What was wrong when the disks were read.
     pub conflicts: Vec<Conflict>,
+    /// Disks that are here and did not answer then, as `sdb (naa.5000c500a1b2c3d4)`: a member that seems to be missing may be one.
+    pub silent: Vec<String>,
 }
 
 /// A member of a volume group.

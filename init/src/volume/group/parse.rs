@@ -84,6 +84,7 @@ fn parse_header(group: &Entries<'_>) -> Result<VolumeGroup, GroupError> {
         pvs: Vec::new(),
         lvs: Vec::new(),
         conflicts: Vec::new(),
+        silent: Vec::new(),
     })
 }
 

@@ -201,6 +201,61 @@ fn a_group_with_a_missing_disk_is_refused_and_the_disk_named() {
     );
 }
 
+#[test]
+fn a_disk_that_does_not_answer_is_not_told_as_a_missing_one() {
+    let silent = || Contents {
+        troubles: vec![ReadTrouble::TimedOut],
+        ..Contents::default()
+    };
+    let places = [0, 1, 2].map(|index| place(index, 64 << 20));
+    let one = image!("tank-0").contents();
+    let found = assemble(&places[..2], vec![one, silent()]);
+    let refusal = found.groups[0].refusal("lab").unwrap();
+    assert!(matches!(refusal, Refusal::Silent { .. }), "{refusal:?}");
+    let said = refusal.to_string();
+    for word in [
+        "physical volume ",
+        "sd1 (naa.1) does not answer",
+        "cables",
+        "pull it out",
+    ] {
+        assert!(said.contains(word), "{word:?} is not in: {said}");
+    }
+    // What it has to say may be newer than what the others do, and call them missing.
+    let mut stray = found.groups[0].clone();
+    stray.conflicts.push(Conflict::Stray { seqno: 7 });
+    let refusal = stray.refusal("lab").unwrap();
+    assert!(matches!(refusal, Refusal::Silent { .. }), "{refusal:?}");
+    // Of a group that has all of its members, it is none.
+    let [one, other] = [image!("tank-0"), image!("tank-1")].map(|image| image.contents());
+    let found = assemble(&places, vec![one, other, silent()]);
+    assert_eq!(found.groups[0].refusal("lab"), None);
+    assert!(
+        found.problems[0]
+            .to_string()
+            .starts_with("sd2: no answer within 15 s; check")
+    );
+}
+
+#[test]
+fn a_disk_whose_read_hangs_costs_the_limit_and_is_named() {
+    // A pipe whose other end nobody has cannot even be opened.
+    let path = std::env::temp_dir().join(format!("orthrus-hung-{}", std::process::id()));
+    let made = std::process::Command::new("mkfifo").arg(&path).status();
+    assert!(made.unwrap().success());
+    let hung = Disk {
+        path: path.clone(),
+        ..disk(0, 64 << 20)
+    };
+    let found = read_groups_within(&[hung], Duration::from_millis(20));
+    std::fs::remove_file(path).unwrap();
+    let [Problem { disk, trouble }] = &found.problems[..] else {
+        panic!("{found:?}")
+    };
+    assert_eq!(disk, "sd0");
+    assert!(matches!(trouble, ReadTrouble::TimedOut), "{trouble}");
+}
+
 /// What each of two heads may serve of a group when one sees only the first disk and the other only the second.
 fn halves(first: Image, second: Image) -> usize {
     let heads = [groups(&[first]), groups(&[second])];
