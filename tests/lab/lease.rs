@@ -18,13 +18,43 @@ const PROMPT: &str = "orthrus> ";
 /// What the other one prints before it writes anything at all, its own claim first.
 const IS_FREE: &str = "nothing of the former owner can be alive any more";
 
+/// Its heartbeat thread stops for ever; the kernel and all else go on.
 pub fn hung(bench: &Bench, shelf: ShelfKind) -> Result<()> {
+    struck(bench, shelf, "hung owner of a lease", |lab, head| {
+        lab.hang(head)
+    })
+}
+
+/// Nothing runs any more, not even what answers clients.
+pub fn hung_kernel(bench: &Bench, shelf: ShelfKind) -> Result<()> {
+    let what = "owner of a lease whose kernel hangs";
+    struck(bench, shelf, what, |lab, head| {
+        lab.tell_ok(head, "rehearse hang kernel --yes").map(drop)
+    })
+}
+
+/// The worker is stuck, and found so when it is to let go; the lease is renewed by others, until the head resets itself.
+pub fn hung_worker(bench: &Bench, shelf: ShelfKind) -> Result<()> {
+    let what = "owner of a lease whose worker hangs";
+    struck(bench, shelf, what, |lab, head| {
+        lab.tell_ok(head, "rehearse hang worker tank --yes")?;
+        lab.tell_ok(head, "handover tank").map(drop)
+    })
+}
+
+fn struck(
+    bench: &Bench,
+    shelf: ShelfKind,
+    what: &str,
+    strike: impl FnOnce(&Lab, Head) -> Result<()>,
+) -> Result<()> {
     bench.with(shelf, |lab| {
         let first = lab.owner(None)?;
         let second = first.peer();
+        lab.wait_for(&format!("{second} ready tank"), LIMIT)?;
         start_writing(lab)?;
         let hung = unix_ms();
-        lab.hang(first)?;
+        strike(lab, first)?;
         lab.wait_for(&format!("{second} serves"), LIMIT)?;
         until(
             || Ok(said_at(lab, second, hung, IS_FREE)?.is_some()),
@@ -40,7 +70,7 @@ pub fn hung(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         let free = said_at(lab, second, hung, IS_FREE)?.context("said, and not said")?;
         let seconds = |at: u64| at.saturating_sub(hung) as f64 / 1000.0;
         println!(
-            "    the hung owner's new kernel runs after {:.1} s, and the other one writes after {:.1} s",
+            "    {what}: its new kernel runs after {:.1} s, and the other one writes after {:.1} s",
             seconds(reset),
             seconds(free)
         );
@@ -48,7 +78,7 @@ pub fn hung(bench: &Bench, shelf: ShelfKind) -> Result<()> {
             reset < free,
             "the other head has written before the watchdog had reset the hung one"
         );
-        resume_and_verify(lab, "hung owner of a lease", hung)?;
+        resume_and_verify(lab, what, hung)?;
         lab.wait_for(&format!("{first} standby"), LIMIT)?;
         ensure!(lab.owner(None)? == second, "the pool moved again");
         Ok(())

@@ -262,6 +262,16 @@ const TESTS: &[(&str, ShelfKind, Test)] = &[
         lease::hung,
     ),
     (
+        "owner_whose_kernel_hangs_is_reset_by_its_watchdog_before_the_other_writes",
+        ShelfKind::Plain,
+        lease::hung_kernel,
+    ),
+    (
+        "owner_whose_worker_hangs_is_reset_before_the_other_writes",
+        ShelfKind::Plain,
+        lease::hung_worker,
+    ),
+    (
         "paused_owner_test_fails_without_preempt",
         ShelfKind::Tgt,
         mutant::without_preempt,
