@@ -123,6 +123,8 @@ pub(super) trait Host: Send {
     /// The number of the last change that an active thin pool has made.
     fn pool_transaction(&self, group: &VolumeGroup, pool: &str)
     -> Result<Option<u64>, VolumeError>;
+    /// Bytes of a block of an active volume.
+    fn logical_block(&self, node: &Path) -> io::Result<u32>;
     /// Takes one volume away.
     fn deactivate_volume(&self, group: &VolumeGroup, lv: &str) -> Result<Step, VolumeError>;
     /// Takes them away.
@@ -346,6 +348,10 @@ impl Host for Kernel {
         pool: &str,
     ) -> Result<Option<u64>, VolumeError> {
         volume::pool_transaction(group, pool)
+    }
+
+    fn logical_block(&self, node: &Path) -> io::Result<u32> {
+        volume::logical_block(node)
     }
 
     fn deactivate_volume(&self, group: &VolumeGroup, lv: &str) -> Result<Step, VolumeError> {

@@ -8,6 +8,7 @@
 //! The address comes last and goes first: no client sees a target that is half built, and a former
 //! owner is silent before anything else of it changes.
 
+use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -118,6 +119,7 @@ impl Worker {
                 node: active.node.clone(),
                 is_writable: active.is_writable,
                 gives_space_back: active.gives_space_back,
+                logical_block: self.logical_block(active),
             })
             .collect();
         let mut targets = ExportPlan::all(&self.config, self.pool(), &volumes)?;
@@ -135,6 +137,13 @@ impl Worker {
             }
         }
         Ok(targets)
+    }
+
+    fn logical_block(&self, active: &Active) -> Option<u32> {
+        let read = self.host.logical_block(&active.node);
+        let failed =
+            |error: &io::Error| warn!(volume = active.lv, "the size of its blocks: {error}");
+        read.inspect_err(failed).ok()
     }
 
     /// Where the pool's state is kept while it is served here, or why it is not.

@@ -154,6 +154,10 @@ impl Host for Witness {
         Ok(vec![active("orthrus_state"), active("vol0")])
     }
 
+    fn logical_block(&self, _node: &Path) -> io::Result<u32> {
+        Ok(512)
+    }
+
     fn edit(
         &self,
         _group: &VolumeGroup,
