@@ -63,6 +63,8 @@ const FIELDS: [(&str, bool); 13] = [
     ("port_rtpi", true),
 ];
 const LAST_FIELD: &str = "target_lun";
+/// Those that some do not have: clients without a session identifier, and those that do not hold the reservation.
+const SOMETIMES: [&str; 3] = ["initiator_sid", "res_type", "res_scope"];
 
 /// Why a file is not what LIO writes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -101,7 +103,7 @@ pub fn registrations(bytes: &[u8]) -> Result<Vec<String>, FileError> {
                 fields = Some(Vec::new());
             }
             (Some(so_far), Some(("PR_REG_END", number)), _)
-                if number == found.len().to_string() =>
+                if number == found.len().to_string() && is_whole(so_far) =>
             {
                 found.push(so_far.join(","));
                 fields = None;
@@ -126,10 +128,31 @@ fn field(key: &str, value: &str) -> Option<String> {
     // `res_type` and `res_scope` have a leading zero, and 08 is no number to the kernel.
     let value = match is_number {
         true => value.parse::<u64>().ok()?.to_string(),
-        false if value.contains([',', ' ']) || value.is_empty() => return None,
+        // Also blocks in the middle that were never written: zeroes.
+        false if !value.bytes().all(|b| b.is_ascii_graphic() && b != b',') => return None,
+        false if value.is_empty() => return None,
         false => value.to_owned(),
     };
     Some(format!("{key}={value}"))
+}
+
+/// Whether the kernel would take a registration back. One that it refuses would keep the whole target closed.
+fn is_whole(fields: &[String]) -> bool {
+    let of = |name: &str| -> Vec<&str> {
+        let fields = fields.iter().filter_map(|field| field.split_once('='));
+        fields
+            .filter(|(key, _)| *key == name)
+            .map(|(_, value)| value)
+            .collect()
+    };
+    let names = FIELDS.iter().map(|(name, _)| *name);
+    let there = names.chain([LAST_FIELD]).all(|name| match of(name).len() {
+        0 => SOMETIMES.contains(&name),
+        count => count == 1,
+    });
+    let is_holder = of("res_holder") == ["1"];
+    let has_type = of("res_type").first().is_some_and(|kind| *kind != "0");
+    there && of("sa_res_key") != ["0"] && (!is_holder || has_type)
 }
 
 /// The directory of a pool's reservations; it is made, and made to be written synchronously.
@@ -327,6 +350,7 @@ mod tests {
     use std::time;
 
     use super::*;
+    use crate::chance::{Chance, times};
 
     /// As LIO of 6.12 wrote it, of two registrants of which the second one holds the reservation.
     const FILE: &str = "PR_REG_START: 0\ninitiator_fabric=iSCSI\ninitiator_node=iqn.1993-08.org.debian:01:client\n\
@@ -381,6 +405,66 @@ mod tests {
             let error = registrations(bad.as_bytes()).unwrap_err();
             assert!(matches!(error, FileError::Line { .. }), "{error}");
         }
+    }
+
+    #[test]
+    fn what_the_kernel_would_refuse_is_no_registration() {
+        for (from, to) in [
+            ("target_node=iqn.2026-01.org.orthrus:tank\n", ""),
+            ("tpgt=1\n", "tpgt=1\ntpgt=1\n"),
+            ("sa_res_key=4660", "sa_res_key=0"),
+            ("res_type=08\n", ""),
+            ("res_type=08", "res_type=00"),
+            ("debian", "deb\0\0\0"),
+        ] {
+            let error = registrations(FILE.replacen(from, to, 1).as_bytes());
+            assert!(
+                matches!(error, Err(FileError::Line { .. })),
+                "{from:?}: {error:?}"
+            );
+        }
+    }
+
+    /// As LIO writes them.
+    fn file_of(registrations: &[String]) -> Vec<u8> {
+        let mut text = String::new();
+        for (number, registration) in registrations.iter().enumerate() {
+            let fields = registration.replace(',', "\n");
+            text += &format!("PR_REG_START: {number}\n{fields}\nPR_REG_END: {number}\n");
+        }
+        match registrations {
+            [] => format!("{NOTHING}\n\0").into_bytes(),
+            _ => (text + "\0").into_bytes(),
+        }
+    }
+
+    #[test]
+    fn of_a_damaged_file_only_what_the_kernel_takes_is_given_back() {
+        let mut chance = Chance(1);
+        let mut whole = 0;
+        for _ in 0..times(20_000) {
+            let mut bytes = FILE.as_bytes().to_vec();
+            chance.damage(&mut bytes);
+            let Ok(found) = registrations(&bytes) else {
+                continue;
+            };
+            whole += 1;
+            for registration in &found {
+                assert!(
+                    registration.bytes().all(|b| b.is_ascii_graphic()),
+                    "{registration:?}"
+                );
+                for field in registration.split(',') {
+                    let (key, value) = field.split_once('=').unwrap();
+                    let number = FIELDS.iter().find(|(name, _)| *name == key);
+                    if number.is_none_or(|(_, is_number)| *is_number) {
+                        assert_eq!(value.parse::<u64>().unwrap().to_string(), value);
+                    }
+                }
+            }
+            assert_eq!(registrations(&file_of(&found)), Ok(found));
+        }
+        assert!(whole > 100, "only {whole} were whole");
     }
 
     #[test]
