@@ -99,6 +99,7 @@ mod tests {
     use orthrus_hb::MESSAGE_MAX_BYTES;
 
     use super::*;
+    use crate::chance::{Chance, times};
 
     fn connection(port: u16) -> Connection {
         Connection {
@@ -151,5 +152,29 @@ mod tests {
         );
         assert_eq!(decode(&[1, 2, 3]), []);
         assert_eq!(decode(&[0; 40]), []);
+    }
+
+    #[test]
+    fn what_a_damaged_message_says_is_told_on_as_it_was_heard() {
+        let whole = [
+            connection(1),
+            connection_v6(2),
+            connection_v6(3),
+            connection(4),
+        ];
+        let mut chance = Chance(1);
+        let mut found = 0;
+        for _ in 0..times(20_000) {
+            let mut bytes = encode(&whole).to_vec();
+            chance.damage(&mut bytes);
+            let heard = decode(&bytes);
+            let told = decode(&encode(&heard));
+            // In turns.
+            assert_eq!(told.len(), heard.len());
+            assert!(heard.iter().all(|one| told.contains(one)), "{heard:?}");
+            assert_eq!(decode(&encode(&told)), told);
+            found += heard.len();
+        }
+        assert!(found > 1000, "only {found} were connections");
     }
 }

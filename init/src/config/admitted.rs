@@ -312,7 +312,8 @@ impl Admitted {
     /// Reads a list.
     pub fn parse(text: &str) -> Admitted {
         let mut list = Admitted::default();
-        for line in text.lines().filter(|line| !line.trim().is_empty()) {
+        // Not `lines`, which takes off more than the end that stands behind each.
+        for line in text.split('\n').filter(|line| !line.trim().is_empty()) {
             let read = serde_json::from_str::<Line>(line).ok();
             match read.as_ref().and_then(Client::of_line) {
                 Some(client) if list.clients.contains(&client) => {}
@@ -489,6 +490,7 @@ fn let_in(pool: &mut PoolConfig, client: &Client) {
 mod tests {
     use super::super::Config;
     use super::*;
+    use crate::chance::{Chance, times};
 
     const FIRST: &str = "iqn.2026-01.org.example:new";
     const HOST: &str = "nqn.2026-01.org.example:new";
@@ -547,6 +549,37 @@ mod tests {
         );
         // The password is what only the list has.
         assert!(!format!("{list:?}").contains("twelve"));
+    }
+
+    #[test]
+    fn a_damaged_list_lets_in_whom_it_names_and_is_kept_as_it_is_read() {
+        let whole = "{\"initiator\":\"iqn.2026-01.org.example:a\",\"user\":\"new\",\"password\":\"twelve-or-more\",\
+             \"mutual_user\":\"box\",\"mutual_password\":\"another-one-12\"}\n\
+             {\"target\":\"iqn.2026-01.org.example:t\",\"initiator\":\"iqn.2026-01.org.example:b\"}\r\n\
+             {\"host\":\"nqn.2026-01.org.example:new\"}\n\
+             {\"share\":\"home\",\"network\":\"10.78.0.0/16\"}\n";
+        assert_eq!(Admitted::parse(whole).clients().len(), 4);
+        let mut chance = Chance(1);
+        let mut found = 0;
+        for _ in 0..times(20_000) {
+            let mut bytes = whole.as_bytes().to_vec();
+            chance.damage(&mut bytes);
+            let text = String::from_utf8_lossy(&bytes);
+            let list = Admitted::parse(&text);
+            for client in list.clients() {
+                found += 1;
+                match client {
+                    Client::Initiator { target, name, .. } => {
+                        assert!(target.as_deref().is_none_or(names::is_iscsi), "{target:?}");
+                        assert!(names::is_iscsi(name) && text.contains(name), "{name:?}");
+                    }
+                    Client::Host(name) => assert!(names::is_nqn(name) && text.contains(name)),
+                    Client::Network { .. } => {}
+                }
+            }
+            assert_eq!(Admitted::parse(&list.text()), list, "{text}");
+        }
+        assert!(found > 1000, "only {found} were clients");
     }
 
     #[test]

@@ -7,11 +7,18 @@ use super::parse::{self, name};
 use super::section::Section;
 use super::{ChapConfig, MAX_CLIENTS, MAX_LUN_NUMBER, MAX_LUNS, MAX_TARGETS, chap, names};
 
+/// The blocks that disks have.
+const BLOCK_SIZES: [u32; 2] = [512, 4096];
+
 /// `[pool.iscsi]`, or one `[[pool.iscsi]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IscsiConfig {
     /// The target's name.
     pub iqn: String,
+    /// What its LUNs are called by their vendor; the firmware's own when absent.
+    pub vendor: Option<String>,
+    /// What its LUNs are called by their product.
+    pub product: Option<String>,
     /// Initiator names that may log in; nobody else may.
     pub clients: Vec<String>,
     /// Those of them that must log in with a password.
@@ -38,6 +45,8 @@ pub struct LunConfig {
     pub volume: String,
     /// Its unit serial number, hex digits; derived from the volume when absent.
     pub serial: Option<String>,
+    /// Bytes of a block as clients see it; those of the volume when absent.
+    pub block_size: Option<u32>,
     /// Those of the target's clients that see it; all of them when absent, also those that come later.
     pub clients: Option<Vec<String>>,
 }
@@ -58,7 +67,7 @@ pub(super) fn targets(pool: &Section<'_>) -> Result<Vec<IscsiConfig>, ConfigErro
 }
 
 fn target(section: &Section<'_>) -> Result<IscsiConfig, ConfigError> {
-    section.only(&["iqn", "clients", "chap", "luns", "lun"])?;
+    section.only(&["iqn", "vendor", "product", "clients", "chap", "luns", "lun"])?;
     let clients = section.texts("clients", names::ISCSI)?;
     if clients.is_empty() || clients.len() > MAX_CLIENTS {
         return Err(section.place("clients").error(format!(
@@ -81,9 +90,21 @@ fn target(section: &Section<'_>) -> Result<IscsiConfig, ConfigError> {
             names::is_iscsi,
             names::ISCSI,
         )?,
+        vendor: optional(section, "vendor", names::is_vendor, names::VENDOR)?,
+        product: optional(section, "product", names::is_product, names::PRODUCT)?,
         luns: luns(section, &clients)?,
         clients,
     })
+}
+
+fn optional(
+    section: &Section<'_>,
+    key: &'static str,
+    is_good: fn(&str) -> bool,
+    allowed: &str,
+) -> Result<Option<String>, ConfigError> {
+    let field = section.optional_text(key, allowed)?;
+    field.map(|field| name(field, is_good, allowed)).transpose()
 }
 
 fn luns(section: &Section<'_>, clients: &[String]) -> Result<Luns, ConfigError> {
@@ -108,7 +129,7 @@ fn luns(section: &Section<'_>, clients: &[String]) -> Result<Luns, ConfigError> 
 }
 
 fn lun(section: &Section<'_>, clients: &[String]) -> Result<LunConfig, ConfigError> {
-    section.only(&["lun", "volume", "serial", "clients"])?;
+    section.only(&["lun", "volume", "serial", "clients", "block_size"])?;
     let range = 0..=MAX_LUN_NUMBER;
     let number = section
         .optional_number("lun", range)?
@@ -116,10 +137,8 @@ fn lun(section: &Section<'_>, clients: &[String]) -> Result<LunConfig, ConfigErr
     Ok(LunConfig {
         lun: number.value,
         volume: parse::volume(section, "exported")?,
-        serial: match section.optional_text("serial", names::SERIAL)? {
-            Some(field) => Some(name(field, names::is_serial, names::SERIAL)?),
-            None => None,
-        },
+        serial: optional(section, "serial", names::is_serial, names::SERIAL)?,
+        block_size: section.optional_choice("block_size", &BLOCK_SIZES)?,
         clients: match section.has("clients") {
             true => Some(clients_of_lun(section, clients)?),
             false => None,

@@ -31,6 +31,11 @@ pub(super) const SHARE: &str =
     "1 to 64 characters of a-z, A-Z, 0-9, _, +, . and hyphen, not starting with a hyphen or dot";
 // The kernel makes the NAA identifier (WWN) of the digits, so anything else would be lost from it.
 pub(super) const SERIAL: &str = "8 to 32 lower-case hex digits";
+// SPC: ASCII, filled up with blanks on the right.
+pub(super) const VENDOR: &str =
+    "1 to 8 printable ASCII characters, no blank at either end, such as ORTHRUS";
+pub(super) const PRODUCT: &str =
+    "1 to 16 printable ASCII characters, no blank at either end, such as VOLUME";
 
 fn of(text: &str, max: usize, extra: &str, upper: bool) -> bool {
     (1..=max).contains(&text.len())
@@ -75,7 +80,19 @@ pub(super) fn is_tty(text: &str) -> bool {
 }
 
 pub(super) fn is_smbios(text: &str) -> bool {
-    (1..=64).contains(&text.len())
+    is_printable(text, 64)
+}
+
+pub(super) fn is_vendor(text: &str) -> bool {
+    is_printable(text, 8)
+}
+
+pub(super) fn is_product(text: &str) -> bool {
+    is_printable(text, 16)
+}
+
+fn is_printable(text: &str, max: usize) -> bool {
+    (1..=max).contains(&text.len())
         && text.bytes().all(|b| (b' '..=b'~').contains(&b))
         && text.trim() == text
 }
@@ -288,5 +305,14 @@ mod tests {
         }
         assert!(is_lvm("a.b-c+d_E") && !is_pool("a.b"));
         assert!(is_tty("ttyS1") && !is_tty("../sda") && !is_tty("sda"));
+    }
+
+    #[test]
+    fn vendor_and_product_fit_their_fields() {
+        assert!(is_vendor("A&B Inc.") && is_product("Open Storage 16b"));
+        for bad in ["", " A", "A ", "A\tB", "é", "123456789"] {
+            assert!(!is_vendor(bad), "{bad:?}");
+        }
+        assert!(is_product("1234567890123456") && !is_product("12345678901234567"));
     }
 }

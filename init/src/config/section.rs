@@ -110,6 +110,27 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// A whole number that is one of some.
+    pub(super) fn optional_choice(
+        &self,
+        key: &str,
+        choices: &[u32],
+    ) -> Result<Option<u32>, ConfigError> {
+        let Some(value) = self.table.get(key) else {
+            return Ok(None);
+        };
+        let at = self.place(key);
+        let allowed: Vec<String> = choices.iter().map(u32::to_string).collect();
+        let allowed = allowed.join(" or ");
+        let DeValue::Integer(number) = value.get_ref() else {
+            return Err(wrong_kind(&at, value.get_ref(), &allowed));
+        };
+        match u32::from_str_radix(number.as_str(), number.radix()) {
+            Ok(value) if choices.contains(&value) => Ok(Some(value)),
+            _ => Err(at.error(format!("is {number}; allowed: {allowed}"))),
+        }
+    }
+
     /// Yes or no.
     pub(super) fn optional_switch(&self, key: &str) -> Result<Option<bool>, ConfigError> {
         match self.table.get(key).map(Spanned::get_ref) {

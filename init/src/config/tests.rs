@@ -81,6 +81,27 @@ fn a_whole_file_is_read() {
 }
 
 #[test]
+fn luns_may_have_another_vendor_product_and_block_size() {
+    let text = GOOD.replacen(
+        "[pool.iscsi]\n",
+        "[pool.iscsi]\nvendor = \"A&B Inc.\"\nproduct = \"Store 16\"\n",
+        1,
+    );
+    let text = text.replacen("lun = 1\n", "lun = 1\nblock_size = 4096\n", 1);
+    let config = Config::parse(&text).unwrap();
+    let target = &config.pools[0].targets[0];
+    assert_eq!(target.vendor.as_deref(), Some("A&B Inc."));
+    assert_eq!(target.product.as_deref(), Some("Store 16"));
+    let Luns::Listed(luns) = &target.luns else {
+        panic!("listed")
+    };
+    let sizes: Vec<Option<u32>> = luns.iter().map(|lun| lun.block_size).collect();
+    assert_eq!(sizes, [None, Some(4096)]);
+    let plain = &config.pools[1].targets[0];
+    assert_eq!((&plain.vendor, &plain.product), (&None, &None));
+}
+
+#[test]
 fn addresses_of_both_kinds_may_stand_beside_each_other_and_each_is_there_once() {
     let both = "\"fd00:77::10/64\", \"10.77.0.12/24\"";
     let text = GOOD.replacen("\"10.77.0.12/24\"", both, 1);
@@ -435,6 +456,32 @@ fn wrong_values_say_what_is_allowed() {
         "pool[0].iscsi.lun[1].clients[0]",
         "some of the target's clients: iqn.1993-08.org.debian:01:client",
     );
+    for (size, says) in [
+        ("1024", "is 1024; allowed: 512 or 4096"),
+        ("0", "is 0; allowed: 512 or 4096"),
+        ("\"4k\"", "is of kind string; allowed: 512 or 4096"),
+        ("-512", "is -512; allowed: 512 or 4096"),
+    ] {
+        let to = format!("lun = 1\nblock_size = {size}\n");
+        check(
+            "lun = 1\n",
+            &to,
+            31,
+            "pool[0].iscsi.lun[1].block_size",
+            says,
+        );
+    }
+    for (key, value, says) in [
+        ("vendor", "123456789", "1 to 8 printable ASCII"),
+        ("vendor", "", "1 to 8 printable ASCII"),
+        ("vendor", "Fuß", "1 to 8 printable ASCII"),
+        ("product", "12345678901234567", "1 to 16 printable ASCII"),
+        ("product", " A", "no blank at either end"),
+    ] {
+        let to = format!("org.orthrus:tank\"\n{key} = \"{value}\"\n");
+        let field = format!("pool[0].iscsi.{key}");
+        check("org.orthrus:tank\"\n", &to, 25, &field, says);
+    }
     check(
         "lun = 1\n",
         "lun = 1\nclients = []\n",

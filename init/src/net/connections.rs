@@ -44,7 +44,7 @@ pub fn connections_of(thread: u32, service: IpAddr) -> Result<Vec<Connection>, N
     Ok(established(&table, service))
 }
 
-fn established(table: &str, service: IpAddr) -> Vec<Connection> {
+pub(super) fn established(table: &str, service: IpAddr) -> Vec<Connection> {
     parse(table)
         .filter(|(connection, state)| *state == ESTABLISHED && connection.local.ip() == service)
         .map(|(connection, _)| connection)
@@ -160,10 +160,10 @@ fn destroy(connection: &Connection) -> [u8; 56] {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    const TABLE: &str = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+    pub const TABLE: &str = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 0A004D0A:0CBC 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 20 1 0 100 0 0 10 0
    1: 0A004D0A:0CBC 64004D0A:D431 01 00000000:00000000 02:000A2B5C 00000000     0        0 21 2 0 20 4 30 10 -1
    2: 0A004D0A:0CBC 65004D0A:D432 06 00000000:00000000 03:00001768 00000000     0        0 0 3 0
@@ -184,7 +184,7 @@ mod tests {
         assert_eq!(all[0].1, LISTEN);
     }
 
-    const TABLE_V6: &str = "  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+    pub const TABLE_V6: &str = "  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 770000FD000000000000000010000000:0CBC 770000FD000000000000000000010000:D431 01 00000000:00000000 02:000A2B5C 00000000     0        0 21 2 0 20 4 30 10 -1
 ";
 

@@ -31,6 +31,9 @@ mod route;
 mod settle;
 mod tickle;
 
+#[cfg(test)]
+mod damage;
+
 pub use address::{add_address, has_address, keep_way, remove_address};
 pub use announce::announce;
 pub use branch::Branch;

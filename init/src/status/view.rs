@@ -334,7 +334,7 @@ impl Status {
             for withheld in &pool.report.luns_withheld {
                 say(
                     format!("pool {name}: {withheld}"),
-                    "make the volume (`volume create`), or take the LUN out of the configuration on both heads",
+                    "make the volume (`volume create`), or change the LUN or take it out in the configuration on both heads",
                 );
             }
             for withheld in &pool.report.namespaces_withheld {

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::group::VolumeGroup;
 use super::mapper::Mapper;
@@ -153,6 +153,14 @@ pub fn deactivate_volume(group: &VolumeGroup, lv: &str) -> Result<Step, VolumeEr
         }
     }
     Ok(step)
+}
+
+/// Bytes of a block of an active volume: the largest of those of the disks that it is on, or more.
+pub fn logical_block(node: &Path) -> io::Result<u32> {
+    let name = node.file_name().unwrap_or_default();
+    let queue = Path::new("/sys/block").join(name).join("queue");
+    let text = std::fs::read_to_string(queue.join("logical_block_size"))?;
+    text.trim().parse().map_err(io::Error::other)
 }
 
 fn bring_about(

@@ -39,7 +39,9 @@ mod usage;
 pub mod uuid;
 pub mod write;
 
-pub use active::{Active, VolumeError, activate, deactivate_volume, pool_transaction, reactivate};
+pub use active::{
+    Active, VolumeError, activate, deactivate_volume, logical_block, pool_transaction, reactivate,
+};
 pub use group::{Conflict, LogicalVolume, PhysicalVolume, VolumeGroup};
 pub use plan::{Choice, Plan};
 pub use progress::{Progress, progress};

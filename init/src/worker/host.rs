@@ -15,9 +15,10 @@ use tracing::warn;
 use super::error::JobError;
 use crate::Step;
 use crate::array::{self, AssembleError, Condition};
+use crate::clock;
 use crate::config::ServiceAddress;
 use crate::disk::{Disk, direct, parallel};
-use crate::export::iscsi::reservations;
+use crate::export::iscsi::reservations::{self, Copies};
 use crate::export::nfs::{self, NfsPlan, Server, Sharing, Withheld};
 use crate::export::nvme::{NamespacePlan, NvmePlan, Nvmet};
 use crate::export::{ExportError, ExportPlan, Lio, LunPlan, STEP_LIMIT};
@@ -54,6 +55,18 @@ const TOUCH_LIMIT: Duration = Duration::from_secs(2);
 
 /// What is done to metadata.
 pub(super) type ChangeOf<'a> = dyn Fn(&mut Edit<'_>) -> Result<(), EditError> + 'a;
+
+/// Who copies clients' reservations, as the worker of a pool sees it.
+pub(super) trait Copying: Send {
+    /// What is not copied as it is now, in words.
+    fn failed(&self) -> Vec<String>;
+}
+
+impl Copying for Copies {
+    fn failed(&self) -> Vec<String> {
+        Copies::failed(self, clock::now())
+    }
+}
 
 /// A kernel, as the worker of a pool sees it. Every step is idempotent.
 pub(super) trait Host: Send {
@@ -110,6 +123,8 @@ pub(super) trait Host: Send {
     /// The number of the last change that an active thin pool has made.
     fn pool_transaction(&self, group: &VolumeGroup, pool: &str)
     -> Result<Option<u64>, VolumeError>;
+    /// Bytes of a block of an active volume.
+    fn logical_block(&self, node: &Path) -> io::Result<u32>;
     /// Takes one volume away.
     fn deactivate_volume(&self, group: &VolumeGroup, lv: &str) -> Result<Step, VolumeError>;
     /// Takes them away.
@@ -130,7 +145,7 @@ pub(super) trait Host: Send {
     /// Keeps clients' reservations on the pool from now on, for a plan that is to be opened; returns those that are lost.
     fn keep_reservations(&self, plan: &mut ExportPlan, state: &Path) -> Vec<String>;
     /// Copies what the kernel writes of them; as long as what is returned lives.
-    fn watch_reservations(&self, directory: &Path) -> io::Result<Box<dyn Send>>;
+    fn watch_reservations(&self, directory: &Path) -> io::Result<Box<dyn Copying>>;
     /// Makes an export.
     fn open(&self, plan: &ExportPlan) -> Result<(), ExportError>;
     /// Takes one LUN of it back.
@@ -335,6 +350,10 @@ impl Host for Kernel {
         volume::pool_transaction(group, pool)
     }
 
+    fn logical_block(&self, node: &Path) -> io::Result<u32> {
+        volume::logical_block(node)
+    }
+
     fn deactivate_volume(&self, group: &VolumeGroup, lv: &str) -> Result<Step, VolumeError> {
         volume::deactivate_volume(group, lv)
     }
@@ -380,7 +399,7 @@ impl Host for Kernel {
         }
     }
 
-    fn watch_reservations(&self, directory: &Path) -> io::Result<Box<dyn Send>> {
+    fn watch_reservations(&self, directory: &Path) -> io::Result<Box<dyn Copying>> {
         Ok(Box::new(reservations::watch(directory)?))
     }
 

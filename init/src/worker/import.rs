@@ -8,6 +8,7 @@
 //! The address comes last and goes first: no client sees a target that is half built, and a former
 //! owner is silent before anything else of it changes.
 
+use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -16,6 +17,7 @@ use tracing::{error, info, warn};
 
 use super::Worker;
 use super::error::JobError;
+use super::host::Copying;
 use super::shares::Shares;
 use crate::clients;
 use crate::clock;
@@ -34,7 +36,9 @@ use crate::volume::{Active, reserved};
 pub struct Served {
     pub(super) targets: Vec<ExportPlan>,
     /// Copies clients' reservations while the kernel writes them.
-    reservations: Option<Box<dyn Send>>,
+    reservations: Option<Box<dyn Copying>>,
+    /// What of them was said last not to be copied.
+    uncopied: Vec<String>,
     pub(super) nvme: Option<NvmePlan>,
     pub(super) shares: Option<Shares>,
     /// The port that has the addresses, from before the first one was added.
@@ -115,6 +119,7 @@ impl Worker {
                 node: active.node.clone(),
                 is_writable: active.is_writable,
                 gives_space_back: active.gives_space_back,
+                logical_block: self.logical_block(active),
             })
             .collect();
         let mut targets = ExportPlan::all(&self.config, self.pool(), &volumes)?;
@@ -132,6 +137,13 @@ impl Worker {
             }
         }
         Ok(targets)
+    }
+
+    fn logical_block(&self, active: &Active) -> Option<u32> {
+        let read = self.host.logical_block(&active.node);
+        let failed =
+            |error: &io::Error| warn!(volume = active.lv, "the size of its blocks: {error}");
+        read.inspect_err(failed).ok()
     }
 
     /// Where the pool's state is kept while it is served here, or why it is not.
@@ -161,7 +173,7 @@ impl Worker {
             return;
         }
         match (self.host.watch_reservations(directory), &mut self.served) {
-            (Ok(watcher), Some(served)) => served.reservations = Some(watcher),
+            (Ok(copying), Some(served)) => served.reservations = Some(copying),
             (Ok(_), None) => {}
             (Err(problem), _) => {
                 let problem = format!("{}: {problem}", directory.display());
@@ -172,6 +184,26 @@ impl Worker {
                 lock(&self.report).lost_reservations.push(problem);
             }
         }
+    }
+
+    /// Says of which reservations there is no copy, until there is one.
+    pub(super) fn look_at_reservations(&mut self) {
+        let Some(served) = &mut self.served else {
+            return;
+        };
+        let Some(copying) = &served.reservations else {
+            return;
+        };
+        let failed = copying.failed();
+        let before = std::mem::replace(&mut served.uncopied, failed.clone());
+        if before == failed {
+            return;
+        }
+        let mut report = lock(&self.report);
+        report
+            .lost_reservations
+            .retain(|lost| !before.contains(lost));
+        report.lost_reservations.extend(failed);
     }
 
     /// Mounts the state volume and notes there who owns the pool. Without it the pool is served all the same: the operator

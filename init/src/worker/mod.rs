@@ -293,6 +293,7 @@ impl Worker {
         self.note_lost_snapshots();
         self.look_at_rebuilds();
         self.look_at_shares();
+        self.look_at_reservations();
         self.look_at_arrays();
         self.ledger.look(clock::now());
         let unready = match &self.claim {

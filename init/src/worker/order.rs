@@ -9,7 +9,7 @@ use orthrus_hb::{Done, Epoch};
 use rustix::io::Errno;
 
 use super::error::JobError;
-use super::host::{ChangeOf, Host};
+use super::host::{ChangeOf, Copying, Host};
 use super::tests::claimant;
 use super::{Worker, lock};
 use crate::Step;
@@ -152,6 +152,10 @@ impl Host for Witness {
             step: Step::Changed,
         };
         Ok(vec![active("orthrus_state"), active("vol0")])
+    }
+
+    fn logical_block(&self, _node: &Path) -> io::Result<u32> {
+        Ok(512)
     }
 
     fn edit(
@@ -302,8 +306,11 @@ impl Host for Witness {
         plan.keep_reservations(state.to_path_buf())
     }
 
-    fn watch_reservations(&self, _directory: &Path) -> io::Result<Box<dyn Send>> {
-        Ok(Box::new(Watching(self.log.clone())))
+    fn watch_reservations(&self, _directory: &Path) -> io::Result<Box<dyn Copying>> {
+        Ok(Box::new(Watching {
+            log: self.log.clone(),
+            fails_later: self.fails_later.clone(),
+        }))
     }
 
     fn open(&self, _plan: &ExportPlan) -> Result<(), ExportError> {
@@ -396,11 +403,24 @@ impl Host for Witness {
 }
 
 /// Who copies clients' reservations, and notes when that ends.
-struct Watching(Log);
+struct Watching {
+    log: Log,
+    fails_later: Arc<Mutex<&'static str>>,
+}
+
+impl Copying for Watching {
+    fn failed(&self) -> Vec<String> {
+        match *self.fails_later.lock().unwrap() {
+            "copy" => vec!["aptpl_1 is not copied: no space".to_owned()],
+            _ => Vec::new(),
+        }
+    }
+}
 
 impl Drop for Watching {
     fn drop(&mut self) {
-        self.0.lock().unwrap().push("reservations off".to_owned());
+        let mut log = self.log.lock().unwrap();
+        log.push("reservations off".to_owned());
     }
 }
 
@@ -680,6 +700,26 @@ fn a_pool_is_served_without_its_state_and_says_so() {
     assert!(!released.iter().any(|step| step == "reservations off"));
     assert_eq!(released.len(), RELEASE.len() - 1);
     assert!(lock(&worker.report).state_volume.is_none());
+}
+
+#[test]
+fn reservations_without_a_copy_are_said_until_there_is_one() {
+    let (mut worker, _, fails) = owner_failing_later(&Shelf::new(2));
+    worker.import(Epoch(1)).unwrap();
+    let lost = |worker: &Worker| lock(&worker.report).lost_reservations.clone();
+    let others = vec!["LUN 7 of iqn: aptpl_7: it is cut off".to_owned()];
+    lock(&worker.report).lost_reservations.clone_from(&others);
+    *fails.lock().unwrap() = "copy";
+    for _ in 0..2 {
+        worker.look_at_reservations();
+        assert_eq!(lost(&worker)[1..], ["aptpl_1 is not copied: no space"]);
+    }
+    *fails.lock().unwrap() = "";
+    worker.look_at_reservations();
+    assert_eq!(lost(&worker), others);
+    worker.release(true).unwrap();
+    worker.look_at_reservations();
+    assert_eq!(lost(&worker), [] as [&str; 0]);
 }
 
 /// The same worker, with vol0 shared and offered by nothing else.

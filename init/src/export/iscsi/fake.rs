@@ -142,6 +142,11 @@ fn attributes(path: &Path) -> Vec<(&'static str, &'static str)> {
             ("info", ""),
             ("attrib/emulate_tpu", "0\n"),
             ("attrib/emulate_tpws", "0\n"),
+            // Unlike LIO of 6.12, which begins with 1: another kernel may not.
+            ("attrib/emulate_caw", "0\n"),
+            ("attrib/emulate_fua_write", "0\n"),
+            ("attrib/emulate_3pc", "0\n"),
+            ("attrib/block_size", "512\n"),
             ("wwn/vendor_id", "LIO-ORG\n"),
             ("wwn/product_id", "IBLOCK\n"),
             ("wwn/revision", "6.12\n"),

@@ -1,14 +1,14 @@
 //! What a client recognises a volume by: the same on both heads, for ever.
 //!
-//! The vendor, product and revision strings and the unit serial number (VPD page 0x80). LIO derives the
-//! NAA identifier of page 0x83, which multipath and `/dev/disk/by-id/wwn-*` go by, from the hex digits of the
-//! serial number. So none of them may depend on the head, the firmware's version or the order of anything.
+//! The vendor, product and revision strings, of which the configuration may have its own vendor and product, and the unit serial
+//! number (VPD page 0x80). LIO derives the NAA identifier of page 0x83, which multipath and `/dev/disk/by-id/wwn-*` go by, from the
+//! hex digits of the serial number. So none of them may depend on the head, the firmware's version or the order of anything.
 
 use crate::export::digest;
 
-/// T10 vendor identification, at most eight characters.
+/// T10 vendor identification where the configuration has none, at most eight characters.
 pub(super) const VENDOR: &str = "ORTHRUS";
-/// Product identification, at most 16 characters.
+/// Product identification where the configuration has none, at most 16 characters.
 pub(super) const PRODUCT: &str = "VOLUME";
 /// Product revision, at most four characters. Not the firmware's: heads are upgraded one at a time.
 pub(super) const REVISION: &str = "1";

@@ -2,7 +2,7 @@
 //! `drivers/target/target_core_configfs.c`, `drivers/target/iscsi/iscsi_target_configfs.c`).
 //!
 //! ```text
-//! core/iblock_NUMBER/POOL.VOLUME        backstore: block device, vendor, product, serial
+//! core/iblock_NUMBER/POOL.VOLUME        backstore: block device, vendor, product, serial, what it can
 //! iscsi/IQN/tpgt_1/rtpi, attrib/*, param/*  portal group
 //! iscsi/IQN/tpgt_1/np/IP:3260          portal, one a service address
 //! iscsi/IQN/tpgt_1/lun/lun_N/volume  ─► backstore
@@ -22,7 +22,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::action::Action;
-use super::identity::{PRODUCT, REVISION, VENDOR};
+use super::identity::REVISION;
 use super::sequence::{self, Way};
 use super::tree::{Configfs, Tree};
 use super::{ExportError, ExportPlan, LunPlan, reservations};
@@ -48,6 +48,10 @@ const PORTAL_GROUP: [(&str, &str); 4] = [
 /// sessions do not outlive a head. LIO answers with its own value even a client that proposed more (seen on 6.12,
 /// where RFC 7143 section 13.15 has the greater one), and open-iscsi goes by that answer.
 const PARAMETERS: [(&str, &str); 1] = [("DefaultTime2Wait", "0")];
+
+/// What every LUN can, whatever a kernel begins with: COMPARE AND WRITE (clusters' heartbeats), writes with FUA, and EXTENDED COPY.
+/// Two heads may run different kernels while they are upgraded, and a client asks once.
+const ALWAYS: [&str; 3] = ["emulate_caw", "emulate_fua_write", "emulate_3pc"];
 
 /// LIO of this kernel.
 pub struct Lio<T: Tree = Configfs> {
@@ -234,7 +238,12 @@ impl<T: Tree> Lio<T> {
 
         actions.push(Action::Directory(adapter.clone()));
         for lun in &plan.luns {
-            backstore(&mut actions, &backstore_path(&adapter, plan, lun), lun);
+            backstore(
+                &mut actions,
+                &backstore_path(&adapter, plan, lun),
+                plan,
+                lun,
+            );
         }
         actions.push(Action::Directory(target));
         actions.push(Action::Directory(group.clone()));
@@ -302,8 +311,8 @@ fn backstore_path(adapter: &Path, plan: &ExportPlan, lun: &LunPlan) -> PathBuf {
     adapter.join(format!("{}.{}", plan.pool, lun.serial))
 }
 
-// The strings come after the block device: LIO fills in its own when a backstore is switched on.
-fn backstore(actions: &mut Vec<Action>, path: &Path, lun: &LunPlan) {
+// All else comes after the block device: LIO fills in its own when a backstore is switched on.
+fn backstore(actions: &mut Vec<Action>, path: &Path, plan: &ExportPlan, lun: &LunPlan) {
     actions.push(Action::Directory(path.to_owned()));
     actions.push(Action::Backing {
         backstore: path.to_owned(),
@@ -311,19 +320,28 @@ fn backstore(actions: &mut Vec<Action>, path: &Path, lun: &LunPlan) {
         is_read_only: lun.is_read_only,
     });
     for (name, value) in [
-        ("vendor_id", VENDOR),
-        ("product_id", PRODUCT),
+        ("vendor_id", plan.vendor.as_str()),
+        ("product_id", plan.product.as_str()),
         ("revision", REVISION),
         ("vpd_unit_serial", lun.serial.as_str()),
     ] {
         let path = path.join("wwn").join(name);
         actions.push(Action::Attribute(path, value.to_owned()));
     }
+    let mut attribute = |name: &str, value: String| {
+        let path = path.join("attrib").join(name);
+        actions.push(Action::Attribute(path, value));
+    };
+    if let Some(bytes) = lun.block_size {
+        attribute("block_size", bytes.to_string());
+    }
     // Not asked of the disks below: what a client is told is the same on both heads.
     for name in ["emulate_tpu", "emulate_tpws"] {
         let value = if lun.unmaps { "1" } else { "0" };
-        let path = path.join("attrib").join(name);
-        actions.push(Action::Attribute(path, value.to_owned()));
+        attribute(name, value.to_owned());
+    }
+    for name in ALWAYS {
+        attribute(name, "1".to_owned());
     }
     for registration in &lun.registrations {
         let path = path.join("pr/res_aptpl_metadata");

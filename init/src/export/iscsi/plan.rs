@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::identity::unit_serial;
+use super::identity::{PRODUCT, VENDOR, unit_serial};
 use super::reservations;
 use crate::config::{
     ChapConfig, Config, IscsiConfig, LunConfig, Luns, MAX_LUNS, MAX_POOLS, PoolConfig,
@@ -31,6 +31,8 @@ pub struct Volume {
     pub is_writable: bool,
     /// Clients may give space back.
     pub gives_space_back: bool,
+    /// Bytes of a block of it; `None` where the kernel does not say.
+    pub logical_block: Option<u32>,
 }
 
 /// One target of a pool.
@@ -43,6 +45,10 @@ pub struct ExportPlan {
     pub number: u16,
     /// The target's name.
     pub iqn: String,
+    /// What its LUNs are called by their vendor.
+    pub vendor: String,
+    /// What its LUNs are called by their product.
+    pub product: String,
     /// Service addresses with the port.
     pub portals: Vec<SocketAddr>,
     /// The LUNs, by number.
@@ -70,6 +76,8 @@ pub struct LunPlan {
     pub node: PathBuf,
     /// Its unit serial number.
     pub serial: String,
+    /// Bytes of a block as clients see it; `None` for those of the device.
+    pub block_size: Option<u32>,
     /// Clients are told that it takes no writes. The kernel opens the device of a read-only volume for nothing else.
     pub is_read_only: bool,
     /// It takes UNMAP and WRITE SAME with the UNMAP bit.
@@ -133,6 +141,8 @@ impl ExportPlan {
                 pool: pool.name.clone(),
                 number,
                 iqn: target.iqn.clone(),
+                vendor: target.vendor.clone().unwrap_or_else(|| VENDOR.to_owned()),
+                product: target.product.clone().unwrap_or_else(|| PRODUCT.to_owned()),
                 portals: pool.addresses.iter().map(portal).collect(),
                 luns,
                 withheld,
@@ -163,6 +173,7 @@ fn luns(
         serial: of
             .and_then(|of| of.serial.clone())
             .unwrap_or_else(|| unit_serial(cluster, &pool.name, &volume.uuid)),
+        block_size: of.and_then(|of| of.block_size),
         is_read_only: !volume.is_writable,
         unmaps: volume.gives_space_back && volume.is_writable,
         clients: of.and_then(|of| of.clients.clone()),
@@ -196,16 +207,35 @@ fn luns(
             .iter()
             .filter_map(|wanted| {
                 let found = sorted.iter().find(|volume| volume.name == wanted.volume);
-                if found.is_none() {
-                    let (lun, name, iqn) = (wanted.lun, &wanted.volume, &target.iqn);
-                    withheld.push(format!(
-                        "LUN {lun} of {iqn} is not offered: no volume {name} is active"
-                    ));
+                let offered = match found {
+                    None => Err(format!("no volume {} is active", wanted.volume)),
+                    Some(volume) => takes_blocks(volume, wanted.block_size).map(|()| volume),
+                };
+                if let Err(why) = &offered {
+                    let (lun, iqn) = (wanted.lun, &target.iqn);
+                    withheld.push(format!("LUN {lun} of {iqn} is not offered: {why}"));
                 }
-                found.map(|volume| plan(wanted.lun, volume, Some(wanted)))
+                offered
+                    .ok()
+                    .map(|volume| plan(wanted.lun, volume, Some(wanted)))
             })
             .collect(),
     };
     luns.sort_by_key(|lun| lun.lun);
     Ok((luns, withheld))
+}
+
+/// Whether a volume can be had in blocks of this size: a part of one of its own cannot be written.
+fn takes_blocks(volume: &Volume, block_size: Option<u32>) -> Result<(), String> {
+    let name = &volume.name;
+    match (block_size, volume.logical_block) {
+        (None, _) => Ok(()),
+        (Some(wanted), Some(own)) if wanted >= own => Ok(()),
+        (Some(wanted), Some(own)) => Err(format!(
+            "block_size = {wanted}, and a block of volume {name} has {own} bytes; allowed: no block_size, or {own}"
+        )),
+        (Some(wanted), None) => Err(format!(
+            "block_size = {wanted}, and how large a block of volume {name} is cannot be read"
+        )),
+    }
 }

@@ -6,25 +6,32 @@
 //! - that name is a link to a file in the pool's state volume, in a directory whose files are written synchronously
 //!   (`FS_SYNC_FL`, which new files inherit): what a client was told is on the disks;
 //! - a file that was cut off in the middle is no file: a copy of the last whole one stands beside it ([`watch`]), made as soon as
-//!   the kernel closed it. A change that was cut off was not answered;
+//!   the kernel closed it, and by whoever takes the pool over from a head that died before it came to that. A change that was cut
+//!   off was not answered;
 //! - they are given back to a LUN before anybody is let in ([`restored`]), with the same target, portal group and LUN number on
 //!   both heads, by which the kernel finds its clients again.
 //!
 //! What is left: two changes within a moment, and a loss of power in the middle of the second one, before the first was
-//! copied; and a kernel that cannot write the file answers all the same.
+//! copied; and a kernel that cannot write the file answers all the same. `status` says of which file there is no copy
+//! ([`Copies::failed`]).
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
+use embassy_time::{Duration, Instant};
 use rustix::fs::inotify::{self, CreateFlags, Reader, WatchFlags};
 use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
 use tracing::{error, info, warn};
 
 use crate::background::Background;
+use crate::clock;
 use crate::state;
+use crate::sync::lock;
 
 /// Where in the state volume.
 const DIRECTORY: &str = "reservations";
@@ -32,6 +39,8 @@ const DIRECTORY: &str = "reservations";
 const PREFIX: &str = "aptpl_";
 /// The copy of the last whole file.
 const KEPT: &str = ".kept";
+/// How long a file may be cut off before it is said: the kernel may be at the next one already.
+const WRITING: Duration = Duration::from_secs(1);
 /// More than LIO ever writes (`PR_APTPL_BUF_LEN` doubled some times).
 const FILE_MAX: u64 = 4 << 20;
 
@@ -54,6 +63,8 @@ const FIELDS: [(&str, bool); 13] = [
     ("port_rtpi", true),
 ];
 const LAST_FIELD: &str = "target_lun";
+/// Those that some do not have: clients without a session identifier, and those that do not hold the reservation.
+const SOMETIMES: [&str; 3] = ["initiator_sid", "res_type", "res_scope"];
 
 /// Why a file is not what LIO writes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -92,7 +103,7 @@ pub fn registrations(bytes: &[u8]) -> Result<Vec<String>, FileError> {
                 fields = Some(Vec::new());
             }
             (Some(so_far), Some(("PR_REG_END", number)), _)
-                if number == found.len().to_string() =>
+                if number == found.len().to_string() && is_whole(so_far) =>
             {
                 found.push(so_far.join(","));
                 fields = None;
@@ -117,10 +128,31 @@ fn field(key: &str, value: &str) -> Option<String> {
     // `res_type` and `res_scope` have a leading zero, and 08 is no number to the kernel.
     let value = match is_number {
         true => value.parse::<u64>().ok()?.to_string(),
-        false if value.contains([',', ' ']) || value.is_empty() => return None,
+        // Also blocks in the middle that were never written: zeroes.
+        false if !value.bytes().all(|b| b.is_ascii_graphic() && b != b',') => return None,
+        false if value.is_empty() => return None,
         false => value.to_owned(),
     };
     Some(format!("{key}={value}"))
+}
+
+/// Whether the kernel would take a registration back. One that it refuses would keep the whole target closed.
+fn is_whole(fields: &[String]) -> bool {
+    let of = |name: &str| -> Vec<&str> {
+        let fields = fields.iter().filter_map(|field| field.split_once('='));
+        fields
+            .filter(|(key, _)| *key == name)
+            .map(|(_, value)| value)
+            .collect()
+    };
+    let names = FIELDS.iter().map(|(name, _)| *name);
+    let there = names.chain([LAST_FIELD]).all(|name| match of(name).len() {
+        0 => SOMETIMES.contains(&name),
+        count => count == 1,
+    });
+    let is_holder = of("res_holder") == ["1"];
+    let has_type = of("res_type").first().is_some_and(|kind| *kind != "0");
+    there && of("sa_res_key") != ["0"] && (!is_holder || has_type)
 }
 
 /// The directory of a pool's reservations; it is made, and made to be written synchronously.
@@ -185,20 +217,103 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Copies each file that LIO has written whole, until what is returned is dropped.
-pub fn watch(directory: &Path) -> io::Result<Background> {
+/// The copies of a directory's files; they are made until this is dropped.
+pub struct Copies {
+    _thread: Background,
+    failed: Arc<Mutex<Failed>>,
+}
+
+/// Files of which there is no copy as they are now: since when, and why not.
+type Failed = BTreeMap<String, (Instant, CopyError)>;
+
+/// Why there is no copy of a file.
+#[derive(Debug, thiserror::Error)]
+enum CopyError {
+    /// It is not whole.
+    #[error("{0}")]
+    File(#[from] FileError),
+    /// It cannot be read.
+    #[error("it cannot be read: {0}")]
+    Read(io::Error),
+    /// The copy cannot be written.
+    #[error("{0}")]
+    Keep(#[from] state::StateError),
+}
+
+impl Copies {
+    /// The files of which there is no copy as they are now, with the reason.
+    pub fn failed(&self, now: Instant) -> Vec<String> {
+        let failed = lock(&self.failed);
+        let last = failed
+            .iter()
+            .filter(|(_, (since, _))| now.saturating_duration_since(*since) >= WRITING);
+        last.map(|(name, (_, why))| format!("{name} is not copied: {why}"))
+            .collect()
+    }
+}
+
+/// Copies each file that LIO has written whole, until what is returned is dropped. What stands there already is copied before this
+/// returns, if it is whole: the head that wrote it may have died before it came to that, and the next change may be cut off.
+pub fn watch(directory: &Path) -> io::Result<Copies> {
     let changes = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+    // First, so that no change is missed.
     inotify::add_watch(&changes, directory, WatchFlags::CLOSE_WRITE)?;
     let directory = directory.to_owned();
-    Background::spawn("reservations", move |stop| {
-        while stop.wait(&[changes.as_fd()], None).is_some() {
-            for name in names(&changes) {
-                if let Err(error) = keep(&directory, &name) {
-                    error!(file = name, "clients' reservations are not copied: {error}");
+    let failed = Arc::new(Mutex::new(Failed::new()));
+    for name in written(&directory)? {
+        match keep(&directory, &name) {
+            // The copy is what counts, and what was given back.
+            Err(CopyError::File(_)) => {}
+            kept => note(&failed, name, kept),
+        }
+    }
+    let thread = Background::spawn("reservations", {
+        let failed = failed.clone();
+        move |stop| {
+            while stop.wait(&[changes.as_fd()], None).is_some() {
+                for name in names(&changes) {
+                    let kept = keep(&directory, &name);
+                    note(&failed, name, kept);
                 }
             }
         }
+    })?;
+    Ok(Copies {
+        _thread: thread,
+        failed,
     })
+}
+
+/// Notes what became of a copy, and what is over.
+fn note(failed: &Mutex<Failed>, name: String, kept: Result<(), CopyError>) {
+    let Err(why) = kept else {
+        lock(failed).remove(&name);
+        return;
+    };
+    // The kernel may write the next one already.
+    if !matches!(why, CopyError::File(_)) {
+        error!(file = name, "clients' reservations are not copied: {why}");
+    }
+    let mut failed = lock(failed);
+    let since = failed
+        .get(&name)
+        .map_or_else(clock::now, |(since, _)| *since);
+    failed.insert(name, (since, why));
+}
+
+/// The files of LIO's that there are.
+fn written(directory: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        names.extend(
+            entry?
+                .file_name()
+                .into_string()
+                .ok()
+                .filter(|name| is_lios(name)),
+        );
+    }
+    Ok(names)
 }
 
 /// The files of LIO's that changed.
@@ -218,21 +333,24 @@ fn is_lios(name: &str) -> bool {
     name.starts_with(PREFIX) && !name.contains('.')
 }
 
-/// Makes a copy of a file, if it is whole.
-fn keep(directory: &Path, name: &str) -> io::Result<()> {
-    let bytes = read(&directory.join(name))?;
-    if registrations(&bytes).is_err() {
-        // The kernel writes the next one already.
+/// Makes a copy of a file, if it is whole and there is none like it.
+fn keep(directory: &Path, name: &str) -> Result<(), CopyError> {
+    let bytes = read(&directory.join(name)).map_err(CopyError::Read)?;
+    registrations(&bytes)?;
+    let copy = format!("{name}{KEPT}");
+    if read(&directory.join(&copy)).is_ok_and(|kept| kept == bytes) {
         return Ok(());
     }
-    state::keep(directory, &format!("{name}{KEPT}"), &bytes).map_err(io::Error::other)
+    Ok(state::keep(directory, &copy, &bytes)?)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::os::unix::fs::MetadataExt as _;
+    use std::time;
 
     use super::*;
+    use crate::chance::{Chance, times};
 
     /// As LIO of 6.12 wrote it, of two registrants of which the second one holds the reservation.
     const FILE: &str = "PR_REG_START: 0\ninitiator_fabric=iSCSI\ninitiator_node=iqn.1993-08.org.debian:01:client\n\
@@ -290,6 +408,66 @@ mod tests {
     }
 
     #[test]
+    fn what_the_kernel_would_refuse_is_no_registration() {
+        for (from, to) in [
+            ("target_node=iqn.2026-01.org.orthrus:tank\n", ""),
+            ("tpgt=1\n", "tpgt=1\ntpgt=1\n"),
+            ("sa_res_key=4660", "sa_res_key=0"),
+            ("res_type=08\n", ""),
+            ("res_type=08", "res_type=00"),
+            ("debian", "deb\0\0\0"),
+        ] {
+            let error = registrations(FILE.replacen(from, to, 1).as_bytes());
+            assert!(
+                matches!(error, Err(FileError::Line { .. })),
+                "{from:?}: {error:?}"
+            );
+        }
+    }
+
+    /// As LIO writes them.
+    fn file_of(registrations: &[String]) -> Vec<u8> {
+        let mut text = String::new();
+        for (number, registration) in registrations.iter().enumerate() {
+            let fields = registration.replace(',', "\n");
+            text += &format!("PR_REG_START: {number}\n{fields}\nPR_REG_END: {number}\n");
+        }
+        match registrations {
+            [] => format!("{NOTHING}\n\0").into_bytes(),
+            _ => (text + "\0").into_bytes(),
+        }
+    }
+
+    #[test]
+    fn of_a_damaged_file_only_what_the_kernel_takes_is_given_back() {
+        let mut chance = Chance(1);
+        let mut whole = 0;
+        for _ in 0..times(20_000) {
+            let mut bytes = FILE.as_bytes().to_vec();
+            chance.damage(&mut bytes);
+            let Ok(found) = registrations(&bytes) else {
+                continue;
+            };
+            whole += 1;
+            for registration in &found {
+                assert!(
+                    registration.bytes().all(|b| b.is_ascii_graphic()),
+                    "{registration:?}"
+                );
+                for field in registration.split(',') {
+                    let (key, value) = field.split_once('=').unwrap();
+                    let number = FIELDS.iter().find(|(name, _)| *name == key);
+                    if number.is_none_or(|(_, is_number)| *is_number) {
+                        assert_eq!(value.parse::<u64>().unwrap().to_string(), value);
+                    }
+                }
+            }
+            assert_eq!(registrations(&file_of(&found)), Ok(found));
+        }
+        assert!(whole > 100, "only {whole} were whole");
+    }
+
+    #[test]
     fn a_torn_file_gives_way_to_the_copy_of_the_last_whole_one() {
         let place = place("torn");
         let file = place.join(name("77"));
@@ -300,12 +478,22 @@ mod tests {
         assert_eq!(whole.len(), 2);
         fs::write(&file, &FILE[..100]).unwrap();
         // It is not copied, and not believed.
-        keep(&place, &name("77")).unwrap();
+        let torn = keep(&place, &name("77"));
+        assert!(matches!(torn, Err(CopyError::File(FileError::Torn))));
         assert_eq!(restored(&place, "77").unwrap(), whole);
         fs::write(place.join(format!("{}{KEPT}", name("77"))), "").unwrap();
         let error = restored(&place, "77").unwrap_err().to_string();
         assert_eq!(error, "aptpl_77: it is cut off");
         fs::remove_dir_all(&place).unwrap();
+    }
+
+    /// Until something is so.
+    fn until(what: &str, is_so: impl Fn() -> bool) {
+        let begun = time::Instant::now();
+        while !is_so() {
+            assert!(begun.elapsed() < time::Duration::from_secs(60), "{what}");
+            std::thread::yield_now();
+        }
     }
 
     #[test]
@@ -314,12 +502,88 @@ mod tests {
         let watcher = watch(&place).unwrap();
         fs::write(place.join(name("78")), FILE).unwrap();
         let kept = place.join(format!("{}{KEPT}", name("78")));
-        let begun = Instant::now();
-        while fs::read(&kept).unwrap_or_default() != FILE.as_bytes() {
-            assert!(begun.elapsed() < Duration::from_secs(60), "never copied");
-            std::thread::yield_now();
-        }
+        until("never copied", || {
+            fs::read(&kept).unwrap_or_default() == FILE.as_bytes()
+        });
         drop(watcher);
         fs::remove_dir_all(&place).unwrap();
+    }
+
+    #[test]
+    fn a_change_that_its_head_did_not_live_to_copy_outlives_the_next_one_that_is_cut_off() {
+        let place = place("taken-over");
+        let file = place.join(name("79"));
+        let kept = place.join(format!("{}{KEPT}", name("79")));
+        fs::write(&file, FILE).unwrap();
+        keep(&place, &name("79")).unwrap();
+        let first = fs::metadata(&kept).unwrap().ino();
+        // The same again is no write.
+        keep(&place, &name("79")).unwrap();
+        assert_eq!(fs::metadata(&kept).unwrap().ino(), first);
+        // A client was preempted and told so, and the head died.
+        let (_, preempted) = FILE.split_once("PR_REG_END: 0\n").unwrap();
+        let preempted = preempted.replace(": 1", ": 0");
+        fs::write(&file, &preempted).unwrap();
+        let whole = restored(&place, "79").unwrap();
+        assert_eq!(whole.len(), 1);
+        drop(watch(&place).unwrap());
+        for length in [0, 100, preempted.len() - 1] {
+            fs::write(&file, &preempted[..length]).unwrap();
+            assert_eq!(
+                restored(&place, "79").unwrap(),
+                whole,
+                "cut off at {length}"
+            );
+            // Nor does one that was cut off take its place.
+            let watcher = watch(&place).unwrap();
+            assert_eq!(watcher.failed(Instant::MAX), [] as [&str; 0]);
+            assert_eq!(
+                restored(&place, "79").unwrap(),
+                whole,
+                "cut off at {length}"
+            );
+        }
+        fs::remove_dir_all(&place).unwrap();
+    }
+
+    #[test]
+    fn a_file_without_a_copy_is_said_until_there_is_one() {
+        let place = place("uncopied");
+        let watcher = watch(&place).unwrap();
+        let late = || watcher.failed(Instant::MAX);
+        fs::write(place.join(name("80")), &FILE[..100]).unwrap();
+        until("never said", || {
+            late() == ["aptpl_80 is not copied: it is cut off"]
+        });
+        assert_eq!(watcher.failed(Instant::MIN), [] as [&str; 0]);
+        fs::write(place.join(name("80")), FILE).unwrap();
+        until("said for ever", || late().is_empty());
+        // A directory is in the way of the copy.
+        fs::create_dir(place.join(format!("{}{KEPT}", name("81")))).unwrap();
+        fs::write(place.join(name("81")), FILE).unwrap();
+        until("never said", || {
+            late()
+                .iter()
+                .any(|said| said.contains("aptpl_81.kept: replace: "))
+        });
+        let again = watch(&place).unwrap();
+        assert_eq!(again.failed(Instant::MAX), late());
+        drop(watcher);
+        fs::remove_dir_all(&place).unwrap();
+    }
+
+    #[test]
+    fn what_a_client_was_told_is_on_the_disks() {
+        let state = place("synchronous");
+        let made = match directory(&state) {
+            Ok(made) => made,
+            Err(error) => {
+                return eprintln!("skipped: {}: no flags of files: {error}", state.display());
+            }
+        };
+        let flags = ioctl_getflags(File::open(&made).unwrap()).unwrap();
+        assert!(flags.contains(IFlags::SYNC | IFlags::DIRSYNC), "{flags:?}");
+        assert_eq!(directory(&state).unwrap(), made);
+        fs::remove_dir_all(&state).unwrap();
     }
 }

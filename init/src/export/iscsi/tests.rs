@@ -50,6 +50,7 @@ fn volumes() -> Vec<Volume> {
         node: PathBuf::from(format!("/dev/dm-{number}")),
         is_writable: true,
         gives_space_back: number == 0,
+        logical_block: Some(512),
     };
     vec![volume("vol1", 1), volume("vol0", 0)]
 }
@@ -303,6 +304,9 @@ fn export_is_built_in_the_order_that_lio_needs() {
         "write /t/core/iblock_1/tank.0123456789abcdef/wwn/vpd_unit_serial 0123456789abcdef",
         "write /t/core/iblock_1/tank.0123456789abcdef/attrib/emulate_tpu 1",
         "write /t/core/iblock_1/tank.0123456789abcdef/attrib/emulate_tpws 1",
+        "write /t/core/iblock_1/tank.0123456789abcdef/attrib/emulate_caw 1",
+        "write /t/core/iblock_1/tank.0123456789abcdef/attrib/emulate_fua_write 1",
+        "write /t/core/iblock_1/tank.0123456789abcdef/attrib/emulate_3pc 1",
         "mkdir /t/iscsi/iqn.2026-01.org.orthrus:tank/tpgt_1",
         "tpgt_1/rtpi 2",
         "mkdir /t/iscsi/iqn.2026-01.org.orthrus:tank/tpgt_1/np/10.77.0.10:3260",
@@ -321,6 +325,94 @@ fn export_is_built_in_the_order_that_lio_needs() {
     assert!(!changes.iter().any(|change| change.ends_with(required)));
     assert_eq!(positions.last(), Some(&(changes.len() - 1)));
     assert!(state.join("pr").is_dir() && state.join("alua").is_dir());
+}
+
+#[test]
+fn luns_are_called_what_the_configuration_calls_them() {
+    let text = CONFIG.replace(
+        "[pool.iscsi]\n",
+        "[pool.iscsi]\nvendor = \"A&B Inc.\"\nproduct = \"Store 16\"\n",
+    );
+    let config = Config::parse(&text).unwrap();
+    let pool = config.pool("tank").unwrap();
+    let named = ExportPlan::all(&config, pool, &volumes())
+        .unwrap()
+        .remove(0);
+    let (lio, _) = lio(STEP_LIMIT);
+    lio.open(&named).unwrap();
+    let changes = lio.fake().changes();
+    for end in ["wwn/vendor_id A&B Inc.", "wwn/product_id Store 16"] {
+        let written = changes.iter().filter(|change| change.ends_with(end));
+        assert_eq!(written.count(), 2, "{end} in {changes:#?}");
+    }
+    assert_eq!(lio.open(&named), Ok(Step::Already));
+    let ours = plan();
+    assert_eq!(
+        (ours.vendor.as_str(), ours.product.as_str()),
+        ("ORTHRUS", "VOLUME")
+    );
+    lio.close(&named).unwrap();
+}
+
+#[test]
+fn a_lun_has_the_blocks_that_the_configuration_says_and_is_withheld_where_its_volume_has_larger_ones()
+ {
+    let planned = |block_size: u32, own: Option<u32>| {
+        let text = CONFIG.replace(
+            "lun = 1\n",
+            &format!("lun = 1\nblock_size = {block_size}\n"),
+        );
+        let config = Config::parse(&text).unwrap();
+        let pool = config.pool("tank").unwrap();
+        let mut volumes = volumes();
+        volumes[0].logical_block = own;
+        ExportPlan::all(&config, pool, &volumes).unwrap().remove(0)
+    };
+    for (block_size, own) in [(512, 512), (4096, 512), (4096, 4096)] {
+        let plan = planned(block_size, Some(own));
+        assert_eq!(plan.withheld, [] as [&str; 0]);
+        let (lio, _) = lio(STEP_LIMIT);
+        lio.open(&plan).unwrap();
+        let changes = lio.fake().changes();
+        let is_written = changes
+            .iter()
+            .any(|change| change.contains("/attrib/block_size "));
+        assert_eq!(is_written, block_size != 512, "what it has already is left");
+        if is_written {
+            let backstore = format!("tank.{}", plan.luns[1].serial);
+            let order = [
+                format!("{backstore}/enable 1"),
+                format!("{backstore}/attrib/block_size {block_size}"),
+                "lun/lun_1/volume".to_owned(),
+            ];
+            let positions: Vec<usize> = order.iter().map(|part| position(&changes, part)).collect();
+            assert!(positions.is_sorted(), "{positions:?} {changes:#?}");
+        }
+        assert_eq!(lio.open(&plan), Ok(Step::Already));
+        lio.close(&plan).unwrap();
+    }
+    for (own, why) in [
+        (
+            Some(4096),
+            "block_size = 512, and a block of volume vol1 has 4096 bytes; allowed: no block_size, or 4096",
+        ),
+        (
+            None,
+            "block_size = 512, and how large a block of volume vol1 is cannot be read",
+        ),
+    ] {
+        let plan = planned(512, own);
+        assert_eq!(
+            plan.withheld,
+            [format!(
+                "LUN 1 of iqn.2026-01.org.orthrus:tank is not offered: {why}"
+            )]
+        );
+        let offered: Vec<u32> = plan.luns.iter().map(|lun| lun.lun).collect();
+        assert_eq!(offered, [0]);
+    }
+    // Without a word of it nobody asks for the size.
+    assert_eq!(plan().luns[1].block_size, None);
 }
 
 #[test]

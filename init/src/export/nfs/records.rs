@@ -70,6 +70,14 @@ pub enum Said {
     Known(bool),
     /// Who may reclaim.
     MayReclaim(Vec<Client>),
+    /// It is so, and kept: nobody may reclaim any more. Of those that might so many have, and so many have not; nobody at all where
+    /// there was no grace period.
+    GraceOver {
+        /// Have reclaimed, or come back without anything to reclaim.
+        back: usize,
+        /// Have not been heard of.
+        lost: usize,
+    },
     /// The version.
     Version,
 }
@@ -132,9 +140,13 @@ impl Records {
                 Said::MayReclaim(next.before.clone())
             }
             Ask::GraceDone => {
+                let came =
+                    |client: &&Client| next.current.iter().any(|now| now.name == client.name);
+                let back = next.before.iter().filter(came).count();
+                let lost = next.before.len() - back;
                 next.before.clear();
                 next.in_grace = false;
-                Said::Done
+                Said::GraceOver { back, lost }
             }
         };
         if next != *self {
@@ -218,7 +230,8 @@ mod tests {
         medium.tell(&mut records, Ask::Remove(client("one")));
         let (mut records, old) = medium.start();
         assert_eq!(old, [client("two")]);
-        medium.tell(&mut records, Ask::GraceDone);
+        let over = medium.tell(&mut records, Ask::GraceDone);
+        assert_eq!(over, Said::GraceOver { back: 0, lost: 1 });
         // It did not come back in time.
         let (_, old) = medium.start();
         assert_eq!(old, []);
@@ -239,9 +252,12 @@ mod tests {
         assert_eq!(old, [client("one"), client("two")]);
         medium.tell(&mut records, Ask::Create(client("two")));
         medium.tell(&mut records, Ask::Create(client("one")));
-        medium.tell(&mut records, Ask::GraceDone);
+        // One that is new is none that came back.
+        medium.tell(&mut records, Ask::Create(client("three")));
+        let over = medium.tell(&mut records, Ask::GraceDone);
+        assert_eq!(over, Said::GraceOver { back: 2, lost: 0 });
         let (_, old) = medium.start();
-        assert_eq!(old, [client("two"), client("one")]);
+        assert_eq!(old, [client("two"), client("one"), client("three")]);
     }
 
     #[test]
@@ -249,7 +265,8 @@ mod tests {
         let mut medium = Medium::default();
         let (mut records, _) = medium.start();
         // The kernel ends at once what it did not begin.
-        medium.tell(&mut records, Ask::GraceDone);
+        let over = medium.tell(&mut records, Ask::GraceDone);
+        assert_eq!(over, Said::GraceOver { back: 0, lost: 0 });
         medium.tell(&mut records, Ask::Create(client("one")));
         let (_, old) = medium.start();
         assert_eq!(old, [client("one")]);

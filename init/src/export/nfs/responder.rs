@@ -108,14 +108,15 @@ fn rpc(cache: Cache, file: &str) -> PathBuf {
         .join(file)
 }
 
-/// Keeps the records of clients in a directory, for a kernel whose pipe comes below `pipes`.
+/// Keeps the records of a pool's clients in a directory, for a kernel whose pipe comes below `pipes`.
 pub fn track_clients(
+    pool: &str,
     pipes: &Path,
     directory: &Path,
     tracked: Arc<Mutex<Tracked>>,
 ) -> io::Result<Background> {
     let pipe = pipes.join("nfsd/cld");
-    let directory = directory.to_owned();
+    let (pool, directory) = (pool.to_owned(), directory.to_owned());
     let mut records = read_records(&directory)?;
     Background::spawn("nfs clients", move |stop| {
         let mut file = loop {
@@ -140,7 +141,8 @@ pub fn track_clients(
                 Err(error) if error.raw_os_error() == Some(libc::EPIPE) => return,
                 Err(error) => return error!("{}: {error}", pipe.display()),
             };
-            let answers = track(&question[..length], &mut records, &mut keep, &tracked);
+            let question = &question[..length];
+            let answers = track(&pool, question, &mut records, &mut keep, &tracked);
             for answer in answers {
                 if let Err(error) = file.write_all(&answer) {
                     warn!("{}: {error}", pipe.display());
@@ -152,6 +154,7 @@ pub fn track_clients(
 
 /// The answers to one message.
 fn track(
+    pool: &str,
     question: &[u8],
     records: &mut Records,
     keep: &mut super::records::Keep<'_>,
@@ -160,7 +163,7 @@ fn track(
     let (message, ask) = match Message::parse(question) {
         Ok(parsed) => parsed,
         Err(error) => {
-            warn!("a message about NFS clients: {error}");
+            warn!(pool, "a message about NFS clients: {error}");
             return Message::refusal(question).into_iter().collect();
         }
     };
@@ -172,10 +175,19 @@ fn track(
             tracked.problem = None;
             vec![message.done()]
         }
+        Ok(Said::GraceOver { back, lost }) => {
+            info!(pool, "{}", grace_over(back, lost));
+            tracked.problem = None;
+            vec![message.done()]
+        }
         Ok(Said::Known(is_known)) => vec![message.checked(is_known)],
         Ok(Said::Version) => vec![message.version()],
         Ok(Said::MayReclaim(clients)) => {
-            info!("{} NFS clients may reclaim their locks", clients.len());
+            info!(
+                pool,
+                "{} NFS clients may reclaim their locks",
+                clients.len()
+            );
             tracked.is_started = true;
             let answers = clients.iter().map(|client| message.may_reclaim(client));
             let answers: Result<Vec<Vec<u8>>, _> = answers.collect();
@@ -185,16 +197,24 @@ fn track(
                     answers
                 }
                 Err(error) => {
-                    error!("the records of NFS clients: {error}");
+                    error!(pool, "the records of NFS clients: {error}");
                     vec![message.failed()]
                 }
             }
         }
         Err(error) => {
-            error!("the records of NFS clients are not kept: {error}");
+            error!(pool, "the records of NFS clients are not kept: {error}");
             tracked.problem = Some(error);
             vec![message.failed()]
         }
+    }
+}
+
+/// How the wait for clients ended that might reclaim their locks. Whoever waits for a lock after a takeover looks for this line.
+fn grace_over(back: usize, lost: usize) -> String {
+    match back + lost {
+        0 => "no grace period: no clients are known".to_owned(),
+        _ => format!("the grace period is over: {back} clients came back, {lost} did not"),
     }
 }
 
@@ -234,7 +254,8 @@ mod tests {
         let mut keep = |_: &[u8]| Ok(());
         for name in ["one", "two"] {
             let create = message(0, Some(&client(name)));
-            assert_eq!(track(&create, &mut records, &mut keep, &tracked), [create]);
+            let answers = track("tank", &create, &mut records, &mut keep, &tracked);
+            assert_eq!(answers, [create]);
         }
         let counts = || {
             let tracked = lock(&tracked);
@@ -242,11 +263,29 @@ mod tests {
         };
         assert_eq!(counts(), (false, 2, 0));
         let start = message(4, None);
-        let answers = track(&start, &mut records, &mut keep, &tracked);
+        let answers = track("tank", &start, &mut records, &mut keep, &tracked);
         let status: Vec<&[u8]> = answers.iter().map(|answer| &answer[2..4]).collect();
         let (more, end) = ((-115i16).to_ne_bytes(), [0, 0]);
         assert_eq!(status, [&more[..], &more, &end]);
         assert_eq!(counts(), (true, 0, 2));
+        let back = message(0, Some(&client("two")));
+        track("tank", &back, &mut records, &mut keep, &tracked);
+        let end = message(3, None);
+        assert_eq!(
+            track("tank", &end, &mut records, &mut keep, &tracked),
+            [end]
+        );
+        assert_eq!(counts(), (true, 1, 0));
+    }
+
+    #[test]
+    fn the_end_of_the_grace_period_says_who_came_back() {
+        assert_eq!(grace_over(0, 0), "no grace period: no clients are known");
+        let said = grace_over(3, 1);
+        assert_eq!(
+            said,
+            "the grace period is over: 3 clients came back, 1 did not"
+        );
     }
 
     #[test]
@@ -255,12 +294,13 @@ mod tests {
         let mut records = Records::default();
         let mut full = |_: &[u8]| Err("no space".to_owned());
         let create = message(0, Some(&client("one")));
-        let answers = track(&create, &mut records, &mut full, &tracked);
+        let answers = track("tank", &create, &mut records, &mut full, &tracked);
         assert_eq!(answers[0][2..4], (-5i16).to_ne_bytes());
         assert_eq!(lock(&tracked).problem.as_deref(), Some("no space"));
-        let answers = track(&message(9, None), &mut records, &mut full, &tracked);
+        let unknown = message(9, None);
+        let answers = track("tank", &unknown, &mut records, &mut full, &tracked);
         assert_eq!(answers[0][2..4], (-95i16).to_ne_bytes());
-        assert!(track(b"?", &mut records, &mut full, &tracked).is_empty());
+        assert!(track("tank", b"?", &mut records, &mut full, &tracked).is_empty());
     }
 
     #[test]
@@ -272,7 +312,7 @@ mod tests {
         let mut keep =
             |bytes: &[u8]| state::keep(&place, RECORDS, bytes).map_err(|error| error.to_string());
         let create = message(0, Some(&client("one")));
-        track(&create, &mut records, &mut keep, &Mutex::default());
+        track("tank", &create, &mut records, &mut keep, &Mutex::default());
         assert_eq!(read_records(&place).unwrap(), records);
         std::fs::write(place.join(RECORDS), "{").unwrap();
         let error = read_records(&place).unwrap_err().to_string();

@@ -73,7 +73,7 @@ impl Server {
         let tracked = Arc::new(Mutex::new(Tracked::default()));
         let caches = responder::answer_caches(shared.clone());
         let caches = caches.map_err(|error| failed(&control, "answer its caches", &error))?;
-        let clients = responder::track_clients(&pipes, records, tracked.clone());
+        let clients = responder::track_clients(&plan.pool, &pipes, records, tracked.clone());
         let clients = clients.map_err(|error| failed(records, "keep its clients", &error))?;
         let server = Server {
             control: control.clone(),
