@@ -9,8 +9,8 @@ use orthrus_qemu::names::{Head, Machine, ShelfKind};
 use orthrus_qemu::request::IoOptions;
 use orthrus_tests::Bench;
 use orthrus_tests::steps::{
-    CheckedFile, LIMIT, bare_disks, check, disks_seen, hand_over, make_tank, resume_and_verify,
-    said, until, wait_for_writes, with_bare_disks,
+    CheckedFile, LIMIT, bare_disks, check, console_end, disks_seen, hand_over, make_tank,
+    resume_and_verify, said, until, wait_console, wait_for_writes, with_bare_disks,
 };
 
 use crate::delegation::Delegated;
@@ -64,7 +64,7 @@ fn run(lab: &Lab) -> Result<()> {
     let file = CheckedFile::start(lab, "/mnt/large")?;
     let rival = home.tries_on(lab)?;
     start_writing_on(lab, "home")?;
-    let struck = unix_ms();
+    let (struck, from) = (unix_ms(), console_end(lab, Head::B)?);
     lab.crash(Head::A)?;
     file.is_at_it(lab)?;
     // A rival that is there at once, in the grace period, gets nothing either.
@@ -76,6 +76,8 @@ fn run(lab: &Lab) -> Result<()> {
         "a file on xfs is another one after a crash"
     );
     reclaimed(lab, Head::B, "tank")?;
+    // Not because its time was over.
+    wait_console(lab, Head::B, from, "came back, 0 did not")?;
     delegated.is_asked_for(lab, "two")?;
     is_refused(lab).context("after a crash")?;
     file.is_whole(lab)?;
