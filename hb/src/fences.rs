@@ -4,6 +4,13 @@
 //! other for ever. A head that was fenced [`LIMIT`] times within [`WINDOW`] is *barred*: it takes nothing from a
 //! peer that may be alive until an operator readmits it. From a peer that is dead beyond doubt it still takes over.
 //!
+//! What is beyond doubt: where there is a ledger, that it does not tick, which is known as soon as ever. Where there is none, a
+//! silence of all cables that lasts [`barred_dead`](crate::Timing::barred_dead); and that one may yet be of a peer that lives and
+//! serves behind cables that are cut, because without a ledger dead and cut cannot be told apart. A barred head that waited for
+//! more than silence would leave a pool unserved for ever after a true death. So cables that stay cut for that long cost
+//! one takeover. It is no duel: the fence decides who writes, the former owner finds it lost and resets, and as long as it hears
+//! nothing in its new boot it takes its peer for unheard, not for dead, and fences nobody.
+//!
 //! A head that is fenced forgets everything, so each tells the other in its beats, and one of the two is always
 //! the one that fenced. Who forgot says at first that there was nothing: that is believed only once it has heard
 //! what there was. (It was believed at once, and two heads that fenced each other in turn were never barred.)

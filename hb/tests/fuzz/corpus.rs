@@ -1,7 +1,11 @@
 //! The inputs that are kept: those of `seeds`, and files of `corpus/TARGET/`, named by what they show.
+//!
+//! A file that shows no more what it is named by is of no use where it lies: the format or the core has moved on from under
+//! it, and it is found anew or taken away. So its name is held against what it shows, up to the first dot: behind that
+//! stands whatever tells two files apart that show the same.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -18,21 +22,61 @@ pub fn folder(target: &str) -> PathBuf {
         .join(target)
 }
 
-/// Seeds first, then files in the order of their names.
-pub fn load(target: &str) -> Vec<(String, Vec<u8>)> {
-    let mut inputs = seeds::of(target);
-    let files = fs::read_dir(folder(target)).into_iter().flatten();
-    let mut files: Vec<PathBuf> = files.map(|entry| entry.unwrap().path()).collect();
+/// Seeds first, then files in the order of their names. A checkout without its files is an error: it would replay nothing,
+/// and pass.
+pub fn load(target: &str) -> Result<Vec<(Origin, Vec<u8>)>, String> {
+    let seeds = seeds::of(target).into_iter();
+    let mut inputs: Vec<_> = seeds
+        .map(|(name, input)| (Origin::Seed(name), input))
+        .collect();
+    let folder = folder(target);
+    let files = fs::read_dir(&folder);
+    let mut files: Vec<PathBuf> = match files {
+        Ok(files) => files.map(|entry| entry.unwrap().path()).collect(),
+        Err(error) => return Err(nothing_in(&folder, &error.to_string())),
+    };
+    if files.is_empty() {
+        return Err(nothing_in(&folder, "no file is there"));
+    }
     files.sort();
     for file in files {
-        let name = file
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        inputs.push((name, fs::read(&file).unwrap()));
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let input = fs::read(&file).map_err(|error| nothing_in(&file, &error.to_string()))?;
+        inputs.push((Origin::File(name.into_owned()), input));
     }
-    inputs
+    Ok(inputs)
+}
+
+fn nothing_in(path: &Path, why: &str) -> String {
+    format!(
+        "{}: {why}; the corpus is part of the checkout: get it back, or find a new one with `--minutes` and `--keep`",
+        path.display()
+    )
+}
+
+/// Where an input of the corpus is from, and what it is called there.
+pub enum Origin {
+    Seed(String),
+    File(String),
+}
+
+impl Origin {
+    pub fn name(&self) -> &str {
+        match self {
+            Origin::Seed(name) | Origin::File(name) => name,
+        }
+    }
+
+    /// Whether it shows what it is named by. Seeds are named for the reader.
+    pub fn still_shows(&self, features: &BTreeMap<u64, String>) -> bool {
+        let Origin::File(name) = self else {
+            return true;
+        };
+        let named_by = name.split('.').next().unwrap_or_default();
+        features
+            .values()
+            .any(|feature| file_name(feature) == named_by)
+    }
 }
 
 /// Writes to `to` what shows more than the seeds do: again and again the input that shows most that no other one of

@@ -9,7 +9,8 @@
 //! cargo test -p orthrus-hb --test fuzz -- --target head --hex 0100a0   one input
 //! ```
 //!
-//! A failing input is made small and printed with the command that replays it; it then belongs into `corpus/`.
+//! A failing input is made small and printed with the command that replays it; it then belongs into `corpus/`, under the name
+//! of something that it shows once the core is mended (see [`corpus`]).
 //!
 //! Reading order: `frame`, `ledger`, `head` and `channel` are the targets and say what must hold; `seeds` and
 //! `corpus` are where inputs come from, `mutate` makes new ones, `seen` says which of them are worth something.
@@ -105,10 +106,25 @@ fn report(target: &Target, input: &[u8], what: &str) {
 fn fuzz(target: &Target, seed: u64, enough: impl Fn(u64) -> bool, keep: Option<&Path>) -> bool {
     let mut shown = HashSet::new();
     let mut inputs = Vec::new();
-    let corpus = corpus::load(target.name);
-    for (name, input) in &corpus {
+    let corpus = match corpus::load(target.name) {
+        Ok(corpus) => corpus,
+        Err(why) => {
+            println!("{}: {why}", target.name);
+            return false;
+        }
+    };
+    let mut stale = 0;
+    for (origin, input) in &corpus {
+        let name = origin.name();
         match attempt(target, input) {
-            Ok(features) => shown.extend(features.into_keys()),
+            Ok(features) => {
+                if !origin.still_shows(&features) {
+                    let folder = corpus::folder(target.name);
+                    println!("{}/{name} does not show {name} any more", folder.display());
+                    stale += 1;
+                }
+                shown.extend(features.into_keys());
+            }
             Err(_) => {
                 report(target, input, name);
                 return false;
@@ -147,7 +163,7 @@ fn fuzz(target: &Target, seed: u64, enough: impl Fn(u64) -> bool, keep: Option<&
         let kept = corpus::keep(target, &inputs, &to);
         println!("{:<8} {kept} files in {}", target.name, to.display());
     }
-    true
+    stale == 0
 }
 
 fn main() -> ExitCode {

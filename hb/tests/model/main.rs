@@ -32,14 +32,8 @@
 //! An owner that is worse off than its peer together with cuts: only one that was not heard from the beginning on, see
 //! [`roots`]; `pair` has more.
 //!
-//! Planted errors of the failover core that cannot be seen here, each noticed beside the core's code or in `pair`:
-//! `duel-without-order` takes a pool on each head; `lag-told-to-an-older-peer` takes a peer of the release before; and
-//! `late-word-inherits`, `told-by-a-later-frame` and `told-across-a-boot` take frames that say nothing of the pool, where
-//! here every frame is a beat that tells of the one pool. `watchdog-fed-without-lease` changes nothing as long as the core
-//! itself resets when its lease is over, which it does here in the same step. And `world-does-not-change` leads to nothing that
-//! another guard does not stop: a right covers what the look found, and the peer is asked once more. `maker-does-not-wait` and
-//! `maker-tells-nobody` take two heads that make the pool of different disks, where here is one shelf for both, and
-//! `operator-takes-what-ticks` an order beside a peer that ticks and is deaf.
+//! Which planted errors of the failover core cannot be seen here, and why, stands in the head of each: `Model: blind` in
+//! `tests/mutants`. All others must be noticed, and these must not: `cargo planted` holds both.
 
 #![allow(clippy::unwrap_used)] // a panic is how a test fails
 #![allow(clippy::disallowed_methods)] // this file alone reads the clock, to say how fast it was

@@ -144,6 +144,32 @@ fn a_head_that_was_fenced_three_times_does_not_preempt_a_living_peer_at_once() {
     assert_eq!(world.preempted.len(), before);
 }
 
+/// Cut and dead cannot be told apart there, and the fence decides: see the head of `fences`.
+#[test]
+fn a_barred_head_without_a_ledger_takes_over_once_when_the_cables_stay_cut() {
+    let mut world = World::serving();
+    fenced(&mut world, 3);
+    let before = world.preempted.len();
+    world.cut_cables();
+    let took = time_until_b_serves(&mut world);
+    assert!(
+        took > world.timing.barred_dead && took < Duration::from_secs(13),
+        "{took}"
+    );
+    // That never both serve is looked at in each step.
+    assert_eq!(world.machines[A].resets, [ResetReason::FenceLost(TANK)]);
+    // The fenced head does not fence back, neither while they stay cut nor after.
+    world.run(Duration::from_secs(120));
+    assert_eq!(world.state(B), PoolState::Serving);
+    world.cut = [[false; 2]; 2];
+    world.run(Duration::from_secs(60));
+    assert_eq!(world.state(B), PoolState::Serving);
+    assert_eq!(world.state(A), PoolState::Standby);
+    assert_eq!(world.preempted.len(), before + 1);
+    assert_eq!(world.machines[A].resets, [ResetReason::FenceLost(TANK)]);
+    assert_eq!(world.machines[B].resets, []);
+}
+
 #[test]
 fn two_fences_bar_nobody() {
     let mut world = World::serving();

@@ -727,6 +727,25 @@ fn a_claim_that_hangs_ends_in_a_reset_and_the_pool_is_served() {
 }
 
 #[test]
+fn an_import_that_hangs_ends_in_a_reset_and_the_other_head_serves() {
+    let mut world = World::serving();
+    world.command(A, Command::Handover(TANK)).unwrap();
+    world.until("b claims", |w| w.head(B).pools()[0].epoch() == Epoch(2));
+    let quick = core::mem::replace(&mut world.work_time, Duration::from_secs(3600));
+    world.until("b imports", |w| w.state(B) == PoolState::Importing);
+    let begun = world.now;
+    world.work_time = quick;
+    world.until("b resets", |w| !w.machines[B].resets.is_empty());
+    assert_eq!(world.machines[B].resets, [ResetReason::ImportStuck(TANK)]);
+    assert!(world.now >= begun + world.timing.import_limit);
+    world.until("a serves", |w| w.state(A) == PoolState::Serving);
+    // What hangs is B's: the pool does not go back to it by itself.
+    world.run(Duration::from_secs(60));
+    assert_eq!(world.state(A), PoolState::Serving);
+    assert_eq!(world.machines[A].resets, []);
+}
+
+#[test]
 fn a_look_at_the_disks_that_hangs_keeps_nobody_waiting_and_resets_nobody() {
     let mut world = World::new();
     world.work_time = Duration::from_secs(3600);

@@ -6,12 +6,10 @@
 //! - *storm*: faults overlap as they come. Safety is checked throughout; when the storm is over and
 //!   everything is mended, all must be well within [`BUDGET`] and stay so.
 //!
-//! None of these bounds is the budget for a client's stall after a crash, which is a second more than `dead`. What comes
-//! nearest to it: after a single crash a pool must be served again within four seconds, where disks answer as they should
-//! (`hurry` in [`faults`](crate::faults)). That catches a head that waits for what does not come, and not one that is half a
-//! second slower than it was; and what the kernel needs to activate and export, and a client to come back, is not
-//! known here. The budget is measured in the lab; [`outage`](crate::outage) prints what the rest takes, so that it is seen when
-//! it grows.
+//! None of these bounds is the budget for a client's stall after a crash, which is a second more than `dead`: that is held by
+//! [`outage`](crate::outage), as far as it is the core's and the fence's, where all was well before and disks answer as they
+//! should. After other single faults that end an owner there are four seconds (`hurry` in [`faults`](crate::faults)). What
+//! the kernel needs to activate and export, and a client to come back, is not known here and measured in the lab.
 
 use orthrus_hb::PoolState;
 

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use orthrus_image::Workspace;
 
 use super::memory::Memory;
+use super::objection::{Objection, objections};
 use super::table::{self, Row, Verdict};
 use super::tier::{self, Bed, Outcome, Tier};
 use super::{Mutant, Options, mutants};
@@ -66,7 +67,12 @@ pub fn check(options: &Options) -> Result<bool> {
     eprintln!("  the tiers on the checkout as it is");
     let limits = unplanted(&bed, &tiers, &memory)?;
     let limit = |tier: &Tier| {
-        let of_tier = limits.iter().find(|(name, _)| *name == tier.name);
+        let name = if tier.name == tier::SEED {
+            tier::SIM
+        } else {
+            tier.name
+        };
+        let of_tier = limits.iter().find(|(of, _)| *of == name);
         let limit = options.limit.or(of_tier.map(|(_, limit)| *limit));
         limit.unwrap_or(LAB_LIMIT)
     };
@@ -83,22 +89,23 @@ pub fn check(options: &Options) -> Result<bool> {
         }
         checkout::mirror(&original, &source)?;
         eprintln!("  {}", mutant.name);
-        let row = Row {
+        let (verdict, objections) = plant(&bed, mutant, tiers, &memory, limit, options.first)?;
+        rows.push(Row {
             name: mutant.name.clone(),
             breaks: mutant.breaks.clone(),
-            verdict: plant(&bed, mutant, tiers, &memory, limit, options.first)?,
-        };
-        rows.push(row);
+            verdict,
+            objections,
+        });
     }
     checkout::mirror(&original, &source)?;
 
     table::heading();
     rows.iter().for_each(Row::print);
     let caught = rows.iter().filter(|row| row.is_caught()).count();
-    let left = rows.iter().filter(|row| row.is_left_to_lab()).count();
+    let left = rows.iter().filter(|row| row.is_left()).count();
     let missed = rows.len() - caught - left;
     println!(
-        "\n{} planted errors: {caught} caught, {missed} not, {left} left to the lab (--lab)",
+        "\n{} planted errors: {caught} caught, {missed} not, {left} left to the lab (--lab) or to other tiers",
         rows.len()
     );
     println!("what the tiers said is in {}", logs.display());
@@ -144,6 +151,12 @@ fn unplanted(
 fn tiers_of(mutant: &Mutant, tiers: &[Tier], options: &Options) -> Vec<Tier> {
     let mut tiers = tiers.to_vec();
     tiers.retain(|tier| mutant.touches(tier.folder));
+    // Its own seed is asked before the others: that takes a second.
+    if let Some(seed) = mutant.seed
+        && let Some(at) = tiers.iter().position(|tier| tier.name == tier::SIM)
+    {
+        tiers.insert(at, tiers[at].of_seed(seed));
+    }
     let test = mutant.lab.as_deref().filter(|_| options.lab);
     tiers.extend(test.map(tier::lab));
     tiers
@@ -156,9 +169,9 @@ fn plant(
     memory: &Memory,
     limit: impl Fn(&Tier) -> Duration,
     first: bool,
-) -> Result<Verdict> {
+) -> Result<(Verdict, Vec<Objection>)> {
     if let Err(error) = mutant.patch.apply(bed.source) {
-        return Ok(Verdict::NoFit(format!("{error:#}")));
+        return Ok((Verdict::NoFit(format!("{error:#}")), Vec::new()));
     }
     let mut ran = Vec::new();
     for tier in tiers {
@@ -169,7 +182,7 @@ fn plant(
             None => {
                 // One after the other: what is noticed by the first tier need not wait for the others' builds.
                 if let Err(error) = bed.build(&mutant.name, slice::from_ref(&tier))? {
-                    return Ok(Verdict::NoBuild(error));
+                    return Ok((Verdict::NoBuild(error), Vec::new()));
                 }
                 bed.run(&mutant.name, &tier, limit(&tier))?
             }
@@ -190,14 +203,26 @@ fn plant(
             break;
         }
     }
-    let noticed = ran
-        .iter()
-        .any(|(_, outcome)| !matches!(outcome, Outcome::Passed));
-    let test = mutant
-        .lab
-        .clone()
-        .filter(|_| !noticed && ran.iter().all(|(tier, _)| *tier != "lab"));
-    Ok(test.map_or(Verdict::Ran(ran), Verdict::LeftToLab))
+    // Whoever stops at the first tier wants to know whether there is one.
+    let objections = match first {
+        true => Vec::new(),
+        false => objections(mutant.claims(), &ran),
+    };
+    Ok((verdict(mutant, ran), objections))
+}
+
+fn verdict(mutant: &Mutant, ran: Vec<(&'static str, Outcome)>) -> Verdict {
+    let passed = |(_, outcome): &(_, Outcome)| matches!(outcome, Outcome::Passed);
+    if !ran.iter().all(passed) {
+        return Verdict::Ran(ran);
+    }
+    let all_are = |name| ran.iter().all(|(tier, _)| *tier == name);
+    let no_lab = ran.iter().all(|(tier, _)| *tier != "lab");
+    match (&mutant.lab, &mutant.blind) {
+        (Some(test), _) if no_lab => Verdict::LeftToLab(test.clone()),
+        (_, Some(reason)) if all_are(tier::MODEL) => Verdict::BlindAsSaid(reason.clone()),
+        _ => Verdict::Ran(ran),
+    }
 }
 
 /// A lab in the copy uses what this checkout has downloaded.

@@ -14,6 +14,12 @@ const BUILD_LIMIT: Duration = Duration::from_secs(3600);
 const STATUS_TIMED_OUT: i32 = 124;
 const STATUS_KILLED: i32 = 137;
 
+/// The simulator, and that with one seed alone.
+pub const SIM: &str = "sim";
+pub const SEED: &str = "seed";
+/// The model.
+pub const MODEL: &str = "model";
+
 /// One tier.
 #[derive(Clone, Debug)]
 pub struct Tier {
@@ -66,7 +72,7 @@ pub fn tiers(source: &Path, seeds: Option<u64>) -> Vec<Tier> {
         &["--lib", "--test", "pair", "--test", "fuzz"] as &[_],
     )];
     let mut sim = tier(
-        "sim",
+        SIM,
         "hb",
         &["hb/Cargo.toml", "hb/src", "hb/tests/sim"],
         "orthrus-hb",
@@ -78,7 +84,7 @@ pub fn tiers(source: &Path, seeds: Option<u64>) -> Vec<Tier> {
     tiers.push(sim);
     if source.join("hb/tests/model").is_dir() {
         tiers.push(tier(
-            "model",
+            MODEL,
             "hb",
             &["hb/Cargo.toml", "hb/src", "hb/tests/model"],
             "orthrus-hb",
@@ -104,6 +110,17 @@ pub fn lab(test: &str) -> Tier {
         package: "orthrus-tests",
         targets: &["--test", "lab"],
         arguments: vec![test.to_owned(), "--exact".to_owned()],
+    }
+}
+
+impl Tier {
+    /// The simulator with this seed alone, and with that alone.
+    pub fn of_seed(&self, seed: u64) -> Tier {
+        Tier {
+            name: SEED,
+            arguments: vec!["--seed".to_owned(), seed.to_string()],
+            ..self.clone()
+        }
     }
 }
 

@@ -14,6 +14,10 @@ pub const STEP_LIMIT: Time = 12 * SECOND;
 pub const END_LIMIT: Time = 8 * SECOND;
 /// Steps of the kernel's in an import.
 const IMPORT_STEPS: u8 = 3;
+/// After so many of them a pool is exported.
+pub const STEPS_TO_EXPORT: u64 = 2;
+/// The longest that one takes where nothing is wrong.
+pub const KERNEL_STEP_MAX: Time = 150 * MS;
 
 impl World {
     /// The worker is at this stage for so long, and nothing can go wrong there.
@@ -64,7 +68,7 @@ impl World {
                 );
                 return;
             }
-            None => self.rng.range(5 * MS, 150 * MS),
+            None => self.rng.range(5 * MS, KERNEL_STEP_MAX),
         };
         self.at(
             self.now + time,
@@ -105,7 +109,7 @@ impl World {
                     self.stamp(who, pool);
                 }
                 let worker = &mut self.machines[who].workers[pool];
-                if step == 1 {
+                if u64::from(step) + 1 == STEPS_TO_EXPORT {
                     worker.exported = true;
                     self.outage_ends(who, pool);
                 }

@@ -29,7 +29,7 @@ use crate::world::World;
 
 use leftover::Leftovers;
 
-pub use kernel::{END_LIMIT, STEP_LIMIT};
+pub use kernel::{END_LIMIT, KERNEL_STEP_MAX, STEP_LIMIT, STEPS_TO_EXPORT};
 pub use leftover::MOST_ROUNDS;
 
 /// `DISKS_LIMIT` of the fence.
