@@ -58,6 +58,7 @@ fn run(lab: &Lab) -> Result<()> {
     said(lab, &home.hold())?;
     let sum = said(lab, FILL)?;
     home.is_kept(lab).context("before anything")?;
+    root_is_there(lab).context("before anything")?;
     is_refused(lab)?;
     let mut delegated = Delegated::hold(lab, &home)?;
 
@@ -70,6 +71,8 @@ fn run(lab: &Lab) -> Result<()> {
     // A rival that is there at once, in the grace period, gets nothing either.
     lab.wait_for("b serves", LIMIT)?;
     home.is_kept(lab).context("right after a crash")?;
+    new_file(lab, "crash of the owner", struck)?;
+    root_is_there(lab).context("after a crash")?;
     resume_and_verify(lab, "NFS, crash of the owner", struck)?;
     ensure!(
         said(lab, SUM)? == sum,
@@ -88,6 +91,8 @@ fn run(lab: &Lab) -> Result<()> {
     let struck = unix_ms();
     hand_over(lab, Head::B, "tank")?;
     lab.wait_for("a serves", LIMIT)?;
+    new_file(lab, "handover", struck)?;
+    root_is_there(lab).context("after a handover")?;
     resume_and_verify(lab, "NFS, handover", struck)?;
     reclaimed(lab, Head::A, "tank")?;
     home.is_kept(lab).context("after a handover")?;
@@ -172,7 +177,7 @@ fn make(lab: &Lab) -> Result<()> {
     lab.wait_for("client up", LIMIT)?;
     lab.wait_for("b standby", LIMIT)?;
     // What is another client's is not to be seen.
-    let seen = said(lab, ROOT)?;
+    let seen = said(lab, MOUNT_ROOT)?;
     ensure!(
         seen == "fixed\nhome\nlarge\nplain",
         "the client sees {seen:?} at the root"
@@ -200,8 +205,25 @@ fn is_refused(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-const ROOT: &str = "mkdir -p /mnt/root && mount -t nfs -o vers=4.2,hard 10.77.0.10:/ /mnt/root && \
-    ls /mnt/root && umount /mnt/root";
+/// The root of all shares, which stays mounted through all that follows.
+const MOUNT_ROOT: &str =
+    "mkdir -p /mnt/root && mount -t nfs -o vers=4.2,hard 10.77.0.10:/ /mnt/root && ls /mnt/root";
+
+/// What is below the root is the same as before, on whichever head: the client has handles of all of it.
+fn root_is_there(lab: &Lab) -> Result<()> {
+    let seen = said(lab, "cd /mnt/root && ls && ls home/lock large/file")?;
+    let wanted = "fixed\nhome\nlarge\nplain\nhome/lock\nlarge/file";
+    ensure!(seen == wanted, "below the root there is {seen:?}");
+    Ok(())
+}
+
+/// A file that was not there before can be made: who had files open waits less, as they are given back first.
+fn new_file(lab: &Lab, what: &str, struck: u64) -> Result<()> {
+    said(lab, "touch /mnt/home/new && rm /mnt/home/new")?;
+    let seconds = unix_ms().saturating_sub(struck) as f64 / 1000.0;
+    println!("    NFS, {what}: a new file is made within {seconds:.2} s");
+    Ok(())
+}
 
 /// A file on the other file system, and its sum.
 const FILL: &str = "mkdir -p /mnt/large && mount -t nfs -o vers=4.2,hard,proto=tcp 10.77.0.10:/large /mnt/large && \
