@@ -200,14 +200,19 @@ impl Reactor {
     /// somebody else may answer for the addresses.
     fn hold_gates(&self, now: Instant) {
         let end = now + self.head.config().timing.dead;
-        for (index, pool) in self.head.pools().iter().enumerate() {
+        for index in 0..self.head.pools().len() {
             if let Some(Some(gate)) = self.gates.get(index)
-                && pool.state().answers()
-                && self.sees_disks(index)
+                && self.answers(index)
             {
                 gate.hold_until(end);
             }
         }
+    }
+
+    /// Whether clients of a pool are to be answered.
+    fn answers(&self, pool: usize) -> bool {
+        let state = self.head.pools().get(pool).map(|pool| pool.state());
+        state.is_some_and(|state| state.answers()) && self.sees_disks(pool)
     }
 
     /// A pool that is held by a lease has no watch: the lease is what ends it.
@@ -343,7 +348,7 @@ impl Reactor {
     fn publish(&self) {
         // A console that is just reading gets the next one.
         if let Ok(mut snapshot) = self.snapshot.try_lock() {
-            snapshot.take(&self.head);
+            snapshot.take(&self.head, |pool| self.answers(pool));
         }
     }
 

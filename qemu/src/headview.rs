@@ -11,6 +11,8 @@ pub struct PoolView {
     pub state: String,
     /// Its epoch, if the head knows one.
     pub epoch: Option<u64>,
+    /// Clients are answered. A head of a release that does not say so answers whenever it serves.
+    pub answers: bool,
 }
 
 /// The pools in a head's status.
@@ -25,6 +27,7 @@ pub fn pools(status: &Value) -> Vec<PoolView> {
                 name: pool.get("name")?.as_str()?.to_owned(),
                 state: pool.get("state")?.as_str()?.to_lowercase(),
                 epoch: pool.get("epoch").and_then(Value::as_u64),
+                answers: pool.get("answers").and_then(Value::as_bool).unwrap_or(true),
             })
         })
         .collect()
@@ -86,13 +89,14 @@ mod tests {
     #[test]
     fn pools_and_figures_are_found() {
         let status = json!({
-            "pools": [{ "name": "tank", "state": "serving", "epoch": 3 }, { "name": 4 }],
+            "pools": [{ "name": "tank", "state": "serving", "epoch": 3, "answers": false }, { "name": 4 }],
             "usage": { "processes": 1 }
         });
         let tank = PoolView {
             name: "tank".into(),
             state: "serving".into(),
             epoch: Some(3),
+            answers: false,
         };
         assert_eq!(pools(&status), [tank]);
         assert_eq!(figure(&status, "usage.processes"), Some(1));

@@ -223,6 +223,7 @@ fn a_gate_is_held_from_the_import_on_while_the_disks_are_seen() {
     bench.now += Duration::from_millis(100);
     bench.perform();
     assert_eq!(end(&bench), held);
+    assert!(!bench.reactor.answers(0), "and status says so");
     shelf.disk(0).dead = false;
     wait_for(|| {
         bench.perform();

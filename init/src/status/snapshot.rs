@@ -42,6 +42,8 @@ pub struct PoolSnapshot {
     pub health: Health,
     /// What a living peer says that it could not serve it with.
     pub peer_health: Health,
+    /// Clients are answered: whoever serves it keeps silent while it does not see its disks, and may have been replaced.
+    pub answers: bool,
 }
 
 /// The whole view.
@@ -75,8 +77,8 @@ impl Default for Snapshot {
 }
 
 impl Snapshot {
-    /// Takes the core's present view.
-    pub fn take(&mut self, head: &Head) {
+    /// Takes the core's present view, and whose pools' gates are held open.
+    pub fn take(&mut self, head: &Head, answers: impl Fn(usize) -> bool) {
         self.liveness = head.liveness();
         self.digest_differs = head.digest_differs();
         for link in LinkId::ALL {
@@ -114,6 +116,7 @@ impl Snapshot {
                 ledger: head.ledger(PoolId(index as u8)),
                 health: pool.health(),
                 peer_health: word.map_or(Health::default(), |beat| beat.health),
+                answers: answers(index),
             });
         }
     }

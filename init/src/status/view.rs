@@ -94,6 +94,8 @@ pub struct PoolStatus {
     pub state: &'static str,
     /// The claim held or attempted here, else the greatest known.
     pub epoch: u32,
+    /// Clients are answered by this head.
+    pub answers: bool,
     /// The head that serves it, as far as this head knows.
     pub owner: Option<String>,
     /// The head that it prefers.
@@ -250,6 +252,16 @@ impl Status {
             let name = &pool.name;
             for alarm in &pool.report.alarms {
                 say(format!("pool {name}: {}", alarm.what), &alarm.todo);
+            }
+            if pool.state == PoolState::Serving.name() && !pool.answers {
+                say(
+                    format!(
+                        "pool {name}: clients are not answered: no disk of it has been read back for a second, and its peer may have \
+                         taken it over"
+                    ),
+                    "check power and cables of the shelf; they are answered again as soon as a disk says that this head still holds it, \
+                     and this head resets when one says that it does not",
+                );
             }
             if let Some(busy) = &pool.report.busy {
                 let took_s = self.uptime_s.saturating_sub(busy.since_s);
@@ -449,6 +461,7 @@ fn pools(sources: &Sources<'_>, config: &Config) -> Vec<PoolStatus> {
                 name: pool.name.clone(),
                 state: state.state.name(),
                 epoch: state.epoch.0,
+                answers: state.answers,
                 owner,
                 home: config.head(pool.home).name.clone(),
                 peer_state: state.peer.map(|(state, _)| state.name()),
@@ -539,6 +552,7 @@ mod tests {
 
     fn pool_at_standby() -> PoolSnapshot {
         PoolSnapshot {
+            answers: false,
             state: PoolState::Standby,
             epoch: Epoch(3),
             rest: Some(Rest::PeerHolds),
@@ -664,12 +678,37 @@ mod tests {
     }
 
     #[test]
+    fn an_owner_that_keeps_silent_says_so() {
+        let serving = |answers| {
+            let pool = PoolSnapshot {
+                state: PoolState::Serving,
+                rest: None,
+                peer: Some((PoolState::Standby, Epoch(3))),
+                answers,
+                ..pool_at_standby()
+            };
+            standby_for(pool, Report::default(), watchdog(false))
+        };
+        assert!(serving(true).redundant);
+        let status = serving(false);
+        assert!(!status.redundant && !status.pools[0].answers);
+        let said = &status.problems[0];
+        assert!(
+            said.what.contains("clients are not answered"),
+            "{}",
+            said.what
+        );
+        assert!(said.todo.contains("answered again"), "{}", said.todo);
+    }
+
+    #[test]
     fn a_look_of_an_owner_that_does_not_end_is_told_with_what_ends_it() {
         let looking_for = |took_s, state| {
             let pool = PoolSnapshot {
                 state,
                 rest: None,
                 peer: Some((PoolState::Standby, Epoch(3))),
+                answers: true,
                 ..pool_at_standby()
             };
             let report = Report {

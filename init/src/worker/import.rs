@@ -18,6 +18,7 @@ use tracing::{error, info, warn};
 use super::Worker;
 use super::error::JobError;
 use super::host::Copying;
+use super::laps::Laps;
 use super::shares::Shares;
 use crate::clients;
 use crate::clock;
@@ -54,20 +55,29 @@ impl Worker {
         }
         // Looked up first: without a port for clients there is nothing to begin, and nothing to undo.
         let port = self.data_port()?;
+        let mut laps = Laps::begin();
         let probe = self.probe();
         self.start_arrays()?;
+        laps.end("arrays");
         self.mark_by_word()?;
         self.stamp(epoch)?;
+        laps.end("metadata");
         let claim = self.claim.as_ref().ok_or(JobError::NotClaimed(epoch))?;
         // From here on there may be something to undo.
         self.served = Some(Served::default());
         let active = self.host.activate(&claim.group)?;
+        laps.end("volumes");
         self.open_state(&active, epoch);
+        laps.end("state");
         self.open_targets::<JobError>(&active)?;
+        laps.end("targets");
         self.open_nvme(&active)?;
+        laps.end("namespaces");
         self.open_shares(&active)?;
+        laps.end("shares");
         self.report_volumes(&active);
         probe.verdict()?;
+        laps.end("address check");
         if let Some(served) = &mut self.served {
             served.port = Some(port.clone());
         }
@@ -75,6 +85,8 @@ impl Worker {
             self.host.add_address(&port, *address)?;
         }
         self.greet(&port);
+        laps.end("addresses");
+        info!(pool = self.pool().name, "import: {laps}");
         Ok(Done::Imported)
     }
 

@@ -44,6 +44,7 @@ pub(super) fn said(
     let snapshot = Snapshot {
         liveness: Liveness::Unheard,
         pools: heapless::Vec::from_slice(&[PoolSnapshot {
+            answers: false,
             state,
             epoch: Epoch(5),
             rest,

@@ -30,6 +30,7 @@ mod destroy;
 mod error;
 mod host;
 mod import;
+mod laps;
 mod lease;
 mod lost;
 mod making;

@@ -453,6 +453,7 @@ mod tests {
             ..Snapshot::default()
         };
         let pool = PoolSnapshot {
+            answers: false,
             state: PoolState::Faulted,
             epoch: Epoch(4),
             rest: None,

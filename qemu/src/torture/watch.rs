@@ -14,8 +14,8 @@ use crate::{Lab, progress};
 
 /// How often it looks.
 const POLL: Duration = Duration::from_millis(250);
-/// Both heads say that they serve, in so many looks in a row: a head that was stopped answers once more in the
-/// moment before it resets itself.
+/// Both heads say that they serve and answer clients, in so many looks in a row: a head that was stopped answers once more in the
+/// moment before it resets itself. One that nobody hears and that sees no disk may call itself the owner, and keeps silent.
 const BOTH_SERVE_LOOKS: u32 = 2;
 
 /// What was seen since it began.
@@ -62,7 +62,7 @@ impl<'a> Watch<'a> {
     /// The lab's.
     pub fn look(&mut self) -> anyhow::Result<&LabStatus> {
         self.last = self.lab.status()?;
-        let serving = Head::BOTH.map(|head| self.state(head).as_deref() == Some("serving"));
+        let serving = Head::BOTH.map(|head| self.answers(head));
         if serving == [true, true] {
             self.both_serve += 1;
             if self.both_serve == BOTH_SERVE_LOOKS {
@@ -99,10 +99,19 @@ impl<'a> Watch<'a> {
 
     /// What a head says about the pool; `None` if it does not answer.
     pub fn state(&self, head: Head) -> Option<String> {
+        self.view(head).map(|view| view.state)
+    }
+
+    /// Whether a head says that it serves the pool, and answers its clients.
+    fn answers(&self, head: Head) -> bool {
+        let view = self.view(head);
+        view.is_some_and(|view| view.state == "serving" && view.answers)
+    }
+
+    fn view(&self, head: Head) -> Option<headview::PoolView> {
         let report = self.last.heads[head.index()].report.as_ref()?;
-        let views = headview::pools(report);
-        let view = views.into_iter().find(|view| view.name == self.pool)?;
-        Some(view.state)
+        let mut views = headview::pools(report).into_iter();
+        views.find(|view| view.name == self.pool)
     }
 
     /// Whether a head says that it serves the pool.
