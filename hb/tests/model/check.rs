@@ -355,11 +355,11 @@ impl Checks {
         self.require(holds || !active, "I1: a head whose lease is over goes on");
     }
 
-    /// Looked at after everything. `plain`: the disks have no reservations.
+    /// Looked at after everything, and once the last claim was let go as well: disks that nobody holds take whatever comes,
+    /// and the head from which they were claimed may have had writes under way all the time. `plain`: the disks have no
+    /// reservations.
     pub fn state(&mut self, machines: &[Machine; 2], disks: &[Disk; DISKS], plain: bool) {
-        let Some(held) = self.held.filter(|held| !held.released) else {
-            return;
-        };
+        let Some(held) = self.held else { return };
         let former = 1 - held.who;
         let writes = machines[former].head.is_some() && machines[former].worker.active;
         let accepted = plain || disks.iter().any(|disk| disk.may_write(former));

@@ -112,7 +112,7 @@ const ONCE_FAILED: &[(u64, &str)] = &[
     ),
     (
         638,
-        "as planted: a claim by lease did not wait for the former owner's watchdog",
+        "as planted: a claim by lease did not wait for what an earlier boot of the same head had under way",
     ),
     (
         9518,
