@@ -1,5 +1,5 @@
-//! A file that the server lets a client read from its own memory, with the promise to ask before anybody writes: after a
-//! crash the promise is the other head's. One that forgot it would leave the client with old bytes for good.
+//! A file that the server lets a client read from its own memory, with the promise to ask before anybody writes. A crash
+//! ends the promise, and the client must know: it would be left with old bytes for good.
 
 use anyhow::{Context, Result, ensure};
 use orthrus_qemu::Lab;
@@ -42,6 +42,11 @@ impl<'a> Delegated<'a> {
     /// # Errors
     /// It reads what was there before.
     pub fn is_asked_for(&mut self, lab: &Lab, word: &str) -> Result<()> {
+        // None is given while clients reclaim; soon afterwards there is one again.
+        until(
+            || self.is_read_without_asking(lab),
+            "the server gives no delegation any more",
+        )?;
         let (path, returned) = (self.share.path(FILE), self.operations(lab, "DELEGRETURN")?);
         let before = said(lab, &format!("cat {path}"))?;
         ensure!(before == self.holds, "it reads {before:?} before");

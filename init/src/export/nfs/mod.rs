@@ -22,6 +22,7 @@
 //! Reading order: `plan` (what), `volumes`, `server` (the steps), `responder` (who answers), `caches` and `line`, `tracking`, `records`.
 
 mod caches;
+mod delegations;
 mod line;
 mod plan;
 mod records;

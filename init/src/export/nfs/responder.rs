@@ -14,6 +14,7 @@ use rustix::event::Timespec;
 use tracing::{error, info, warn};
 
 use super::caches::{self, Cache};
+use super::delegations::NoDelegations;
 use super::plan::NfsPlan;
 use super::records::{Records, Said};
 use super::tracking::Message;
@@ -39,6 +40,8 @@ const RECORDS_MAX: u64 = 64 << 20;
 pub struct Tracked {
     /// The kernel has been told who may reclaim.
     pub is_started: bool,
+    /// Clients reclaim their state, and nobody else gets any.
+    pub is_in_grace: bool,
     /// Clients that have state.
     pub clients: usize,
     /// Clients that may still reclaim it: the grace period lasts while there are some.
@@ -118,6 +121,9 @@ pub fn track_clients(
     let pipe = pipes.join("nfsd/cld");
     let (pool, directory) = (pool.to_owned(), directory.to_owned());
     let mut records = read_records(&directory)?;
+    // Before there are threads that could give one.
+    let mut reclaiming = Some(NoDelegations::begin()?);
+    lock(&tracked).is_in_grace = true;
     Background::spawn("nfs clients", move |stop| {
         let mut file = loop {
             match open(&pipe, libc::O_NONBLOCK) {
@@ -147,6 +153,10 @@ pub fn track_clients(
                 if let Err(error) = file.write_all(&answer) {
                     warn!("{}: {error}", pipe.display());
                 }
+            }
+            // Answered first: the kernel lets nobody reclaim from then on.
+            if !lock(&tracked).is_in_grace {
+                drop(reclaiming.take());
             }
         }
     })
@@ -178,6 +188,7 @@ fn track(
         Ok(Said::GraceOver { back, lost }) => {
             info!(pool, "{}", grace_over(back, lost));
             tracked.problem = None;
+            tracked.is_in_grace = false;
             vec![message.done()]
         }
         Ok(Said::Known(is_known)) => vec![message.checked(is_known)],
@@ -286,6 +297,28 @@ mod tests {
             said,
             "the grace period is over: 3 clients came back, 1 did not"
         );
+    }
+
+    #[test]
+    fn clients_reclaim_until_the_kernel_says_that_they_are_through() {
+        let tracked = Mutex::new(Tracked {
+            is_in_grace: true,
+            ..Tracked::default()
+        });
+        let mut records = Records::default();
+        let mut keep = |_: &[u8]| Ok(());
+        let mut told = |kind| {
+            track(
+                "tank",
+                &message(kind, None),
+                &mut records,
+                &mut keep,
+                &tracked,
+            );
+            lock(&tracked).is_in_grace
+        };
+        assert!(told(5) && told(4));
+        assert!(!told(3));
     }
 
     #[test]
