@@ -18,7 +18,7 @@ use orthrus_image::Workspace;
 use orthrus_qemu::Lab;
 use orthrus_qemu::agent_link::Output;
 use orthrus_qemu::config;
-use orthrus_qemu::names::{Machine, ShelfKind};
+use orthrus_qemu::names::{Head, Machine, ShelfKind};
 use orthrus_qemu::spec::{Disks, Options, Ready};
 use orthrus_tests::steps::{LIMIT, bare_disks, make_tank};
 use orthrus_tests::{Bench, DEAD_MS, lab_options};
@@ -166,10 +166,7 @@ fn with_share(
     };
     bench.alone(&options, |lab| {
         make_tank(lab, 3)?;
-        lab.tell_ok(
-            orthrus_qemu::names::Head::A,
-            "volume create tank/home 256M --fs ext4",
-        )?;
+        lab.tell_ok(Head::A, "volume create tank/home 256M --fs ext4")?;
         lab.wait_for("client up", LIMIT)?;
         test(lab, &suite)
     })
