@@ -13,7 +13,7 @@ use orthrus_tests::steps::{
     resume_and_verify, said, until, wait_console, wait_for_writes, with_bare_disks,
 };
 
-use crate::delegation::Delegated;
+use crate::delegation::HeldOpen;
 
 /// The client's address.
 const CLIENT: &str = "10.77.0.100";
@@ -60,7 +60,8 @@ fn run(lab: &Lab) -> Result<()> {
     home.is_kept(lab).context("before anything")?;
     root_is_there(lab).context("before anything")?;
     is_refused(lab)?;
-    let mut delegated = Delegated::hold(lab, &home)?;
+    let mut open = HeldOpen::begin(lab, &home)?;
+    open.is_written(lab, "two")?;
 
     let file = CheckedFile::start(lab, "/mnt/large")?;
     let rival = home.tries_on(lab)?;
@@ -81,7 +82,7 @@ fn run(lab: &Lab) -> Result<()> {
     reclaimed(lab, Head::B, "tank")?;
     // Not because its time was over.
     wait_console(lab, Head::B, from, "came back, 0 did not")?;
-    delegated.is_asked_for(lab, "two")?;
+    open.is_written(lab, "three")?;
     is_refused(lab).context("after a crash")?;
     file.is_whole(lab)?;
 

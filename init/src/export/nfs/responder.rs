@@ -40,8 +40,6 @@ const RECORDS_MAX: u64 = 64 << 20;
 pub struct Tracked {
     /// The kernel has been told who may reclaim.
     pub is_started: bool,
-    /// Clients reclaim their state, and nobody else gets any.
-    pub is_in_grace: bool,
     /// Clients that have state.
     pub clients: usize,
     /// Clients that may still reclaim it: the grace period lasts while there are some.
@@ -122,9 +120,9 @@ pub fn track_clients(
     let (pool, directory) = (pool.to_owned(), directory.to_owned());
     let mut records = read_records(&directory)?;
     // Before there are threads that could give one.
-    let mut reclaiming = Some(NoDelegations::begin()?);
-    lock(&tracked).is_in_grace = true;
+    let none_given = NoDelegations::begin()?;
     Background::spawn("nfs clients", move |stop| {
+        let _none_given = none_given;
         let mut file = loop {
             match open(&pipe, libc::O_NONBLOCK) {
                 Ok(file) => break file,
@@ -153,10 +151,6 @@ pub fn track_clients(
                 if let Err(error) = file.write_all(&answer) {
                     warn!("{}: {error}", pipe.display());
                 }
-            }
-            // Answered first: the kernel lets nobody reclaim from then on.
-            if !lock(&tracked).is_in_grace {
-                drop(reclaiming.take());
             }
         }
     })
@@ -188,7 +182,6 @@ fn track(
         Ok(Said::GraceOver { back, lost }) => {
             info!(pool, "{}", grace_over(back, lost));
             tracked.problem = None;
-            tracked.is_in_grace = false;
             vec![message.done()]
         }
         Ok(Said::Known(is_known)) => vec![message.checked(is_known)],
@@ -297,28 +290,6 @@ mod tests {
             said,
             "the grace period is over: 3 clients came back, 1 did not"
         );
-    }
-
-    #[test]
-    fn clients_reclaim_until_the_kernel_says_that_they_are_through() {
-        let tracked = Mutex::new(Tracked {
-            is_in_grace: true,
-            ..Tracked::default()
-        });
-        let mut records = Records::default();
-        let mut keep = |_: &[u8]| Ok(());
-        let mut told = |kind| {
-            track(
-                "tank",
-                &message(kind, None),
-                &mut records,
-                &mut keep,
-                &tracked,
-            );
-            lock(&tracked).is_in_grace
-        };
-        assert!(told(5) && told(4));
-        assert!(!told(3));
     }
 
     #[test]
