@@ -1,5 +1,5 @@
 //! What a client has read from a file must not outlive what another one writes, before and after a crash. The heads give no
-//! delegation, under which a client would go by its own memory and its own locks: each open asks.
+//! delegation, under which a client would go by its own memory and its own locks.
 
 use anyhow::{Context, Result, ensure};
 use orthrus_qemu::Lab;
@@ -34,13 +34,11 @@ impl<'a> HeldOpen<'a> {
     /// Another client writes: what the first one reads from then on is that, at once.
     ///
     /// # Errors
-    /// It reads what was there before, or opens without asking.
+    /// It reads what was there before, or had a delegation.
     pub fn is_written(&mut self, lab: &Lab, word: &str) -> Result<()> {
         let path = self.share.path(FILE);
-        let opened = self.opens(lab)?;
         let before = said(lab, &format!("cat {path}"))?;
         ensure!(before == self.holds, "it reads {before:?} before");
-        ensure!(self.opens(lab)? > opened, "a file is opened without asking");
         let rival = self
             .share
             .as_rival(lab, &format!("echo {word} > /mnt/rival/{FILE}"))?;
@@ -48,17 +46,20 @@ impl<'a> HeldOpen<'a> {
         word.clone_into(&mut self.holds);
         let now = said(lab, &format!("cat {path}"))?;
         ensure!(now == word, "it reads {now:?} after another wrote {word:?}");
+        ensure!(self.given_back(lab)? == 0, "it had a delegation");
         Ok(())
     }
 
-    /// How many opens the client has sent for the share.
-    fn opens(&self, lab: &Lab) -> Result<u64> {
+    /// How many delegations the client has given back for the share.
+    fn given_back(&self, lab: &Lab) -> Result<u64> {
         let script = format!(
-            "awk '/ mounted on / {{ here = index($0, \" mounted on {} \") }} here && $1 == \"OPEN:\" {{ print $2 }}' \
+            "awk '/ mounted on / {{ here = index($0, \" mounted on {} \") }} here && $1 == \"DELEGRETURN:\" {{ print $2 }}' \
              /proc/self/mountstats",
             self.share.mount_point()
         );
         let count = said(lab, &script)?;
-        count.parse().with_context(|| format!("opens: {count:?}"))
+        count
+            .parse()
+            .with_context(|| format!("delegations: {count:?}"))
     }
 }
