@@ -14,7 +14,6 @@ use rustix::event::Timespec;
 use tracing::{error, info, warn};
 
 use super::caches::{self, Cache};
-use super::delegations::NoDelegations;
 use super::plan::NfsPlan;
 use super::records::{Records, Said};
 use super::tracking::Message;
@@ -119,10 +118,7 @@ pub fn track_clients(
     let pipe = pipes.join("nfsd/cld");
     let (pool, directory) = (pool.to_owned(), directory.to_owned());
     let mut records = read_records(&directory)?;
-    // Before there are threads that could give one.
-    let none_given = NoDelegations::begin()?;
     Background::spawn("nfs clients", move |stop| {
-        let _none_given = none_given;
         let mut file = loop {
             match open(&pipe, libc::O_NONBLOCK) {
                 Ok(file) => break file,

@@ -18,6 +18,7 @@ use rustix::io::Errno;
 
 use super::super::limit::within;
 use super::super::{Cause, ExportError};
+use super::delegations;
 use super::plan::NfsPlan;
 use super::responder::{self, Tracked};
 use crate::background::Background;
@@ -69,6 +70,9 @@ impl Server {
                 cause: Cause::Said("one runs already".to_owned()),
             });
         }
+        let switch = Path::new(delegations::SWITCH);
+        delegations::give_none(switch)
+            .map_err(|error| failed(switch, "give no delegations", &error))?;
         let shared = Arc::new(Mutex::new(Arc::new(plan.clone())));
         let tracked = Arc::new(Mutex::new(Tracked::default()));
         let caches = responder::answer_caches(shared.clone());
