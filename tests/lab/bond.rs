@@ -8,8 +8,8 @@ use orthrus_qemu::names::{Head, ShelfKind};
 use orthrus_qemu::vm::wiring::mac;
 use orthrus_qemu::{Lab, config};
 use orthrus_tests::steps::{
-    LIMIT, TANK, bare_disks, console_end, make_tank, resume_and_verify, said, start_writing,
-    wait_console, wait_for_writes, with_configuration,
+    ADDRESS, LIMIT, bare_disks, console_end, make_tank, resume_and_verify, said, start_writing,
+    tank, wait_console, wait_for_writes, with_configuration,
 };
 use orthrus_tests::{Bench, DEAD_MS};
 
@@ -36,39 +36,45 @@ pub fn loses_a_card(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         let two = format!("data = [\"{}\", \"{}\"]", mac(head, 2), mac(head, 3));
         text = text.replace(&one, &two);
     }
-    with_configuration(bench, shelf, disks, text + NETWORK + TANK, |lab| {
-        make_tank(lab, 2)?;
-        lab.tell_ok(Head::A, "volume create tank/data 64M")?;
-        lab.wait_for("b standby", LIMIT)?;
-        lab.wait_for("client up", LIMIT)?;
-        let output = lab.client(&["sh", "-c", CLIENT])?;
-        ensure!(output.status == 0, "{CLIENT}: {}", output.stderr);
+    with_configuration(
+        bench,
+        shelf,
+        disks,
+        text + NETWORK + &tank(ADDRESS, ""),
+        |lab| {
+            make_tank(lab, 2)?;
+            lab.tell_ok(Head::A, "volume create tank/data 64M")?;
+            lab.wait_for("b standby", LIMIT)?;
+            lab.wait_for("client up", LIMIT)?;
+            let output = lab.client(&["sh", "-c", CLIENT])?;
+            ensure!(output.status == 0, "{CLIENT}: {}", output.stderr);
 
-        start_writing(lab)?;
-        // Less 52 for the headers of IPv4 and TCP with its timestamps.
-        let segments = said(
-            lab,
-            "ss -tinH dst 10.77.0.10 | grep -o ' mss:[0-9]*' | sort -u",
-        )?;
-        ensure!(segments == "mss:1348", "with an MTU of 1400: {segments}");
-        let epoch = epoch(lab)?;
-        let (struck, from) = (unix_ms(), console_end(lab, Head::A)?);
-        lab.cut(Cut::carrier(Cable::Data(Head::A)))?;
-        let lost = format!("the card {} of the data port has no link", mac(Head::A, 2));
-        wait_console(lab, Head::A, from, &lost)?;
-        wait_for_writes(lab, 100)?;
-        ensure!(
-            lab.owner(None)? == Head::A && self::epoch(lab)? == epoch,
-            "the pool moved, though a card of the bond still has its link"
-        );
-        let gap = lab.io_report()?.longest_since(struck).ms as f64 / 1000.0;
-        println!("    a card of the bond without a link: longest gap {gap:.2} s");
+            start_writing(lab)?;
+            // Less 52 for the headers of IPv4 and TCP with its timestamps.
+            let segments = said(
+                lab,
+                "ss -tinH dst 10.77.0.10 | grep -o ' mss:[0-9]*' | sort -u",
+            )?;
+            ensure!(segments == "mss:1348", "with an MTU of 1400: {segments}");
+            let epoch = epoch(lab)?;
+            let (struck, from) = (unix_ms(), console_end(lab, Head::A)?);
+            lab.cut(Cut::carrier(Cable::Data(Head::A)))?;
+            let lost = format!("the card {} of the data port has no link", mac(Head::A, 2));
+            wait_console(lab, Head::A, from, &lost)?;
+            wait_for_writes(lab, 100)?;
+            ensure!(
+                lab.owner(None)? == Head::A && self::epoch(lab)? == epoch,
+                "the pool moved, though a card of the bond still has its link"
+            );
+            let gap = lab.io_report()?.longest_since(struck).ms as f64 / 1000.0;
+            println!("    a card of the bond without a link: longest gap {gap:.2} s");
 
-        let struck = unix_ms();
-        lab.crash(Head::A)?;
-        lab.wait_for("b serves", LIMIT)?;
-        resume_and_verify(lab, "VLAN on a bond, crash of the owner", struck)
-    })
+            let struck = unix_ms();
+            lab.crash(Head::A)?;
+            lab.wait_for("b serves", LIMIT)?;
+            resume_and_verify(lab, "VLAN on a bond, crash of the owner", struck)
+        },
+    )
 }
 
 fn epoch(lab: &Lab) -> Result<serde_json::Value> {

@@ -8,7 +8,7 @@ use orthrus_qemu::Lab;
 use orthrus_qemu::names::{Head, Machine, ShelfKind};
 use orthrus_tests::Bench;
 use orthrus_tests::steps::{
-    LIMIT, TANK, bare_disks, disks_seen, pool_field, wait_console, with_bare_disks,
+    ADDRESS, LIMIT, bare_disks, disks_seen, pool_field, tank, wait_console, with_bare_disks,
 };
 
 use crate::change::answered;
@@ -20,7 +20,7 @@ pub fn from_bare_disks(bench: &Bench, shelf: ShelfKind) -> Result<()> {
     // The magic number of ext4's superblock: the last one has something on it.
     let last = File::options().write(true).open(&disks[DISKS - 1])?;
     last.write_all_at(&[0x53, 0xef], 1024 + 0x38)?;
-    with_bare_disks(bench, shelf, disks, TANK, make)
+    with_bare_disks(bench, shelf, disks, &tank(ADDRESS, ""), make)
 }
 
 fn make(lab: &Lab) -> Result<()> {

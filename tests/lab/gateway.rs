@@ -9,24 +9,20 @@ use orthrus_qemu::headview::problems;
 use orthrus_qemu::names::{Head, ShelfKind};
 use orthrus_tests::Bench;
 use orthrus_tests::steps::{
-    LIMIT, bare_disks, make_tank, resume_and_verify, said, start_writing, until, with_bare_disks,
+    LIMIT, bare_disks, make_tank, resume_and_verify, said, start_writing, tank, until,
+    with_bare_disks,
 };
 
 /// With a share, for which the pool has a network of its own.
-const POOL: &str = "
-[[pool]]
-name = \"tank\"
-home = \"a\"
-address = \"10.77.0.10/24\"
-gateway = \"10.77.0.254\"
-[pool.iscsi]
-iqn = \"iqn.2026-01.org.orthrus:tank\"
-clients = [\"iqn.1993-08.org.debian:01:client\"]
-luns = \"all\"
-[[pool.nfs.share]]
+fn pool() -> String {
+    tank(
+        "address = \"10.77.0.10/24\"\ngateway = \"10.77.0.254\"",
+        "[[pool.nfs.share]]
 volume = \"home\"
 clients = \"10.99.0.0/24\"
-";
+",
+    )
+}
 
 /// The client is the router too, and has an address behind it, which is the one that it talks from.
 const ROUTER: &str = "port=$(ip -o route get 10.77.0.10 | sed 's/.* dev \\([^ ]*\\).*/\\1/') && \
@@ -39,7 +35,7 @@ const FROM_FAR: &str = "grep -c ' 0500630A:[0-9A-F]* 0A004D0A:0CBC 01 ' /proc/ne
 
 pub fn clients_beyond(bench: &Bench, shelf: ShelfKind) -> Result<()> {
     let disks = bare_disks("gateway", 3, 256 << 20)?;
-    with_bare_disks(bench, shelf, disks, POOL, |lab| {
+    with_bare_disks(bench, shelf, disks, &pool(), |lab| {
         make_tank(lab, 3)?;
         lab.tell_ok(Head::A, "volume create tank/data 64M")?;
         lab.tell_ok(Head::A, "volume create tank/home 64M --fs ext4")?;

@@ -9,25 +9,21 @@ use orthrus_qemu::request::IoOptions;
 use orthrus_qemu::vm::wiring::mac;
 use orthrus_tests::Bench;
 use orthrus_tests::steps::{
-    LIMIT, bare_disks, hand_over, make_tank, resume_and_verify, said, start_writing,
+    LIMIT, bare_disks, hand_over, make_tank, resume_and_verify, said, start_writing, tank,
     wait_for_writes, with_bare_disks,
 };
 
 /// The address of IPv6 is the first: the lab's client uses that.
-const POOL: &str = "
-[[pool]]
-name = \"tank\"
-home = \"a\"
-address = [\"fd00:77::10/64\", \"10.77.0.10/24\"]
-[pool.iscsi]
-iqn = \"iqn.2026-01.org.orthrus:tank\"
-clients = [\"iqn.1993-08.org.debian:01:client\"]
-luns = \"all\"
-[[pool.nfs.share]]
+fn pool() -> String {
+    tank(
+        "address = [\"fd00:77::10/64\", \"10.77.0.10/24\"]",
+        "[[pool.nfs.share]]
 volume = \"home\"
 clients = \"fd00:77::/64\"
 squash = \"none\"
-";
+",
+    )
+}
 
 /// The client's own, on the card by which it reaches the pools.
 const ADDRESS: &str = "port=$(ip -o route get 10.77.0.10 | sed 's/.* dev \\([^ ]*\\).*/\\1/') && \
@@ -35,7 +31,7 @@ const ADDRESS: &str = "port=$(ip -o route get 10.77.0.10 | sed 's/.* dev \\([^ ]
 
 pub fn moves(bench: &Bench, shelf: ShelfKind) -> Result<()> {
     let disks = bare_disks("ipv6", 3, 256 << 20)?;
-    with_bare_disks(bench, shelf, disks, POOL, |lab| {
+    with_bare_disks(bench, shelf, disks, &pool(), |lab| {
         make_tank(lab, 3)?;
         lab.tell_ok(Head::A, "volume create tank/data 64M")?;
         lab.tell_ok(Head::A, "volume create tank/home 64M --fs ext4")?;

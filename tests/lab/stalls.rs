@@ -8,7 +8,8 @@ use orthrus_qemu::demo::wait_writes_after;
 use orthrus_qemu::names::{Head, ShelfKind};
 use orthrus_qemu::request::IoOptions;
 use orthrus_tests::steps::{
-    LIMIT, bare_disks, check, hand_over, make_tank, said, until, wait_for_writes, with_bare_disks,
+    ADDRESS, LIMIT, bare_disks, check, hand_over, make_tank, said, tank, until, wait_for_writes,
+    with_bare_disks,
 };
 use orthrus_tests::{Bench, DEAD_MS};
 
@@ -19,16 +20,10 @@ const ROUNDS: usize = 10;
 const WRITES: u64 = 50;
 
 /// A LUN, a share and a namespace.
-pub(crate) const POOL: &str = "
-[[pool]]
-name = \"tank\"
-home = \"a\"
-address = \"10.77.0.10/24\"
-[pool.iscsi]
-iqn = \"iqn.2026-01.org.orthrus:tank\"
-clients = [\"iqn.1993-08.org.debian:01:client\"]
-luns = \"all\"
-[[pool.nfs.share]]
+pub(crate) fn pool() -> String {
+    tank(
+        ADDRESS,
+        "[[pool.nfs.share]]
 volume = \"home\"
 clients = \"10.77.0.0/24\"
 squash = \"none\"
@@ -38,7 +33,9 @@ hosts = [\"nqn.2014-08.org.nvmexpress:uuid:6a1f0c1e-0000-4000-8000-000000000001\
 [[pool.nvme.namespace]]
 nsid = 1
 volume = \"data\"
-";
+",
+    )
+}
 
 /// What the writer writes to.
 fn targets() -> [(&'static str, IoOptions); 3] {
@@ -67,7 +64,7 @@ fn targets() -> [(&'static str, IoOptions); 3] {
 
 pub fn of_each_protocol(bench: &Bench, shelf: ShelfKind) -> Result<()> {
     let disks = bare_disks("stalls", 3, 512 << 20)?;
-    with_bare_disks(bench, shelf, disks, POOL, |lab| {
+    with_bare_disks(bench, shelf, disks, &pool(), |lab| {
         make(lab)?;
         let mut table = format!(
             "stall in seconds with dead = {:.1} s ({shelf} shelf, {ROUNDS} each):\n",

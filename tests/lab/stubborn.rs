@@ -30,7 +30,7 @@ done";
 
 pub fn holds_no_release(bench: &Bench, shelf: ShelfKind) -> Result<()> {
     let disks = bare_disks("stubborn", 3, 512 << 20)?;
-    with_bare_disks(bench, shelf, disks, stalls::POOL, |lab| {
+    with_bare_disks(bench, shelf, disks, &stalls::pool(), |lab| {
         stalls::make(lab)?;
         said(lab, BUSY)?;
         start_writing(lab)?;

@@ -5,28 +5,26 @@ use anyhow::{Result, ensure};
 use orthrus_qemu::Lab;
 use orthrus_qemu::names::{Head, ShelfKind};
 use orthrus_tests::Bench;
-use orthrus_tests::steps::{LIMIT, bare_disks, hand_over, make_tank, said, until, with_bare_disks};
+use orthrus_tests::steps::{
+    LIMIT, bare_disks, hand_over, make_tank, said, tank, until, with_bare_disks,
+};
 
 /// With a share, for which the pool has a network of its own.
-const POOL: &str = "
-[[pool]]
-name = \"tank\"
-home = \"a\"
-address = [\"10.77.0.10/24\", \"fd00:77::10/64\"]
-[pool.iscsi]
-iqn = \"iqn.2026-01.org.orthrus:tank\"
-clients = [\"iqn.1993-08.org.debian:01:client\"]
-luns = \"all\"
-[[pool.nfs.share]]
+fn pool() -> String {
+    tank(
+        "address = [\"10.77.0.10/24\", \"fd00:77::10/64\"]",
+        "[[pool.nfs.share]]
 volume = \"home\"
 clients = \"10.77.0.0/24\"
-";
+",
+    )
+}
 
 const PORT: &str = "port=$(ip -o -4 address show to 10.77.0.100 | awk '{ print $2 }'); ";
 
 pub fn address_is_not_taken_over(bench: &Bench, shelf: ShelfKind) -> Result<()> {
     let disks = bare_disks("taken", 3, 256 << 20)?;
-    with_bare_disks(bench, shelf, disks, POOL, |lab| {
+    with_bare_disks(bench, shelf, disks, &pool(), |lab| {
         make_tank(lab, 3)?;
         lab.wait_for("client up", LIMIT)?;
         let mac = said(lab, &format!("{PORT}cat /sys/class/net/$port/address"))?;

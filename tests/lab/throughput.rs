@@ -17,7 +17,7 @@ use orthrus_qemu::config;
 use orthrus_qemu::names::{Head, Machine, ShelfKind};
 use orthrus_qemu::spec::{Disks, Options, Ready};
 use orthrus_qemu::{Lab, client, guest};
-use orthrus_tests::steps::{LIMIT, TANK, bare_disks, make_tank, said};
+use orthrus_tests::steps::{ADDRESS, LIMIT, bare_disks, make_tank, said, tank};
 use orthrus_tests::{Bench, DEAD_MS, lab_options};
 use serde_json::Value;
 
@@ -101,7 +101,7 @@ pub fn against_plain_lio(bench: &Bench, shelf: ShelfKind) -> Result<()> {
     let lab = Lab::up(&Options {
         shelf,
         disks: Disks::Copies(bare_disks("throughput", 4, 512 << 20)?),
-        config: Some(config::generate(&[], &config::secret()?, DEAD_MS) + TANK),
+        config: Some(config::generate(&[], &config::secret()?, DEAD_MS) + &tank(ADDRESS, "")),
         neighbour: true,
         ready: Ready::Answering,
         ..lab_options()

@@ -20,17 +20,24 @@ use crate::{Bench, DEAD_MS, lab_options};
 /// Bound of a boot, a takeover, a login: several times what a machine with both cores busy needs.
 pub const LIMIT: Duration = Duration::from_secs(240);
 
-/// A pool that offers all of its volumes to the client by iSCSI.
-pub const TANK: &str = "
+/// What most pools of tests have of the network.
+pub const ADDRESS: &str = "address = \"10.77.0.10/24\"";
+
+/// A pool that offers all of its volumes to the client by iSCSI: what it has of the network, and what else it offers, line by line.
+pub fn tank(network: &str, more: &str) -> String {
+    format!(
+        "
 [[pool]]
 name = \"tank\"
 home = \"a\"
-address = \"10.77.0.10/24\"
+{network}
 [pool.iscsi]
 iqn = \"iqn.2026-01.org.orthrus:tank\"
 clients = [\"iqn.1993-08.org.debian:01:client\"]
 luns = \"all\"
-";
+{more}"
+    )
+}
 
 /// Writes that must have been acknowledged before and after something is broken.
 const WRITES: u64 = 100;
