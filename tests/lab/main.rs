@@ -45,6 +45,7 @@ mod volumes;
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Instant;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use orthrus_qemu::names::ShelfKind;
@@ -364,18 +365,23 @@ fn main() -> ExitCode {
 fn trial(bench: &Arc<Bench>, name: &str, shelf: ShelfKind, test: Test) -> Trial {
     let bench = bench.clone();
     Trial::test(format!("{shelf}::{name}"), move || {
-        test(&bench, shelf).map_err(|error| Failed::from(format!("{error:?}")))
+        timed(|| test(&bench, shelf))
     })
+}
+
+/// Runs a test and says what it took: the whole suite has a limit, and whoever shortens it must know where time goes.
+fn timed(test: impl FnOnce() -> anyhow::Result<()>) -> Result<(), Failed> {
+    let started = Instant::now();
+    let outcome = test();
+    eprintln!("    took {:.0} s", started.elapsed().as_secs_f64());
+    outcome.map_err(|error| Failed::from(format!("{error:?}")))
 }
 
 fn matrix_trials(bench: &Arc<Bench>, shelf: ShelfKind) -> Vec<Trial> {
     let trial = |case: matrix::Case| {
         let bench = bench.clone();
         let name = format!("{shelf}::matrix::{}", case.row.name);
-        let run = move || {
-            matrix::row(&bench, shelf, &case.row)
-                .map_err(|error| Failed::from(format!("{error:?}")))
-        };
+        let run = move || timed(|| matrix::row(&bench, shelf, &case.row));
         Trial::test(name, run).with_ignored_flag(!case.in_slice)
     };
     matrix::cases(shelf).into_iter().map(trial).collect()
