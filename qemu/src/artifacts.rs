@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context as _, bail};
 use orthrus_image::{Tools, Workspace, client, firmware};
@@ -95,6 +96,16 @@ pub fn made_disks(ledger: bool) -> anyhow::Result<Vec<PathBuf>> {
     let workspace = Workspace::here()?;
     let (tools, guest, accel) = guest_parts(&workspace)?;
     disks::make::ensure(&workspace, &tools, accel, &guest, ledger)
+}
+
+/// A new directory for the files of such a machine: several of a process run at a time.
+pub fn machine_dir(kind: &str) -> anyhow::Result<PathBuf> {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let name = format!("{kind}-{}-{number}", std::process::id());
+    let dir = Workspace::here()?.target().join("lab").join(name);
+    fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
+    Ok(dir)
 }
 
 /// A machine with the real tools for volumes, with these disks, and its files in this directory.

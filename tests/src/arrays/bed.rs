@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use orthrus_image::Workspace;
 use orthrus_qemu::artifacts;
 use orthrus_qemu::maker::{Drive, Maker};
 
@@ -51,12 +50,7 @@ impl Bed {
     /// # Errors
     /// What is missing, or does not build.
     pub fn up(program: &Path) -> Result<Bed> {
-        let workspace = Workspace::here()?;
-        let dir = workspace
-            .target()
-            .join("lab")
-            .join(format!("arrays-{}", std::process::id()));
-        fs::create_dir_all(&dir)?;
+        let dir = artifacts::machine_dir("arrays")?;
         let mut drives = Vec::new();
         for index in 0..DISKS {
             File::create(disk(&dir, index))?.set_len(length(index))?;

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use orthrus_image::Workspace;
 use orthrus_qemu::artifacts;
 use orthrus_qemu::maker::{Drive, Maker};
 
@@ -64,12 +63,7 @@ impl Bed {
     /// # Errors
     /// What is missing, or does not build.
     pub fn up(program: &Path) -> Result<Bed> {
-        let workspace = Workspace::here()?;
-        let dir = workspace
-            .target()
-            .join("lab")
-            .join(format!("kinds-{}", std::process::id()));
-        fs::create_dir_all(&dir)?;
+        let dir = artifacts::machine_dir("kinds")?;
         let disks = KINDS.iter().map(|kind| kind.disks).max().unwrap_or(1);
         let mut drives = Vec::new();
         for index in 0..disks {

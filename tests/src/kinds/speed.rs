@@ -20,7 +20,7 @@ const TURNS: usize = 11;
 pub fn table(bed: &Bed) -> Result<String> {
     ensure!(
         !cfg!(debug_assertions),
-        "what is shipped is optimised: cargo test --release -p orthrus-tests --test kinds -- --ignored speed"
+        "what is shipped is optimised: cargo test --release -p orthrus-tests --test tools -- --ignored speed"
     );
     let mut table = format!(
         "{:>8} {:>12} {:>12} {:>20} {:>26}\n",

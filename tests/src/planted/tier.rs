@@ -109,7 +109,9 @@ pub fn lab(test: &str) -> Tier {
         made_of: &[],
         package: "orthrus-tests",
         targets: &["--test", "lab"],
-        arguments: vec![test.to_owned(), "--exact".to_owned()],
+        arguments: ["--include-ignored", "--exact", test]
+            .map(str::to_owned)
+            .to_vec(),
     }
 }
 

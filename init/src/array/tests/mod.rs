@@ -1,4 +1,4 @@
-//! Arrays made by the real mdadm (`init/tests/fixtures/md`, made by `tests/arrays`), whole and damaged.
+//! Arrays made by the real mdadm (`init/tests/fixtures/md`, made by `tests/tools`), whole and damaged.
 
 mod damage;
 mod decisions;

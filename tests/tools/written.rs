@@ -5,10 +5,11 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
+use libtest_mimic::{Failed, Trial};
 use orthrus_qemu::artifacts;
 use orthrus_qemu::maker::Drive;
 
@@ -18,10 +19,8 @@ const DISKS: usize = 7;
 const DISK_BYTES: u64 = 96 << 20;
 
 /// Runs a script on disks with blocks of this size, in a machine of its own.
-fn machine(name: &str, script: &str, block: u32) -> Result<String> {
-    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
-        .join(format!("lvm2-{name}-{}-{block}", std::process::id()));
-    fs::create_dir_all(&dir)?;
+fn machine(script: &str, block: u32) -> Result<String> {
+    let dir = artifacts::machine_dir("written")?;
     let mut drives = vec![tool(&dir)?];
     for index in 0..DISKS {
         let file = dir.join(format!("disk{index}.raw"));
@@ -51,22 +50,40 @@ fn tool(dir: &Path) -> Result<Drive> {
     })
 }
 
-#[test]
-fn what_the_firmware_makes_and_changes_lvm2_accepts_and_activates() {
-    for block in [512, 4096] {
-        let said = machine("firmware", include_str!("firmware.sh"), block).unwrap();
-        assert!(said.ends_with("all is well\n"), "{said}");
-    }
-}
-
-#[test]
-fn what_lvm2_made_gets_the_firmwares_volumes_and_lvm2_works_on_with_them() {
-    let said = machine("import", include_str!("import.sh"), 512).unwrap();
-    assert!(said.ends_with("all is well\n"), "{said}");
-}
-
-#[test]
-fn what_lvm2_made_the_firmware_stamps_and_lvm2_takes_back() {
-    let said = machine("stamp", include_str!("stamp.sh"), 512).unwrap();
-    assert!(said.ends_with("all is well\n"), "{said}");
+/// The longest of them first, so that the others fill the time beside it.
+pub fn trials() -> Vec<Trial> {
+    let trial = |name: &str, script: &'static str, block: u32| {
+        Trial::test(format!("written::{name}"), move || {
+            let said =
+                machine(script, block).map_err(|error| Failed::from(format!("{error:#}")))?;
+            if said.ends_with("all is well\n") {
+                Ok(())
+            } else {
+                Err(Failed::from(said))
+            }
+        })
+    };
+    let firmware = include_str!("firmware.sh");
+    vec![
+        trial(
+            "what_the_firmware_makes_and_changes_lvm2_accepts_and_activates",
+            firmware,
+            512,
+        ),
+        trial(
+            "the_same_on_disks_with_blocks_of_4096_bytes",
+            firmware,
+            4096,
+        ),
+        trial(
+            "what_lvm2_made_gets_the_firmwares_volumes_and_lvm2_works_on_with_them",
+            include_str!("import.sh"),
+            512,
+        ),
+        trial(
+            "what_lvm2_made_the_firmware_stamps_and_lvm2_takes_back",
+            include_str!("stamp.sh"),
+            512,
+        ),
+    ]
 }

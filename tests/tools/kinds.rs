@@ -1,0 +1,36 @@
+//! Volumes of every kind: what lvm2 makes and activates, the firmware activates alike. How fast:
+//! `cargo test --release -p orthrus-tests --test tools -- --ignored speed`.
+
+use libtest_mimic::Trial;
+use orthrus_tests::kinds::{Bed, KINDS, speed};
+
+use crate::beds::Beds;
+
+pub fn trials() -> Vec<Trial> {
+    let beds = Beds::new(env!("CARGO_BIN_EXE_volumes"), Bed::up);
+    let name =
+        |kind: &orthrus_tests::kinds::Kind| format!("kinds::{}", kind.name.replace(' ', "_"));
+    let mut trials: Vec<Trial> = KINDS
+        .iter()
+        .map(|kind| beds.trial(name(kind), move |bed| bed.compare(kind)))
+        .collect();
+    for (index, kind) in KINDS
+        .iter()
+        .enumerate()
+        .filter(|(_, kind)| kind.is_redundant)
+    {
+        for lost in 0..kind.disks {
+            let name = format!("{}::without_disk_{lost}", name(kind));
+            let trial = beds.trial(name, move |bed| bed.compare_without(kind, lost));
+            // One disk of each in every run, another one of each; all of them by `--include-ignored`.
+            let is_chosen = index % kind.disks == lost;
+            trials.push(trial.with_ignored_flag(!is_chosen));
+        }
+    }
+    let measure = beds.trial("kinds::speed".into(), |bed| {
+        println!("{}", speed::table(bed)?);
+        Ok(())
+    });
+    trials.push(measure.with_ignored_flag(true));
+    trials
+}
