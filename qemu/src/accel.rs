@@ -53,6 +53,8 @@ impl Accel {
         initrd: &Path,
     ) -> anyhow::Result<Self> {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        // Machines that are started at a time ask once.
+        let _lock = Workspace::lock(&workspace.target().join("lab-accel.lock"))?;
         let memo = workspace.target().join("lab-accel");
         let known = fs::read_to_string(&memo).unwrap_or_default();
         let device = fs::OpenOptions::new()

@@ -145,6 +145,8 @@ fn guest_image(workspace: &Workspace, tools: &Tools) -> anyhow::Result<GuestImag
     let image = client::build(workspace, tools)?;
     let agent = fs::read(build_agent(workspace)?).context("reading the guest agent")?;
     let initrd = workspace.images().join("guest.initrd");
+    // Machines of one process may be started at a time, which the name of what is being made does not tell apart.
+    let _lock = Workspace::lock(&workspace.images().join("lock"))?;
     append(
         &image.modules_initrd,
         &[Entry {
