@@ -1,5 +1,5 @@
 //! `iscsi-test-cu`, of those who wrote the initiator library: what the kernel's target passes when it is set up by hand, a
-//! LUN of the pool passes as well. The same program, kernel and machine run against both. Each run of the tests takes the
+//! LUN of the pool passes as well. The same program, kernel and machine run against both. `cargo labs` takes the
 //! families that clusters of clients rest on; all of it, held against the plain target, takes minutes and an
 //! `--ignored iscsi_test_cu`.
 
