@@ -339,7 +339,7 @@ const LONG: &[(&str, ShelfKind, Test)] = &[
 /// Its name begins with `open::`.
 const OPEN: &str = "a_path_is_lost_and_nothing_moves_then_the_other_and_the_peer_takes_over";
 
-/// What runs each time: the promises, once on each kind of shelf and protocol. All of the tests took an hour and a half on
+/// What runs each time: takeovers on each kind of shelf and by each protocol. All of the tests took an hour and a half on
 /// two slow processors, which nobody waits for before a commit; what is not here is run by whoever works on it, and before a release.
 const CHOSEN: &[(ShelfKind, &str)] = &[
     (ShelfKind::Tgt, "one_head_serves_and_the_other_stands_by"),
