@@ -17,7 +17,8 @@ pub enum Command {
     Make(PoolId),
     /// Let go of it for good: it is served here, and its disks become bare ones.
     Destroy(PoolId),
-    /// Trust a peer again that was fenced again and again. To be said to the head that fenced it.
+    /// Forget that the peer was fenced, so that one that was fenced again and again is trusted again. To be said to the
+    /// head that fenced it.
     Readmit,
 }
 
@@ -57,8 +58,8 @@ pub enum Refusal {
     LinksLost,
     /// The peer was fenced again and again.
     PeerBarred,
-    /// The peer is trusted already.
-    NotBarred,
+    /// There is nothing to forget.
+    NotFenced,
 }
 
 impl fmt::Display for Refusal {
@@ -76,7 +77,7 @@ impl fmt::Display for Refusal {
                 "every cable is silent and the peer's ledger ticks: it lives; mend a cable, or use its own console"
             }
             Refusal::PeerBarred => "the peer was fenced again and again; `readmit` when the cause is mended",
-            Refusal::NotBarred => "this head has not barred its peer",
+            Refusal::NotFenced => "the peer was not fenced lately",
         })
     }
 }

@@ -224,7 +224,7 @@ impl Head {
             Command::Giveback(_) => pool.giveback(&view),
             Command::Make(_) => pool.make(&view),
             Command::Destroy(_) => pool.destroy(&view).map(|(a, wanted)| (a, Some(wanted))),
-            Command::Readmit => Err(Refusal::NotBarred),
+            Command::Readmit => Err(Refusal::NotFenced),
         }?;
         self.want(wanted);
         self.settle(now);
@@ -309,8 +309,8 @@ impl Head {
 
     fn readmit(&mut self, now: Instant) -> Result<Accepted, Refusal> {
         let peer = self.config.me.peer();
-        if !self.fences.is_barred(peer, now) {
-            return Err(Refusal::NotBarred);
+        if self.fences.count(peer, now) == 0 {
+            return Err(Refusal::NotFenced);
         }
         self.fences.forget(peer);
         self.due.iter_mut().for_each(|due| due.beat = true);

@@ -175,6 +175,16 @@ impl Lab {
         Ok(answer.text)
     }
 
+    /// Forgets how often each head was fenced: one that was crashed three times within ten minutes would be given
+    /// nothing, and what a test or a round finds must not depend on how many were before it.
+    pub fn readmit(&self) -> anyhow::Result<()> {
+        for head in Head::BOTH {
+            // Refused by the head whose peer was not fenced.
+            self.tell(head, "readmit")?;
+        }
+        Ok(())
+    }
+
     /// Runs a console command with `--json` that must succeed; gives what it says.
     pub fn tell_json(&self, head: Head, command: &str) -> anyhow::Result<Value> {
         let text = self.tell_ok(head, &format!("{command} --json"))?;

@@ -425,7 +425,8 @@ fn timed(test: impl FnOnce() -> anyhow::Result<()>) -> Result<(), Failed> {
     let started = Instant::now();
     let outcome = test();
     eprintln!("    took {:.0} s", started.elapsed().as_secs_f64());
-    outcome.map_err(|error| Failed::from(format!("{error:?}")))
+    // The causes and no backtrace: a report of which only the end is kept must show why.
+    outcome.map_err(|error| Failed::from(format!("{error:#}")))
 }
 
 fn matrix_trials(bench: &Arc<Bench>, shelf: ShelfKind) -> Vec<Trial> {

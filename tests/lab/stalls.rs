@@ -84,9 +84,7 @@ pub fn of_each_protocol(bench: &Bench, shelf: ShelfKind) -> Result<()> {
                 lab.wait_for("a serves", LIMIT)?;
                 lab.boot(Head::B)?;
                 lab.wait_for("b ready tank", LIMIT)?;
-                // One that was fenced again and again is given nothing until it is readmitted. Refused while it is not
-                // barred; what a bar would keep from it is the next handover, which says so.
-                lab.tell(Head::A, "readmit")?;
+                lab.readmit()?;
             }
             for (what, stalls) in [("handover", &mut handovers), ("crash", &mut crashes)] {
                 stalls.sort_unstable();

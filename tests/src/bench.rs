@@ -40,7 +40,10 @@ impl Bench {
     pub fn with(&self, shelf: ShelfKind, test: impl FnOnce(&Lab) -> Result<()>) -> Result<()> {
         let mut place = self.lab.lock().unwrap_or_else(PoisonError::into_inner);
         let lab = match place.take() {
-            Some((kind, lab)) if kind == shelf && is_whole(&lab) => lab,
+            Some((kind, lab)) if kind == shelf && is_whole(&lab) => {
+                lab.readmit()?;
+                lab
+            }
             other => {
                 if let Some((_, lab)) = other {
                     lab.down().context("take the former lab down")?;

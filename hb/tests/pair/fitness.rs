@@ -201,7 +201,7 @@ fn a_barred_head_goes_by_the_ledger_where_there_is_one() {
 #[test]
 fn nothing_is_given_to_a_barred_head_until_it_is_readmitted() {
     let mut world = World::serving();
-    assert_eq!(world.command(A, Command::Readmit), Err(Refusal::NotBarred));
+    assert_eq!(world.command(A, Command::Readmit), Err(Refusal::NotFenced));
     fenced(&mut world, 3);
     let refused = world.command(A, Command::Handover(TANK));
     assert_eq!(refused, Err(Refusal::PeerBarred));
@@ -211,6 +211,18 @@ fn nothing_is_given_to_a_barred_head_until_it_is_readmitted() {
     world.until("b serves", |w| w.state(B) == PoolState::Serving);
     world.crash(B);
     world.until("a serves", |w| w.state(A) == PoolState::Serving);
+}
+
+/// Whoever pulls a head's power on purpose says so after each time, and need not be barred first.
+#[test]
+fn fences_that_are_forgotten_before_there_are_three_do_not_count() {
+    let mut world = World::serving();
+    fenced(&mut world, 2);
+    world.command(A, Command::Readmit).unwrap();
+    world.run(Duration::from_secs(2));
+    fenced(&mut world, 2);
+    world.command(A, Command::Handover(TANK)).unwrap();
+    world.until("b serves", |w| w.state(B) == PoolState::Serving);
 }
 
 #[test]

@@ -329,7 +329,7 @@ pub(super) const VERBS: &[Verb] = &[
         name: "readmit",
         takes: Takes::Nothing,
         question: None,
-        help: "trust the peer again, after it was fenced three times within ten minutes",
+        help: "forget that the peer was fenced: one that was three times within ten minutes is given nothing until then",
         build: |_| Command::Readmit,
     },
     Verb {

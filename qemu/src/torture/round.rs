@@ -206,22 +206,18 @@ fn recover(lab: &Lab, watch: &mut Watch<'_>) -> anyhow::Result<()> {
     anyhow::bail!("not whole again though all is mended: {}", watch.summary())
 }
 
-/// A head that was fenced again and again is trusted less until it is told otherwise. What a round finds must
-/// not depend on how many were before it.
+/// Forgets how often each head was fenced, and waits until neither is trusted less.
 fn readmit(lab: &Lab, watch: &mut Watch<'_>) -> anyhow::Result<()> {
-    let trusted_less = |watch: &Watch<'_>, head| watch.says(head, "is trusted less");
-    if Head::BOTH.iter().any(|&head| trusted_less(watch, head)) {
-        for head in Head::BOTH {
-            // Refused by the head whose peer is not the one that is meant.
-            lab.tell(head, "readmit")?;
-        }
-        let trusted = |watch: &Watch<'_>| !Head::BOTH.iter().any(|&head| trusted_less(watch, head));
-        anyhow::ensure!(
-            watch.until(MOVE_LIMIT, trusted)?,
-            "`readmit` has no effect: {}",
-            watch.summary()
-        );
-    }
+    lab.readmit()?;
+    let trusted = |watch: &Watch<'_>| {
+        let trusted_less = |head: &Head| watch.says(*head, "is trusted less");
+        !Head::BOTH.iter().any(trusted_less)
+    };
+    anyhow::ensure!(
+        watch.until(MOVE_LIMIT, trusted)?,
+        "`readmit` has no effect: {}",
+        watch.summary()
+    );
     Ok(())
 }
 
