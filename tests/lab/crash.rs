@@ -4,19 +4,21 @@
 use anyhow::{Result, ensure};
 use orthrus_qemu::clock::unix_ms;
 use orthrus_qemu::names::ShelfKind;
-use orthrus_qemu::{Lab, guest};
 use orthrus_tests::Bench;
-use orthrus_tests::steps::{CheckedFile, LIMIT, resume_and_verify, said, start_writing};
+use orthrus_tests::steps::{LIMIT, resume_and_verify, start_writing};
+
+use crate::files::FilesOnLun;
 
 pub fn owner(bench: &Bench, shelf: ShelfKind) -> Result<()> {
     bench.with(shelf, |lab| {
         let first = lab.owner(None)?;
-        let files = (shelf == ShelfKind::Lio).then(|| files(lab)).transpose()?;
+        let files = (shelf == ShelfKind::Lio).then(|| FilesOnLun::begin(lab));
+        let files = files.transpose()?;
         start_writing(lab)?;
         let crashed = unix_ms();
         lab.crash(first)?;
-        if let Some((_, file)) = &files {
-            file.is_at_it(lab)?;
+        if let Some(files) = &files {
+            files.are_written(lab)?;
         }
         lab.wait_for(&format!("{} serves", first.peer()), LIMIT)?;
         resume_and_verify(lab, "crash of the owner", crashed)?;
@@ -26,24 +28,9 @@ pub fn owner(bench: &Bench, shelf: ShelfKind) -> Result<()> {
             lab.owner(None)? == first.peer(),
             "the pool moved back by itself"
         );
-        if let Some((device, file)) = files {
-            file.is_whole(lab)?;
-            said(lab, &format!("umount {PLACE} && e2fsck -fn {device}"))?;
+        if let Some(files) = files {
+            files.are_whole(lab)?;
         }
         Ok(())
     })
-}
-
-const PLACE: &str = "/mnt/second";
-
-/// ext4 on the LUN that the checked writer leaves alone, and fio on it.
-fn files(lab: &Lab) -> Result<(String, CheckedFile)> {
-    let pool = &lab.status()?.pools[0].pool;
-    let iqn = pool.iqn.as_deref().unwrap_or_default();
-    let device = said(lab, &format!("{} device {iqn} 1", guest::SELF))?;
-    said(
-        lab,
-        &format!("mkfs.ext4 -q -F {device} && mkdir -p {PLACE} && mount {device} {PLACE}"),
-    )?;
-    Ok((device, CheckedFile::start(lab, PLACE)?))
 }

@@ -18,6 +18,7 @@ mod conformance;
 mod crash;
 mod create;
 mod delegation;
+mod files;
 mod flight;
 mod gateway;
 mod halves;

@@ -88,9 +88,11 @@ fn run(lab: &Lab) -> Result<()> {
 
     lab.boot_all(&[Machine::from(Head::A)])?;
     lab.wait_for("a standby", LIMIT)?;
+    let file = CheckedFile::start(lab, "/mnt/large")?;
     start_writing_on(lab, "home")?;
     let struck = unix_ms();
     hand_over(lab, Head::B, "tank")?;
+    file.is_at_it(lab)?;
     lab.wait_for("a serves", LIMIT)?;
     new_file(lab, "handover", struck)?;
     root_is_there(lab).context("after a handover")?;
@@ -98,6 +100,7 @@ fn run(lab: &Lab) -> Result<()> {
     reclaimed(lab, Head::A, "tank")?;
     home.is_kept(lab).context("after a handover")?;
     rival.got_nothing(lab)?;
+    file.is_whole(lab)?;
 
     // Its kernel goes on to serve: what it would answer once it is fenced must not leave it.
     start_writing_on(lab, "home")?;
@@ -124,7 +127,7 @@ fn run(lab: &Lab) -> Result<()> {
     said(lab, RELEASE)?;
     // The lock is free as soon as the client says so, and not before.
     let begun = Instant::now();
-    while home.rival(lab)? != 0 {
+    while home.rival(lab)? != 0 || home.rival_of_bytes(lab, HELD)? != 0 {
         ensure!(begun.elapsed() < LIMIT, "the lock stays where it was");
     }
     said(lab, "cat /mnt/home/lock")?;
@@ -230,7 +233,15 @@ fn new_file(lab: &Lab, what: &str, struck: u64) -> Result<()> {
 const FILL: &str = "mkdir -p /mnt/large && mount -t nfs -o vers=4.2,hard,proto=tcp 10.77.0.10:/large /mnt/large && \
     dd if=/dev/urandom of=/mnt/large/file bs=64k count=32 conv=fsync status=none && sha256sum < /mnt/large/file";
 const SUM: &str = "echo 3 > /proc/sys/vm/drop_caches; sha256sum < /mnt/large/file";
-const RELEASE: &str = "pid=$(awk '/FLOCK/ { print $5; exit }' /proc/locks) && kill $pid";
+const RELEASE: &str = "pid=$(awk '/FLOCK/ { print $5; exit }' /proc/locks) && kill $pid && pkill -f '[/]run/lock-bytes'";
+
+/// Locks a hundred bytes of a file from one on, which are its first two words. With a third it makes that file, and holds them.
+const LOCK_BYTES: &str = r#"use Fcntl;
+open(my $file, "+<", $ARGV[0]) || exit 9;
+fcntl($file, F_SETLK, pack("s s x4 q q i x4", F_WRLCK, 0, $ARGV[1], 100, 0)) || exit 1;
+if ($ARGV[2]) { open(my $held, ">", $ARGV[2]); sleep; }"#;
+/// The first of the bytes that are held.
+const HELD: u32 = 1000;
 
 /// Two pools with shares: each moves alone, and what its clients have moves with it and with nothing else.
 pub fn pools_move_one_by_one(bench: &Bench, shelf: ShelfKind) -> Result<()> {
@@ -333,20 +344,32 @@ impl Mounted {
         Mounted { address, share }
     }
 
-    /// Mounts it and takes a lock until it is told to go: `flock` on NFS is a lock at the server.
+    /// Mounts it and takes two locks until it is told to go: `flock`, which on NFS is a lock at the server, and `fcntl` of some
+    /// bytes of another file.
     fn hold(&self) -> String {
         let Mounted { address, share } = self;
         format!(
             "mkdir -p /mnt/{share} && mount -t nfs -o vers=4.2,hard,proto=tcp {address}:/{share} /mnt/{share} && \
-             touch /mnt/{share}/lock && before=$(grep -c FLOCK /proc/locks); \
+             touch /mnt/{share}/lock /mnt/{share}/bytes && before=$(grep -c FLOCK /proc/locks); \
              setsid sh -c 'exec flock -x -F /mnt/{share}/lock sleep 100000' >/dev/null 2>&1 </dev/null & \
-             until [ $(grep -c FLOCK /proc/locks) -gt ${{before:-0}} ]; do sleep 0.1; done"
+             until [ $(grep -c FLOCK /proc/locks) -gt ${{before:-0}} ]; do sleep 0.1; done; \
+             echo '{LOCK_BYTES}' > /run/lock-bytes; \
+             setsid perl /run/lock-bytes /mnt/{share}/bytes {HELD} /run/held-{share} >/dev/null 2>&1 </dev/null & \
+             until [ -e /run/held-{share} ]; do sleep 0.1; done"
         )
     }
 
-    /// Another client's attempt at the lock, 0 if it got it.
+    /// Another client's attempt at the lock of a whole file, 0 if it got it.
     fn rival(&self, lab: &Lab) -> Result<i32> {
         self.as_rival(lab, "flock -x -n /mnt/rival/lock true")
+    }
+
+    /// Another client's attempt at bytes from one on.
+    fn rival_of_bytes(&self, lab: &Lab, from: u32) -> Result<i32> {
+        self.as_rival(
+            lab,
+            &format!("perl /run/lock-bytes /mnt/rival/bytes {from}"),
+        )
     }
 
     /// What becomes of a command of another client, which has the share at `/mnt/rival`: 0 or 1. It has an address and a
@@ -399,6 +422,16 @@ impl Mounted {
         ensure!(
             self.rival(lab)? == 1,
             "{}: a rival got the lock",
+            self.share
+        );
+        ensure!(
+            self.rival_of_bytes(lab, HELD + 50)? == 1,
+            "{}: a rival got bytes that are locked",
+            self.share
+        );
+        ensure!(
+            self.rival_of_bytes(lab, HELD + 100)? == 0,
+            "{}: a rival did not get bytes that nobody has locked",
             self.share
         );
         Ok(())
