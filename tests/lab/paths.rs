@@ -33,21 +33,7 @@ pub fn one_after_the_other(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         wait_paths(lab, first, "joined", joined)?;
         lab.wait_for(&format!("{second} standby"), LIMIT)?;
         wait_paths(lab, second, "two that answer", two_answer)?;
-        start_writing(lab)?;
-        let pulled = unix_ms();
-        pull_one(lab, first, 0)?;
-
-        // It is back, and stays out: nothing of it is registered.
-        lab.plug_path(first, 0)?;
-        wait_paths(
-            lab,
-            first,
-            "one that came back and is not used",
-            one_is_back,
-        )?;
-        wait_for_writes(lab, 100)?;
-        let report = lab.io_stop()?;
-        check(lab, "one path pulled", &report, pulled)?;
+        pull_and_plug(lab, first, 0)?;
 
         // The next claim takes it in again: it can do without the other one.
         start_writing(lab)?;
@@ -61,21 +47,9 @@ pub fn one_after_the_other(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         wait_paths(lab, first, "joined", joined)?;
         let report = lab.io_stop()?;
         check(lab, "handover there and back", &report, begun)?;
-        start_writing(lab)?;
-        let pulled = unix_ms();
-        pull_one(lab, first, 1)?;
+        pull_and_plug(lab, first, 1)?;
 
-        // The other one is out until the claim after this: none is left when the first goes as well.
-        lab.plug_path(first, 1)?;
-        wait_paths(
-            lab,
-            first,
-            "one that came back and is not used",
-            one_is_back,
-        )?;
-        wait_for_writes(lab, 100)?;
-        let report = lab.io_stop()?;
-        check(lab, "the other path pulled", &report, pulled)?;
+        // That one is out until the claim after this: none is left when the first goes as well.
         start_writing(lab)?;
         let struck = unix_ms();
         lab.pull_path(first, 0)?;
@@ -84,6 +58,23 @@ pub fn one_after_the_other(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         let report = lab.io_stop()?;
         check(lab, "no path of the claim is left", &report, struck)
     })
+}
+
+/// Pulls one of two paths of the owner and puts it back, which changes nothing: nothing of it is registered until the next claim.
+fn pull_and_plug(lab: &Lab, owner: Head, path: usize) -> Result<()> {
+    start_writing(lab)?;
+    let pulled = unix_ms();
+    pull_one(lab, owner, path)?;
+    lab.plug_path(owner, path)?;
+    wait_paths(
+        lab,
+        owner,
+        "one that came back and is not used",
+        one_is_back,
+    )?;
+    wait_for_writes(lab, 100)?;
+    let report = lab.io_stop()?;
+    check(lab, &format!("path {path} pulled"), &report, pulled)
 }
 
 /// Pulls one of two paths of the owner: its disks go on by the other one, and that is all.
