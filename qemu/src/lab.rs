@@ -6,6 +6,7 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -140,6 +141,13 @@ impl Lab {
             }
         }
         outcome
+    }
+
+    /// Ends everything after a failure, and keeps what was said: gives where.
+    pub fn down_failed(self) -> anyhow::Result<PathBuf> {
+        let state = self.state.clone();
+        self.down()?;
+        state.keep()
     }
 
     /// Where the lab keeps its files.

@@ -1,5 +1,6 @@
 //! Where a lab keeps what other shells need to find: `target/lab/NAME`.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
@@ -7,6 +8,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use rustix::fs::{FlockOperation, flock};
+
+use crate::clock::unix_ms;
+
+/// Failed labs of one name whose logs are kept.
+const FAILED_KEPT: usize = 8;
 
 /// The state directory of one lab.
 #[derive(Clone, Debug)]
@@ -58,6 +64,41 @@ impl StateDir {
             };
         }
         Ok(())
+    }
+
+    /// Puts what the machines said and what the client wrote down aside, where the next lab of this name leaves it alone: in
+    /// `target/lab/NAME-failed-MILLISECONDS`, of which the last [`FAILED_KEPT`] are kept. Fails while the lab runs.
+    ///
+    /// # Errors
+    /// What could not be moved.
+    pub fn keep(&self) -> anyhow::Result<PathBuf> {
+        drop(self.lock()?);
+        let (labs, name) = (self.path.parent(), self.path.file_name());
+        let (Some(labs), Some(name)) = (labs, name) else {
+            bail!("{} is no lab", self.path.display());
+        };
+        let begins = format!("{}-failed-", name.to_string_lossy());
+        let place = labs.join(format!("{begins}{}", unix_ms()));
+        fs::create_dir(&place).with_context(|| place.display().to_string())?;
+        for entry in fs::read_dir(&self.path)?.flatten() {
+            let path = entry.path();
+            let is_kept = ["stamped", "log", "journal", "json", "toml"].map(OsStr::new);
+            if path.extension().is_some_and(|kind| is_kept.contains(&kind)) {
+                fs::rename(&path, place.join(entry.file_name()))
+                    .with_context(|| path.display().to_string())?;
+            }
+        }
+        let others = fs::read_dir(labs)?.flatten().map(|entry| entry.path());
+        let of_this_lab = |path: &PathBuf| {
+            let name = path.file_name().unwrap_or_default();
+            name.to_string_lossy().starts_with(&begins)
+        };
+        let mut failed: Vec<PathBuf> = others.filter(of_this_lab).collect();
+        failed.sort();
+        for old in failed.iter().rev().skip(FAILED_KEPT) {
+            fs::remove_dir_all(old).with_context(|| old.display().to_string())?;
+        }
+        Ok(place)
     }
 
     /// Takes the lock that says that a lab of this name runs; it ends with its holder.

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result, anyhow};
 use orthrus_qemu::Lab;
 use orthrus_qemu::names::ShelfKind;
 use orthrus_qemu::spec::Options;
@@ -56,11 +56,7 @@ impl Bench {
                 *place = Some((shelf, lab));
                 Ok(())
             }
-            Err(error) => {
-                let error = error.context(lab.trouble());
-                lab.down().context("take the lab of a failed test down")?;
-                Err(error)
-            }
+            Err(error) => Err(failed(lab, error)),
         }
     }
 
@@ -71,9 +67,10 @@ impl Bench {
     pub fn alone(&self, options: &Options, test: impl FnOnce(&Lab) -> Result<()>) -> Result<()> {
         self.clear()?;
         let lab = Lab::up(options)?;
-        let outcome = test(&lab).map_err(|error| error.context(lab.trouble()));
-        lab.down()?;
-        outcome
+        match test(&lab) {
+            Ok(()) => lab.down(),
+            Err(error) => Err(failed(lab, error)),
+        }
     }
 
     /// Takes the lab down, if one is up: for tests that bring up their own, and at the end.
@@ -89,6 +86,16 @@ impl Bench {
     }
 }
 
+/// Takes the lab of a failed test down: the error, with what the consoles said last and where the rest of it is.
+fn failed(lab: Lab, error: Error) -> Error {
+    let trouble = lab.trouble();
+    let kept = match lab.down_failed() {
+        Ok(place) => format!("all of it is in {}", place.display()),
+        Err(error) => format!("the lab of a failed test is not taken down: {error:#}"),
+    };
+    error.context(format!("{trouble}\n{kept}"))
+}
+
 fn bring_up(shelf: ShelfKind) -> Result<Lab> {
     let options = Options {
         shelf,
@@ -98,9 +105,7 @@ fn bring_up(shelf: ShelfKind) -> Result<Lab> {
     if is_whole(&lab) {
         return Ok(lab);
     }
-    let trouble = lab.trouble();
-    lab.down()?;
-    anyhow::bail!("the lab did not come up whole\n{trouble}")
+    Err(failed(lab, anyhow!("the lab did not come up whole")))
 }
 
 fn is_whole(lab: &Lab) -> bool {
