@@ -281,6 +281,7 @@ fn start(
         ledgers,
         recorded: [0; hb::MAX_POOLS],
         gates,
+        unseen: [false; hb::MAX_POOLS],
         watchdog,
         reset,
         snapshot,

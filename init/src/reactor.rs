@@ -55,6 +55,8 @@ pub struct Reactor {
     pub recorded: [u64; MAX_POOLS],
     /// The gates before the pools' service addresses, by pool; `None` where there is none.
     pub gates: Vec<Option<Gate>>,
+    /// By pool: its clients are kept without answers, because none of its disks is seen. To say so once.
+    pub unseen: [bool; MAX_POOLS],
     /// The hardware watchdog, if there is one.
     pub watchdog: Option<Watchdog>,
     /// The way out.
@@ -198,14 +200,37 @@ impl Reactor {
 
     /// For as long as the peer must be patient with us. Only after the core found no gap in our own running: after one
     /// somebody else may answer for the addresses.
-    fn hold_gates(&self, now: Instant) {
+    fn hold_gates(&mut self, now: Instant) {
         let end = now + self.head.config().timing.dead;
         for index in 0..self.head.pools().len() {
+            let answers = self.answers(index);
             if let Some(Some(gate)) = self.gates.get(index)
-                && self.answers(index)
+                && answers
             {
                 gate.hold_until(end);
             }
+            self.say_unseen(index, answers);
+        }
+    }
+
+    fn say_unseen(&mut self, pool: usize, answers: bool) {
+        let states = self.head.pools();
+        let is_held = states.get(pool).is_some_and(|pool| pool.state().answers());
+        let (Some(before), Some(name)) = (self.unseen.get_mut(pool), self.names.get(pool)) else {
+            return;
+        };
+        match (std::mem::replace(before, is_held && !answers), answers) {
+            (false, false) if is_held => {
+                warn!(
+                    pool = name,
+                    "none of its disks is seen: its clients are not answered"
+                );
+            }
+            (true, true) => info!(
+                pool = name,
+                "its disks are seen again: its clients are answered"
+            ),
+            _ => {}
         }
     }
 

@@ -95,6 +95,7 @@ impl Bench {
             ledgers: Vec::new(),
             recorded: [0; MAX_POOLS],
             gates,
+            unseen: [false; MAX_POOLS],
             watchdog: None,
             reset: reset(),
             snapshot: Arc::default(),
