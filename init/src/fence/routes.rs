@@ -47,6 +47,8 @@ pub struct Route {
     out: OnceLock<String>,
     /// Its last read failed: others are asked first.
     is_failing: AtomicBool,
+    /// When it was asked what it answered last.
+    answered: Mutex<Option<Instant>>,
     /// Since when it is somebody's turn to send commands by it.
     taken: Mutex<Option<Instant>>,
     freed: Condvar,
@@ -71,6 +73,7 @@ impl Route {
             path,
             out: OnceLock::new(),
             is_failing: AtomicBool::new(false),
+            answered: Mutex::default(),
             taken: Mutex::default(),
             freed: Condvar::new(),
         }
@@ -112,9 +115,22 @@ impl Route {
         let _ = self.out.set(why);
     }
 
-    /// How its last read ended.
-    pub fn note_read(&self, failed: bool) {
-        self.is_failing.store(failed, Ordering::SeqCst);
+    /// It was read by, and asked then.
+    pub fn note_answer(&self, asked: Instant) {
+        let mut answered = lock(&self.answered);
+        *answered = (*answered).max(Some(asked));
+        drop(answered);
+        self.is_failing.store(false, Ordering::SeqCst);
+    }
+
+    /// Its last read failed.
+    pub fn note_failure(&self) {
+        self.is_failing.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether it answered what it was asked after that.
+    pub fn has_answered_since(&self, at: Instant) -> bool {
+        lock(&self.answered).is_some_and(|asked| asked >= at)
     }
 
     /// Its last read failed, or what was sent by it does not come back.
@@ -178,16 +194,20 @@ impl Routes {
             let seen = match routes.len() {
                 1 => Some(routes[0].path.read()),
                 _ => within(&routes[..1], |route| {
+                    let asked = Instant::now();
                     let seen = route.path.read();
                     // However late: one that came back was slow, with its disk perhaps, and does not hang.
-                    route.note_read(matches!(&seen, Err(error) if *error != ReadError::Reserved));
+                    match &seen {
+                        Ok(_) | Err(ReadError::Reserved) => route.note_answer(asked),
+                        Err(_) => route.note_failure(),
+                    }
                     seen
                 })
                 .remove(0),
             };
             if seen.is_none() {
                 // It is not waited for again while it hangs.
-                routes[0].note_read(true);
+                routes[0].note_failure();
             }
             match seen.unwrap_or(Err(ReadError::TimedOut(PATH_LIMIT))) {
                 Ok(seen) => {
@@ -346,7 +366,7 @@ fn fence_others(
     let route = &routes[to];
     let _disks_turn = turn::take_within(disk, OTHERS_LIMIT);
     let _turn = route.turn(Some(TURN_LIMIT)).ok_or(ChangeError::Busy)?;
-    let seen = route.path.read().inspect_err(|_| route.note_read(true))?;
+    let seen = route.path.read().inspect_err(|_| route.note_failure())?;
     judge(&seen, key).map_err(ChangeError::Lost)?;
     let others = || routes.iter().filter(|other| !Arc::ptr_eq(other, route));
     // Before the command: a conflict that they meet from then on is our own doing, and nothing more is sent by them.

@@ -309,11 +309,15 @@ fn look(
     let mut probing = Probing::default();
     loop {
         let turn = route.turn(None);
+        let asked = Instant::now();
         let looked = look_once(shared, route, &mut probing);
         drop(turn);
         let failed = matches!(looked, Err(Look::Unreadable));
         disk.failed.store(failed, Ordering::SeqCst);
-        route.note_read(failed);
+        match failed {
+            true => route.note_failure(),
+            false => route.note_answer(asked),
+        }
         match looked {
             Ok(alarm) => {
                 let now = shared.started.elapsed().as_millis();

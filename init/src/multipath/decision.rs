@@ -13,6 +13,8 @@ pub struct View {
     pub is_registered: bool,
     /// Its reservations can be read.
     pub answers: bool,
+    /// They were, since no path is in use: what was read before says nothing of a path that failed then.
+    pub answered: bool,
 }
 
 /// For how long.
@@ -20,6 +22,8 @@ pub struct View {
 pub struct Since {
     /// No path is in use.
     pub idle: Duration,
+    /// Neither is one of the disk of the pool that lost its last one last.
+    pub lost: Duration,
     /// The path in use does not answer, and a spare does.
     pub failing: Duration,
     /// No path is in use and nothing is under way.
@@ -31,6 +35,10 @@ pub struct Since {
 /// How long no path may be in use before I/O fails, when none can be: a cable that is put into another socket. A disk
 /// with one path fails at once.
 pub const GIVE_UP: Duration = Duration::from_secs(5);
+
+/// The same when other disks of the pool go on losing their last one. A shelf that is cut off may take its leave disk by disk, and the
+/// head must have time to see that all of it is gone: until it does, clients are answered, and were told of errors.
+pub const GIVE_UP_AT_LAST: Duration = Duration::from_secs(15);
 
 /// How long the path in use may not answer our questions, or by errors, while a spare does answer, with nothing sent there by which the kernel would find out. One
 /// error is no dead path, and a path that is left stays out.
@@ -104,10 +112,11 @@ pub fn next(used: usize, paths: &[View], since: Since) -> Next {
     if let Some(to) = spare {
         return Next::Change { to };
     }
-    match paths.get(used).is_some_and(can_be_used) {
+    let answers_again = |path: &View| can_be_used(path) && path.answered;
+    match paths.get(used).is_some_and(answers_again) {
         true if since.trial.is_some_and(|trial| trial < TRIAL) => Next::Wait,
         true => Next::GoOn,
-        false if since.idle >= GIVE_UP => Next::GiveUp,
+        false if since.lost >= GIVE_UP || since.idle >= GIVE_UP_AT_LAST => Next::GiveUp,
         false => Next::Wait,
     }
 }
@@ -121,6 +130,7 @@ mod tests {
         under_way: 3,
         is_registered: true,
         answers: true,
+        answered: true,
     };
     const SPARE: View = View {
         is_active: false,
@@ -129,6 +139,7 @@ mod tests {
     };
     const DEAD: View = View {
         answers: false,
+        answered: false,
         ..SPARE
     };
     const OUT: View = View {
@@ -149,12 +160,16 @@ mod tests {
     }
 
     fn late(used: usize, paths: &[View]) -> Next {
-        let idle = GIVE_UP;
+        lost_for(GIVE_UP, GIVE_UP, used, paths)
+    }
+
+    fn lost_for(idle: Duration, lost: Duration, used: usize, paths: &[View]) -> Next {
         next(
             used,
             paths,
             Since {
                 idle,
+                lost,
                 quiet: QUIET,
                 ..Since::default()
             },
@@ -290,5 +305,24 @@ mod tests {
     fn without_a_path_io_is_held_back_for_a_while_and_not_for_ever() {
         assert_eq!(decide(0, &[DEAD, DEAD]), Next::Wait);
         assert_eq!(late(0, &[DEAD, DEAD]), Next::GiveUp);
+    }
+
+    #[test]
+    fn disks_that_go_one_after_the_other_are_given_up_with_the_last_of_them() {
+        let late = |idle, lost| lost_for(idle, lost, 0, &[DEAD, OUT]);
+        assert_eq!(late(GIVE_UP_AT_LAST / 2, GIVE_UP / 2), Next::Wait);
+        assert_eq!(late(GIVE_UP_AT_LAST / 2, GIVE_UP), Next::GiveUp);
+        assert_eq!(late(GIVE_UP_AT_LAST, GIVE_UP / 2), Next::GiveUp);
+    }
+
+    #[test]
+    fn a_path_goes_on_only_by_an_answer_that_is_newer_than_its_failure() {
+        let stale = View {
+            answered: false,
+            ..SPARE
+        };
+        assert_eq!(decide(0, &[stale, OUT]), Next::Wait);
+        assert_eq!(late(0, &[stale, OUT]), Next::GiveUp);
+        assert_eq!(decide(0, &[SPARE, OUT]), Next::GoOn);
     }
 }

@@ -243,8 +243,9 @@ impl Shared {
             let Some(control) = &control else { continue };
             let disks = lock(&self.disks).clone();
             interval = INTERVAL;
-            for disk in disks {
-                self.look(control, &disk);
+            for disk in &disks {
+                let idle = disks.iter().filter_map(|disk| lock(&disk.state).idle_since);
+                self.look(control, disk, idle.max());
                 let trial = lock(&disk.state).trial_since;
                 if trial.is_some_and(|since| since.elapsed() < CLOSE_LOOKS) {
                     interval = CLOSE_INTERVAL;
@@ -253,12 +254,13 @@ impl Shared {
         }
     }
 
-    fn look(self: &Arc<Shared>, control: &Control, disk: &Arc<Joined>) {
+    /// Looks at a disk; one of the pool has lost its last path at `lost`, the last that did.
+    fn look(self: &Arc<Shared>, control: &Control, disk: &Arc<Joined>, lost: Option<Instant>) {
         let mut state = lock(&disk.state);
         if state.changing {
             return;
         }
-        let views = match views(control, disk) {
+        let views = match views(control, disk, state.idle_since) {
             Ok(views) => views,
             Err(error) => {
                 if !std::mem::replace(&mut state.mute, true) {
@@ -268,7 +270,10 @@ impl Shared {
             }
         };
         let now = Instant::now();
-        let idle = now - *state.idle_since.get_or_insert(now);
+        let idle_since = *state.idle_since.get_or_insert(now);
+        let idle = now - idle_since;
+        let lost =
+            now.saturating_duration_since(lost.map_or(idle_since, |lost| lost.max(idle_since)));
         let (pool, name) = (&self.pool, &disk.device.disk);
         // A disk at its own error recovery answers by no path.
         let is_failing = views.get(state.used).is_some_and(|path| !path.answers)
@@ -287,6 +292,7 @@ impl Shared {
             .map_or(Duration::ZERO, |since| now - since);
         let since = Since {
             idle,
+            lost,
             failing,
             quiet,
             trial,
@@ -385,7 +391,11 @@ fn try_out<E>(
     tell("fail_if_no_path", None)
 }
 
-fn views(control: &Control, disk: &Joined) -> Result<Vec<View>, PathsError> {
+fn views(
+    control: &Control,
+    disk: &Joined,
+    idle_since: Option<Instant>,
+) -> Result<Vec<View>, PathsError> {
     let status = disk.device.status(control)?;
     let views = disk.routes.iter().map(|route| {
         let path = status.iter().find(|path| path.number == route.number);
@@ -394,6 +404,7 @@ fn views(control: &Control, disk: &Joined) -> Result<Vec<View>, PathsError> {
             under_way: path.map_or(0, |path| path.under_way),
             is_registered: route.is_in_use(),
             answers: !route.is_failing(),
+            answered: idle_since.is_some_and(|at| route.has_answered_since(at)),
         }
     });
     Ok(views.collect())
