@@ -21,6 +21,8 @@
 //!   pool was taken sees its writes fail once, by whichever path). The selector `queue-length` tells how many there are.
 //! - I/O is held back (`queue_if_no_path`) only for the time that this takes. When no path is left for [`decision::GIVE_UP`] it
 //!   fails, as on a disk with one path, so that a release comes to its end; should the thread die, the kernel's own limit ends it.
+//!   That time begins anew when another disk of the pool loses its last path. Clients are answered while one disk is seen, and of a
+//!   shelf that goes disk by disk the errors of the first would reach them.
 //! - After a change there is no other path, and an error by it may be the disk's, which answers reservations while no command
 //!   succeeds: until the path has been in use for [`decision::TRIAL`] and all that was sent came back, its errors go up at once,
 //!   as on a disk with one path, so that RAID drops the disk.
