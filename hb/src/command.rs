@@ -65,19 +65,19 @@ pub enum Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Refusal::UnknownPool => "no such pool",
+            Refusal::UnknownPool => "no such pool; see `pools`",
             Refusal::AlreadyThere => "the pool is there already",
-            Refusal::NotServing => "this head does not serve the pool",
+            Refusal::NotServing => "this head does not serve the pool; say it on the head that does, see `pools`",
             Refusal::Busy => "the pool is changing hands; see `pools`",
-            Refusal::PeerHolds => "the peer serves the pool",
-            Refusal::PeerNotHeard => "the peer is not heard on any link",
-            Refusal::PeerNotReady => "the peer does not stand by for the pool",
+            Refusal::PeerHolds => "the peer serves the pool; what is to become of it is said on its console",
+            Refusal::PeerNotHeard => "the peer is not heard on any link; check its power and both cables, see `links`",
+            Refusal::PeerNotReady => "the peer does not stand by for the pool; `pools` on its console says why",
             Refusal::PeerLessFit => "the peer is less fit to serve the pool than this head; see `status`",
             Refusal::LinksLost => {
                 "every cable is silent and the peer's ledger ticks: it lives; mend a cable, or use its own console"
             }
             Refusal::PeerBarred => "the peer was fenced again and again; `readmit` when the cause is mended",
-            Refusal::NotFenced => "the peer was not fenced lately",
+            Refusal::NotFenced => "the peer was not fenced lately: there is nothing to forget",
         })
     }
 }

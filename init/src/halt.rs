@@ -235,8 +235,8 @@ mod tests {
 
     #[test]
     fn reset_writes_one_b_and_says_why_in_one_bounded_record() {
-        let dir = std::env::temp_dir().join(format!("orthrus-halt-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
+        let directory = tempfile::TempDir::new().unwrap();
+        let dir = directory.path();
         let (trigger, kmsg) = (dir.join("trigger"), dir.join("kmsg"));
         std::fs::write(&trigger, "").unwrap();
         std::fs::write(&kmsg, "").unwrap();
@@ -250,13 +250,12 @@ mod tests {
             "{said}"
         );
         assert!(said.len() <= 160);
-        std::fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]
     fn a_kernel_that_is_crashed_would_stay_so() {
-        let dir = std::env::temp_dir().join(format!("orthrus-crash-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
+        let directory = tempfile::TempDir::new().unwrap();
+        let dir = directory.path();
         let (timeout, trigger) = (dir.join("panic"), dir.join("trigger"));
         std::fs::write(&timeout, "10").unwrap();
         let missing = Crash::prepare_at(&timeout, &trigger).unwrap_err();
@@ -272,7 +271,6 @@ mod tests {
         assert_eq!(std::fs::read(&trigger).unwrap(), b"");
         crash.now().unwrap();
         assert_eq!(std::fs::read(&trigger).unwrap(), b"c");
-        std::fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]

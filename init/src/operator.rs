@@ -143,25 +143,7 @@ impl Desk {
             return no_pool(name, &running.config);
         };
         // The configuration is limited to fewer pools than a u8 counts.
-        match running.handle.command(make(PoolId(index as u8))) {
-            Ok(accepted) => {
-                let text = match accepted {
-                    Accepted::Releasing => "letting go; the peer takes it over. Watch `pools`",
-                    Accepted::AskedPeer => "the peer was asked to let go. Watch `pools`",
-                    Accepted::Claiming => "claiming it here. Watch `pools`",
-                    Accepted::Readmitted => "the peer is trusted again",
-                };
-                Reply::done(
-                    format!("{name}: {text}"),
-                    json!({ "pool": name, "accepted": text }),
-                )
-            }
-            Err(refusal @ Refusal::AlreadyThere) => {
-                let text = format!("{name}: {refusal}");
-                Reply::done(text.clone(), json!({ "pool": name, "accepted": text }))
-            }
-            Err(refusal) => Reply::refused(format!("{name}: {refusal}")),
-        }
+        answer(name, running.handle.command(make(PoolId(index as u8))))
     }
 
     /// What both heads wrote into the flight records, of one pool or of all. From the disks, as they are now.
@@ -223,6 +205,29 @@ impl Desk {
             Some(problem) => Reply::refused(format!("no valid configuration: {problem}")),
             None => Reply::refused("this head is still booting"),
         }
+    }
+}
+
+/// What the core said to a command for a pool.
+fn answer(name: &str, said: Result<Accepted, Refusal>) -> Reply {
+    match said {
+        Ok(accepted) => {
+            let text = match accepted {
+                Accepted::Releasing => "letting go; the peer takes it over. Watch `pools`",
+                Accepted::AskedPeer => "the peer was asked to let go. Watch `pools`",
+                Accepted::Claiming => "claiming it here. Watch `pools`",
+                Accepted::Readmitted => "the peer is trusted again",
+            };
+            Reply::done(
+                format!("{name}: {text}"),
+                json!({ "pool": name, "accepted": text }),
+            )
+        }
+        Err(refusal @ Refusal::AlreadyThere) => {
+            let text = format!("{name}: {refusal}");
+            Reply::done(text.clone(), json!({ "pool": name, "accepted": text }))
+        }
+        Err(refusal) => Reply::refused(format!("{name}: {refusal}")),
     }
 }
 
@@ -384,6 +389,46 @@ fn disks() -> Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::console::DONE;
+    use crate::worker::lines::cases;
+
+    #[test]
+    fn each_refusal_of_the_core_is_answered_with_what_ends_it() {
+        let cases = cases! { Refusal:
+            Refusal::UnknownPool => [Refusal::UnknownPool => ["no such pool", "see `pools`"]],
+            Refusal::AlreadyThere => [Refusal::AlreadyThere => ["the pool is there already"]],
+            Refusal::NotServing => [
+                Refusal::NotServing => ["this head does not serve the pool", "say it on the head that does"],
+            ],
+            Refusal::Busy => [Refusal::Busy => ["the pool is changing hands", "see `pools`"]],
+            Refusal::PeerHolds => [Refusal::PeerHolds => ["the peer serves the pool", "on its console"]],
+            Refusal::PeerNotHeard => [
+                Refusal::PeerNotHeard => ["the peer is not heard on any link", "its power and both cables"],
+            ],
+            Refusal::PeerNotReady => [
+                Refusal::PeerNotReady => ["the peer does not stand by", "`pools` on its console says why"],
+            ],
+            Refusal::PeerLessFit => [Refusal::PeerLessFit => ["the peer is less fit", "see `status`"]],
+            Refusal::LinksLost => [Refusal::LinksLost => ["every cable is silent", "mend a cable"]],
+            Refusal::PeerBarred => [Refusal::PeerBarred => ["the peer was fenced again and again", "`readmit`"]],
+            Refusal::NotFenced => [Refusal::NotFenced => ["the peer was not fenced lately", "nothing to forget"]],
+        };
+        for (refusal, words) in cases {
+            let reply = answer("tank", Err(refusal));
+            assert_eq!(
+                reply.code == DONE,
+                refusal == Refusal::AlreadyThere,
+                "{refusal:?}"
+            );
+            for word in words.iter().map(String::as_str).chain(["tank: "]) {
+                assert!(
+                    reply.text.contains(word),
+                    "{word:?} is not in: {}",
+                    reply.text
+                );
+            }
+        }
+    }
 
     /// Not by `hang_kernel`: with an error in it, whoever runs this as root would lose the machine.
     #[test]

@@ -138,22 +138,22 @@ mod tests {
 
     #[test]
     fn setting_is_changed_once_and_a_missing_optional_one_is_no_error() {
-        let root = std::env::temp_dir().join(format!("orthrus-settings-{}", std::process::id()));
+        let directory = tempfile::TempDir::new().unwrap();
+        let root = directory.path();
         fs::create_dir_all(root.join("kernel")).unwrap();
         fs::write(root.join("kernel/panic"), "0\n").unwrap();
         let panic = &SETTINGS[0];
-        assert_eq!(panic.apply_below(&root).unwrap(), Step::Changed);
-        assert_eq!(panic.apply_below(&root).unwrap(), Step::Already);
+        assert_eq!(panic.apply_below(root).unwrap(), Step::Changed);
+        assert_eq!(panic.apply_below(root).unwrap(), Step::Already);
         let optional = SETTINGS.iter().find(|one| one.optional).unwrap();
-        assert_eq!(optional.apply_below(&root).unwrap(), Step::Already);
+        assert_eq!(optional.apply_below(root).unwrap(), Step::Already);
         let needed = &SETTINGS[1];
         assert!(
             needed
-                .apply_below(&root)
+                .apply_below(root)
                 .unwrap_err()
                 .to_string()
                 .contains("panic_on_oops = 1")
         );
-        fs::remove_dir_all(&root).unwrap();
     }
 }

@@ -153,11 +153,14 @@ fn partition(class: &Path) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use tempfile::TempDir;
+
     use super::*;
 
     #[test]
     fn the_partition_is_found_by_its_name_alone() {
-        let class = std::env::temp_dir().join(format!("orthrus-class-{}", std::process::id()));
+        let directory = TempDir::new().unwrap();
+        let class = directory.path();
         for (name, uevent) in [
             ("sda", "DEVNAME=sda\nDEVTYPE=disk\n"),
             (
@@ -172,9 +175,8 @@ mod tests {
             fs::create_dir_all(class.join(name)).unwrap();
             fs::write(class.join(name).join("uevent"), uevent).unwrap();
         }
-        assert_eq!(partition(&class), Some(PathBuf::from("/dev/sdb1")));
+        assert_eq!(partition(class), Some(PathBuf::from("/dev/sdb1")));
         fs::remove_dir_all(class.join("sdb1")).unwrap();
-        assert_eq!(partition(&class), None);
-        fs::remove_dir_all(class).unwrap();
+        assert_eq!(partition(class), None);
     }
 }

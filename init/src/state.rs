@@ -188,6 +188,8 @@ fn failed(file: &Path, step: &'static str) -> impl FnOnce(io::Error) -> StateErr
 
 #[cfg(test)]
 mod tests {
+    use tempfile::{NamedTempFile, TempDir};
+
     use super::*;
 
     fn owner(epoch: u32) -> Owner {
@@ -201,8 +203,9 @@ mod tests {
 
     #[test]
     fn owners_are_remembered_up_to_a_number_and_past_a_broken_line() {
-        let place = std::env::temp_dir().join(format!("orthrus-state-{}", std::process::id()));
-        fs::create_dir_all(&place).unwrap();
+        let directory = TempDir::new().unwrap();
+        let place = directory.path().join("state");
+        fs::create_dir(&place).unwrap();
         assert_eq!(note_owner(&place, owner(1)).unwrap(), [owner(1)]);
         let text = fs::read_to_string(place.join(OWNERS)).unwrap();
         let mut bytes = b"{\"epo\xff\n".to_vec();
@@ -223,16 +226,16 @@ mod tests {
 
     #[test]
     fn what_is_not_ours_is_left_alone() {
-        let node = std::env::temp_dir().join(format!("orthrus-foreign-{}", std::process::id()));
+        let file = NamedTempFile::new().unwrap();
         let mut bytes = vec![0; 1 << 20];
         bytes[..4].copy_from_slice(b"XFSB");
-        fs::write(&node, &bytes).unwrap();
+        fs::write(file.path(), &bytes).unwrap();
         let volume = Active {
             lv: "orthrus_state".to_owned(),
             uuid: crate::volume::Uuid::from_text("NoBody-Has0-This-Volu-meGr-oup0-Active").unwrap(),
             dm_name: "tank-orthrus_state".to_owned(),
             number: (253, 0),
-            node: node.clone(),
+            node: file.path().to_owned(),
             sectors: 2048,
             is_writable: true,
             gives_space_back: false,
@@ -244,7 +247,6 @@ mod tests {
             error.to_string(),
             "the volume holds xfs, where an empty one or ext4 was expected"
         );
-        assert_eq!(fs::read(&node).unwrap(), bytes);
-        fs::remove_file(&node).unwrap();
+        assert_eq!(fs::read(file.path()).unwrap(), bytes);
     }
 }

@@ -222,12 +222,14 @@ impl Watchdog {
 
 #[cfg(test)]
 mod tests {
+    use tempfile::{NamedTempFile, TempDir};
+
     use super::*;
 
-    fn fake(name: &str, watchdogs: &[(u32, &str)]) -> PathBuf {
-        let dir = std::env::temp_dir().join(format!("orthrus-wdt-{name}-{}", std::process::id()));
+    fn fake(watchdogs: &[(u32, &str)]) -> TempDir {
+        let dir = TempDir::new().unwrap();
         for (number, identity) in watchdogs {
-            let one = dir.join(format!("watchdog{number}"));
+            let one = dir.path().join(format!("watchdog{number}"));
             fs::create_dir_all(&one).unwrap();
             fs::write(one.join("identity"), format!("{identity}\n")).unwrap();
         }
@@ -236,24 +238,23 @@ mod tests {
 
     #[test]
     fn hardware_comes_before_ipmi_and_software_whoever_was_first() {
-        let dir = fake(
-            "order",
-            &[
-                (0, "Software Watchdog"),
-                (1, "IPMI"),
-                (2, "i6300ESB timer"),
-                (3, "x"),
-            ],
-        );
-        let order: Vec<u32> = candidates(&dir).iter().map(|one| one.number).collect();
+        let dir = fake(&[
+            (0, "Software Watchdog"),
+            (1, "IPMI"),
+            (2, "i6300ESB timer"),
+            (3, "x"),
+        ]);
+        let order: Vec<u32> = candidates(dir.path())
+            .iter()
+            .map(|one| one.number)
+            .collect();
         assert_eq!(order, [2, 3, 1, 0]);
-        fs::remove_dir_all(dir).unwrap();
     }
 
     #[test]
     fn a_watchdog_that_cannot_be_used_is_not_left_running() {
-        let device = std::env::temp_dir().join(format!("orthrus-wdt-{}", std::process::id()));
-        fs::write(&device, "").unwrap();
+        let file = NamedTempFile::new().unwrap();
+        let device = file.path().to_owned();
         let candidate = Candidate {
             number: 0,
             identity: "a file".into(),
@@ -262,16 +263,14 @@ mod tests {
         let failed = Watchdog::open_at(device.clone(), &candidate, 10).unwrap_err();
         assert!(failed.to_string().contains("read timeout"), "{failed}");
         assert_eq!(fs::read(&device).unwrap(), b"V");
-        fs::remove_file(device).unwrap();
     }
 
     #[test]
     fn machine_without_watchdogs_has_no_candidates() {
         assert!(candidates(Path::new("/nonexistent")).is_empty());
-        let dir = fake("stranger", &[(0, "iTCO_wdt")]);
-        fs::create_dir_all(dir.join("watchdogs-of-others")).unwrap();
-        fs::create_dir_all(dir.join("watchdog")).unwrap();
-        assert_eq!(candidates(&dir).len(), 1);
-        fs::remove_dir_all(dir).unwrap();
+        let dir = fake(&[(0, "iTCO_wdt")]);
+        fs::create_dir_all(dir.path().join("watchdogs-of-others")).unwrap();
+        fs::create_dir_all(dir.path().join("watchdog")).unwrap();
+        assert_eq!(candidates(dir.path()).len(), 1);
     }
 }

@@ -151,20 +151,19 @@ mod tests {
 
     #[test]
     fn a_line_has_the_time_of_its_end() {
-        let dir = std::env::temp_dir().join(format!("stamps-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
-        let mut stamps = Stamps::create(&stamped(&dir, Machine::A));
+        let directory = tempfile::TempDir::new().unwrap();
+        let dir = directory.path();
+        let mut stamps = Stamps::create(&stamped(dir, Machine::A));
         stamps.take(b"orthrus> \x1b[K[ 1.0] up\r\n[ 2", 1_000);
         stamps.take(b".0] down\n[ 3.0", 2_000);
         let said = |line: Line| (line.unix_ms, line.text);
-        let said: Vec<_> = lines(&dir, Machine::A)
+        let said: Vec<_> = lines(dir, Machine::A)
             .unwrap()
             .into_iter()
             .map(said)
             .collect();
         let expected = [(1_000, "orthrus> [ 1.0] up"), (2_000, "[ 2.0] down")];
         assert_eq!(said, expected.map(|(at, text)| (at, text.to_owned())));
-        assert!(lines(&dir, Machine::B).is_err());
-        std::fs::remove_dir_all(dir).unwrap();
+        assert!(lines(dir, Machine::B).is_err());
     }
 }

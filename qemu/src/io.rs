@@ -212,20 +212,20 @@ impl Run {
 
 #[cfg(test)]
 mod tests {
+    use tempfile::NamedTempFile;
+
     use super::*;
 
-    fn run() -> Run {
-        let path = std::env::temp_dir().join(format!(
-            "journal-{}-{:?}",
-            std::process::id(),
-            std::thread::current().id()
-        ));
-        Run::begin(5, "tank LUN 0".into(), &path).unwrap()
+    /// With its journal, which goes with the test.
+    fn run() -> (Run, NamedTempFile) {
+        let journal = NamedTempFile::new().unwrap();
+        let run = Run::begin(5, "tank LUN 0".into(), journal.path()).unwrap();
+        (run, journal)
     }
 
     #[test]
     fn the_longest_gap_is_between_completions() {
-        let mut run = run();
+        let (mut run, _journal) = run();
         for (line, at) in [
             ("ack 1 0 0 10000", 1_000),
             ("ack 2 1 0 12000", 1_002),
@@ -250,7 +250,7 @@ mod tests {
 
     #[test]
     fn errors_and_the_newest_write_of_a_block_are_kept() {
-        let mut run = run();
+        let (mut run, _journal) = run();
         run.line("ack 7 1 0 1", 1);
         run.line("ack 3 1 0 2", 2);
         run.line("err 8 1 0 3 Input/output error (os error 5)", 3);

@@ -46,8 +46,8 @@ mod tests {
 
     #[test]
     fn who_does_not_accept_is_not_waited_for() {
-        let path = std::env::temp_dir().join(format!("orthrus-socket-{}", std::process::id()));
-        let _ = std::fs::remove_file(&path);
+        let directory = tempfile::TempDir::new().unwrap();
+        let path = directory.path().join("socket");
         let listener = UnixListener::bind(&path).unwrap();
         rustix::net::listen(&listener, 0).unwrap();
         let limit = Duration::from_millis(50);
@@ -61,6 +61,5 @@ mod tests {
         assert_eq!(refused.kind(), io::ErrorKind::TimedOut);
         listener.accept().unwrap();
         assert!(connect_within(&path, limit).is_ok());
-        std::fs::remove_file(path).unwrap();
     }
 }

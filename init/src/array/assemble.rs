@@ -66,10 +66,12 @@ impl Running {
 #[derive(Debug, thiserror::Error)]
 pub enum AssembleError {
     /// The list of devices could not be read.
-    #[error("/sys/block: {0}")]
+    #[error("/sys/block: {0}; see `log`, and `reboot` this head if it comes again")]
     List(io::Error),
     /// A call failed.
-    #[error("array {array}: {step}: {source}")]
+    #[error(
+        "array {array}: {step}: {source}; check power and cables of its disks, and `log`; if it comes again, `reboot` this head"
+    )]
     Call {
         /// The kernel's name of the array.
         array: String,
@@ -79,13 +81,18 @@ pub enum AssembleError {
         source: io::Error,
     },
     /// It runs, of other members.
-    #[error("array {array}: runs already, of other members")]
+    #[error(
+        "array {array}: runs already, of other members: nobody but this head starts it here, `reboot` it"
+    )]
     Different {
         /// The kernel's name of the array.
         array: String,
     },
     /// The kernel made something else of its superblocks.
-    #[error("array {array}: the kernel did not make of it what was decided: {what}")]
+    #[error(
+        "array {array}: the kernel did not make of it what was decided: {what}; it was stopped unwritten: mdadm --assemble on another host \
+         says what it makes of it"
+    )]
     NotAsDecided {
         /// The kernel's name of the array.
         array: String,

@@ -54,7 +54,7 @@ pub enum GeometryError {
         layout: u32,
     },
     /// Not a chunk that the kernel takes.
-    #[error("a chunk of {0} sectors")]
+    #[error("a chunk of {0} sectors is none that the kernel takes")]
     Chunk(u32),
     /// Too few slots for the level.
     #[error("{disks} members are too few for raid{level}")]

@@ -6,7 +6,7 @@ use super::geometry::GeometryError;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// None of the disks is in a slot of it: spares, and disks that failed.
-    #[error("none of its disks that are here holds any of its data")]
+    #[error("none of its disks that are here holds any of its data: connect its members")]
     NoMember,
     /// Two disks went on without one another.
     #[error(
@@ -30,7 +30,9 @@ pub enum Refusal {
         other: String,
     },
     /// Two for one slot.
-    #[error("{one} and {other} are both in slot {slot}")]
+    #[error(
+        "{one} and {other} are both in slot {slot}: mdadm --zero-superblock on the one that is not to be in it, on another host, decides"
+    )]
     SameSlot {
         /// One disk.
         one: String,
@@ -40,7 +42,9 @@ pub enum Refusal {
         slot: u32,
     },
     /// Two members disagree on what the array is.
-    #[error("{one} and {other} disagree on the shape of the array")]
+    #[error(
+        "{one} and {other} disagree on the shape of the array: mdadm --zero-superblock on the one that is wrong, on another host, decides"
+    )]
     Disagreement {
         /// One disk.
         one: String,
@@ -62,7 +66,9 @@ pub enum Refusal {
     )]
     Clustered,
     /// Not a shape that is known here.
-    #[error("{0}")]
+    #[error(
+        "{0}: copy what is on it to an array or a volume that can be served, on another host with mdadm"
+    )]
     Geometry(#[from] GeometryError),
     /// A raid0 in zones that does not say how.
     #[error(
@@ -71,7 +77,8 @@ pub enum Refusal {
     )]
     Zones,
     /// Too many members are lost.
-    #[error("{} of {disks} members are missing or out of date, and what is left is not enough (slots {})", missing.len(), list(missing))]
+    #[error("{} of {disks} members are missing or out of date, and what is left is not enough (slots {}): connect them; if they are out of date, \
+         mdadm --assemble --force on another host takes them as they are", missing.len(), list(missing))]
     NotEnough {
         /// Slots without a member that can be used.
         missing: Vec<u32>,
@@ -85,7 +92,10 @@ pub enum Refusal {
     )]
     DirtyDegraded,
     /// The journal is part of the data.
-    #[error("its journal is missing, in which the last of its writes may be")]
+    #[error(
+        "its journal is missing, in which the last of its writes may be: connect it; if it is lost, mdadm --assemble --force on another host \
+         goes on without"
+    )]
     NoJournal,
 }
 

@@ -83,10 +83,11 @@ mod tests {
 
     #[test]
     fn any_alignment_is_served() {
-        let path = std::env::temp_dir().join(format!("orthrus-direct-{}", std::process::id()));
+        let place = tempfile::NamedTempFile::new().unwrap();
+        let path = place.path();
         let bytes: Vec<u8> = (0..3 * ALIGNMENT).map(|i| (i % 251) as u8).collect();
-        std::fs::write(&path, &bytes).unwrap();
-        let Ok(file) = open(&path) else {
+        std::fs::write(path, &bytes).unwrap();
+        let Ok(file) = open(path) else {
             eprintln!("SKIPPED: no O_DIRECT on the temporary directory's file system");
             return;
         };
@@ -95,8 +96,7 @@ mod tests {
             assert_eq!(read, bytes[offset..offset + length]);
         }
         assert!(read(&file, 12000, 4096).is_err());
-        rewrite_first_block(&path, 512).unwrap();
-        assert_eq!(std::fs::read(&path).unwrap(), bytes);
-        std::fs::remove_file(&path).unwrap();
+        rewrite_first_block(path, 512).unwrap();
+        assert_eq!(std::fs::read(path).unwrap(), bytes);
     }
 }

@@ -89,48 +89,42 @@ pub fn locate(blocks: &Path, disk: &str, on: bool) -> Result<String, LocateError
 mod tests {
     use std::os::unix::fs::symlink;
 
+    use tempfile::TempDir;
+
     use super::*;
 
     /// A tree like the kernel's, with `sda` in this slot.
-    struct Tree(PathBuf);
+    struct Tree(TempDir);
 
     impl Tree {
-        fn new(name: &str) -> Tree {
-            let root =
-                std::env::temp_dir().join(format!("orthrus-locate-{name}-{}", std::process::id()));
-            let _ = fs::remove_dir_all(&root);
-            fs::create_dir_all(root.join("block/sda/device")).unwrap();
+        fn new() -> Tree {
+            let root = TempDir::new().unwrap();
+            fs::create_dir_all(root.path().join("block/sda/device")).unwrap();
             Tree(root)
         }
 
         fn slot(&self, slot: &str, lamp: Option<&str>) {
-            let component = self.0.join("enclosure").join(slot);
+            let component = self.0.path().join("enclosure").join(slot);
             fs::create_dir_all(&component).unwrap();
             if let Some(lamp) = lamp {
                 fs::write(component.join("locate"), lamp).unwrap();
             }
-            let link = self.0.join(format!("block/sda/device/{LINK}{slot}"));
+            let link = self.0.path().join(format!("block/sda/device/{LINK}{slot}"));
             symlink(&component, link).unwrap();
         }
 
         fn lamp(&self, slot: &str) -> String {
-            fs::read_to_string(self.0.join("enclosure").join(slot).join("locate")).unwrap()
+            fs::read_to_string(self.0.path().join("enclosure").join(slot).join("locate")).unwrap()
         }
 
         fn locate(&self, on: bool) -> Result<String, LocateError> {
-            locate(&self.0.join("block"), "sda", on)
-        }
-    }
-
-    impl Drop for Tree {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
+            locate(&self.0.path().join("block"), "sda", on)
         }
     }
 
     #[test]
     fn the_lamp_of_the_disks_own_slot_is_switched() {
-        let tree = Tree::new("own");
+        let tree = Tree::new();
         tree.slot("Slot 07", Some("0\n"));
         assert_eq!(tree.locate(true).unwrap(), "Slot 07");
         assert_eq!(tree.lamp("Slot 07"), "1");
@@ -140,15 +134,15 @@ mod tests {
 
     #[test]
     fn a_disk_without_a_slot_and_a_slot_without_a_lamp_are_named() {
-        let tree = Tree::new("none");
+        let tree = Tree::new();
         let why = tree.locate(true).unwrap_err().to_string();
         assert!(why.starts_with("sda: is in no enclosure"), "{why}");
         // No file can be made in sysfs; here a directory is in its place.
         tree.slot("Slot 07", None);
-        fs::create_dir(tree.0.join("enclosure/Slot 07/locate")).unwrap();
+        fs::create_dir(tree.0.path().join("enclosure/Slot 07/locate")).unwrap();
         let why = tree.locate(true).unwrap_err();
         assert!(matches!(why, LocateError::Io { .. }), "{why}");
-        let gone = locate(&tree.0.join("block"), "sdb", true).unwrap_err();
+        let gone = locate(&tree.0.path().join("block"), "sdb", true).unwrap_err();
         assert!(gone.to_string().contains("sdb"), "{gone}");
     }
 }

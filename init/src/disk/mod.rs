@@ -468,20 +468,23 @@ fn disable_write_cache_in(block: &Path, name: &str) -> Result<Step, DiskError> {
 
 #[cfg(test)]
 mod tests {
+    use tempfile::TempDir;
+
     use super::*;
 
-    struct Sysfs(PathBuf);
+    struct Sysfs(TempDir);
 
     impl Sysfs {
-        fn new(test: &str) -> Sysfs {
-            let path = std::env::temp_dir().join(format!("orthrus-{test}-{}", std::process::id()));
-            let _ = std::fs::remove_dir_all(&path);
-            std::fs::create_dir_all(&path).unwrap();
-            Sysfs(path)
+        fn new() -> Sysfs {
+            Sysfs(TempDir::new().unwrap())
+        }
+
+        fn path(&self) -> &Path {
+            self.0.path()
         }
 
         fn file(&self, path: &str, bytes: &[u8]) {
-            let path = self.0.join(path);
+            let path = self.path().join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, bytes).unwrap();
         }
@@ -498,15 +501,9 @@ mod tests {
         }
     }
 
-    impl Drop for Sysfs {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_dir_all(&self.0);
-        }
-    }
-
     #[test]
     fn whole_disks_only_and_not_the_boot_disk() {
-        let sysfs = Sysfs::new("scan");
+        let sysfs = Sysfs::new();
         for name in [
             "sdaa", "sdb", "loop0", "dm-0", "md127", "md_0a", "sr0", "sda", "sdc",
         ] {
@@ -514,7 +511,7 @@ mod tests {
         }
         sysfs.file("sda/sda1/partition", b"1\n");
         sysfs.file("sdc/size", b"0\n");
-        let found: Vec<String> = scan_in(&sysfs.0)
+        let found: Vec<String> = scan_in(sysfs.path())
             .into_iter()
             .map(|disk| disk.unwrap().name)
             .collect();
@@ -523,56 +520,56 @@ mod tests {
 
     #[test]
     fn an_array_is_known_by_its_identity_and_is_not_among_the_disks() {
-        let sysfs = Sysfs::new("array");
+        let sysfs = Sysfs::new();
         sysfs.file("md_0a/size", b"2048\n");
         sysfs.file("md_0a/dev", b"9:127\n");
         sysfs.file("md_0a/queue/logical_block_size", b"512\n");
         sysfs.file("md_0a/md/uuid", b"00112233-4455-6677-8899-aabbccddeeff\n");
-        let found = describe(&sysfs.0.join("md_0a"), "md_0a").unwrap();
+        let found = describe(&sysfs.path().join("md_0a"), "md_0a").unwrap();
         let id = crate::array::ArrayId([
             0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd,
             0xee, 0xff,
         ]);
         assert_eq!(found.id, DiskId(format!("md.{id}")));
-        assert!(scan_in(&sysfs.0).is_empty());
+        assert!(scan_in(sysfs.path()).is_empty());
         sysfs.file("md_0a/md/uuid", b"00112233\n");
-        assert!(describe(&sysfs.0.join("md_0a"), "md_0a").is_err());
+        assert!(describe(&sysfs.path().join("md_0a"), "md_0a").is_err());
     }
 
     #[test]
     fn a_disk_without_identity_is_an_error_that_names_it() {
-        let sysfs = Sysfs::new("identity");
+        let sysfs = Sysfs::new();
         sysfs.file("vda/size", b"2048\n");
         sysfs.file("vda/dev", b"253:0\n");
         sysfs.file("vda/queue/logical_block_size", b"512\n");
-        let found = scan_in(&sysfs.0);
+        let found = scan_in(sysfs.path());
         assert!(matches!(&found[..], [Err(DiskError::NoIdentity { disk })] if disk == "vda"));
         sysfs.file("vda/serial", b"shelf-1");
-        let found = scan_in(&sysfs.0).remove(0).unwrap();
+        let found = scan_in(sysfs.path()).remove(0).unwrap();
         assert_eq!(found.id, DiskId("serial...shelf-1".into()));
         assert_eq!(found.bytes, 1024 * 1024);
     }
 
     #[test]
     fn write_cache_is_turned_off_and_read_back() {
-        let sysfs = Sysfs::new("cache");
+        let sysfs = Sysfs::new();
         sysfs.disk("sda", 1);
         let switch = "sda/device/scsi_disk/0:0:0:0/cache_type";
         sysfs.file(switch, b"write back\n");
-        let step = disable_write_cache_in(&sysfs.0, "sda").unwrap();
+        let step = disable_write_cache_in(sysfs.path(), "sda").unwrap();
         assert_eq!(step, Step::Changed);
-        let step = disable_write_cache_in(&sysfs.0, "sda").unwrap();
+        let step = disable_write_cache_in(sysfs.path(), "sda").unwrap();
         assert_eq!(step, Step::Already);
     }
 
     #[test]
     fn a_disk_under_the_name_of_another_one_is_not_that_one() {
-        let sysfs = Sysfs::new("renamed");
+        let sysfs = Sysfs::new();
         sysfs.disk("sda", 1);
-        let disk = scan_in(&sysfs.0).remove(0).unwrap();
-        assert_eq!(refresh_in(&sysfs.0, &disk).unwrap(), disk);
+        let disk = scan_in(sysfs.path()).remove(0).unwrap();
+        assert_eq!(refresh_in(sysfs.path(), &disk).unwrap(), disk);
         sysfs.disk("sda", 2);
-        let another = refresh_in(&sysfs.0, &disk);
+        let another = refresh_in(sysfs.path(), &disk);
         assert!(
             matches!(&another, Err(DiskError::Another { was, .. }) if *was == disk.id),
             "{another:?}"
@@ -580,18 +577,18 @@ mod tests {
         // Of several paths those count that are there still.
         let both = by_two_paths(&sysfs);
         sysfs.disk("sda", 2);
-        assert_eq!(refresh_in(&sysfs.0, &both).unwrap().id, both.id);
+        assert_eq!(refresh_in(sysfs.path(), &both).unwrap().id, both.id);
         sysfs.disk("sdb", 2);
-        assert!(refresh_in(&sysfs.0, &both).is_err());
+        assert!(refresh_in(sysfs.path(), &both).is_err());
     }
 
     #[test]
     fn the_cache_of_a_path_whose_name_went_on_to_another_disk_is_left_alone() {
-        let sysfs = Sysfs::new("renamed-path");
+        let sysfs = Sysfs::new();
         let disk = by_two_paths(&sysfs);
         sysfs.file("sda/diskseq", b"4000009");
         assert!(matches!(off_by_both(&sysfs, &disk), Ok(Step::Changed)));
-        let cache = |name| std::fs::read_to_string(sysfs.0.join(switch_of(name))).unwrap();
+        let cache = |name| std::fs::read_to_string(sysfs.path().join(switch_of(name))).unwrap();
         assert_eq!(cache("sda").trim(), "write back");
         assert_eq!(cache("sdb").trim(), "write through");
     }
@@ -603,7 +600,7 @@ mod tests {
             sysfs.file(&format!("{name}/diskseq"), sequence.as_bytes());
             sysfs.file(&switch_of(name), b"write back\n");
         }
-        let disk = scan_in(&sysfs.0).remove(0).unwrap();
+        let disk = scan_in(sysfs.path()).remove(0).unwrap();
         assert_eq!(disk.paths.len(), 2);
         disk
     }
@@ -618,7 +615,7 @@ mod tests {
     /// Tries to turn it off by both.
     fn off_by_both(sysfs: &Sysfs, disk: &Disk) -> Result<Step, DiskError> {
         // Threads that hang keep it.
-        let block = Box::leak(sysfs.0.clone().into_boxed_path());
+        let block = Box::leak(sysfs.path().to_owned().into_boxed_path());
         disable_by_paths(block, disk, BUSY_MACHINE)
     }
 
@@ -626,10 +623,10 @@ mod tests {
     fn a_path_that_hangs_keeps_no_cache_on() {
         let tried = ["sda", "sdb"].map(|hangs| {
             std::thread::spawn(move || {
-                let sysfs = Sysfs::new(&format!("hung-{hangs}"));
+                let sysfs = Sysfs::new();
                 let disk = by_two_paths(&sysfs);
                 // A pipe whose other end nobody has.
-                let switch = sysfs.0.join(switch_of(hangs));
+                let switch = sysfs.path().join(switch_of(hangs));
                 std::fs::remove_file(&switch).unwrap();
                 let made = std::process::Command::new("mkfifo").arg(&switch).status();
                 assert!(made.unwrap().success());
@@ -644,13 +641,13 @@ mod tests {
 
     #[test]
     fn a_cache_that_stays_on_is_told_of_by_every_path_or_nothing_is_served() {
-        let sysfs = Sysfs::new("half-known");
+        let sysfs = Sysfs::new();
         let disk = by_two_paths(&sysfs);
         // One path refuses, by the other nothing can be asked.
         sysfs.file("sda/queue/write_cache", b"write back\n");
-        std::fs::remove_file(sysfs.0.join(switch_of("sda"))).unwrap();
+        std::fs::remove_file(sysfs.path().join(switch_of("sda"))).unwrap();
         sysfs.file(&format!("{}/x", switch_of("sda")), b"");
-        std::fs::remove_dir_all(sysfs.0.join("sdb/device/scsi_disk")).unwrap();
+        std::fs::remove_dir_all(sysfs.path().join("sdb/device/scsi_disk")).unwrap();
         let unknown = off_by_both(&sysfs, &disk);
         assert!(
             matches!(unknown, Err(DiskError::CacheSwitch { .. })),
@@ -667,31 +664,31 @@ mod tests {
 
     #[test]
     fn a_cache_that_has_no_switch_is_said() {
-        let sysfs = Sysfs::new("noswitch");
+        let sysfs = Sysfs::new();
         sysfs.disk("vda", 1);
         sysfs.file("vda/queue/write_cache", b"write back\n");
-        let failed = disable_write_cache_in(&sysfs.0, "vda");
+        let failed = disable_write_cache_in(sysfs.path(), "vda");
         assert!(matches!(failed, Err(DiskError::CacheStays { .. })));
         sysfs.file("vda/queue/write_cache", b"nonsense\n");
-        let failed = disable_write_cache_in(&sysfs.0, "vda");
+        let failed = disable_write_cache_in(sysfs.path(), "vda");
         assert!(matches!(failed, Err(DiskError::CacheSwitch { .. })));
     }
 
     #[test]
     fn a_disk_that_refuses_the_switch_is_looked_at_anew() {
-        let sysfs = Sysfs::new("refusing");
+        let sysfs = Sysfs::new();
         sysfs.disk("sda", 1);
         // Writing to a directory fails, as writing here does when the disk refuses MODE SELECT.
         sysfs.file("sda/device/scsi_disk/0:0:0:0/cache_type/x", b"");
         sysfs.file("sda/queue/write_cache", b"write back\n");
-        let stays = disable_write_cache_in(&sysfs.0, "sda");
+        let stays = disable_write_cache_in(sysfs.path(), "sda");
         assert!(matches!(stays, Err(DiskError::CacheStays { .. })));
-        let rescan = sysfs.0.join("sda/device/rescan");
+        let rescan = sysfs.path().join("sda/device/rescan");
         assert_eq!(std::fs::read(&rescan).unwrap(), b"1");
         // A disk that cannot be looked at either: what the kernel believes counts for nothing.
         std::fs::remove_file(&rescan).unwrap();
         std::fs::create_dir(&rescan).unwrap();
-        let unknown = disable_write_cache_in(&sysfs.0, "sda");
+        let unknown = disable_write_cache_in(sysfs.path(), "sda");
         assert!(matches!(unknown, Err(DiskError::CacheSwitch { .. })));
     }
 }

@@ -7,6 +7,7 @@ use std::sync::mpsc;
 
 use orthrus_hb::ledger::{BLOCK_BYTES, FLIGHT_BLOCKS, Place};
 use orthrus_hb::{PoolState, ledger};
+use tempfile::TempDir;
 
 use super::region::NAMES;
 use super::*;
@@ -19,26 +20,27 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 /// Disks as files, which go with it.
 struct Shelf {
-    directory: PathBuf,
+    /// Held for as long as they are used.
+    _directory: TempDir,
     group: VolumeGroup,
 }
 
 impl Shelf {
     /// `None`, aloud, where files cannot be opened past the page cache.
-    fn new(test: &str) -> Option<Shelf> {
-        let name = format!("orthrus-ledger-{test}-{}", std::process::id());
-        let directory = std::env::temp_dir().join(name);
-        let _ = std::fs::remove_dir_all(&directory);
-        std::fs::create_dir_all(&directory).unwrap();
+    fn new() -> Option<Shelf> {
+        let directory = TempDir::new().unwrap();
         let mut group = region::tests::group();
         for disk in group.pvs.iter_mut().filter_map(|pv| pv.disk.as_mut()) {
-            disk.path = directory.join(&disk.name);
+            disk.path = directory.path().join(&disk.name);
             File::create(&disk.path)
                 .unwrap()
                 .set_len(disk.bytes)
                 .unwrap();
         }
-        let shelf = Shelf { directory, group };
+        let shelf = Shelf {
+            _directory: directory,
+            group,
+        };
         let region = &shelf.regions()[0];
         if device::open_path(region, Access::Read).is_err() {
             eprintln!("SKIPPED: no O_DIRECT on the temporary directory's file system");
@@ -77,12 +79,6 @@ impl Shelf {
         let at = self.regions()[copy].offset_of(block).unwrap();
         self.disk(copy).read_exact_at(&mut bytes, at).unwrap();
         bytes
-    }
-}
-
-impl Drop for Shelf {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.directory);
     }
 }
 
@@ -151,7 +147,7 @@ fn hand(ledger: &Ledger, record: Record) {
 
 #[test]
 fn a_copy_is_not_read_while_the_disk_is_claimed() {
-    let Some(shelf) = Shelf::new("turn") else {
+    let Some(shelf) = Shelf::new() else {
         return;
     };
     let (standby, _) = shelf.ledger(HeadId::Second, 2);
@@ -170,7 +166,7 @@ fn a_copy_is_not_read_while_the_disk_is_claimed() {
 
 #[test]
 fn a_beat_of_the_owner_is_seen_by_the_standby_on_every_copy() {
-    let Some(shelf) = Shelf::new("beat") else {
+    let Some(shelf) = Shelf::new() else {
         return;
     };
     let (owner, _) = shelf.ledger(HeadId::First, 1);
@@ -207,7 +203,7 @@ fn a_beat_of_the_owner_is_seen_by_the_standby_on_every_copy() {
 
 #[test]
 fn nothing_is_written_without_a_claim_or_under_another_one() {
-    let Some(shelf) = Shelf::new("claim") else {
+    let Some(shelf) = Shelf::new() else {
         return;
     };
     let (head, _) = shelf.ledger(HeadId::First, 1);
@@ -227,7 +223,7 @@ fn nothing_is_written_without_a_claim_or_under_another_one() {
 
 #[test]
 fn a_record_that_waited_for_long_is_not_written() {
-    let Some(shelf) = Shelf::new("stale") else {
+    let Some(shelf) = Shelf::new() else {
         return;
     };
     let (head, _) = shelf.ledger(HeadId::First, 1);
@@ -257,7 +253,7 @@ fn a_page_is_written(shelf: &Shelf, head: &Ledger) {
 
 #[test]
 fn the_greatest_epoch_of_either_head_on_any_copy_counts() {
-    let Some(shelf) = Shelf::new("epoch") else {
+    let Some(shelf) = Shelf::new() else {
         return;
     };
     let (head, _) = shelf.ledger(HeadId::First, 1);
@@ -285,7 +281,7 @@ fn the_greatest_epoch_of_either_head_on_any_copy_counts() {
 
 #[test]
 fn a_copy_that_is_gone_is_named_and_the_others_go_on() {
-    let Some(mut shelf) = Shelf::new("gone") else {
+    let Some(mut shelf) = Shelf::new() else {
         return;
     };
     std::fs::remove_file(&shelf.regions()[1].disk.path).unwrap();
@@ -313,7 +309,7 @@ fn a_copy_that_is_gone_is_named_and_the_others_go_on() {
 
 #[test]
 fn a_record_counts_once_more_than_half_of_the_copies_have_it() {
-    let Some(shelf) = Shelf::new("half") else {
+    let Some(shelf) = Shelf::new() else {
         return;
     };
     let disks: Vec<PathBuf> = shelf.regions().into_iter().map(|r| r.disk.path).collect();
@@ -335,7 +331,7 @@ fn a_record_counts_once_more_than_half_of_the_copies_have_it() {
 
 #[test]
 fn a_copy_that_comes_under_the_claim_is_written_with_the_others() {
-    let Some(shelf) = Shelf::new("comes") else {
+    let Some(shelf) = Shelf::new() else {
         return;
     };
     let without = |copies: &[&str]| {
@@ -379,7 +375,7 @@ fn a_copy_that_comes_under_the_claim_is_written_with_the_others() {
 
 #[test]
 fn what_a_head_wrote_is_read_by_the_other_after_both_died() {
-    let Some(shelf) = Shelf::new("flight") else {
+    let Some(shelf) = Shelf::new() else {
         return;
     };
     let (owner, _) = shelf.ledger(HeadId::First, 1);
@@ -427,7 +423,7 @@ fn open_behind_the_gate(region: &Region, access: Access) -> std::io::Result<File
 
 #[test]
 fn a_claim_does_not_end_while_a_write_is_under_way() {
-    let Some(shelf) = Shelf::new("stuck") else {
+    let Some(shelf) = Shelf::new() else {
         return;
     };
     let writers = Writers::new("tank", keeper(HeadId::First, 1), open_behind_the_gate);
@@ -470,7 +466,7 @@ fn open_behind_the_leaving(region: &Region, access: Access) -> std::io::Result<F
 
 #[test]
 fn a_disk_leaves_only_when_nothing_is_written_to_it_and_that_counts_for_no_other() {
-    let Some(shelf) = Shelf::new("leaves") else {
+    let Some(shelf) = Shelf::new() else {
         return;
     };
     let [old, other, ..] = &shelf.regions()[..] else {

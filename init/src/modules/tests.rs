@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use tempfile::TempDir;
+
 use super::*;
 
 #[derive(Default)]
@@ -35,29 +37,16 @@ impl Kernel for Fake {
 }
 
 /// A directory that goes away with its test.
-struct Dir(PathBuf);
+struct Dir(TempDir);
 
 impl Dir {
-    fn new(name: &str) -> Dir {
-        let dir =
-            std::env::temp_dir().join(format!("orthrus-modules-{name}-{}", std::process::id()));
-        fs::create_dir_all(&dir).unwrap();
-        Dir(dir)
-    }
-
     fn write(&self, name: &str, text: &str) {
-        fs::write(self.0.join(name), text).unwrap();
+        fs::write(self.0.path().join(name), text).unwrap();
     }
 }
 
-impl Drop for Dir {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-fn fixture(name: &str) -> Dir {
-    let dir = Dir::new(name);
+fn fixture() -> Dir {
+    let dir = Dir(TempDir::new().unwrap());
     dir.write(
         "modules.dep",
         "k/virtio_scsi.ko.xz: k/virtio.ko.xz k/scsi_mod.ko.xz k/scsi_common.ko.xz\n\
@@ -94,14 +83,14 @@ fn fixture(name: &str) -> Dir {
 fn open(dir: &Dir, fake: Fake) -> (Modules, Arc<Mutex<Vec<String>>>) {
     let inserted = Arc::clone(&fake.inserted);
     (
-        Modules::open_with(&dir.0, Box::new(fake)).unwrap(),
+        Modules::open_with(dir.0.path(), Box::new(fake)).unwrap(),
         inserted,
     )
 }
 
 #[test]
 fn needs_are_loaded_first_and_nothing_twice() {
-    let dir = fixture("needs");
+    let dir = fixture();
     let (modules, inserted) = open(&dir, Fake::default());
     assert_eq!(modules.load("virtio-scsi").unwrap(), Step::Changed);
     assert_eq!(
@@ -121,7 +110,7 @@ fn needs_are_loaded_first_and_nothing_twice() {
 
 #[test]
 fn soft_dependencies_come_around_their_module_and_may_fail() {
-    let dir = fixture("soft");
+    let dir = fixture();
     let answers = BTreeMap::from([("crc32c-intel", libc::ENODEV)]);
     let (modules, inserted) = open(
         &dir,
@@ -148,7 +137,7 @@ fn soft_dependencies_come_around_their_module_and_may_fail() {
 
 #[test]
 fn module_that_is_there_already_or_built_in_is_already() {
-    let dir = fixture("already");
+    let dir = fixture();
     let answers = BTreeMap::from([("virtio", libc::EEXIST)]);
     let (modules, _) = open(
         &dir,
@@ -163,7 +152,7 @@ fn module_that_is_there_already_or_built_in_is_already() {
 
 #[test]
 fn failures_name_module_file_and_errno() {
-    let dir = fixture("failures");
+    let dir = fixture();
     let answers = BTreeMap::from([("scsi_common", libc::ENOEXEC)]);
     let (modules, _) = open(
         &dir,
@@ -195,8 +184,8 @@ fn kernel_without_modules_at_all_has_an_empty_index() {
 
 #[test]
 fn devices_that_appear_behind_a_new_driver_get_theirs() {
-    let dir = fixture("hardware");
-    let devices = dir.0.join("devices");
+    let dir = fixture();
+    let devices = dir.0.path().join("devices");
     let hba = devices.join("pci0000:00/virtio1");
     fs::create_dir_all(&hba).unwrap();
     fs::write(hba.join("modalias"), "virtio:d00000008v00001AF4\n").unwrap();

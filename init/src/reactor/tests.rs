@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use embassy_time::Duration;
@@ -10,8 +9,8 @@ use orthrus_hb::{
     Authority, ClusterId, Config, Done, Epoch, HeadId, Holder, Incarnation, Outcome, PoolConfig,
     Timing, Work,
 };
-
 use rustix::io::Errno;
+use tempfile::NamedTempFile;
 
 use super::*;
 use crate::fence::shelf::Shelf;
@@ -44,14 +43,8 @@ impl Cable for Witness {
 }
 
 fn reset() -> Reset {
-    // Each test its own: they run at the same time.
-    static COUNT: AtomicUsize = AtomicUsize::new(0);
-    let (id, count) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-    let trigger = std::env::temp_dir().join(format!("orthrus-reactor-{id}-{count}"));
-    std::fs::write(&trigger, "").unwrap();
-    let reset = Reset::open_at(&trigger, std::path::Path::new("/dev/null")).unwrap();
-    std::fs::remove_file(&trigger).unwrap();
-    reset
+    let trigger = NamedTempFile::new().unwrap();
+    Reset::open_at(trigger.path(), std::path::Path::new("/dev/null")).unwrap()
 }
 
 /// The heartbeat of a head that waits for its peer no longer, with one pool; what its worker is given, and when it is.
@@ -235,9 +228,9 @@ fn a_gate_is_held_from_the_import_on_while_the_disks_are_seen() {
 #[test]
 fn the_watchdog_is_fed_only_while_every_lease_holds() {
     let mut bench = Bench::new(Vec::new());
-    let path = std::env::temp_dir().join(format!("orthrus-fed-{}", std::process::id()));
-    bench.reactor.watchdog = Some(Watchdog::over(File::create(&path).unwrap()));
-    let fed = || std::fs::metadata(&path).unwrap().len();
+    let device = NamedTempFile::new().unwrap();
+    bench.reactor.watchdog = Some(Watchdog::over(device.reopen().unwrap()));
+    let fed = || device.as_file().metadata().unwrap().len();
     bench.pass();
     assert_eq!(fed(), 1, "it holds nothing");
 
@@ -260,5 +253,4 @@ fn the_watchdog_is_fed_only_while_every_lease_holds() {
     }
     assert!(bench.now > end);
     assert_eq!(fed(), before, "the lease is over");
-    std::fs::remove_file(path).unwrap();
 }

@@ -19,16 +19,13 @@ pub fn evaluate(includes: &[&str], expressions: &[&str]) -> Option<Vec<u64>> {
     }
     source.push_str("return 0; }\n");
 
-    let directory = std::env::temp_dir().join(format!(
-        "orthrus-headers-{}-{:?}",
-        std::process::id(),
-        std::thread::current().id()
-    ));
-    std::fs::create_dir_all(&directory).unwrap();
-    let (c, program) = (directory.join("layout.c"), directory.join("layout"));
+    let directory = tempfile::TempDir::new().unwrap();
+    let (c, program) = ["layout.c", "layout"]
+        .map(|name| directory.path().join(name))
+        .into();
     std::fs::write(&c, source).unwrap();
     let compiled = Command::new("cc").arg("-o").arg(&program).arg(&c).output();
-    let values = match compiled {
+    match compiled {
         Err(error) => {
             eprintln!("SKIPPED: layouts not checked, no C compiler: {error}");
             None
@@ -43,7 +40,5 @@ pub fn evaluate(includes: &[&str], expressions: &[&str]) -> Option<Vec<u64>> {
             let text = String::from_utf8(printed).unwrap();
             Some(text.lines().map(|line| line.parse().unwrap()).collect())
         }
-    };
-    std::fs::remove_dir_all(&directory).unwrap();
-    values
+    }
 }

@@ -44,13 +44,15 @@ pub struct Active {
 #[derive(Debug, thiserror::Error)]
 pub enum VolumeError {
     /// Device-mapper is not there.
-    #[error("/dev/mapper/control: {0}")]
+    #[error("/dev/mapper/control: {0}; see `log`, and `reboot` this head if it comes again")]
     Control(io::Error),
     /// The volumes cannot be described to device-mapper.
     #[error("{0}")]
     Plan(#[from] PlanError),
     /// The device exists with another table: it was not made by us from these metadata.
-    #[error("{device}: is active with another table: {found}")]
+    #[error(
+        "{device}: is active with another table: {found}; it was not made of these metadata: `reboot` this head takes it away"
+    )]
     Different {
         /// Its device-mapper name.
         device: String,
@@ -81,7 +83,7 @@ pub enum VolumeError {
         expected: u64,
     },
     /// The list of devices could not be read.
-    #[error("/sys/block: {0}")]
+    #[error("/sys/block: {0}; see `log`, and `reboot` this head if it comes again")]
     List(io::Error),
 }
 

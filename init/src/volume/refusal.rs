@@ -69,8 +69,10 @@ pub enum Refusal {
     Exported,
     /// Disks are lost, and a volume cannot do without them.
     Lost {
-        /// What is missing to which.
-        error: PlanError,
+        /// The volume.
+        lv: String,
+        /// The disk.
+        pv: Uuid,
     },
     /// A volume cannot be made usable.
     Volume(PlanError),
@@ -171,16 +173,16 @@ impl VolumeGroup {
     fn volume_refusal(&self) -> Option<Refusal> {
         let error = Plan::new(self, &Choice::serving()).err()?;
         let lost = self.pvs.iter().find(|pv| pv.is_missing);
-        match (&error, lost) {
-            (PlanError::Incomplete { .. }, Some(pv)) => Some(match &pv.disk {
+        match (error, lost) {
+            (PlanError::Incomplete { lv, pv: needed }, Some(pv)) => Some(match &pv.disk {
                 // A disk that is back comes first: taking it back may be all that is to do.
                 Some(disk) => Refusal::OutdatedDisk {
                     uuid: pv.uuid,
                     disk: disk.name.clone(),
                 },
-                None => Refusal::Lost { error },
+                None => Refusal::Lost { lv, pv: needed },
             }),
-            _ => Some(Refusal::Volume(error)),
+            (error, _) => Some(Refusal::Volume(error)),
         }
     }
 }
@@ -220,9 +222,11 @@ impl fmt::Display for Refusal {
                 "{disk} (physical volume {uuid}) was missing while the volume group was changed: its \
                  data are old; vgextend --restoremissing on a host with lvm2 takes it back"
             ),
-            Refusal::ShortDisk { disk } => {
-                write!(f, "{disk} is smaller than the physical volume on it")
-            }
+            Refusal::ShortDisk { disk } => write!(
+                f,
+                "{disk} is smaller than the physical volume on it: if it is a copy, connect the disk that it was made of, or copy to one \
+                 that is as large; if it was made smaller, give it its size again where it is made"
+            ),
             Refusal::Clustered { manager } => write!(
                 f,
                 "the volume group is under the lock manager {manager}: vgchange --lock-type none on the \
@@ -236,9 +240,9 @@ impl fmt::Display for Refusal {
             Refusal::Exported => {
                 f.write_str("the volume group is exported: vgimport on a host with lvm2 first")
             }
-            Refusal::Lost { error } => write!(
+            Refusal::Lost { lv, pv } => write!(
                 f,
-                "{error} and was marked as missing: what is left is not enough; connect the disk and take it back \
+                "volume {lv} needs physical volume {pv}, which is not here and was marked as missing: what is left is not enough; connect the disk and take it back \
                  (vgextend --restoremissing on a host with lvm2)"
             ),
             Refusal::Volume(error) => error.fmt(f),
@@ -261,7 +265,7 @@ impl fmt::Display for Refusal {
             Refusal::Conflict(Conflict::Disagreement { seqno }) => write!(
                 f,
                 "disks carry different metadata of the same age (seqno {seqno}): two hosts changed the \
-                 volume group"
+                 volume group; leave one of them cabled to it, and vgcfgrestore there (lvm2) writes to all disks what is right"
             ),
         }
     }

@@ -3,6 +3,7 @@
 use orthrus_hb::{Epoch, Failure};
 
 use super::create::CreateError;
+use super::remedy::{self, CLAIMED_ANEW, RESETS, SEE_LOG, SEE_PORT};
 use super::shares::SharesError;
 use crate::array::AssembleError;
 use crate::disk::{DiskError, WriteCache};
@@ -81,13 +82,13 @@ pub enum JobError {
         vg: String,
     },
     /// An import without a claim: the core never asks for one.
-    #[error("the pool is not claimed under epoch {0}")]
+    #[error("the pool is not claimed under epoch {0}; {CLAIMED_ANEW}")]
     NotClaimed(Epoch),
     /// The pool was not made.
     #[error("{0}")]
     Create(Box<CreateError>),
     /// The paths of a disk are still joined.
-    #[error("{0}")]
+    #[error("{0}; {SEE_LOG}")]
     Paths(#[from] PathsError),
     /// The disks cannot be fenced.
     #[error("{0}")]
@@ -102,16 +103,16 @@ pub enum JobError {
     #[error("the disks have no reservations, and a lease on them cannot be had: {0}")]
     Slots(#[from] SlotError),
     /// The state volume could not be taken down.
-    #[error("{0}")]
+    #[error("{0}; {SEE_LOG}")]
     State(#[from] MountError),
     /// Keys could not be taken off.
-    #[error("{0}")]
+    #[error("{0}; {RESETS}")]
     Release(#[from] ReleaseError),
     /// A write to the ledger is under way, so that the keys cannot go.
-    #[error("{0}")]
+    #[error("{0}; {RESETS}")]
     Ledger(#[from] WriteStuck),
     /// A disk failed.
-    #[error("{0}")]
+    #[error("{0}; {way}", way = remedy::of_disk(.0))]
     Disk(#[from] DiskError),
     /// What a disk under MD acknowledges may be lost, and its failed flush would not be heard of.
     #[error("{disk}: its write cache stays {found}, {what} is on it, and {SWALLOWED}")]
@@ -124,31 +125,31 @@ pub enum JobError {
         what: String,
     },
     /// What the operator said is lost could not be marked so: nothing may run without it.
-    #[error("the lost disk cannot be marked as missing: {0}")]
+    #[error("the lost disk cannot be marked as missing: {0}; {way}", way = remedy::of_apply(.0))]
     NotMarked(ApplyError),
     /// A service address is a stranger's on the clients' network.
     #[error("{0}")]
     Taken(#[from] Taken),
     /// The metadata could not be written.
-    #[error("{0}")]
+    #[error("{0}; {way}", way = remedy::of_write(.0))]
     Metadata(#[from] WriteError),
     /// The kernel cannot do what the volumes ask for.
-    #[error("{0}")]
+    #[error("{0}; {way}", way = remedy::of_module(.0))]
     Module(#[from] ModuleError),
     /// An array could not be started or stopped.
     #[error("{0}")]
     Array(#[from] AssembleError),
     /// A volume could not be activated or deactivated.
-    #[error("{0}")]
+    #[error("{0}{way}", way = remedy::of_volume(.0))]
     Volume(#[from] VolumeError),
     /// An export could not be opened or closed.
-    #[error("{0}")]
+    #[error("{0}; {way}", way = remedy::of_export(.0))]
     Export(#[from] ExportError),
     /// Shares could not be opened or closed.
-    #[error("{0}")]
+    #[error("{0}; {way}", way = remedy::of_shares(.0))]
     Shares(#[from] SharesError),
     /// The network failed.
-    #[error("{0}")]
+    #[error("{0}; {SEE_PORT}")]
     Net(#[from] NetError),
 }
 

@@ -1,5 +1,5 @@
 //! Tests: each way in which a claim fails has its line in `status`, with the disk and what ends it. Those that succeed are in
-//! [`super::told`].
+//! [`super::told`], and the ways in which an import fails in [`super::failed`].
 
 use orthrus_hb::{Epoch, Health, Key, LedgerState, Liveness, PoolState, Rest, Ticket};
 
@@ -13,15 +13,15 @@ use crate::ledger::SlotError;
 use crate::status::{PoolSnapshot, Snapshot, Sources, Status, Usage};
 use crate::volume::Refusal;
 
-/// What `status` says on head a once a claim has failed like this.
-fn line(error: JobError) -> String {
+/// What `status` says on head a once a job has failed like this.
+fn line(work: Work, error: JobError) -> String {
     let mut worker = worker();
     let job = Job {
         pool: PoolId(0),
         ticket: Ticket(1),
         epoch: Epoch(5),
         peer_is_done: true,
-        work: Work::Survey,
+        work,
     };
     let failure = worker.note(&job, Err(error), 5).unwrap_err();
     let (state, rest, fault) = match failure {
@@ -91,17 +91,23 @@ macro_rules! cases {
     }};
 }
 
+pub(crate) use cases;
+
 fn assert_lines<E: Into<JobError>>(cases: Vec<(E, Vec<String>)>) {
+    assert_lines_of(Work::Survey, cases);
+}
+
+pub(super) fn assert_lines_of<E: Into<JobError>>(work: Work, cases: Vec<(E, Vec<String>)>) {
     for (error, words) in cases {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        assert_line(error.into(), &words);
+        assert_line(work, error.into(), &words);
     }
 }
 
 const LIMIT: Duration = Duration::from_secs(20);
-const LOOK_AFTER_IT: [&str; 2] = ["check its power and its cables", "pull it out"];
+pub(super) const LOOK_AFTER_IT: [&str; 2] = ["check its power and its cables", "pull it out"];
 
-fn disk() -> String {
+pub(super) fn disk() -> String {
     "sdx".to_owned()
 }
 
@@ -341,7 +347,7 @@ fn each_reason_to_claim_nothing_has_its_line_in_status() {
         JobError::Slots(_) => [SlotError::Absent.into() => ["a lease on them cannot be had", "no ledger"]],
         JobError::CacheUnderMd { .. } => [
             JobError::CacheUnderMd { disk: disk(), found: WriteCache::WriteBack, what: "array md0".to_owned() } =>
-                ["sdx: its write cache stays on, array md0 is on it"],
+                ["sdx: its write cache stays on, array md0 is on it", "turn the cache off at the disk"],
         ];
         not JobError::Plan(_)
             | JobError::NotClaimed(_)
@@ -363,8 +369,8 @@ fn each_reason_to_claim_nothing_has_its_line_in_status() {
     });
 }
 
-fn assert_line(error: JobError, words: &[&str]) {
-    let said = line(error);
+fn assert_line(work: Work, error: JobError, words: &[&str]) {
+    let said = line(work, error);
     assert!(said.contains("redundant: NO"), "{said}");
     for word in words {
         assert!(said.contains(word), "{word:?} is not in:\n{said}");

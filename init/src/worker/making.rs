@@ -277,10 +277,7 @@ mod tests {
         waiting(&mut worker, order, false);
         worker.pursue_making();
         asked.join().unwrap();
-        assert_eq!(
-            told.recv().unwrap(),
-            Err("the peer serves the pool".to_owned())
-        );
+        assert_eq!(told.recv().unwrap(), Err(Refusal::PeerHolds.to_string()));
     }
 
     #[test]

@@ -37,6 +37,7 @@ mod making;
 mod members;
 mod orders;
 mod paths;
+mod remedy;
 mod replace;
 mod shares;
 mod stamp;
@@ -501,7 +502,9 @@ fn cached(claim: &Claim) -> Option<String> {
 }
 
 #[cfg(test)]
-mod lines;
+mod failed;
+#[cfg(test)]
+pub(crate) mod lines;
 #[cfg(test)]
 mod order;
 #[cfg(test)]

@@ -45,10 +45,10 @@ mod tests {
 
     #[test]
     fn frames_pass_unless_their_direction_is_cut() {
-        let dir = std::env::temp_dir().join(format!("orthrus-ether-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
+        let directory = tempfile::TempDir::new().unwrap();
+        let dir = directory.path();
         let gates = Arc::new(Gates::default());
-        start(&dir, &gates).unwrap();
+        start(dir, &gates).unwrap();
         let b = UnixDatagram::bind(dir.join("b.ether")).unwrap();
         b.set_read_timeout(Some(Duration::from_millis(300)))
             .unwrap();
@@ -59,6 +59,5 @@ mod tests {
         gates.set_cut(Some(Head::B), true);
         a.send_to(b"two", dir.join("a.ether.lab")).unwrap();
         assert!(b.recv(&mut frame).is_err());
-        std::fs::remove_dir_all(&dir).unwrap();
     }
 }

@@ -176,29 +176,33 @@ impl End {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::os::unix::net::UnixListener;
 
+    use tempfile::TempDir;
+
+    use super::*;
+
     struct Line {
-        dir: std::path::PathBuf,
+        /// Held for as long as its sockets are used.
+        directory: TempDir,
         gates: Arc<Gates>,
         relay: [Arc<End>; 2],
         heads: [UnixStream; 2],
     }
 
-    fn line(name: &str, uefi: bool) -> Line {
-        let dir = std::env::temp_dir().join(format!("orthrus-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
+    fn line(uefi: bool) -> Line {
+        let directory = TempDir::new().unwrap();
+        let dir = directory.path();
         let listeners =
             Head::BOTH.map(|head| UnixListener::bind(dir.join(format!("{head}.serial"))).unwrap());
         let gates = Arc::new(Gates::default());
-        let relay = start(&dir, &gates, uefi);
+        let relay = start(dir, &gates, uefi);
         let heads = listeners.map(|listener| listener.accept().unwrap().0);
         for end in &relay {
             until(|| end.lock().stream.is_some());
         }
         Line {
-            dir,
+            directory,
             gates,
             relay,
             heads,
@@ -242,11 +246,11 @@ mod tests {
     #[test]
     fn a_cut_direction_loses_bytes_and_the_other_does_not() {
         let Line {
-            dir,
+            directory: _directory,
             gates,
             relay,
             heads: [mut a, mut b],
-        } = line("serial", false);
+        } = line(false);
         let mut byte = [0];
         a.write_all(b"1").unwrap();
         b.read_exact(&mut byte).unwrap();
@@ -263,17 +267,16 @@ mod tests {
             b'4',
             "what was sent into the cut is lost"
         );
-        std::fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]
     fn firmware_that_takes_the_port_for_a_console_types_nothing() {
         let Line {
-            dir,
+            directory: _directory,
             relay,
             heads: [mut a, mut b],
             ..
-        } = line("firmware", true);
+        } = line(true);
         let in_firmware = |end: &End| end.lock().in_firmware;
         a.write_all(b"\x1b[2J text").unwrap();
         b.write_all(b"\x1b[2J text").unwrap();
@@ -287,17 +290,16 @@ mod tests {
         a.write_all(b"z").unwrap();
         // All before it was sent while b was in its firmware.
         assert_eq!(first_but(MARK, &mut b), b'z');
-        std::fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]
     fn an_end_that_does_not_read_finds_little_when_it_reads_again() {
         let Line {
-            dir,
+            directory: _directory,
             relay,
             heads: [mut a, mut b],
             ..
-        } = line("stale", false);
+        } = line(false);
         for _ in 0..2000 {
             a.write_all(&[7; 60]).unwrap();
         }
@@ -312,6 +314,5 @@ mod tests {
             found > 0 && found < 20_000,
             "{found} bytes of 120,000 waited"
         );
-        std::fs::remove_dir_all(&dir).unwrap();
     }
 }

@@ -115,8 +115,8 @@ mod tests {
 
     #[test]
     fn the_newest_block_on_the_images_counts() {
-        let path = std::env::temp_dir().join(format!("scan-{}", std::process::id()));
-        let file = File::create(&path).unwrap();
+        let image = tempfile::NamedTempFile::new().unwrap();
+        let file = image.as_file();
         file.set_len(8 << 20).unwrap();
         let mut block = vec![0; BLOCK_BYTES];
         for (seq, number, at) in [(3, 0, 1 << 20), (9, 1, (1 << 20) + 4096), (4, 0, 4 << 20)] {
@@ -128,7 +128,7 @@ mod tests {
             .fill(&mut block);
             file.write_all_at(&block, at).unwrap();
         }
-        let images = [path.clone()];
+        let images = [image.path().to_owned()];
         let found = tags(&images, 6).unwrap();
         assert_eq!((found.len(), found[&0].seq), (2, 4));
         let acknowledged = BTreeMap::from([(0, 4), (1, 10), (2, 1)]);
@@ -141,6 +141,5 @@ mod tests {
         file.write_all_at(b"OrthrusL\x01\x02....", 5 << 20).unwrap();
         assert_eq!(digest(&images, Some(Head::B)).unwrap(), before);
         assert_ne!(digest(&images, Some(Head::A)).unwrap(), before);
-        std::fs::remove_file(path).unwrap();
     }
 }

@@ -54,11 +54,8 @@ mod tests {
 
     #[test]
     fn a_copy_is_equal_and_as_sparse() {
-        let dir = std::env::temp_dir();
-        let (from, to) = (
-            dir.join(format!("sparse-{}", std::process::id())),
-            dir.join(format!("copy-{}", std::process::id())),
-        );
+        let dir = tempfile::TempDir::new().unwrap();
+        let (from, to) = (dir.path().join("sparse"), dir.path().join("copy"));
         let file = File::create(&from).unwrap();
         file.set_len(64 << 20).unwrap();
         file.write_all_at(b"begin", 0).unwrap();
@@ -66,6 +63,5 @@ mod tests {
         copy(&from, &to).unwrap();
         assert!(std::fs::read(&from).unwrap() == std::fs::read(&to).unwrap());
         assert!(std::fs::metadata(&to).unwrap().blocks() * 512 < 8 << 20);
-        let _ = (std::fs::remove_file(from), std::fs::remove_file(to));
     }
 }

@@ -58,9 +58,10 @@ mod tests {
 
     #[test]
     fn an_image_without_a_label_has_no_group() {
-        let path = std::env::temp_dir().join(format!("vgname-{}", std::process::id()));
-        std::fs::write(&path, vec![0; 1 << 16]).unwrap();
-        assert_eq!(read(&path), None);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path();
+        std::fs::write(path, vec![0; 1 << 16]).unwrap();
+        assert_eq!(read(path), None);
         let mut image = vec![0u8; 1 << 16];
         image[512..520].copy_from_slice(b"LABELONE");
         image[532] = 32;
@@ -69,8 +70,7 @@ mod tests {
         image[4100..4116].copy_from_slice(b" LVM2 x[5A%r0N*>");
         image[4136..4144].copy_from_slice(&512u64.to_le_bytes());
         image[4608..4614].copy_from_slice(b"tank {");
-        std::fs::write(&path, image).unwrap();
-        assert_eq!(read(&path), Some("tank".into()));
-        std::fs::remove_file(&path).unwrap();
+        std::fs::write(path, image).unwrap();
+        assert_eq!(read(path), Some("tank".into()));
     }
 }

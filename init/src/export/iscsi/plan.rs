@@ -92,7 +92,9 @@ pub struct LunPlan {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     /// `luns = "all"` and more volumes than LUNs are allowed.
-    #[error("pool {pool}: luns = \"all\" with {found} volumes; allowed: at most {MAX_LUNS}")]
+    #[error(
+        "pool {pool}: luns = \"all\" with {found} volumes; allowed: at most {MAX_LUNS}: list those that clients need with [[pool.iscsi.lun]]"
+    )]
     TooMany {
         /// The pool.
         pool: String,

@@ -349,6 +349,8 @@ mod tests {
     use std::os::unix::fs::MetadataExt as _;
     use std::time;
 
+    use tempfile::TempDir;
+
     use super::*;
     use crate::chance::{Chance, times};
 
@@ -360,12 +362,6 @@ mod tests {
         initiator_sid=0x00023d000002\nsa_res_key=4660\nres_holder=1\nres_type=08\nres_scope=00\nres_all_tg_pt=1\n\
         mapped_lun=0\ntarget_fabric=iSCSI\ntarget_node=iqn.2026-01.org.orthrus:tank\ntpgt=1\nport_rtpi=1\n\
         target_lun=0\nPR_REG_END: 1\n\0";
-
-    fn place(name: &str) -> PathBuf {
-        let place = std::env::temp_dir().join(format!("orthrus-{name}-{}", std::process::id()));
-        fs::create_dir_all(&place).unwrap();
-        place
-    }
 
     #[test]
     fn registrations_are_given_back_as_the_kernel_takes_them() {
@@ -469,22 +465,22 @@ mod tests {
 
     #[test]
     fn a_torn_file_gives_way_to_the_copy_of_the_last_whole_one() {
-        let place = place("torn");
+        let directory = TempDir::new().unwrap();
+        let place = directory.path();
         let file = place.join(name("77"));
-        assert_eq!(restored(&place, "77").unwrap(), [] as [&str; 0]);
+        assert_eq!(restored(place, "77").unwrap(), [] as [&str; 0]);
         fs::write(&file, FILE).unwrap();
-        keep(&place, &name("77")).unwrap();
-        let whole = restored(&place, "77").unwrap();
+        keep(place, &name("77")).unwrap();
+        let whole = restored(place, "77").unwrap();
         assert_eq!(whole.len(), 2);
         fs::write(&file, &FILE[..100]).unwrap();
         // It is not copied, and not believed.
-        let torn = keep(&place, &name("77"));
+        let torn = keep(place, &name("77"));
         assert!(matches!(torn, Err(CopyError::File(FileError::Torn))));
-        assert_eq!(restored(&place, "77").unwrap(), whole);
+        assert_eq!(restored(place, "77").unwrap(), whole);
         fs::write(place.join(format!("{}{KEPT}", name("77"))), "").unwrap();
-        let error = restored(&place, "77").unwrap_err().to_string();
+        let error = restored(place, "77").unwrap_err().to_string();
         assert_eq!(error, "aptpl_77: it is cut off");
-        fs::remove_dir_all(&place).unwrap();
     }
 
     /// Until something is so.
@@ -498,58 +494,51 @@ mod tests {
 
     #[test]
     fn what_is_written_whole_is_copied() {
-        let place = place("watched");
-        let watcher = watch(&place).unwrap();
+        let directory = TempDir::new().unwrap();
+        let place = directory.path();
+        let watcher = watch(place).unwrap();
         fs::write(place.join(name("78")), FILE).unwrap();
         let kept = place.join(format!("{}{KEPT}", name("78")));
         until("never copied", || {
             fs::read(&kept).unwrap_or_default() == FILE.as_bytes()
         });
         drop(watcher);
-        fs::remove_dir_all(&place).unwrap();
     }
 
     #[test]
     fn a_change_that_its_head_did_not_live_to_copy_outlives_the_next_one_that_is_cut_off() {
-        let place = place("taken-over");
+        let directory = TempDir::new().unwrap();
+        let place = directory.path();
         let file = place.join(name("79"));
         let kept = place.join(format!("{}{KEPT}", name("79")));
         fs::write(&file, FILE).unwrap();
-        keep(&place, &name("79")).unwrap();
+        keep(place, &name("79")).unwrap();
         let first = fs::metadata(&kept).unwrap().ino();
         // The same again is no write.
-        keep(&place, &name("79")).unwrap();
+        keep(place, &name("79")).unwrap();
         assert_eq!(fs::metadata(&kept).unwrap().ino(), first);
         // A client was preempted and told so, and the head died.
         let (_, preempted) = FILE.split_once("PR_REG_END: 0\n").unwrap();
         let preempted = preempted.replace(": 1", ": 0");
         fs::write(&file, &preempted).unwrap();
-        let whole = restored(&place, "79").unwrap();
+        let whole = restored(place, "79").unwrap();
         assert_eq!(whole.len(), 1);
-        drop(watch(&place).unwrap());
+        drop(watch(place).unwrap());
         for length in [0, 100, preempted.len() - 1] {
             fs::write(&file, &preempted[..length]).unwrap();
-            assert_eq!(
-                restored(&place, "79").unwrap(),
-                whole,
-                "cut off at {length}"
-            );
+            assert_eq!(restored(place, "79").unwrap(), whole, "cut off at {length}");
             // Nor does one that was cut off take its place.
-            let watcher = watch(&place).unwrap();
+            let watcher = watch(place).unwrap();
             assert_eq!(watcher.failed(Instant::MAX), [] as [&str; 0]);
-            assert_eq!(
-                restored(&place, "79").unwrap(),
-                whole,
-                "cut off at {length}"
-            );
+            assert_eq!(restored(place, "79").unwrap(), whole, "cut off at {length}");
         }
-        fs::remove_dir_all(&place).unwrap();
     }
 
     #[test]
     fn a_file_without_a_copy_is_said_until_there_is_one() {
-        let place = place("uncopied");
-        let watcher = watch(&place).unwrap();
+        let directory = TempDir::new().unwrap();
+        let place = directory.path();
+        let watcher = watch(place).unwrap();
         let late = || watcher.failed(Instant::MAX);
         fs::write(place.join(name("80")), &FILE[..100]).unwrap();
         until("never said", || {
@@ -566,16 +555,16 @@ mod tests {
                 .iter()
                 .any(|said| said.contains("aptpl_81.kept: replace: "))
         });
-        let again = watch(&place).unwrap();
+        let again = watch(place).unwrap();
         assert_eq!(again.failed(Instant::MAX), late());
         drop(watcher);
-        fs::remove_dir_all(&place).unwrap();
     }
 
     #[test]
     fn what_a_client_was_told_is_on_the_disks() {
-        let state = place("synchronous");
-        let made = match directory(&state) {
+        let pool = TempDir::new().unwrap();
+        let state = pool.path();
+        let made = match directory(state) {
             Ok(made) => made,
             Err(error) => {
                 return eprintln!("skipped: {}: no flags of files: {error}", state.display());
@@ -583,7 +572,6 @@ mod tests {
         };
         let flags = ioctl_getflags(File::open(&made).unwrap()).unwrap();
         assert!(flags.contains(IFlags::SYNC | IFlags::DIRSYNC), "{flags:?}");
-        assert_eq!(directory(&state).unwrap(), made);
-        fs::remove_dir_all(&state).unwrap();
+        assert_eq!(directory(state).unwrap(), made);
     }
 }

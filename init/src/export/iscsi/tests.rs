@@ -1,10 +1,10 @@
 //! The order of an export's steps, that each can be repeated, and that every half-built state can be left.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rustix::io::Errno;
+use tempfile::TempDir;
 
 use super::fake::Fake;
 use super::*;
@@ -63,12 +63,10 @@ fn plan() -> ExportPlan {
         .remove(0)
 }
 
-fn lio(limit: Duration) -> (Lio<Fake>, PathBuf) {
-    // Each test has its own: they run at once.
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let (pid, next) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-    let state = std::env::temp_dir().join(format!("orthrus-target-{pid}-{next}"));
-    let lio = Lio::at("/t", &state, limit, Fake::new("/t"));
+/// The directory is to be held: it goes with the test.
+fn lio(limit: Duration) -> (Lio<Fake>, TempDir) {
+    let state = TempDir::new().unwrap();
+    let lio = Lio::at("/t", state.path(), limit, Fake::new("/t"));
     (lio, state)
 }
 
@@ -137,7 +135,7 @@ fn targets_of_a_pool_have_their_own_numbers_and_stand_beside_each_other() {
     // What one lists is none of the other's.
     assert_eq!((targets[0].luns.len(), targets[1].luns.len()), (1, 1));
     assert_eq!(targets[1].luns[0].volume, "vol1");
-    let (lio, _) = lio(STEP_LIMIT);
+    let (lio, _state) = lio(STEP_LIMIT);
     for target in &targets {
         assert_eq!(lio.open(target), Ok(Step::Changed));
     }
@@ -173,7 +171,7 @@ fn a_lun_without_a_volume_is_withheld_and_the_others_are_offered() {
     let said = "LUN 0 of iqn.2026-01.org.orthrus:tank is not offered: no volume vol0 is active";
     assert_eq!(missing.withheld, [said]);
     // It comes while the other one is open.
-    let (lio, _) = lio(STEP_LIMIT);
+    let (lio, _state) = lio(STEP_LIMIT);
     lio.open(&missing).unwrap();
     assert_eq!(plan(&volumes()).withheld, [] as [&str; 0]);
     assert_eq!(lio.open(&plan(&volumes())), Ok(Step::Changed));
@@ -185,7 +183,7 @@ fn a_lun_without_a_volume_is_withheld_and_the_others_are_offered() {
 
 #[test]
 fn one_lun_is_withdrawn_with_its_mappings_and_the_rest_stays_open() {
-    let (lio, _) = lio(STEP_LIMIT);
+    let (lio, _state) = lio(STEP_LIMIT);
     let plan = plan();
     lio.open(&plan).unwrap();
     lio.fake().forget();
@@ -217,7 +215,7 @@ fn a_lun_is_mapped_to_its_clients_and_to_no_others() {
     let plan = ExportPlan::all(&config, pool, &volumes())
         .unwrap()
         .remove(0);
-    let (lio, _) = lio(STEP_LIMIT);
+    let (lio, _state) = lio(STEP_LIMIT);
     lio.open(&plan).unwrap();
     let changes = lio.fake().changes();
     let maps = |client: &str, lun: u32| {
@@ -231,7 +229,7 @@ fn a_lun_is_mapped_to_its_clients_and_to_no_others() {
 
 #[test]
 fn one_client_is_shut_out_and_the_others_keep_what_they_have() {
-    let (lio, _) = lio(STEP_LIMIT);
+    let (lio, _state) = lio(STEP_LIMIT);
     let mut plan = plan();
     lio.open(&plan).unwrap();
     lio.fake().forget();
@@ -254,7 +252,7 @@ fn one_client_is_shut_out_and_the_others_keep_what_they_have() {
 
 #[test]
 fn a_volume_that_is_renamed_stays_open_as_it_is() {
-    let (lio, _) = lio(STEP_LIMIT);
+    let (lio, _state) = lio(STEP_LIMIT);
     let mut plan = plan();
     lio.open(&plan).unwrap();
     lio.fake().forget();
@@ -271,7 +269,7 @@ fn a_volume_that_takes_no_writes_is_a_lun_that_takes_none() {
     let mut volumes = volumes();
     volumes[1].is_writable = false;
     let plan = ExportPlan::all(&config, pool, &volumes).unwrap().remove(0);
-    let (lio, state) = lio(STEP_LIMIT);
+    let (lio, _state) = lio(STEP_LIMIT);
     assert_eq!(lio.open(&plan), Ok(Step::Changed));
     let changes = lio.fake().changes();
     let at = |end: &str| changes.iter().position(|change| change.ends_with(end));
@@ -283,7 +281,6 @@ fn a_volume_that_takes_no_writes_is_a_lun_that_takes_none() {
     let read_only = changes.iter().filter(|change| change.contains("readonly"));
     assert_eq!(read_only.count(), 1);
     assert_eq!(lio.open(&plan), Ok(Step::Already));
-    std::fs::remove_dir_all(state).ok();
 }
 
 #[test]
@@ -324,7 +321,7 @@ fn export_is_built_in_the_order_that_lio_needs() {
     let required = "tpgt_1/attrib/authentication 0";
     assert!(!changes.iter().any(|change| change.ends_with(required)));
     assert_eq!(positions.last(), Some(&(changes.len() - 1)));
-    assert!(state.join("pr").is_dir() && state.join("alua").is_dir());
+    assert!(state.path().join("pr").is_dir() && state.path().join("alua").is_dir());
 }
 
 #[test]
@@ -338,7 +335,7 @@ fn luns_are_called_what_the_configuration_calls_them() {
     let named = ExportPlan::all(&config, pool, &volumes())
         .unwrap()
         .remove(0);
-    let (lio, _) = lio(STEP_LIMIT);
+    let (lio, _state) = lio(STEP_LIMIT);
     lio.open(&named).unwrap();
     let changes = lio.fake().changes();
     for end in ["wwn/vendor_id A&B Inc.", "wwn/product_id Store 16"] {
@@ -371,7 +368,7 @@ fn a_lun_has_the_blocks_that_the_configuration_says_and_is_withheld_where_its_vo
     for (block_size, own) in [(512, 512), (4096, 512), (4096, 4096)] {
         let plan = planned(block_size, Some(own));
         assert_eq!(plan.withheld, [] as [&str; 0]);
-        let (lio, _) = lio(STEP_LIMIT);
+        let (lio, _state) = lio(STEP_LIMIT);
         lio.open(&plan).unwrap();
         let changes = lio.fake().changes();
         let is_written = changes
@@ -417,7 +414,7 @@ fn a_lun_has_the_blocks_that_the_configuration_says_and_is_withheld_where_its_vo
 
 #[test]
 fn opening_and_closing_again_changes_nothing() {
-    let (lio, _) = lio(STEP_LIMIT);
+    let (lio, _state) = lio(STEP_LIMIT);
     assert_eq!(lio.close(&plan()), Ok(Step::Already));
     assert_eq!(lio.open(&plan()), Ok(Step::Changed));
     lio.fake().forget();
@@ -430,7 +427,7 @@ fn opening_and_closing_again_changes_nothing() {
 
 #[test]
 fn close_is_the_exact_reverse() {
-    let (lio, _) = lio(STEP_LIMIT);
+    let (lio, _state) = lio(STEP_LIMIT);
     lio.open(&plan()).unwrap();
     let made: Vec<String> = lio.fake().changes()[2..]
         .iter()
@@ -450,11 +447,11 @@ fn close_is_the_exact_reverse() {
 
 #[test]
 fn every_half_built_state_can_be_left_and_retried() {
-    let (whole, _) = lio(STEP_LIMIT);
+    let (whole, _state) = lio(STEP_LIMIT);
     whole.open(&plan()).unwrap();
     let steps = whole.fake().changes().len();
     for step in 0..steps {
-        let (lio, _) = lio(STEP_LIMIT);
+        let (lio, _state) = lio(STEP_LIMIT);
         lio.fake().fail_at(step, Errno::IO);
         let error = lio.open(&plan()).unwrap_err();
         assert_eq!(error.cause, Cause::Kernel(Errno::IO), "step {step}");
@@ -468,7 +465,7 @@ fn every_half_built_state_can_be_left_and_retried() {
 
 #[test]
 fn close_frees_what_it_can_and_reports_the_first_failure() {
-    let (lio, _) = lio(STEP_LIMIT);
+    let (lio, _state) = lio(STEP_LIMIT);
     lio.open(&plan()).unwrap();
     lio.fake().fail_at(1, Errno::BUSY);
     let error = lio.close(&plan()).unwrap_err();
@@ -486,7 +483,7 @@ fn close_frees_what_it_can_and_reports_the_first_failure() {
 
 #[test]
 fn something_else_in_the_way_is_an_error_and_not_taken_over() {
-    let (lio, _) = lio(STEP_LIMIT);
+    let (lio, _state) = lio(STEP_LIMIT);
     lio.open(&plan()).unwrap();
     let mut other = plan();
     other.luns[0].node = PathBuf::from("/dev/dm-00");
@@ -499,7 +496,7 @@ fn something_else_in_the_way_is_an_error_and_not_taken_over() {
 
 #[test]
 fn a_step_that_hangs_ends_the_wait_and_nothing_follows_it() {
-    let (mut lio, _) = lio(STEP_LIMIT);
+    let (mut lio, _state) = lio(STEP_LIMIT);
     lio.open(&plan()).unwrap();
     lio.fake().forget();
     // The first step of all.
@@ -521,10 +518,10 @@ fn a_step_that_hangs_ends_the_wait_and_nothing_follows_it() {
 #[test]
 fn clients_reservations_come_back_before_a_lun_does_and_only_once() {
     let (lio, state) = lio(STEP_LIMIT);
-    let pool = std::env::temp_dir().join(format!("orthrus-kept-{}", std::process::id()));
-    std::fs::create_dir_all(&pool).unwrap();
+    let directory = TempDir::new().unwrap();
+    let pool = directory.path();
     let mut plan = plan();
-    assert_eq!(plan.keep_reservations(pool.clone()), [] as [&str; 0]);
+    assert_eq!(plan.keep_reservations(pool.to_owned()), [] as [&str; 0]);
     plan.luns[1].registrations = vec!["sa_res_key=1".to_owned(), "sa_res_key=2".to_owned()];
     lio.open(&plan).unwrap();
     let changes = lio.fake().changes();
@@ -538,7 +535,7 @@ fn clients_reservations_come_back_before_a_lun_does_and_only_once() {
     let positions: Vec<usize> = order.iter().map(|part| position(&changes, part)).collect();
     assert!(positions.is_sorted(), "{positions:?} {changes:#?}");
     // What the kernel writes of it lands on the pool.
-    let link = state.join("pr").join(format!("aptpl_{serial}"));
+    let link = state.path().join("pr").join(format!("aptpl_{serial}"));
     std::fs::write(&link, "kept").unwrap();
     assert_eq!(
         std::fs::read(pool.join(format!("aptpl_{serial}"))).unwrap(),
@@ -553,7 +550,6 @@ fn clients_reservations_come_back_before_a_lun_does_and_only_once() {
         "a link into a pool that is gone"
     );
     assert!(pool.join(format!("aptpl_{serial}")).exists());
-    std::fs::remove_dir_all(&pool).unwrap();
 }
 
 #[test]
@@ -566,7 +562,7 @@ fn a_client_with_a_password_must_prove_it_before_it_is_let_in() {
         .unwrap()
         .remove(0);
     assert!(!format!("{plan:?}").contains("horse"));
-    let (lio, _) = lio(STEP_LIMIT);
+    let (lio, _state) = lio(STEP_LIMIT);
     lio.open(&plan).unwrap();
     let changes = lio.fake().changes();
     let order = [

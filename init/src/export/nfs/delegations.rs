@@ -29,13 +29,11 @@ mod tests {
 
     #[test]
     fn leases_are_turned_off() {
-        let name = format!("orthrus-leases-{}", std::process::id());
-        let switch = std::env::temp_dir().join(name);
-        fs::write(&switch, "1\n").unwrap();
+        let switch = tempfile::NamedTempFile::new().unwrap();
+        fs::write(switch.path(), "1\n").unwrap();
         for _ in 0..2 {
-            give_none(&switch).unwrap();
-            assert_eq!(fs::read_to_string(&switch).unwrap(), "0\n");
+            give_none(switch.path()).unwrap();
+            assert_eq!(fs::read_to_string(switch.path()).unwrap(), "0\n");
         }
-        fs::remove_file(&switch).unwrap();
     }
 }

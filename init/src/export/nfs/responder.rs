@@ -305,18 +305,17 @@ mod tests {
 
     #[test]
     fn records_outlive_their_server_and_damaged_ones_are_no_empty_ones() {
-        let place = std::env::temp_dir().join(format!("orthrus-nfs-{}", std::process::id()));
-        std::fs::create_dir_all(&place).unwrap();
-        assert_eq!(read_records(&place).unwrap(), Records::default());
+        let directory = tempfile::TempDir::new().unwrap();
+        let place = directory.path();
+        assert_eq!(read_records(place).unwrap(), Records::default());
         let mut records = Records::default();
         let mut keep =
-            |bytes: &[u8]| state::keep(&place, RECORDS, bytes).map_err(|error| error.to_string());
+            |bytes: &[u8]| state::keep(place, RECORDS, bytes).map_err(|error| error.to_string());
         let create = message(0, Some(&client("one")));
         track("tank", &create, &mut records, &mut keep, &Mutex::default());
-        assert_eq!(read_records(&place).unwrap(), records);
+        assert_eq!(read_records(place).unwrap(), records);
         std::fs::write(place.join(RECORDS), "{").unwrap();
-        let error = read_records(&place).unwrap_err().to_string();
+        let error = read_records(place).unwrap_err().to_string();
         assert!(error.contains("NFS clients"), "{error}");
-        std::fs::remove_dir_all(&place).unwrap();
     }
 }

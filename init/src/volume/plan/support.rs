@@ -37,7 +37,7 @@ pub enum PlanError {
         work: Work,
     },
     /// A disk is not here, and the volume cannot do without.
-    #[error("volume {lv} needs physical volume {pv}, which is not here")]
+    #[error("volume {lv} needs physical volume {pv}, which is not here: connect it")]
     Incomplete {
         /// The volume.
         lv: String,
@@ -45,7 +45,10 @@ pub enum PlanError {
         pv: Uuid,
     },
     /// It refers to a volume of the wrong kind.
-    #[error("volume {lv}: {other} is no {kind}")]
+    #[error(
+        "volume {lv}: {other} is no {kind}: the metadata do not fit together; vgcfgrestore on a host with lvm2 writes those of before, \
+         from a backup"
+    )]
     WrongKind {
         /// The volume.
         lv: String,
@@ -55,7 +58,9 @@ pub enum PlanError {
         kind: &'static str,
     },
     /// A number does not fit.
-    #[error("volume {lv} lies beyond any disk")]
+    #[error(
+        "volume {lv} lies beyond any disk: vgcfgrestore on a host with lvm2 writes the metadata of before, from a backup"
+    )]
     TooLarge {
         /// The volume.
         lv: String,

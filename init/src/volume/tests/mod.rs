@@ -240,15 +240,15 @@ fn a_disk_that_does_not_answer_is_not_told_as_a_missing_one() {
 #[test]
 fn a_disk_whose_read_hangs_costs_the_limit_and_is_named() {
     // A pipe whose other end nobody has cannot even be opened.
-    let path = std::env::temp_dir().join(format!("orthrus-hung-{}", std::process::id()));
+    let directory = tempfile::TempDir::new().unwrap();
+    let path = directory.path().join("hung");
     let made = std::process::Command::new("mkfifo").arg(&path).status();
     assert!(made.unwrap().success());
     let hung = Disk {
-        path: path.clone(),
+        path,
         ..disk(0, 64 << 20)
     };
     let found = read_groups_within(&[hung], Duration::from_millis(20));
-    std::fs::remove_file(path).unwrap();
     let [Problem { disk, trouble }] = &found.problems[..] else {
         panic!("{found:?}")
     };

@@ -415,7 +415,8 @@ fn a_thin_volume_whose_pool_is_none_is_an_error() {
         .volume("t", VISIBLE, 1, thin)
         .group();
     let error = Plan::new(&group, &Choice::default()).unwrap_err();
-    assert_eq!(error.to_string(), "volume t: v is no thin pool");
+    let why = error.to_string();
+    assert!(why.starts_with("volume t: v is no thin pool"), "{why}");
 }
 
 #[test]
