@@ -159,6 +159,35 @@ mod tests {
     use super::*;
 
     #[test]
+    fn logs_of_failed_labs_are_kept_and_not_for_ever() {
+        let labs = tempfile::tempdir().unwrap();
+        let lab = StateDir::at(&labs.path().join("test"));
+        for round in 0..=FAILED_KEPT {
+            lab.prepare().unwrap();
+            fs::create_dir(lab.file("disks")).unwrap();
+            for name in ["a.console.stamped", "io-1.journal", "head.initrd"] {
+                fs::write(lab.file(name), round.to_string()).unwrap();
+            }
+            let running = lab.lock().unwrap();
+            assert!(lab.keep().is_err());
+            drop(running);
+            let kept = lab.keep().unwrap();
+            let said = fs::read_to_string(kept.join("a.console.stamped")).unwrap();
+            assert_eq!(said, round.to_string());
+            let names = fs::read_dir(&kept).unwrap().count();
+            assert_eq!(names, 2, "what people read, and no disks");
+            // Each has a name by the time.
+            while labs
+                .path()
+                .join(format!("test-failed-{}", unix_ms()))
+                .exists()
+            {}
+        }
+        let left = fs::read_dir(labs.path()).unwrap().count();
+        assert_eq!(left, 1 + FAILED_KEPT);
+    }
+
+    #[test]
     fn what_people_are_shown_does_not_move_their_cursor() {
         let said = "a> \x1b[K\x1b[K[ 1.0] up\r\n\x1b[2J\x1b[01;01Hsetup\x1bc end\x07";
         assert_eq!(without_escapes(said), "a> [ 1.0] up\nsetup end");
