@@ -54,10 +54,6 @@ pub fn with_stores(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         wait_for_writes(lab, 50)?;
         all_hold(lab, "beside writes")?;
         for (command, why) in [
-            (
-                format!("snapshot restore tank/{OF_MIRROR} --yes"),
-                "lvconvert --merge",
-            ),
             (format!("volume remove tank/{MIRROR} --yes"), "is used by"),
             (format!("volume grow tank/{MIRROR} 48M"), "is used by"),
         ] {

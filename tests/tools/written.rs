@@ -81,6 +81,11 @@ pub fn trials() -> Vec<Trial> {
             512,
         ),
         trial(
+            "a_merge_that_one_of_the_two_began_the_other_goes_on_with_and_ends",
+            include_str!("merge.sh"),
+            512,
+        ),
+        trial(
             "what_lvm2_made_the_firmware_stamps_and_lvm2_takes_back",
             include_str!("stamp.sh"),
             512,

@@ -168,4 +168,16 @@ pub struct Volume {
     /// Its disks are made equal: how far that is, in percent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resync: Option<u8>,
+    /// It gets back what a snapshot had.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub merge: Option<Merge>,
+}
+
+/// A snapshot whose contents the kernel copies back to its origin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Merge {
+    /// The snapshot.
+    pub snapshot: String,
+    /// How far that is, in percent of what was to be copied when this head looked first.
+    pub percent: u8,
 }

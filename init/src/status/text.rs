@@ -107,10 +107,14 @@ impl Status {
                     (None, Some(number)) => format!("namespace {number}"),
                     (None, None) => "not exported".to_owned(),
                 };
+                let merge = volume.merge.as_ref().map_or_else(String::new, |merge| {
+                    let (snapshot, percent) = (&merge.snapshot, merge.percent);
+                    format!(", gets back what snapshot {snapshot} had: {percent} %")
+                });
                 let mib = volume.bytes >> 20;
                 let _ = writeln!(
                     text,
-                    "  volume {}: {mib} MiB, {lun}, {}{}{}",
+                    "  volume {}: {mib} MiB, {lun}, {}{}{}{merge}",
                     volume.name,
                     volume.device,
                     if volume.degraded { ", DEGRADED" } else { "" },

@@ -234,6 +234,14 @@ impl Status {
             let (troubles, notes) = pool.ledger.judge();
             problems.extend(troubles);
             self.notes.extend(notes);
+            let merges = pool.report.volumes.iter();
+            self.notes.extend(merges.filter_map(|volume| {
+                let merge = volume.merge.as_ref()?;
+                Some(format!(
+                    "pool {}: {} gets back what snapshot {} had: {} % are copied",
+                    pool.name, volume.name, merge.snapshot, merge.percent
+                ))
+            }));
             self.notes.extend(pool.report.ungated.as_ref().map(|why| {
                 format!(
                     "pool {}: should this head hang while it serves, its kernel goes on to answer clients until the \
@@ -622,6 +630,7 @@ mod tests {
             serial: None,
             degraded,
             resync: None,
+            merge: None,
         };
         let report = Report {
             volumes: vec![volume("vol0", false), volume("vol1", true)],
@@ -632,6 +641,24 @@ mod tests {
         let said = &status.problems[0].what;
         assert!(said.ends_with("served without a disk: vol1"), "{said}");
         assert!(status.pools_text().contains("/dev/dm-0, DEGRADED"));
+        // That one of them gets something back is no problem, and told.
+        let mut merging = volume("vol0", false);
+        merging.merge = Some(super::super::Merge {
+            snapshot: "before".to_owned(),
+            percent: 40,
+        });
+        let status = standby(
+            Report {
+                volumes: vec![merging],
+                ..Report::default()
+            },
+            watchdog(false),
+        );
+        assert!(status.redundant, "{:?}", status.problems);
+        let said = "vol0 gets back what snapshot before had: 40 % are copied";
+        assert!(status.summary().contains(said), "{}", status.summary());
+        let listed = "/dev/dm-0, gets back what snapshot before had: 40 %";
+        assert!(status.pools_text().contains(listed));
     }
 
     #[test]

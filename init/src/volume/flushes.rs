@@ -8,6 +8,7 @@
 //! | linear, striped | the client's fails (`__send_empty_flush`, `dm_io_dec_pending`) |
 //! | thin | the commit of the pool fails, and with it all flushes that waited for it (`process_deferred_bios`) |
 //! | snapshot, origin | remapped to a disk, whose answer it gets (`snapshot_map`, `origin_map`) |
+//! | origin with a merge | goes to the origin and to the store, and fails when either does (`snapshot_merge_map`) |
 //! | mirror | the image is failed, the client's flush is held and not answered (`do_failures`, by `handle_errors`) |
 //! | all levels of RAID, and arrays | MD logs it, the member stays in use, **the client's succeeds** (`md_end_flush`) |
 //!

@@ -25,6 +25,7 @@ pub mod group;
 pub mod health;
 pub mod label;
 mod mapper;
+mod merge;
 mod modules;
 mod on_arrays;
 pub mod plan;
@@ -43,6 +44,7 @@ pub use active::{
     Active, VolumeError, activate, deactivate_volume, logical_block, pool_transaction, reactivate,
 };
 pub use group::{Conflict, LogicalVolume, PhysicalVolume, VolumeGroup};
+pub use merge::{Merge, MergeState, merges};
 pub use plan::{Choice, Plan};
 pub use progress::{Progress, progress};
 pub use refusal::{Refusal, system_id};

@@ -19,7 +19,8 @@
 //! - What the kernel does not follow is tried again before the next change, which is refused while it fails: extents that the
 //!   metadata call free would be given to somebody else while a device that stayed writes to them.
 //!
-//! Thin volumes have more to them: see [`super::thin`].
+//! Thin volumes have more to them: see [`super::thin`]; and so has giving a volume back what a snapshot with a store has: see
+//! [`super::merges`].
 
 use tracing::{info, warn};
 
@@ -66,8 +67,13 @@ pub enum ChangeError {
     )]
     Lease,
     /// It is no snapshot, or its origin is gone.
-    #[error("{0} is no thin snapshot of a volume that is there; a classic one is merged with lvm2")]
+    #[error("{0} is no snapshot of a volume that is there")]
     NoOrigin(String),
+    /// What it has is not what its origin had.
+    #[error(
+        "snapshot {0} is lost: it has not what its origin had; `snapshot remove` takes it away"
+    )]
+    LostSnapshot(String),
     /// Arrays are mdadm's to take apart.
     #[error("stands on an array: take it apart with mdadm on a host that has the pool")]
     OnArray,
@@ -175,6 +181,12 @@ impl Worker {
     pub(super) fn change(&mut self, order: &VolumeOrder) -> Result<String, ChangeError> {
         self.begin_change()?;
         self.settle()?;
+        if let VolumeOrder::RemoveSnapshot { name } = order
+            && self.is_void_merge(name)
+        {
+            self.end_merge(name)?;
+            return Ok(format!("{name} is removed"));
+        }
         // What cannot be is said before anything is taken away.
         let author = self.author(order.to_string());
         let group = self
@@ -219,7 +231,10 @@ impl Worker {
                 self.settle()?;
                 self.made(name)
             }
-            VolumeOrder::Restore { .. } => self.restore(name, order)?,
+            VolumeOrder::Restore { .. } => match self.is_classic_snapshot(name) {
+                true => self.begin_merge(name, order)?,
+                false => self.restore(name, order)?,
+            },
             VolumeOrder::Grow { .. } => {
                 self.edit(order)?;
                 // Not undone: what was added may be in use at once.

@@ -35,7 +35,7 @@ use crate::volume::edit::{Edit, EditError};
 use crate::volume::write::stamp::{Stamp, Stamped};
 use crate::volume::write::{Author, BlockDevice, Medium as _, WriteError, Written};
 use crate::volume::{
-    self, Active, PoolUsage, Progress, StoreUsage, Uuid, VolumeError, VolumeGroup,
+    self, Active, Merge, PoolUsage, Progress, StoreUsage, Uuid, VolumeError, VolumeGroup,
 };
 
 /// When announcements and tickles are repeated, after the first: they are single packets, and a switch
@@ -120,6 +120,8 @@ pub(super) trait Host: Send {
     fn pool_usage(&self, group: &VolumeGroup) -> Result<Vec<PoolUsage>, VolumeError>;
     /// How full the stores of snapshots are.
     fn store_usage(&self, group: &VolumeGroup) -> Result<Vec<StoreUsage>, VolumeError>;
+    /// How far the snapshots are that are being merged.
+    fn merges(&self, group: &VolumeGroup) -> Result<Vec<Merge>, VolumeError>;
     /// The number of the last change that an active thin pool has made.
     fn pool_transaction(&self, group: &VolumeGroup, pool: &str)
     -> Result<Option<u64>, VolumeError>;
@@ -340,6 +342,10 @@ impl Host for Kernel {
 
     fn store_usage(&self, group: &VolumeGroup) -> Result<Vec<StoreUsage>, VolumeError> {
         volume::store_usage(group)
+    }
+
+    fn merges(&self, group: &VolumeGroup) -> Result<Vec<Merge>, VolumeError> {
+        volume::merges(group)
     }
 
     fn pool_transaction(

@@ -8,6 +8,7 @@
 //! The address comes last and goes first: no client sees a target that is half built, and a former
 //! owner is silent before anything else of it changes.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -41,6 +42,8 @@ pub struct Served {
     /// What of them was said last not to be copied.
     uncopied: Vec<String>,
     pub(super) nvme: Option<NvmePlan>,
+    /// What was to be copied of snapshots that are being merged when they were looked at first, in sectors.
+    pub(super) merging: BTreeMap<String, u64>,
     pub(super) shares: Option<Shares>,
     /// The port that has the addresses, from before the first one was added.
     port: Option<Interface>,
@@ -440,6 +443,7 @@ impl Worker {
                 serial: lun.map(|(_, lun)| lun.serial.clone()),
                 degraded: active.is_degraded,
                 resync: None,
+                merge: None,
             }
         });
         lock(&self.report).volumes = volumes.collect();

@@ -9,7 +9,7 @@
 //! - *release*: whatever stands of it, in exact reverse. Everything here is idempotent, so a release
 //!   undoes a half-done import as well.
 //!
-//! Between two jobs it does what an operator wants, by way of [`orders`]: volumes of a served pool are changed ([`change`]), a
+//! Between two jobs it does what an operator wants, by way of [`orders`]: volumes of a served pool are changed ([`change`], [`merges`]), a
 //! pool that is not there yet is made ([`making`], [`create`]), one that others made gets what ours have ([`adopt`]), one that
 //! is served is destroyed ([`destroy`]), and its disks come and go ([`members`]), and its clients ([`admit`]).
 //!
@@ -35,6 +35,7 @@ mod lease;
 mod lost;
 mod making;
 mod members;
+mod merges;
 mod orders;
 mod paths;
 mod remedy;
@@ -293,6 +294,7 @@ impl Worker {
         self.report_alarms();
         self.mark_lost();
         self.note_lost_snapshots();
+        self.look_at_merges();
         self.look_at_rebuilds();
         self.look_at_shares();
         self.look_at_reservations();
@@ -324,6 +326,7 @@ impl Worker {
         drop(slot);
         found.extend(self.full_pools());
         found.extend(self.full_stores());
+        found.extend(self.failed_merges());
         found.extend(self.look_at_paths());
         lock(&self.report).alarms = found;
     }

@@ -33,7 +33,9 @@ use crate::volume::edit::apply::ApplyError;
 use crate::volume::tests::made::Made;
 use crate::volume::write::stamp::{Stamp, Stamped};
 use crate::volume::write::{Author, Failure, Metadata, Phase, WriteError, Written};
-use crate::volume::{Active, PoolUsage, Progress, StoreUsage, Uuid, VolumeError, VolumeGroup};
+use crate::volume::{
+    Active, Merge, MergeState, PoolUsage, Progress, StoreUsage, Uuid, VolumeError, VolumeGroup,
+};
 
 /// What is done, in order.
 pub(super) type Log = Arc<Mutex<Vec<String>>>;
@@ -226,6 +228,20 @@ impl Host for Witness {
             usage("large", Some(80)),
             usage("over", None),
         ])
+    }
+
+    fn merges(&self, group: &VolumeGroup) -> Result<Vec<Merge>, VolumeError> {
+        let merge = |(snapshot, origin): (&str, &str)| Merge {
+            origin: origin.to_owned(),
+            snapshot: snapshot.to_owned(),
+            state: match snapshot {
+                "done" => MergeState::Over,
+                "failed" => MergeState::Failed,
+                "void" => MergeState::Void,
+                _ => MergeState::UnderWay(400),
+            },
+        };
+        Ok(group.merging().map(merge).collect())
     }
 
     fn pool_transaction(

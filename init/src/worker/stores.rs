@@ -21,7 +21,7 @@ use super::claim::Claim;
 use super::{POOL_FULL, Worker};
 use crate::status;
 use crate::volume::edit::Edit;
-use crate::volume::{StoreUsage, VolumeGroup};
+use crate::volume::{StoreUsage, VolumeError, VolumeGroup};
 
 /// Snapshots that are written down as lost.
 fn lost(claim: &Claim) -> BTreeSet<&str> {
@@ -71,6 +71,16 @@ impl Worker {
             })
         };
         usage.chain(lost).filter_map(problem).collect()
+    }
+
+    /// Whether a snapshot is written down as lost, or the kernel has given it up.
+    pub(super) fn is_lost_snapshot(&self, name: &str) -> Result<bool, VolumeError> {
+        let Some(claim) = &self.claim else {
+            return Ok(false);
+        };
+        let usage = self.host.store_usage(&claim.group)?;
+        let mut usage = usage.iter().filter(|store| store.snapshot == name);
+        Ok(lost(claim).contains(name) || usage.any(|store| store.is_invalid))
     }
 
     /// Snapshots that the kernel has given up, and of which that is not written down.

@@ -127,6 +127,8 @@ fn edit(work: &mut Edit<'_>, words: &[&str]) -> Result<(), EditError> {
         ["replace", old, new] => work.replace_member(uuid(old)?, uuid(new)?),
         ["reduce", id] => work.remove_member(uuid(id)?),
         ["restore", snapshot] => work.restore_thin(snapshot),
+        ["merge", snapshot] => work.begin_merge(snapshot),
+        ["merged", snapshot] => work.end_merge(snapshot),
         ["complete"] => work.complete_reserved(&[], true),
         ["destroy"] => {
             work.destroy();

@@ -171,8 +171,9 @@ impl Bed {
     }
 
     fn hold_against(&self) -> Result<()> {
-        // A snapshot that was made a moment ago is as it will be only when it was activated anew.
-        let lvm = self.script("run vgchange -an k; run vgchange -ay k; sums; echo ===; dump; run vgchange -an k; dmsetup ls >&2")?;
+        // A snapshot that was made a moment ago is as it will be only when it was activated anew. A merge lvm2 would end in the
+        // background, and change the tables.
+        let lvm = self.script("run vgchange -an k; run vgchange -ay --poll n k; sums; echo ===; dump; run vgchange -an k; dmsetup ls >&2")?;
         let (sums, lvm) = parse(&lvm)?;
         let said = self.script("/run/volumes activate k >/run/active; cat /run/active >&2; sums; echo ===; dump; /run/volumes again k")?;
         let (our_sums, ours) = parse(&said)?;
@@ -184,7 +185,7 @@ impl Bed {
         );
         ensure!(sums.lines().count() >= 1, "nothing was read");
         self.deactivate()?;
-        let after = self.script("run vgchange -ay k; sums; run vgchange -an k")?;
+        let after = self.script("run vgchange -ay --poll n k; sums; run vgchange -an k")?;
         ensure!(
             after == sums,
             "lvm2 reads something else afterwards:\nbefore: {sums}\nafter: {after}"

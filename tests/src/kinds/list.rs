@@ -115,6 +115,28 @@ pub const KINDS: &[Kind] = &[
          run lvcreate -y -s -L 8M -c 16k -n t k/v",
     ),
     kind(
+        "snapshot that is merged",
+        2,
+        "run lvcreate -y -L 16M -n v k
+         fill v
+         run lvcreate -y -s -L 8M -n s k/v
+         run lvcreate -y -s -L 8M -c 16k -n t k/v
+         fill v
+         run vgchange -an k
+         run lvconvert -y --merge k/s",
+    ),
+    kind(
+        "snapshot of a raid1 that is merged",
+        3,
+        "run lvcreate -y --type raid1 -m 1 -L 16M -n v k
+         fill v
+         insync
+         run lvcreate -y -s -L 8M -n s k/v
+         fill v
+         run vgchange -an k
+         run lvconvert -y --merge k/s",
+    ),
+    kind(
         "snapshot of a raid1",
         3,
         "run lvcreate -y --type raid1 -m 1 -L 16M -n v k

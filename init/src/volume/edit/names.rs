@@ -58,6 +58,9 @@ impl Edit<'_> {
                 why,
             });
         }
+        if self.snapshot_of(old).is_some() {
+            self.is_not_merging(old)?;
+        }
         let parts = self.parts(old);
         let change = |name: &str| -> Option<String> {
             if name == old {

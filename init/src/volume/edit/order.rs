@@ -53,7 +53,8 @@ pub enum VolumeOrder {
         /// Its name.
         name: String,
     },
-    /// Its origin gets back what a thin snapshot has, and the snapshot is no more.
+    /// Its origin gets back what a snapshot has, and the snapshot is no more: that of a thin one at once, with a store when the kernel has
+    /// copied it.
     Restore {
         /// The snapshot.
         name: String,
@@ -164,12 +165,7 @@ impl VolumeOrder {
                 edit.remove(name)
             }
             VolumeOrder::Restore { name } if edit.snapshot_of(name).is_some() => {
-                Err(EditError::InUse {
-                    lv: name.to_owned(),
-                    why: "is no thin snapshot: lvconvert --merge gives it back to its origin, on a host with lvm2 while neither \
-                          head holds the pool"
-                        .to_owned(),
-                })
+                edit.begin_merge(name)
             }
             VolumeOrder::Restore { name } => edit.restore_thin(name),
             VolumeOrder::Grow { name, bytes } => {
@@ -257,6 +253,7 @@ impl Edit<'_> {
         if !is_plain {
             return Err(self.wrong_kind(name));
         }
+        self.is_not_merging(name)?;
         if self.snapshot_of(name).is_some() {
             return Err(EditError::InUse {
                 lv: name.to_owned(),

@@ -38,6 +38,7 @@ impl Edit<'_> {
         if !known {
             return Err(self.wrong_kind(name));
         }
+        self.is_not_merging(name)?;
         let tie = self.snapshot_of(name);
         let mut users = self.users(name);
         users.retain(|user| Some(user) != tie.as_ref());

@@ -20,6 +20,7 @@ impl Edit<'_> {
                 why,
             });
         }
+        self.is_not_merging(name)?;
         if extents <= has {
             return Err(EditError::Size(format!(
                 "{name} has {has} extents, and {extents} are not more"

@@ -178,7 +178,7 @@ fn step(edit: &mut Edit<'_>, dice: &mut Chance, number: usize) -> Result<(), Edi
     let new = format!("v{number}");
     let extents = 1 + dice.below(6) as u64;
     let layout = LAYOUTS[dice.below(LAYOUTS.len())];
-    match dice.below(11) {
+    match dice.below(13) {
         0..=2 => edit.create(&new, extents, layout),
         3 => {
             let (data, metadata) = (layout, LAYOUTS[dice.below(LAYOUTS.len())]);
@@ -197,6 +197,8 @@ fn step(edit: &mut Edit<'_>, dice: &mut Chance, number: usize) -> Result<(), Edi
         7 => edit.grow(&any, 2 * extents + 3),
         8 => edit.rename(&any, &new),
         9 => edit.restore_thin(&any),
+        10 => edit.begin_merge(&any),
+        11 => edit.end_merge(&any),
         _ => {
             let pools = names.iter().filter(|name| edit.settle_thin(name).is_ok());
             let _ = pools.count();
@@ -568,8 +570,6 @@ fn a_snapshot_with_a_store_is_made_and_removed_by_its_orders_and_nothing_else_of
     let with = apply(&made, snapshot("vol", Some(1))).unwrap();
     check(&with);
     let name = || "before".to_owned();
-    let again = apply(&with, VolumeOrder::Restore { name: name() }).unwrap_err();
-    assert!(again.to_string().contains("lvconvert --merge"), "{again}");
     for order in [
         VolumeOrder::Remove { name: name() },
         VolumeOrder::Remove {
@@ -592,6 +592,102 @@ fn a_snapshot_with_a_store_is_made_and_removed_by_its_orders_and_nothing_else_of
             .collect()
     };
     assert_eq!(names(&without), names(&made));
+}
+
+/// A mirror with two snapshots.
+fn with_stores() -> Metadata {
+    edited(group(3), |edit| {
+        edit.create("vol", 4, Layout::Raid(Raid::Raid1, 2))?;
+        edit.create_snapshot("vol", "before", 2)?;
+        edit.create_snapshot("vol", "later", 2)
+    })
+    .unwrap()
+}
+
+#[test]
+fn a_merge_is_written_as_lvm2_writes_it_and_what_it_ends_with_has_no_snapshot() {
+    let made = with_stores();
+    let name = || "before".to_owned();
+    let restore = VolumeOrder::Restore { name: name() };
+    let begun = edited(made.clone(), |edit| restore.apply(edit)).unwrap();
+    check(&begun);
+    let (_, tie) = begun.volumes().find(|(n, _)| *n == "snapshot0").unwrap();
+    let status = ["READ", "WRITE"].map(|word| tree::has(tie, "status", word));
+    assert_eq!(status, [true, true]);
+    assert!(!tree::has(tie, "status", "VISIBLE"));
+    let segment = segment_of(&begun, "snapshot0");
+    let keys: Vec<&str> = segment.keys().map(String::as_str).collect();
+    let wanted = [
+        "start_extent",
+        "extent_count",
+        "type",
+        "chunk_size",
+        "origin",
+        "merging_store",
+    ];
+    assert_eq!(keys, wanted);
+    assert_eq!(tree::word(&segment, "merging_store"), Some("before"));
+    // Nothing else of the text has changed.
+    for (name, volume) in made.volumes().filter(|(name, _)| *name != "snapshot0") {
+        let (_, after) = begun.volumes().find(|(known, _)| *known == name).unwrap();
+        assert_eq!(after, volume, "{name}");
+    }
+    let ended = edited(begun, |edit| edit.end_merge("before")).unwrap();
+    check(&ended);
+    let without = edited(made, |edit| edit.remove("before")).unwrap();
+    assert_eq!(ended, without);
+}
+
+#[test]
+fn what_is_being_merged_stays_as_it_is_and_its_store_goes_only_at_the_end() {
+    let begun = edited(with_stores(), |edit| edit.begin_merge("before")).unwrap();
+    let refused = |work: &dyn Fn(&mut Edit<'_>) -> Result<(), EditError>| {
+        let refused = edited(begun.clone(), work).unwrap_err().to_string();
+        assert!(refused.contains("gets back what"), "{refused}");
+    };
+    refused(&|edit| edit.begin_merge("before"));
+    refused(&|edit| edit.begin_merge("later"));
+    refused(&|edit| edit.remove("before"));
+    refused(&|edit| edit.remove("vol"));
+    refused(&|edit| edit.grow("before", 3));
+    refused(&|edit| edit.grow("vol", 5));
+    refused(&|edit| edit.rename("before", "after"));
+    refused(&|edit| edit.create_snapshot("vol", "third", 1));
+    // The other one is its owner's, and so is the volume's name.
+    let went_on = edited(begun, |edit| {
+        edit.remove("later")?;
+        edit.rename("vol", "volume")?;
+        edit.end_merge("before")
+    })
+    .unwrap();
+    check(&went_on);
+    assert!(edited(went_on, |edit| edit.grow("volume", 5)).is_ok());
+}
+
+#[test]
+fn a_merge_is_begun_and_ended_only_where_there_is_one() {
+    let made = with_stores();
+    for name in ["vol", "snapshot0", "vol_rimage_0", "nobody"] {
+        assert!(edited(made.clone(), |edit| edit.begin_merge(name)).is_err());
+    }
+    for name in ["before", "vol", "snapshot0", "nobody"] {
+        assert!(edited(made.clone(), |edit| edit.end_merge(name)).is_err());
+    }
+    let lost = edited(made.clone(), |edit| {
+        edit.lose_snapshot("before")?;
+        edit.begin_merge("before")
+    });
+    assert!(lost.unwrap_err().to_string().contains("is lost"));
+    let read_only = edited(made, |edit| {
+        tree::set_word(edit.volume_mut("vol")?, "status", "WRITE", false);
+        edit.begin_merge("before")
+    });
+    assert!(
+        read_only
+            .unwrap_err()
+            .to_string()
+            .contains("takes no writes")
+    );
 }
 
 #[test]

@@ -193,6 +193,16 @@ impl Links {
         self.snapshots[lv].as_ref()
     }
 
+    /// The volume with the copies of the snapshot that is being merged into this one, and how many sectors a copy has.
+    pub fn merging(&self, lv: usize) -> Option<(usize, u32)> {
+        self.cows[lv].iter().find_map(|cow| {
+            let (snapshot, _) = self.snapshots[*cow].as_ref()?;
+            snapshot
+                .is_merging
+                .then_some((*cow, snapshot.chunk_sectors))
+        })
+    }
+
     /// Whether thin volumes in a pool elsewhere came from this one.
     pub fn is_external(&self, lv: usize) -> bool {
         self.externals[lv]

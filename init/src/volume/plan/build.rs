@@ -250,15 +250,21 @@ impl<'a> Builder<'a> {
             }])
         };
         if !self.links.cows(index).is_empty() {
-            let real = self.device(index, Layer::Real)?;
+            let real = Backing::Device(self.device(index, Layer::Real)?);
             for cow in self.links.cows(index).to_vec() {
                 self.device(cow, Layer::Top)?;
             }
-            return one(length, Target::Origin(Backing::Device(real)));
+            let Some((store, chunk)) = self.links.merging(index) else {
+                return one(length, Target::Origin(real));
+            };
+            // The others are there by now: what the merge writes is copied to them first.
+            let cow = Backing::Device(self.device(store, Layer::Cow)?);
+            let origin = real;
+            return one(length, Target::Merge { origin, cow, chunk });
         }
         if let Some((snapshot, extents)) = self.links.snapshot(index).cloned() {
-            if lv.is_lost {
-                // Not its store, whose header may not say so.
+            // Of one that is being merged the store is its origin's. Of one that is lost the store's header may not say so.
+            if snapshot.is_merging || lv.is_lost {
                 return one(self.sectors(lv, extents)?, Target::Error);
             }
             let cow = Backing::Device(self.device(index, Layer::Cow)?);

@@ -3,7 +3,8 @@
 //! A volume that gets its first snapshot comes to stand on a layer of its own, which takes over its table; with the last one that goes
 //! it gets the table back. Meanwhile both devices have it. Two of MD must not run on the same images, and a snapshot is to begin
 //! between two writes, and with file systems at rest: so nothing comes through from before the layer is made until the
-//! snapshot is there, as `lvcreate -s` and `lvremove` have it.
+//! snapshot is there, as `lvcreate -s` and `lvremove` have it. An origin into which the last one was merged leaves its layer in the
+//! same way.
 
 use super::line::{Backing, Target};
 use super::{Device, Plan};
@@ -61,7 +62,10 @@ impl Plan {
 /// The layer that an origin stands on, by its index in the origin's plan.
 fn layer_of(device: &Device) -> Option<usize> {
     device.lines.iter().find_map(|line| match line.target {
-        Target::Origin(Backing::Device(layer)) => Some(layer),
+        Target::Origin(origin) | Target::Merge { origin, .. } => match origin {
+            Backing::Device(layer) => Some(layer),
+            Backing::Disk(_) => None,
+        },
         _ => None,
     })
 }
@@ -80,11 +84,20 @@ mod tests {
 
     /// A mirror, one more volume, and so many snapshots of the former.
     fn plan(snapshots: usize) -> Plan {
+        plan_with(snapshots, None)
+    }
+
+    /// The same while one of them is merged into its origin.
+    fn plan_with(snapshots: usize, merging: Option<usize>) -> Plan {
         let mut made = Made::on(3).raid("vol", "raid1", &[0, 1]).simple("other", 2);
         for number in 0..snapshots {
             let store = format!("snap{number}");
+            let key = match merging == Some(number) {
+                true => "merging_store",
+                false => "cow_store",
+            };
             let tie = format!(
-                "type = \"snapshot\"\nchunk_size = 8\norigin = \"vol\"\ncow_store = \"{store}\""
+                "type = \"snapshot\"\nchunk_size = 8\norigin = \"vol\"\n{key} = \"{store}\""
             );
             made = made.linear(&store, HIDDEN, 2, 2).volume(
                 &format!("snapshot{number}"),
@@ -133,12 +146,28 @@ mod tests {
     }
 
     #[test]
+    fn the_layer_of_an_origin_whose_last_snapshot_was_merged_is_held_too() {
+        let (none, merging) = (plan(0), plan_with(1, Some(0)));
+        let (from, origin) = named(&none, "tank-vol");
+        let layer = Some(named(&merging, "tank-vol-real").1);
+        let held = Hold {
+            from,
+            origin,
+            layer,
+        };
+        assert_eq!(none.holds(&merging), [held]);
+    }
+
+    #[test]
     fn nothing_is_held_without_need() {
         let (none, one, two) = (plan(0), plan(1), plan(2));
+        let merging = plan_with(2, Some(1));
         for (before, after) in [
             (&none, &none),
             (&one, &one),
             (&two, &one),
+            (&merging, &two),
+            (&one, &merging),
             (&Plan::default(), &two),
         ] {
             assert_eq!(after.holds(before), []);

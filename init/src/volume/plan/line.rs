@@ -77,6 +77,16 @@ pub enum Target {
         /// Sectors of one copy.
         chunk: u32,
     },
+    /// `ORIGIN COW P CHUNK`: an origin that gets back what a snapshot has. What is not copied yet is taken from the snapshot's
+    /// store; what is written is copied to all other snapshots first.
+    Merge {
+        /// The layer below the origin.
+        origin: Backing,
+        /// The store of that snapshot.
+        cow: Backing,
+        /// Sectors of one copy.
+        chunk: u32,
+    },
     /// Space of thin volumes.
     ThinPool(ThinPoolTarget),
     /// `POOL ID [EXTERNAL]`
@@ -110,6 +120,7 @@ impl Target {
             Target::Mirror(_) => "mirror",
             Target::Origin(_) => "snapshot-origin",
             Target::Snapshot { .. } => "snapshot",
+            Target::Merge { .. } => "snapshot-merge",
             Target::ThinPool(_) => "thin-pool",
             Target::Thin { .. } => "thin",
             Target::Cache(_) => "cache",
@@ -134,7 +145,7 @@ impl Target {
             Target::Raid(raid) => raid.parameters(show),
             Target::Mirror(mirror) => mirror.parameters(show),
             Target::Origin(real) => show(*real),
-            Target::Snapshot { origin, cow, chunk } => {
+            Target::Snapshot { origin, cow, chunk } | Target::Merge { origin, cow, chunk } => {
                 format!("{} {} P {chunk}", show(*origin), show(*cow))
             }
             Target::ThinPool(pool) => pool.parameters(show),

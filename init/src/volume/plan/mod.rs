@@ -7,11 +7,12 @@
 //! - the ledger's volumes are left out ([`super::reserved`]);
 //! - a volume above a degraded RAID volume (a thin pool on it, say) may be used too, where lvm2 takes only the RAID
 //!   volume itself ([`super::health`]);
-//! - work that was under way is not taken up: see [`PlanError::UnderWay`].
+//! - work that was under way is not taken up, but for the merge of a snapshot with a store: see [`PlanError::UnderWay`].
 //!
 //! Layers are those of `lib/activate/dev_manager.c`: a used pool is below its name as `-tpool` or `-vpool`, an origin
 //! as `-real`, the copies of a snapshot as `-cow`. A snapshot comes before its origin: an origin that takes writes
-//! while a snapshot of it is not there yet spoils the snapshot.
+//! while a snapshot of it is not there yet spoils the snapshot. One that is being merged into its origin is the origin's from the
+//! first moment on, and its own device fails all that comes, so that nobody writes to its store.
 
 mod build;
 mod cache;
@@ -114,7 +115,7 @@ impl Device {
 
 impl Plan {
     /// The devices that are there for one logical volume alone, each before all that it stands on: its own, and below
-    /// them those that nothing else stands on and nobody uses.
+    /// them those that nothing else stands on and nobody uses. Of an origin with snapshots what these stand on stays.
     pub fn only_for(&self, lv: usize) -> Vec<&Device> {
         let mut is_in = vec![false; self.devices.len()];
         // Whatever stands on a device comes after it.
@@ -124,7 +125,7 @@ impl Plan {
                 .filter(|user| self.devices[*user].stands_on(index))
                 .peekable();
             let is_part = device.purpose == Purpose::Internal && users.peek().is_some();
-            is_in[index] = device.lv == lv || is_part && users.all(|user| is_in[user]);
+            is_in[index] = (device.lv == lv || is_part) && users.all(|user| is_in[user]);
         }
         let devices = self.devices.iter().zip(is_in).rev();
         devices

@@ -80,7 +80,8 @@ pub enum Work {
         "it is locked while it is being changed: finish the change (lvconvert) on a host with lvm2"
     )]
     Locked,
-    /// `lvconvert --merge`
+    /// `lvconvert --merge` of a thin snapshot, or one that neither lvm2 nor the kernel takes up: of two at once, into a volume that
+    /// takes no writes or that of a sparse volume, or of a snapshot that an owner gave up.
     #[error(
         "a snapshot is being merged: activate it on a host with lvm2 and wait until the merge is over"
     )]
@@ -114,9 +115,7 @@ pub(super) fn check(group: &VolumeGroup, links: &Links, index: usize) -> Result<
     if let Some(work) = work(lv) {
         return Err(PlanError::UnderWay { lv: name(), work });
     }
-    if let Some((snapshot, _)) = links.snapshot(index)
-        && snapshot.is_merging
-    {
+    if !merge_can_go_on(group, links, index) {
         let work = Work::Merge;
         return Err(PlanError::UnderWay { lv: name(), work });
     }
@@ -138,6 +137,17 @@ pub(super) fn check(group: &VolumeGroup, links: &Links, index: usize) -> Result<
         );
     }
     Ok(())
+}
+
+/// Whether a volume into which a snapshot is being merged, if there is one, can be planned so.
+fn merge_can_go_on(group: &VolumeGroup, links: &Links, index: usize) -> bool {
+    let Some((store, _)) = links.merging(index) else {
+        return true;
+    };
+    let is_merging = |cow: &&usize| links.snapshot(**cow).is_some_and(|(one, _)| one.is_merging);
+    let is_alone = links.cows(index).iter().filter(is_merging).count() == 1;
+    let origin = &group.lvs[index];
+    is_alone && origin.is_visible && origin.is_writable && !group.lvs[store].is_lost
 }
 
 fn work(lv: &LogicalVolume) -> Option<Work> {

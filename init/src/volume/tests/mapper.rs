@@ -7,9 +7,10 @@ use std::io;
 
 use super::super::active::{VolumeError, activate_on, reactivate_on};
 use super::super::mapper::Mapper;
+use super::super::merge::{Merge, MergeState, merges_on};
 use super::made::{HIDDEN, Made, VISIBLE};
 use crate::sys::dm::{Info, TableLine};
-use crate::volume::VolumeGroup;
+use crate::volume::{Choice, Plan, VolumeGroup};
 
 /// Of its devices.
 const MAJOR: u32 = 254;
@@ -54,6 +55,8 @@ struct Memory {
     next: RefCell<u32>,
     /// By name: somebody has them open.
     open: RefCell<Vec<&'static str>>,
+    /// What a target says that merges a snapshot.
+    says: RefCell<&'static str>,
     /// The call that fails next, and of which device, by name.
     fails: RefCell<Option<(&'static str, &'static str)>>,
 }
@@ -172,7 +175,13 @@ impl Mapper for Memory {
     }
 
     fn target_status(&self, uuid: &str) -> io::Result<Vec<TableLine>> {
-        self.table(uuid)
+        let mut lines = self.table(uuid)?;
+        for line in &mut lines {
+            if line.kind == "snapshot-merge" {
+                line.parameters = (*self.says.borrow()).to_owned();
+            }
+        }
+        Ok(lines)
     }
 
     fn message(&self, uuid: &str, _sector: u64, _text: &str) -> io::Result<()> {
@@ -196,12 +205,24 @@ impl Mapper for Memory {
 
 /// A mirror, one more volume, and so many snapshots of the former.
 fn group(snapshots: usize) -> VolumeGroup {
+    group_with(snapshots, None)
+}
+
+/// The same while the last of them is merged into its origin.
+fn merging(snapshots: usize) -> VolumeGroup {
+    group_with(snapshots, Some(snapshots - 1))
+}
+
+fn group_with(snapshots: usize, merging: Option<usize>) -> VolumeGroup {
     let mut made = Made::on(3).raid("vol", "raid1", &[0, 1]).simple("zero", 2);
     for number in 0..snapshots {
         let store = format!("snap{number}");
-        let tie = format!(
-            "type = \"snapshot\"\nchunk_size = 8\norigin = \"vol\"\ncow_store = \"{store}\""
-        );
+        let key = match merging == Some(number) {
+            true => "merging_store",
+            false => "cow_store",
+        };
+        let tie =
+            format!("type = \"snapshot\"\nchunk_size = 8\norigin = \"vol\"\n{key} = \"{store}\"");
         made = made.linear(&store, HIDDEN, 2, 2).volume(
             &format!("snapshot{number}"),
             VISIBLE,
@@ -323,4 +344,119 @@ fn a_snapshot_that_is_written_down_as_lost_fails_all_that_comes_and_has_no_store
     activate_on(&memory, &group(2)).unwrap();
     reactivate_on(&memory, &group(2), &lost(2)).unwrap();
     assert_eq!(memory.shown(), fresh.shown());
+}
+
+fn table_of(memory: &Memory, name: &str) -> Option<String> {
+    let mut shown = memory.shown().into_iter();
+    shown.find_map(|(device, table, _)| (device == name).then_some(table))
+}
+
+#[test]
+fn an_origin_with_a_merge_is_the_store_and_the_layer_together_and_the_snapshot_is_nobodys() {
+    let memory = Memory::default();
+    let active = activate_on(&memory, &merging(2)).unwrap();
+    let table = |name| table_of(&memory, name);
+    let merge = "0 32768 snapshot-merge tank-vol-real tank-snap1-cow P 8";
+    assert_eq!(table("tank-vol").as_deref(), Some(merge));
+    assert_eq!(table("tank-snap1").as_deref(), Some("0 32768 error "));
+    let other = "0 32768 snapshot tank-vol-real tank-snap0-cow P 8";
+    assert_eq!(table("tank-snap0").as_deref(), Some(other));
+    let usable: Vec<&str> = active.iter().map(|one| one.lv.as_str()).collect();
+    assert_eq!(usable, ["snap0", "vol", "zero"]);
+    // What the merge writes is copied to the other one first, which must be there by then.
+    let devices = memory.devices.borrow();
+    let place = |name: &str| devices.iter().position(|one| one.name == name).unwrap();
+    assert!(place("tank-snap0") < place("tank-vol"));
+}
+
+#[test]
+fn a_merge_begins_on_devices_that_were_gone_and_ends_under_whoever_uses_the_origin() {
+    for snapshots in [1, 2] {
+        let memory = Memory::default();
+        activate_on(&memory, &group(snapshots)).unwrap();
+        let plan = Plan::new(&group(snapshots), &Choice::serving()).unwrap();
+        let last = format!("snap{}", snapshots - 1);
+        for name in ["vol", &last] {
+            let lvs = group(snapshots).lvs;
+            let lv = lvs.iter().position(|lv| lv.name == name).unwrap();
+            for device in plan.only_for(lv) {
+                assert!(memory.remove(&device.uuid).unwrap(), "{}", device.name);
+            }
+        }
+        reactivate_on(&memory, &group(snapshots), &merging(snapshots)).unwrap();
+        let fresh = Memory::default();
+        activate_on(&fresh, &merging(snapshots)).unwrap();
+        assert_eq!(memory.shown(), fresh.shown());
+        *memory.open.borrow_mut() = vec!["tank-vol"];
+        reactivate_on(&memory, &merging(snapshots), &group(snapshots - 1)).unwrap();
+        let fresh = Memory::default();
+        activate_on(&fresh, &group(snapshots - 1)).unwrap();
+        assert_eq!(memory.shown(), fresh.shown());
+    }
+}
+
+#[test]
+fn an_end_that_fails_leaves_the_origin_what_it_was_and_can_be_tried_again() {
+    for (call, device) in [
+        ("suspend", "tank-vol"),
+        ("suspend", "tank-vol-real"),
+        ("table", "tank-vol"),
+        ("load", "tank-vol"),
+        ("resume", "tank-vol"),
+    ] {
+        let memory = Memory::default();
+        activate_on(&memory, &merging(1)).unwrap();
+        let before = memory.shown();
+        *memory.fails.borrow_mut() = Some((call, device));
+        let failed = reactivate_on(&memory, &merging(1), &group(0));
+        assert!(failed.is_err(), "{call} {device}");
+        assert_eq!(memory.shown(), before, "{call} {device}");
+        reactivate_on(&memory, &merging(1), &group(0)).unwrap();
+        let fresh = Memory::default();
+        activate_on(&fresh, &group(0)).unwrap();
+        assert_eq!(memory.shown(), fresh.shown());
+    }
+}
+
+#[test]
+fn a_store_that_stays_when_a_merge_ends_is_told_of_and_goes_at_the_next_try() {
+    let memory = Memory::default();
+    activate_on(&memory, &merging(2)).unwrap();
+    *memory.open.borrow_mut() = vec!["tank-snap1-cow"];
+    for _ in 0..2 {
+        let stays = reactivate_on(&memory, &merging(2), &group(1));
+        assert!(
+            matches!(&stays, Err(VolumeError::Call { device, step: "remove", .. }) if device == "tank-snap1-cow"),
+            "{stays:?}"
+        );
+        // By then it is no merge any more, and none that could be ended.
+        *memory.says.borrow_mut() = "16/8192 16";
+        assert_eq!(merges_on(&memory, &merging(2)).unwrap(), []);
+    }
+    memory.open.borrow_mut().clear();
+    reactivate_on(&memory, &merging(2), &group(1)).unwrap();
+    let fresh = Memory::default();
+    activate_on(&fresh, &group(1)).unwrap();
+    assert_eq!(memory.shown(), fresh.shown());
+}
+
+#[test]
+fn what_the_kernel_says_of_a_merge_is_told_with_both_names() {
+    let memory = Memory::default();
+    activate_on(&memory, &merging(2)).unwrap();
+    for (says, state) in [
+        ("1040/8192 16", MergeState::UnderWay(1024)),
+        ("16/8192 16", MergeState::Over),
+        ("Merge failed", MergeState::Failed),
+        ("Invalid", MergeState::Void),
+    ] {
+        *memory.says.borrow_mut() = says;
+        let merge = Merge {
+            origin: "vol".to_owned(),
+            snapshot: "snap1".to_owned(),
+            state,
+        };
+        assert_eq!(merges_on(&memory, &merging(2)).unwrap(), [merge], "{says}");
+    }
+    assert_eq!(merges_on(&memory, &group(2)).unwrap(), []);
 }

@@ -322,12 +322,28 @@ fn work_under_way_is_refused_with_the_way_out() {
         unknown.contains("FROBNICATED") && unknown.contains("lvm2"),
         "{unknown}"
     );
-    let merging = "type = \"snapshot\"\nchunk_size = 8\norigin = \"v\"\nmerging_store = \"s\"";
-    let made = Made::on(1)
-        .simple("v", 0)
-        .part("s", 0, 1)
-        .volume("snapshot0", VISIBLE, 4, merging);
-    assert!(refused(&made).contains("merge is over"));
+    let merging = |store: &str| {
+        format!("type = \"snapshot\"\nchunk_size = 8\norigin = \"v\"\nmerging_store = \"{store}\"")
+    };
+    let of = |status: &str| {
+        let made = Made::on(1).linear("v", status, 0, 4).part("s", 0, 1);
+        made.volume("snapshot0", HIDDEN, 4, &merging("s"))
+    };
+    assert_eq!(of(VISIBLE).group().refusal("lab"), None);
+    let twice = of(VISIBLE)
+        .part("t", 0, 1)
+        .volume("snapshot1", HIDDEN, 4, &merging("t"));
+    let read_only = of("\"READ\", \"VISIBLE\"");
+    let sparse = of(HIDDEN);
+    for made in [twice, read_only, sparse] {
+        assert!(refused(&made).contains("merge is over"));
+    }
+    let mut lost = of(VISIBLE).group();
+    for lv in &mut lost.lvs {
+        lv.is_lost = lv.name == "s";
+    }
+    let why = lost.refusal("lab").map(|refusal| refusal.to_string());
+    assert!(why.is_some_and(|why| why.contains("merge is over")));
     let thin = "type = \"thin\"\nthin_pool = \"fresh\"\ntransaction_id = 0\ndevice_id = 1\nmerge = \"plain\"";
     let made = museum().volume("merging", VISIBLE, 4, thin);
     assert!(refused(&made).contains("merge is over"));

@@ -58,3 +58,19 @@ fn what_others_stand_on_is_not_only_for_one_volume() {
         .collect();
     assert_eq!(only, ["tank-one"]);
 }
+
+#[test]
+fn of_an_origin_what_its_snapshots_stand_on_stays() {
+    let tie = "type = \"snapshot\"\nchunk_size = 8\norigin = \"v\"\ncow_store = \"s\"";
+    let group = Made::on(1)
+        .simple("v", 0)
+        .part("s", 0, 1)
+        .volume("snapshot0", VISIBLE, 4, tie)
+        .group();
+    let plan = Plan::new(&group, &Choice::serving()).unwrap();
+    for (name, goes) in [("v", &["tank-v"][..]), ("s", &["tank-s", "tank-s-cow"])] {
+        let lv = group.lvs.iter().position(|lv| lv.name == name).unwrap();
+        let only = plan.only_for(lv).into_iter();
+        assert_eq!(only.map(|one| one.name.as_str()).collect::<Vec<_>>(), goes);
+    }
+}
