@@ -169,6 +169,11 @@ const TESTS: &[(&str, ShelfKind, Test)] = &[
         ShelfKind::Lio,
         snapshot::with_stores,
     ),
+    (
+        "a_snapshot_is_given_back_through_a_crash",
+        ShelfKind::Lio,
+        snapshot::is_given_back,
+    ),
     ("torture_by_the_seed", ShelfKind::Lio, matrix::torture),
     (
         "a_path_is_lost_and_nothing_moves_then_the_other_and_the_peer_takes_over",

@@ -3,9 +3,11 @@
 use anyhow::{Context, Result, ensure};
 use orthrus_qemu::Lab;
 use orthrus_qemu::clock::unix_ms;
-use orthrus_qemu::names::{Machine, ShelfKind};
+use orthrus_qemu::names::{Head, Machine, ShelfKind};
 use orthrus_tests::Bench;
-use orthrus_tests::steps::{LIMIT, hand_over, resume_and_verify, start_writing, wait_for_writes};
+use orthrus_tests::steps::{
+    LIMIT, hand_over, pool_field, resume_and_verify, start_writing, until, wait_for_writes,
+};
 
 use crate::change::{MIB, answered, fill, holds, offered, start_of};
 
@@ -14,6 +16,8 @@ const MIRROR: &str = "zmirror";
 const OF_MIRROR: &str = "zmirror-before";
 const OF_WRITTEN: &str = "zvol0-before";
 const LATER: &str = "zz-later";
+/// Of the mirror as well, and before the first one.
+const OTHER: &str = "zmirror-also";
 
 pub fn with_stores(bench: &Bench, shelf: ShelfKind) -> Result<()> {
     bench.with(shelf, |lab| {
@@ -92,4 +96,77 @@ pub fn with_stores(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         lab.wait_for(&format!("{second} standby"), LIMIT)?;
         Ok(())
     })
+}
+
+/// A snapshot is given back to its origin: its owner dies right after it said so, another one goes on with what the kernel had not
+/// copied yet, and ends it.
+pub fn is_given_back(bench: &Bench, shelf: ShelfKind) -> Result<()> {
+    bench.with(shelf, |lab| {
+        let first = lab.owner(None)?;
+        let second = first.peer();
+        let before = offered(lab, first)?;
+        let lun = before.len() as u64;
+        start_writing(lab)?;
+        lab.tell_ok(
+            first,
+            &format!("volume create tank/{MIRROR} 40M --raid raid1"),
+        )?;
+        let mut with = before.clone();
+        with.push((MIRROR.to_owned(), lun, 40 * MIB));
+        let old = fill(lab, lun).context("the client fills the mirror")?;
+        for name in [OTHER, OF_MIRROR] {
+            lab.tell_ok(first, &format!("snapshot create tank/{MIRROR} {name} 40M"))?;
+        }
+        fill(lab, lun).context("the client fills the mirror anew")?;
+        wait_for_writes(lab, 50)?;
+
+        let struck = unix_ms();
+        lab.tell_ok(first, &format!("snapshot restore tank/{OF_MIRROR} --yes"))?;
+        lab.crash(first)?;
+        lab.wait_for(&format!("{second} serves"), LIMIT)?;
+        let left = percent(lab, second)?;
+        println!("    the next owner found {left:?} % of it copied, from its own first look on");
+        with.push((OTHER.to_owned(), lun + 1, 40 * MIB));
+        ensure!(
+            offered(lab, second)? == with,
+            "after a crash right after it"
+        );
+        holds(lab, lun, 40 * MIB, &old).context("the mirror after a crash")?;
+        resume_and_verify(lab, "a snapshot is given back, and a crash", struck)?;
+        until(
+            || Ok(percent(lab, second)?.is_none()),
+            "the merge comes to no end",
+        )?;
+        holds(lab, lun, 40 * MIB, &old).context("the mirror after the merge")?;
+        holds(lab, lun + 1, 40 * MIB, &old).context("its other snapshot after the merge")?;
+
+        // What was merged is no more, and its room is free.
+        lab.tell_ok(second, &format!("snapshot remove tank/{OTHER} --yes"))?;
+        with.pop();
+        lab.tell_ok(second, &format!("volume grow tank/{MIRROR} 48M"))?;
+        with[before.len()].2 = 48 * MIB;
+        let new = fill(lab, lun).context("the client fills it after the merge")?;
+        lab.boot_all(&[Machine::from(first)])?;
+        lab.wait_for(&format!("{first} standby"), LIMIT)?;
+        hand_over(lab, second, "tank")?;
+        lab.wait_for(&format!("{first} serves"), LIMIT)?;
+        ensure!(offered(lab, first)? == with, "after a handover");
+        holds(lab, lun, 48 * MIB, &new).context("after a handover")?;
+        lab.tell_ok(first, &format!("volume remove tank/{MIRROR} --yes"))?;
+        ensure!(
+            offered(lab, first)? == before,
+            "after all of it was removed"
+        );
+        lab.wait_for(&format!("{second} standby"), LIMIT)?;
+        Ok(())
+    })
+}
+
+/// How far the merge into the mirror is, by what its owner says; `None` when there is none.
+fn percent(lab: &Lab, owner: Head) -> Result<Option<u64>> {
+    let volumes = pool_field(lab, owner, "volumes")?;
+    let mut volumes = volumes.as_array().context("no volumes")?.iter();
+    let mirror = volumes.find(|volume| volume["name"] == MIRROR);
+    let merge = &mirror.context("no mirror")?["merge"];
+    Ok(merge["percent"].as_u64())
 }

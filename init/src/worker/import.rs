@@ -79,6 +79,7 @@ impl Worker {
         self.open_shares(&active)?;
         laps.end("shares");
         self.report_volumes(&active);
+        self.find_merges();
         probe.verdict()?;
         laps.end("address check");
         if let Some(served) = &mut self.served {

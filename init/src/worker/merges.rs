@@ -52,7 +52,7 @@ impl Worker {
         let followed = self.follow();
         begun?;
         followed?;
-        self.report_merges(&self.merges());
+        self.find_merges();
         Ok(format!(
             "{origin} has what {name} had, which is no more; the kernel copies it back meanwhile: `pools` shows how far that is"
         ))
@@ -76,6 +76,12 @@ impl Worker {
             true => Err(ChangeError::LostSnapshot(name.to_owned())),
             false => Ok(()),
         }
+    }
+
+    /// How far merges are when the pool is imported: an operator who asks right then learns that there are some.
+    pub(super) fn find_merges(&mut self) {
+        let merges = self.merges();
+        self.report_merges(&merges);
     }
 
     /// Between two jobs: how far merges are, and those that are over are ended.
@@ -137,7 +143,8 @@ impl Worker {
     }
 
     fn merges(&self) -> Vec<Merge> {
-        let Some(claim) = self.claim.as_ref().filter(|_| self.served.is_some()) else {
+        let claim = self.claim.as_ref().filter(|_| self.served.is_some());
+        let Some(claim) = claim.filter(|claim| claim.group.merging().next().is_some()) else {
             return Vec::new();
         };
         self.host.merges(&claim.group).unwrap_or_else(|error| {
