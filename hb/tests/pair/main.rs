@@ -35,8 +35,30 @@ fn the_home_head_serves_when_both_boot() {
 fn a_head_alone_takes_what_is_free_after_a_bounded_wait() {
     let mut world = World::new();
     world.boot(B);
+    world.run(world.timing.peer_wait - Duration::from_millis(20));
+    assert_eq!(world.rest(B), Some(Rest::AwaitingPeer));
+    assert_eq!(world.disk, Registrant::Nobody);
     world.until("b serves", |w| w.state(B) == PoolState::Serving);
     assert_eq!(world.disk, Registrant::Head(B, Epoch(1)));
+}
+
+/// Its cables are plugged into themselves, or a line echoes.
+#[test]
+fn a_head_that_hears_only_itself_hears_nobody() {
+    let mut world = World::new();
+    world.boot(A);
+    let end = world.now + Duration::from_secs(10);
+    while world.now < end {
+        for (from, link, bytes) in std::mem::take(&mut world.recorded) {
+            world.replay(from, link, &bytes);
+        }
+        world.run(Duration::from_millis(10));
+    }
+    assert_eq!(world.head(A).liveness(), Liveness::Unheard);
+    for link in LinkId::ALL {
+        let (hearing, is_heard) = world.head(A).link_works(link);
+        assert_eq!((hearing, is_heard), (Hearing::Unheard, false), "{link:?}");
+    }
 }
 
 #[test]
@@ -103,6 +125,21 @@ fn a_frozen_owner_resets_itself_and_comes_back_as_standby() {
         (world.state(A), world.state(B)),
         (PoolState::Standby, PoolState::Serving)
     );
+}
+
+/// A path to the disks may hang, and with it the look at its reservations.
+#[test]
+fn an_owner_that_hears_of_a_newer_one_resets_before_its_disks_say_so() {
+    let mut world = World::serving();
+    world.unwatched[A] = true;
+    world.work_time = Duration::from_secs(2);
+    world.cut_cables();
+    world.until("b imports", |w| w.state(B) == PoolState::Importing);
+    world.cut = [[false; 2]; 2];
+    // That never both serve is looked at in each step.
+    world.until("a resets", |w| !w.machines[A].resets.is_empty());
+    assert_eq!(world.machines[A].resets, [ResetReason::Replaced(TANK)]);
+    world.until("b serves", |w| w.state(B) == PoolState::Serving);
 }
 
 #[test]

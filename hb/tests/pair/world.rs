@@ -84,6 +84,8 @@ pub struct World {
     pub records: [Option<Record>; 2],
     /// By head: it cannot reach the disk.
     pub unreachable: [bool; 2],
+    /// By head: nobody reads its reservations back.
+    pub unwatched: [bool; 2],
     /// By head: its releases never end.
     pub release_hangs: [bool; 2],
     /// By head: what of it is broken, through its boots.
@@ -138,6 +140,7 @@ impl World {
             blind: [false; 2],
             records: [None; 2],
             unreachable: [false; 2],
+            unwatched: [false; 2],
             release_hangs: [false; 2],
             broken: [Health::default(); 2],
             next_look: [Instant::from_secs(0); 2],
@@ -288,7 +291,9 @@ impl World {
         {
             let _ = head.handle_frame(link, &bytes, now);
         }
-        if let Some(epoch) = lost(who, head, self.disk) {
+        if !self.unwatched[who]
+            && let Some(epoch) = lost(who, head, self.disk)
+        {
             head.handle_fence_lost(TANK, epoch, now);
         }
         if self.has_ledger && !self.blind[who] && self.now >= self.next_look[who] {

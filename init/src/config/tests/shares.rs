@@ -1,0 +1,124 @@
+//! Shares.
+
+use super::*;
+
+/// The good file with shares on its second pool, in place of its target.
+fn with_shares(from: &str, to: &str) -> Result<Config, ConfigError> {
+    let shares = r#"[pool.nfs]
+threads = 4
+[[pool.nfs.share]]
+volume = "home"
+clients = ["10.77.0.0/24", "10.78.0.5"]
+[[pool.nfs.share]]
+name = "public"
+volume = "vol9"
+clients = "0.0.0.0/0"
+access = "ro"
+squash = "all"
+anonymous_uid = 99
+check = "always"
+"#;
+    let (file, _) = GOOD.rsplit_once("[pool.iscsi]").unwrap();
+    assert!(shares.contains(from), "the test's own text: {from}");
+    Config::parse(&format!("{file}{}", shares.replacen(from, to, 1)))
+}
+
+#[test]
+fn shares_are_read() {
+    let config = with_shares("", "").unwrap();
+    let nfs = config.pool("bulk").unwrap().nfs.as_ref().unwrap();
+    assert_eq!((nfs.threads, nfs.lease_s), (4, 30));
+    let [home, public] = &nfs.shares[..] else {
+        panic!("{nfs:?}")
+    };
+    assert_eq!((home.name.as_str(), home.volume.as_str()), ("home", "home"));
+    assert_eq!(
+        (home.access, home.squash),
+        (Access::ReadWrite, Squash::Root)
+    );
+    assert_eq!((home.anonymous_uid, home.anonymous_gid), (65534, 65534));
+    assert_eq!(home.clients.len(), 2);
+    assert_eq!((home.check, public.check), (Check::Needed, Check::Always));
+    assert_eq!((public.name.as_str(), public.anonymous_uid), ("public", 99));
+    assert_eq!(
+        (public.access, public.squash),
+        (Access::ReadOnly, Squash::All)
+    );
+}
+
+#[test]
+fn wrong_shares_say_what_is_allowed() {
+    for (from, to, field, says) in [
+        ("\"ro\"", "\"w\"", "pool[1].nfs.share[1].access", "rw, ro"),
+        (
+            "\"all\"",
+            "\"some\"",
+            "pool[1].nfs.share[1].squash",
+            "root, all, none",
+        ),
+        (
+            "10.78.0.5",
+            "10.78.0.5/24",
+            "pool[1].nfs.share[0].clients",
+            "10.77.0.0/24",
+        ),
+        (
+            "\"public\"",
+            "\"../x\"",
+            "pool[1].nfs.share[1].name",
+            "1 to 64",
+        ),
+        (
+            "\"public\"",
+            "\"home\"",
+            "pool[1].nfs.share[1].name",
+            "the same share",
+        ),
+        (
+            "\"vol9\"",
+            "\"home\"",
+            "pool[1].nfs.share[1].volume",
+            "the same volume",
+        ),
+        (
+            "\"vol9\"",
+            "\"orthrus_state\"",
+            "pool[1].nfs.share[1].volume",
+            "never shared",
+        ),
+        (
+            "threads = 4",
+            "threads = 0",
+            "pool[1].nfs.threads",
+            "1 to 256",
+        ),
+        (
+            "threads = 4",
+            "lease_s = 9",
+            "pool[1].nfs.lease_s",
+            "10 to 3600",
+        ),
+        (
+            "threads = 4",
+            "grace = 9",
+            "pool[1].nfs.grace",
+            "threads, lease_s, share",
+        ),
+    ] {
+        let error = with_shares(from, to).unwrap_err();
+        assert!(error.field.starts_with(field), "{error}");
+        assert!(error.message.contains(says), "{error}");
+    }
+    let twice = GOOD.replace(
+        "[pool.iscsi]",
+        "[[pool.nfs.share]]\nvolume = \"x\"\nclients = \"10.0.0.1\"\n[pool.iscsi]",
+    );
+    assert!(Config::parse(&twice).is_ok(), "each pool has its own");
+    let both = GOOD.replacen(
+        "[pool.iscsi]",
+        "[[pool.nfs.share]]\nvolume = \"vol0\"\nclients = \"10.0.0.1\"\n[pool.iscsi]",
+        1,
+    );
+    let error = Config::parse(&both).unwrap_err();
+    assert!(error.message.contains("the same volume"), "{error}");
+}
