@@ -373,6 +373,48 @@ impl Worker {
         }
     }
 
+    /// Takes a snapshot and its origin from their clients, changes the metadata, and offers what is there then. Nothing is changed
+    /// unless the snapshot `has` what its origin had, also when nobody writes to either any more: what is true then stays so.
+    pub(super) fn give_back(
+        &mut self,
+        origin: &str,
+        snapshot: &str,
+        order: &VolumeOrder,
+        has: impl Fn(&Worker) -> Result<(), ChangeError>,
+    ) -> Result<(), ChangeError> {
+        for volume in [snapshot, origin] {
+            if let Some(share) = self.share_of(volume) {
+                let share = share.name.clone();
+                return Err(ChangeError::Shared { share });
+            }
+        }
+        self.may_go(snapshot)?;
+        has(self)?;
+        let given = self
+            .take_both_away(origin, snapshot, has)
+            .and_then(|()| self.edit(order));
+        // As it is now, or as it was, as far as that goes.
+        let followed = self.follow();
+        given?;
+        followed
+    }
+
+    fn take_both_away(
+        &self,
+        origin: &str,
+        snapshot: &str,
+        has: impl Fn(&Worker) -> Result<(), ChangeError>,
+    ) -> Result<(), ChangeError> {
+        for name in [origin, snapshot] {
+            self.withdraw(name)?;
+        }
+        has(self)?;
+        for name in [origin, snapshot] {
+            self.host.deactivate_volume(self.group()?, name)?;
+        }
+        Ok(())
+    }
+
     /// Writes it into the metadata.
     pub(super) fn edit(&mut self, order: &VolumeOrder) -> Result<(), ChangeError> {
         let author = self.author(order.to_string());

@@ -37,37 +37,11 @@ impl Worker {
         let origin = self
             .classic_origin(name)
             .ok_or_else(|| ChangeError::NoOrigin(name.to_owned()))?;
-        for volume in [name, &origin] {
-            if let Some(share) = self.share_of(volume) {
-                let share = share.name.clone();
-                return Err(ChangeError::Shared { share });
-            }
-        }
-        self.may_go(name)?;
-        self.has_what_it_had(name)?;
-        let begun = self
-            .take_both_away(&origin, name)
-            .and_then(|()| self.edit(order));
-        // As it is now, or as it was, as far as that goes.
-        let followed = self.follow();
-        begun?;
-        followed?;
+        self.give_back(&origin, name, order, |worker| worker.has_what_it_had(name))?;
         self.find_merges();
         Ok(format!(
             "{origin} has what {name} had, which is no more; the kernel copies it back meanwhile: `pools` shows how far that is"
         ))
-    }
-
-    fn take_both_away(&self, origin: &str, snapshot: &str) -> Result<(), ChangeError> {
-        for name in [origin, snapshot] {
-            self.withdraw(name)?;
-        }
-        // Nobody writes to either any more: what is true now stays so.
-        self.has_what_it_had(snapshot)?;
-        for name in [origin, snapshot] {
-            self.host.deactivate_volume(self.group()?, name)?;
-        }
-        Ok(())
     }
 
     /// That a snapshot was not given up by the kernel.

@@ -28,30 +28,9 @@ impl Worker {
         let origin = self
             .thin_origin(name)
             .ok_or_else(|| ChangeError::NoOrigin(name.to_owned()))?;
-        for volume in [name, &origin] {
-            if let Some(share) = self.share_of(volume) {
-                let share = share.name.clone();
-                return Err(ChangeError::Shared { share });
-            }
-        }
-        self.may_go(name)?;
-        let taken = self
-            .take_away(&origin, name)
-            .and_then(|()| self.edit(order));
-        // As it is now, or as it was, as far as that goes.
-        let followed = self.follow();
-        taken?;
-        followed?;
+        self.give_back(&origin, name, order, |_| Ok(()))?;
         self.settle()?;
         Ok(format!("{origin} has what {name} had, which is no more"))
-    }
-
-    fn take_away(&self, origin: &str, snapshot: &str) -> Result<(), ChangeError> {
-        for name in [snapshot, origin] {
-            self.withdraw(name)?;
-            self.host.deactivate_volume(self.group()?, name)?;
-        }
-        Ok(())
     }
 
     /// The volume that a thin one is a snapshot of.
