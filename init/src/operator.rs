@@ -193,7 +193,7 @@ impl Desk {
         };
         match running.handle.command(HeadCommand::Readmit) {
             Ok(_) => {
-                let text = "the peer is trusted again";
+                let text = "the fences of the peer are forgotten, and it is trusted";
                 Reply::done(text, json!({ "readmitted": true }))
             }
             Err(refusal) => Reply::refused(refusal),

@@ -36,8 +36,8 @@ pub struct Since {
 /// with one path fails at once.
 pub const GIVE_UP: Duration = Duration::from_secs(5);
 
-/// The same when other disks of the pool go on losing their last one. A shelf that is cut off may take its leave disk by disk, and the
-/// head must have time to see that all of it is gone: until it does, clients are answered, and were told of errors.
+/// The same when other disks of the pool go on losing their last one. A shelf that is cut off may go disk by disk, and the
+/// head must have time to see that all of it is gone: until it does, clients are answered, and would be told of errors.
 pub const GIVE_UP_AT_LAST: Duration = Duration::from_secs(15);
 
 /// How long the path in use may not answer our questions, or by errors, while a spare does answer, with nothing sent there by which the kernel would find out. One

@@ -243,9 +243,10 @@ impl Shared {
             let Some(control) = &control else { continue };
             let disks = lock(&self.disks).clone();
             interval = INTERVAL;
+            let idle = disks.iter().map(|disk| lock(&disk.state).idle_since);
+            let lost = idle.max().flatten();
             for disk in &disks {
-                let idle = disks.iter().filter_map(|disk| lock(&disk.state).idle_since);
-                self.look(control, disk, idle.max());
+                self.look(control, disk, lost);
                 let trial = lock(&disk.state).trial_since;
                 if trial.is_some_and(|since| since.elapsed() < CLOSE_LOOKS) {
                     interval = CLOSE_INTERVAL;

@@ -409,6 +409,7 @@ impl Worker {
             self.withdraw(name)?;
         }
         has(self)?;
+        // The origin's device first: were it written to without that of a snapshot with a store, the snapshot would be worth nothing.
         for name in [origin, snapshot] {
             self.host.deactivate_volume(self.group()?, name)?;
         }

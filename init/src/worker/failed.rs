@@ -479,7 +479,7 @@ fn each_way_in_which_metadata_are_not_written_has_its_line_in_status() {
         ],
         WriteError::TooLarge { .. } => [
             WriteError::TooLarge { disk: disk(), start: 4096, source: TooLarge { bytes: 9, most: 8 } } =>
-                ["sdx: metadata area at 4096: the new text has 9 bytes", "vgconvert --metadatasize"],
+                ["sdx: metadata area at 4096: the new text has 9 bytes", "pvcreate --metadatasize"],
         ],
         WriteError::Invalid(_) => [WriteError::Invalid(text("seqno")) => ["not what they should be: seqno", "boot another one"]],
         WriteError::SequenceEnd => [WriteError::SequenceEnd => ["sequence number of the metadata", restore]],

@@ -10,7 +10,6 @@
 //! other one stopped, and a merge that was over when its owner died is ended by the next one's first look.
 //!
 //! Decisions:
-//! - The origin's device goes before the snapshot's: were it written to without that, the snapshot would be worth nothing.
 //! - The end is written by the look of an owner, and only when the kernel says that nothing is left to be copied: a store that goes
 //!   before takes a part of the origin with it.
 //! - A merge that the kernel gave up stands as it is. The origin has all that it should have, a part of it in the store, and the next

@@ -101,7 +101,7 @@ pub(super) fn of_write(error: &WriteError) -> &'static str {
         | WriteError::Misplaced { .. }
         | WriteError::SequenceEnd => RESTORE,
         WriteError::TooLarge { .. } => {
-            "vgconvert --metadatasize on a host with lvm2 makes its area larger; fewer volumes and segments make the text shorter"
+            "fewer volumes and segments make the text shorter; disks with a larger area (pvcreate --metadatasize) take more, once all have one"
         }
         WriteError::Invalid(_) => "a fault of this firmware: nothing was written; boot another one",
         WriteError::Fenced(_) => "the other head has taken the pool, and this one resets",
@@ -110,7 +110,7 @@ pub(super) fn of_write(error: &WriteError) -> &'static str {
 
 pub(super) fn of_apply(error: &ApplyError) -> &'static str {
     match error {
-        ApplyError::Edit(_) => "vgreduce --removemissing on a host with lvm2 marks it",
+        ApplyError::Edit(_) => "vgreduce --removemissing on a host with lvm2 takes it out",
         ApplyError::Write(error) => of_write(error),
         ApplyError::Random(_) => SEE_LOG,
     }
