@@ -192,7 +192,7 @@ const TESTS: &[(&str, ShelfKind, Test)] = &[
     ),
     (
         "arrays_move_with_the_pool_and_go_on_without_a_disk",
-        ShelfKind::Tgt,
+        ShelfKind::Lio,
         arrays::crash_and_loss,
     ),
     (
@@ -224,6 +224,11 @@ const TESTS: &[(&str, ShelfKind, Test)] = &[
         "shares_and_locks_move_with_the_pool",
         ShelfKind::Lio,
         shares::locks_move,
+    ),
+    (
+        "locks_outlive_a_hung_owner_and_the_loss_of_both_heads",
+        ShelfKind::Lio,
+        shares::locks_outlive_both_heads,
     ),
     (
         "a_card_of_a_bond_loses_its_link_and_nothing_moves",
@@ -361,13 +366,9 @@ const CHOSEN: &[(ShelfKind, &str)] = &[
         "volumes_are_made_grown_and_removed_while_served",
     ),
     (ShelfKind::Lio, "clients_reservations_move_with_the_pool"),
-    (
-        ShelfKind::Lio,
-        "a_client_is_let_in_and_shut_out_at_a_console",
-    ),
     (ShelfKind::Lio, "torture_by_the_seed"),
     (
-        ShelfKind::Tgt,
+        ShelfKind::Lio,
         "arrays_move_with_the_pool_and_go_on_without_a_disk",
     ),
     (ShelfKind::Lio, "shares_and_locks_move_with_the_pool"),

@@ -47,95 +47,107 @@ access = \"ro\"
 squash = \"none\"
 ";
 
+/// Through a crash and a handover, with a rival that is at it all the time.
 pub fn locks_move(bench: &Bench, shelf: ShelfKind) -> Result<()> {
     let disks = bare_disks("shares", DISKS, 384 << 20)?;
-    with_bare_disks(bench, shelf, disks, POOL, run)
+    with_bare_disks(bench, shelf, disks, POOL, |lab| {
+        let (home, sum) = begin(lab)?;
+        home.is_kept(lab).context("before anything")?;
+        root_is_there(lab).context("before anything")?;
+        is_refused(lab)?;
+        let mut open = HeldOpen::begin(lab, &home)?;
+        open.is_written(lab, "two")?;
+
+        let file = CheckedFile::start(lab, "/mnt/large")?;
+        let rival = home.tries_on(lab)?;
+        start_writing_on(lab, "home")?;
+        let (struck, from) = (unix_ms(), console_end(lab, Head::B)?);
+        lab.crash(Head::A)?;
+        file.is_at_it(lab)?;
+        // A rival that is there at once, in the grace period, gets nothing either.
+        lab.wait_for("b serves", LIMIT)?;
+        home.is_kept(lab).context("right after a crash")?;
+        new_file(lab, "crash of the owner", struck)?;
+        root_is_there(lab).context("after a crash")?;
+        resume_and_verify(lab, "NFS, crash of the owner", struck)?;
+        ensure!(
+            said(lab, SUM)? == sum,
+            "a file on xfs is another one after a crash"
+        );
+        reclaimed(lab, Head::B, "tank")?;
+        // Not because its time was over.
+        wait_console(lab, Head::B, from, "came back, 0 did not")?;
+        open.is_written(lab, "three")?;
+        is_refused(lab).context("after a crash")?;
+        file.is_whole(lab)?;
+
+        lab.boot_all(&[Machine::from(Head::A)])?;
+        lab.wait_for("a standby", LIMIT)?;
+        let file = CheckedFile::start(lab, "/mnt/large")?;
+        start_writing_on(lab, "home")?;
+        let struck = unix_ms();
+        hand_over(lab, Head::B, "tank")?;
+        file.is_at_it(lab)?;
+        lab.wait_for("a serves", LIMIT)?;
+        new_file(lab, "handover", struck)?;
+        root_is_there(lab).context("after a handover")?;
+        resume_and_verify(lab, "NFS, handover", struck)?;
+        reclaimed(lab, Head::A, "tank")?;
+        home.is_kept(lab).context("after a handover")?;
+        rival.got_nothing(lab)?;
+        file.is_whole(lab)
+    })
 }
 
-fn run(lab: &Lab) -> Result<()> {
+/// Through an owner that hangs and the loss of both heads, until the client lets them go and is shut out itself.
+pub fn locks_outlive_both_heads(bench: &Bench, shelf: ShelfKind) -> Result<()> {
+    let disks = bare_disks("shares", DISKS, 384 << 20)?;
+    with_bare_disks(bench, shelf, disks, POOL, |lab| {
+        let (home, sum) = begin(lab)?;
+        // Its kernel goes on to serve: what it would answer once it is fenced must not leave it.
+        start_writing_on(lab, "home")?;
+        let struck = unix_ms();
+        lab.hang(Head::A)?;
+        lab.wait_for("b serves", LIMIT)?;
+        resume_and_verify(lab, "NFS, owner hung", struck)?;
+        home.is_kept(lab).context("after the owner hung")?;
+        lab.wait_for("a standby", LIMIT)?;
+
+        lab.crash_all(&Head::BOTH.map(Machine::from))?;
+        lab.boot_all(&Head::BOTH.map(Machine::from))?;
+        lab.wait_for("any serves", LIMIT)?;
+        let owner = lab.owner(None)?;
+        reclaimed(lab, owner, "tank")?;
+        home.is_kept(lab).context("after both heads were off")?;
+
+        ensure!(
+            said(lab, SUM)? == sum,
+            "a file on xfs is another one in the end"
+        );
+        grows(lab, owner, "home", "home", 96)?;
+        grows(lab, owner, "large", "big", 352)?;
+        said(lab, RELEASE)?;
+        // The lock is free as soon as the client says so, and not before.
+        let begun = Instant::now();
+        while home.rival(lab)? != 0 || home.rival_of_bytes(lab, HELD)? != 0 {
+            ensure!(begun.elapsed() < LIMIT, "the lock stays where it was");
+        }
+        said(lab, "cat /mnt/home/lock")?;
+        lab.tell_ok(owner, &format!("client remove tank/home {CLIENT} --yes"))?;
+        until(
+            || Ok(lab.client(&["ls", "-l", "/mnt/home"])?.status != 0),
+            "it is served though it was shut out",
+        )
+    })
+}
+
+/// The pool and its shares are there; the client has locks on one of them, and on another a file with this sum.
+fn begin(lab: &Lab) -> Result<(Mounted, String)> {
     make(lab)?;
     let home = Mounted::new(10, "home");
     said(lab, &home.hold())?;
     let sum = said(lab, FILL)?;
-    home.is_kept(lab).context("before anything")?;
-    root_is_there(lab).context("before anything")?;
-    is_refused(lab)?;
-    let mut open = HeldOpen::begin(lab, &home)?;
-    open.is_written(lab, "two")?;
-
-    let file = CheckedFile::start(lab, "/mnt/large")?;
-    let rival = home.tries_on(lab)?;
-    start_writing_on(lab, "home")?;
-    let (struck, from) = (unix_ms(), console_end(lab, Head::B)?);
-    lab.crash(Head::A)?;
-    file.is_at_it(lab)?;
-    // A rival that is there at once, in the grace period, gets nothing either.
-    lab.wait_for("b serves", LIMIT)?;
-    home.is_kept(lab).context("right after a crash")?;
-    new_file(lab, "crash of the owner", struck)?;
-    root_is_there(lab).context("after a crash")?;
-    resume_and_verify(lab, "NFS, crash of the owner", struck)?;
-    ensure!(
-        said(lab, SUM)? == sum,
-        "a file on xfs is another one after a crash"
-    );
-    reclaimed(lab, Head::B, "tank")?;
-    // Not because its time was over.
-    wait_console(lab, Head::B, from, "came back, 0 did not")?;
-    open.is_written(lab, "three")?;
-    is_refused(lab).context("after a crash")?;
-    file.is_whole(lab)?;
-
-    lab.boot_all(&[Machine::from(Head::A)])?;
-    lab.wait_for("a standby", LIMIT)?;
-    let file = CheckedFile::start(lab, "/mnt/large")?;
-    start_writing_on(lab, "home")?;
-    let struck = unix_ms();
-    hand_over(lab, Head::B, "tank")?;
-    file.is_at_it(lab)?;
-    lab.wait_for("a serves", LIMIT)?;
-    new_file(lab, "handover", struck)?;
-    root_is_there(lab).context("after a handover")?;
-    resume_and_verify(lab, "NFS, handover", struck)?;
-    reclaimed(lab, Head::A, "tank")?;
-    home.is_kept(lab).context("after a handover")?;
-    rival.got_nothing(lab)?;
-    file.is_whole(lab)?;
-
-    // Its kernel goes on to serve: what it would answer once it is fenced must not leave it.
-    start_writing_on(lab, "home")?;
-    let struck = unix_ms();
-    lab.hang(Head::A)?;
-    lab.wait_for("b serves", LIMIT)?;
-    resume_and_verify(lab, "NFS, owner hung", struck)?;
-    home.is_kept(lab).context("after the owner hung")?;
-    lab.wait_for("a standby", LIMIT)?;
-
-    lab.crash_all(&Head::BOTH.map(Machine::from))?;
-    lab.boot_all(&Head::BOTH.map(Machine::from))?;
-    lab.wait_for("any serves", LIMIT)?;
-    let owner = lab.owner(None)?;
-    reclaimed(lab, owner, "tank")?;
-    home.is_kept(lab).context("after both heads were off")?;
-
-    ensure!(
-        said(lab, SUM)? == sum,
-        "a file on xfs is another one in the end"
-    );
-    grows(lab, owner, "home", "home", 96)?;
-    grows(lab, owner, "large", "big", 352)?;
-    said(lab, RELEASE)?;
-    // The lock is free as soon as the client says so, and not before.
-    let begun = Instant::now();
-    while home.rival(lab)? != 0 || home.rival_of_bytes(lab, HELD)? != 0 {
-        ensure!(begun.elapsed() < LIMIT, "the lock stays where it was");
-    }
-    said(lab, "cat /mnt/home/lock")?;
-    lab.tell_ok(owner, &format!("client remove tank/home {CLIENT} --yes"))?;
-    until(
-        || Ok(lab.client(&["ls", "-l", "/mnt/home"])?.status != 0),
-        "it is served though it was shut out",
-    )
+    Ok((home, sum))
 }
 
 /// The pool and a share, from bare disks, by the console alone.
