@@ -72,9 +72,11 @@ pub const LOOK_LIMIT: Duration = Duration::from_secs(60);
 /// What became of the state volume.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct State {
-    /// Why it is not used, in words.
+    /// It is mounted here, and what clients need is kept there.
+    pub is_open: bool,
+    /// Why it is not, or why this head is not noted there as the owner, in words.
     pub problem: Option<String>,
-    /// Who owned the pool, as it says, this head last; empty where there is no such volume.
+    /// Who owned the pool, as it says, this head last; empty until this head is noted.
     pub owners: Vec<Owner>,
 }
 

@@ -190,16 +190,21 @@ impl Status {
 
 impl State {
     fn line(&self) -> String {
-        if let Some(problem) = &self.problem {
-            return format!("not used: {problem}");
+        match (&self.problem, self.is_open) {
+            (Some(problem), false) => return format!("not used: {problem}"),
+            (Some(problem), true) => return format!("mounted, but {problem}"),
+            (None, false) => {
+                return "none: `pool import` makes a volume for it, on the head that serves the pool"
+                    .to_owned();
+            }
+            (None, true) => {}
         }
         let owners = self.owners.iter().rev().take(OWNERS_SHOWN);
         let owners: Vec<String> = owners
             .map(|owner| format!("{} epoch {}", owner.head, owner.epoch))
             .collect();
         match owners.is_empty() {
-            true => "none: `pool import` makes a volume for it, on the head that serves the pool"
-                .to_owned(),
+            true => "mounted".to_owned(),
             false => format!("mounted; owners, the last first: {}", owners.join(", ")),
         }
     }

@@ -339,11 +339,17 @@ impl Status {
                 );
             }
             let state = pool.report.state_volume.as_ref();
-            if let Some(problem) = state.and_then(|state| state.problem.as_ref()) {
-                say(
+            let broken = state.and_then(|state| Some((state.is_open, state.problem.as_ref()?)));
+            match broken {
+                Some((false, problem)) => say(
                     format!("pool {name}: its state volume is not used: {problem}"),
                     "see `pools`; a volume orthrus_state that is empty is made anew by the next import",
-                );
+                ),
+                Some((true, problem)) => say(
+                    format!("pool {name}: its state volume cannot be written: {problem}"),
+                    "`handover`: it is checked where the pool is imported; until then clients' locks and reservations may not outlive a takeover",
+                ),
+                None => {}
             }
             for lost in &pool.report.lost_reservations {
                 say(

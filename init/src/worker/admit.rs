@@ -228,6 +228,7 @@ impl Worker {
 mod tests {
     use orthrus_hb::Epoch;
 
+    use super::super::laps::Laps;
     use super::super::order::{owner, owner_failing_later, taken};
     use super::*;
     use crate::config::Login;
@@ -269,7 +270,7 @@ mod tests {
             worker.change_client(&order),
             Err(ClientError::Admit(AdmitError::Already(_)))
         ));
-        worker.take_down().unwrap();
+        worker.take_down(&mut Laps::begin()).unwrap();
         assert!(!lets_in(&worker));
         worker.import(Epoch(1)).unwrap();
         assert!(lets_in(&worker));
@@ -285,7 +286,7 @@ mod tests {
             "{done:?}"
         );
         assert!(!lets_in(&worker));
-        worker.take_down().unwrap();
+        worker.take_down(&mut Laps::begin()).unwrap();
         worker.import(Epoch(1)).unwrap();
         assert!(!lets_in(&worker));
     }

@@ -20,6 +20,7 @@ use tracing::{info, warn};
 use super::Worker;
 use super::change::ChangeError;
 use super::error::JobError;
+use super::laps::Laps;
 use super::orders::{Order, PoolOrder};
 use crate::volume::edit::apply::ApplyError;
 use crate::volume::reserved;
@@ -67,7 +68,7 @@ impl Worker {
         let Some(order) = self.destroying.take() else {
             return self.release(peer_is_done);
         };
-        if let Err(error) = self.take_down() {
+        if let Err(error) = self.take_down(&mut Laps::begin()) {
             order.answer(Err(format!("nothing was destroyed: {error}")));
             return Err(error);
         }

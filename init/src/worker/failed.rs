@@ -624,6 +624,7 @@ fn each_reason_not_to_use_the_state_volume_has_its_line_in_status() {
     for (error, words) in states.into_iter().chain(of(makes, made)) {
         let worker = worker();
         lock(&worker.report).state_volume = Some(status::State {
+            is_open: false,
             problem: Some(error.to_string()),
             owners: Vec::new(),
         });

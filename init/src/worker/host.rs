@@ -131,13 +131,10 @@ pub(super) trait Host: Send {
     fn deactivate_volume(&self, group: &VolumeGroup, lv: &str) -> Result<Step, VolumeError>;
     /// Takes them away.
     fn deactivate(&self, group: &Uuid) -> Result<Step, VolumeError>;
-    /// Mounts the state volume and notes its owner; returns all owners, the newest last.
-    fn open_state(
-        &self,
-        volume: &Active,
-        place: &Path,
-        owner: Owner,
-    ) -> Result<Vec<Owner>, StateError>;
+    /// Mounts the state volume.
+    fn open_state(&self, volume: &Active, place: &Path) -> Result<(), StateError>;
+    /// Notes its owner there; returns all owners, the newest last.
+    fn note_owner(&self, place: &Path, owner: Owner) -> Result<Vec<Owner>, StateError>;
     /// Takes it down.
     fn close_state(&self, place: &Path) -> Result<Step, MountError>;
     /// The list of clients in the state volume; empty where there is none.
@@ -368,13 +365,11 @@ impl Host for Kernel {
         volume::deactivate(group)
     }
 
-    fn open_state(
-        &self,
-        volume: &Active,
-        place: &Path,
-        owner: Owner,
-    ) -> Result<Vec<Owner>, StateError> {
-        state::open(volume, place)?;
+    fn open_state(&self, volume: &Active, place: &Path) -> Result<(), StateError> {
+        state::open(volume, place)
+    }
+
+    fn note_owner(&self, place: &Path, owner: Owner) -> Result<Vec<Owner>, StateError> {
         state::note_owner(place, owner)
     }
 

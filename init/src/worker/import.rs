@@ -1,12 +1,13 @@
 //! Import and release: everything between a claim and a client.
 //!
 //! ```text
-//! import:   arrays ─► volumes ─► state ─► LUNs ─► namespaces ─► shares ─► nobody has the address? ─► address ─► announcements, tickles
+//! import:   arrays ─► volumes ─► state ─► LUNs ─► namespaces ─► shares ─► nobody has the address? ─► address ─► announcements, tickles ─► owner noted
 //! release:  address off ─► our sockets ended ─► shares ─► namespaces ─► LUNs ─► state ─► volumes ─► arrays ─► ledger ─► reservations
 //! ```
 //!
 //! The address comes last and goes first: no client sees a target that is half built, and a former
-//! owner is silent before anything else of it changes.
+//! owner is silent before anything else of it changes. Who owns the pool is noted when clients are served: that takes some flushes
+//! of the disks, for which nobody waits.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -70,7 +71,7 @@ impl Worker {
         self.served = Some(Served::default());
         let active = self.host.activate(&claim.group)?;
         laps.end("volumes");
-        self.open_state(&active, epoch);
+        self.open_state(&active);
         laps.end("state");
         self.open_targets::<JobError>(&active)?;
         laps.end("targets");
@@ -90,6 +91,8 @@ impl Worker {
         }
         self.greet(&port);
         laps.end("addresses");
+        self.note_owner(epoch);
+        laps.end("owner noted");
         info!(pool = self.pool().name, "import: {laps}");
         Ok(Done::Imported)
     }
@@ -167,10 +170,9 @@ impl Worker {
         match &lock(&self.report).state_volume {
             None => Err("the state volume is not open".to_owned()),
             Some(state) => match &state.problem {
+                _ if state.is_open => Ok(state::place(&self.pool().name)),
                 Some(problem) => Err(format!("the state volume is not used: {problem}")),
-                // Whoever opened it stands in it as its last owner.
-                None if state.owners.is_empty() => Err("the pool has no state volume".to_owned()),
-                None => Ok(state::place(&self.pool().name)),
+                None => Err("the pool has no state volume".to_owned()),
             },
         }
     }
@@ -222,34 +224,47 @@ impl Worker {
         report.lost_reservations.extend(failed);
     }
 
-    /// Mounts the state volume and notes there who owns the pool. Without it the pool is served all the same: the operator
-    /// is told.
-    fn open_state(&mut self, active: &[Active], epoch: Epoch) {
+    /// Mounts the state volume. Without it the pool is served all the same: the operator is told.
+    fn open_state(&mut self, active: &[Active]) {
         let volume = active.iter().find(|volume| volume.lv == reserved::STATE);
         let report = volume.map(|volume| {
-            let place = state::place(&self.pool().name);
-            let owner = Owner {
-                epoch: epoch.0,
-                head: self.config.head(self.me).name.clone(),
-                unix_ms: clock::unix_ms(),
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-            };
-            match self.host.open_state(volume, &place, owner) {
-                Ok(owners) => status::State {
-                    problem: None,
-                    owners,
-                },
-                Err(problem) => {
-                    error!(pool = self.pool().name, "the state volume: {problem}");
-                    status::State {
-                        problem: Some(problem.to_string()),
-                        owners: Vec::new(),
-                    }
-                }
+            let opened = self
+                .host
+                .open_state(volume, &state::place(&self.pool().name));
+            if let Err(problem) = &opened {
+                error!(pool = self.pool().name, "the state volume: {problem}");
+            }
+            status::State {
+                is_open: opened.is_ok(),
+                problem: opened.err().map(|problem| problem.to_string()),
+                owners: Vec::new(),
             }
         });
         lock(&self.report).state_volume = Some(report.unwrap_or_default());
         self.read_admitted();
+    }
+
+    /// Notes in the state volume who owns the pool, if it is open.
+    fn note_owner(&self, epoch: Epoch) {
+        let Ok(place) = self.open_state_place() else {
+            return;
+        };
+        let owner = Owner {
+            epoch: epoch.0,
+            head: self.config.head(self.me).name.clone(),
+            unix_ms: clock::unix_ms(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        let noted = self.host.note_owner(&place, owner);
+        if let Some(state) = &mut lock(&self.report).state_volume {
+            match noted {
+                Ok(owners) => state.owners = owners,
+                Err(problem) => {
+                    error!(pool = self.pool().name, "the state volume: {problem}");
+                    state.problem = Some(format!("its owner is not noted there: {problem}"));
+                }
+            }
+        }
     }
 
     /// Opens a state volume that came while the pool is served. One that was there and could not be used stays closed.
@@ -258,19 +273,24 @@ impl Worker {
         let had_none = lock(&self.report).state_volume.as_ref() == Some(&none);
         let epoch = self.claim.as_ref().map(|claim| claim.key.epoch);
         if let Some(epoch) = epoch.filter(|_| had_none) {
-            self.open_state(active, epoch);
+            self.open_state(active);
+            self.note_owner(epoch);
         }
     }
 
     /// Undoes whatever stands of import and claim. The first failure ends it: what comes after it must
     /// not be undone while what comes before it still stands, and the core resets the head.
     pub(super) fn release(&mut self, peer_is_done: bool) -> Result<Done, JobError> {
-        self.take_down()?;
-        self.let_go(peer_is_done)
+        let mut laps = Laps::begin();
+        self.take_down(&mut laps)?;
+        let done = self.let_go(peer_is_done)?;
+        laps.end("reservations");
+        info!(pool = self.pool().name, "release: {laps}");
+        Ok(done)
     }
 
     /// Of a release all but the reservations.
-    pub(super) fn take_down(&mut self) -> Result<(), JobError> {
+    pub(super) fn take_down(&mut self, laps: &mut Laps) -> Result<(), JobError> {
         if let Some(served) = &self.served {
             if let Some(port) = &served.port {
                 for address in &self.pool().addresses {
@@ -283,15 +303,19 @@ impl Worker {
                     warn!("{error}");
                 }
             }
+            laps.end("addresses");
             if let Some(shares) = &served.shares {
                 self.close_shares(shares)?;
             }
+            laps.end("shares");
             if let Some(plan) = &served.nvme {
                 self.host.close_nvme(plan)?;
             }
+            laps.end("namespaces");
             for target in served.targets.iter().rev() {
                 self.host.close(target)?;
             }
+            laps.end("targets");
         }
         // With it ends who copies clients' reservations: nobody writes them any more.
         if self.served.take().is_some() {
@@ -308,14 +332,18 @@ impl Worker {
         if let Some(claim) = &self.claim {
             self.host.close_state(&state::place(&self.pool().name))?;
             lock(&self.report).state_volume = None;
+            laps.end("state");
             self.host.deactivate(&claim.group.uuid)?;
+            laps.end("volumes");
             if claim.group.arrays().next().is_some() {
                 // An array writes its superblocks as it is stopped.
                 self.host.stop_arrays(&claim.group)?;
                 lock(&self.report).arrays.clear();
             }
+            laps.end("arrays");
             // Until here it says that we are at it; from here on nothing of ours reaches a disk.
             self.ledger.end()?;
+            laps.end("ledger");
         }
         Ok(())
     }

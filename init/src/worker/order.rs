@@ -269,15 +269,19 @@ impl Host for Witness {
         Ok(Step::Changed)
     }
 
-    fn open_state(
-        &self,
-        _volume: &Active,
-        place: &Path,
-        owner: Owner,
-    ) -> Result<Vec<Owner>, StateError> {
+    fn open_state(&self, _volume: &Active, place: &Path) -> Result<(), StateError> {
         let noted = self.note("state on");
         noted.map_err(|errno| StateError::Probe {
             node: place.display().to_string(),
+            source: errno.into(),
+        })
+    }
+
+    fn note_owner(&self, place: &Path, owner: Owner) -> Result<Vec<Owner>, StateError> {
+        let noted = self.note("owner noted");
+        noted.map_err(|errno| StateError::File {
+            file: place.to_path_buf(),
+            step: "write",
             source: errno.into(),
         })?;
         Ok(vec![owner])
@@ -549,7 +553,8 @@ fn the_address_comes_last_and_goes_first_and_all_is_held_until_the_volumes_are_g
             "state on",
             "export on",
             "address on",
-            "greeting"
+            "greeting",
+            "owner noted"
         ]
     );
     // What no step of the kernel's sees: when the first key goes, nothing writes any more and nobody watches.
@@ -716,6 +721,18 @@ fn a_pool_is_served_without_its_state_and_says_so() {
     assert!(!released.iter().any(|step| step == "reservations off"));
     assert_eq!(released.len(), RELEASE.len() - 1);
     assert!(lock(&worker.report).state_volume.is_none());
+}
+
+#[test]
+fn an_owner_that_is_not_noted_is_told_and_the_state_volume_is_used() {
+    let (mut worker, log) = owner(&Shelf::new(2), "owner noted");
+    assert_eq!(worker.import(Epoch(1)).unwrap(), Done::Imported);
+    assert_eq!(taken(&log).last().map(String::as_str), Some("owner noted"));
+    let state = lock(&worker.report).state_volume.clone().unwrap();
+    assert!(state.is_open && state.problem.is_some(), "{state:?}");
+    assert!(worker.open_state_place().is_ok());
+    assert_eq!(worker.release(true).unwrap(), Done::Released);
+    assert_eq!(taken(&log), RELEASE);
 }
 
 #[test]

@@ -130,6 +130,7 @@ impl Worker {
 mod tests {
     use orthrus_hb::Epoch;
 
+    use super::super::laps::Laps;
     use super::super::order::{owner, taken};
     use super::*;
     use crate::fence::shelf::Shelf;
@@ -197,7 +198,7 @@ mod tests {
     #[test]
     fn it_is_written_down_before_the_volumes_go() {
         let (mut worker, log) = with_lost("");
-        worker.take_down().unwrap();
+        worker.take_down(&mut Laps::begin()).unwrap();
         let steps = taken(&log);
         let at = |step: &str| steps.iter().position(|one| one == step).unwrap();
         assert!(at("export off") < at("metadata"), "{steps:?}");
