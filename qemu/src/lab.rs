@@ -23,9 +23,10 @@ use crate::disks::scan;
 use crate::frame::{Frame, Kind};
 use crate::io::IoReport;
 use crate::names::{Head, Machine};
-use crate::request::{IoOptions, LabStatus, Request, Verified};
+use crate::request::{IoOptions, LabStatus, PoolStatus, Request, Verified};
 use crate::spec::{Options, Ready};
 use crate::state::{StateDir, last_lines};
+use crate::vm::Power;
 use crate::{artifacts, progress, supervisor};
 
 /// How long a lab may take to come up; under emulation, on a busy machine.
@@ -34,6 +35,8 @@ pub const UP_LIMIT: Duration = Duration::from_secs(300);
 const TELL_LIMIT: Duration = Duration::from_secs(90);
 /// How often conditions are looked at: finer than what is measured with them by far.
 const POLL: Duration = Duration::from_millis(250);
+/// How long a running head may be silent before nobody is said to serve.
+const OWNER_LIMIT: Duration = Duration::from_secs(30);
 /// Lines of each console that a failure shows.
 const CONSOLE_LINES: usize = 25;
 
@@ -409,16 +412,28 @@ impl Lab {
         Ok(())
     }
 
-    /// The head that serves a pool (the first pool if none is named), once there is exactly one.
+    /// The head that serves a pool (the first pool if none is named), once there is exactly one. A head that runs and did not answer
+    /// just now is asked again.
+    ///
+    /// # Errors
+    /// There is none.
     pub fn owner(&self, pool: Option<&str>) -> anyhow::Result<Head> {
-        let status = self.status()?;
-        let found = status
-            .pools
-            .iter()
-            .find(|p| pool.is_none_or(|name| name == p.pool.name));
-        found
-            .and_then(|p| p.owner)
-            .with_context(|| format!("no head serves the pool: {}", progress::summary(&status)))
+        let began = Instant::now();
+        loop {
+            let status = self.status()?;
+            let is_meant = |one: &&PoolStatus| pool.is_none_or(|name| name == one.pool.name);
+            if let Some(owner) = status.pools.iter().find(is_meant).and_then(|one| one.owner) {
+                return Ok(owner);
+            }
+            let mut running = status
+                .heads
+                .iter()
+                .filter(|head| head.power == Power::Running);
+            if running.all(|head| head.report.is_some()) || began.elapsed() > OWNER_LIMIT {
+                bail!("no head serves the pool: {}", progress::summary(&status));
+            }
+            thread::sleep(POLL);
+        }
     }
 
     /// The last lines of all consoles: what came before a failure.

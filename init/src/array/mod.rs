@@ -29,6 +29,7 @@ pub use assemble::{AssembleError, Running, running, start, stop};
 pub use condition::{Condition, condition};
 pub use decision::{Decision, LeftOut, Slot};
 pub use geometry::Geometry;
+pub use place::spare_block;
 pub use read::{ArrayReader, ReadError};
 pub use refusal::Refusal;
 pub use superblock::{Superblock, SuperblockError};

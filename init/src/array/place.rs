@@ -5,6 +5,7 @@
 //! written behind the array's back. So what is in an array is nothing else, whatever it looks like, and whatever else is
 //! the matter with its superblock. Layouts are those of `include/uapi/linux/raid/md_p.h`.
 
+use super::superblock::{Features, at};
 use super::{MemberError, Read};
 
 /// `MD_SB_MAGIC`.
@@ -13,7 +14,9 @@ const MAGIC: [u8; 4] = 0xa92b_4efc_u32.to_le_bytes();
 const SUPERBLOCK: usize = 4096;
 /// Places in `struct mdp_superblock_1`.
 const AT_MAJOR: usize = 4;
+const AT_BITMAP: usize = 96;
 const AT_SUPER_OFFSET: usize = 144;
+const AT_BAD_BLOCKS: usize = 188;
 const AT_CHECKSUM: usize = 216;
 const AT_MAX_DEV: usize = 220;
 const AT_ROLES: usize = 256;
@@ -76,6 +79,52 @@ pub fn find(bytes: u64, read: &mut Read<'_>) -> Result<Option<Found>, MemberErro
         }
     }
     Ok(None)
+}
+
+/// Where a block is that nobody writes while the disk is in use, for who must write to know that he may: the first one, unless it is
+/// part of an array. `None` where no block is known to be free: what is read there and written back a moment later would undo what
+/// the array wrote in between, a superblock that calls a member failed as well as a client's data.
+///
+/// # Errors
+/// The disk's.
+pub fn spare_block(
+    bytes: u64,
+    block: u32,
+    read: &mut Read<'_>,
+) -> Result<Option<u64>, MemberError> {
+    let found = match find(bytes, read) {
+        Err(MemberError::Two(..)) => return Ok(None),
+        found => found?,
+    };
+    let Some(found) = found else {
+        return Ok(Some(0));
+    };
+    let word = |at: usize| {
+        let bytes = found.bytes.get(at..at + 4)?;
+        Some(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+    };
+    let spare = match found.minor {
+        // Before the superblock.
+        Some(2) => Some(0),
+        // Behind what the kernel writes of it, which are whole blocks for the roles that there may be.
+        Some(1) => {
+            let last = SUPERBLOCK as u64 - u64::from(block);
+            let written = word(AT_MAX_DEV).map(|most| AT_ROLES as u64 + 2 * u64::from(most));
+            written
+                .is_some_and(|written| written <= last)
+                .then_some(last)
+        }
+        // Behind the superblock, where also a bitmap, bad blocks or parity logs may be.
+        Some(0) => {
+            let is_before = |at: usize| word(at).is_some_and(|offset| offset.cast_signed() <= 0);
+            let has_logs = word(at::FEATURES).is_none_or(|features| Features(features).has_ppl());
+            let is_free = is_before(AT_BITMAP) && is_before(AT_BAD_BLOCKS) && !has_logs;
+            let last = (bytes / u64::from(block)).checked_sub(1);
+            last.filter(|_| is_free).map(|last| last * u64::from(block))
+        }
+        _ => None,
+    };
+    Ok(spare)
 }
 
 /// Whether these are the bytes of a superblock that belongs to this sector: one that was moved along with a copy of
@@ -151,6 +200,8 @@ mod tests {
             &[
                 "MD_SB_MAGIC",
                 "offsetof(struct mdp_superblock_1, major_version)",
+                "offsetof(struct mdp_superblock_1, bitmap_offset)",
+                "offsetof(struct mdp_superblock_1, bblog_offset)",
                 "offsetof(struct mdp_superblock_1, super_offset)",
                 "offsetof(struct mdp_superblock_1, sb_csum)",
                 "offsetof(struct mdp_superblock_1, max_dev)",
@@ -160,7 +211,15 @@ mod tests {
         ) else {
             return;
         };
-        let places = [AT_MAJOR, AT_SUPER_OFFSET, AT_CHECKSUM, AT_MAX_DEV, AT_ROLES];
+        let places = [
+            AT_MAJOR,
+            AT_BITMAP,
+            AT_BAD_BLOCKS,
+            AT_SUPER_OFFSET,
+            AT_CHECKSUM,
+            AT_MAX_DEV,
+            AT_ROLES,
+        ];
         let mut ours = vec![u64::from(u32::from_le_bytes(MAGIC))];
         ours.extend(places.map(|place| place as u64));
         ours.push(RESERVED_090);

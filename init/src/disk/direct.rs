@@ -43,13 +43,13 @@ pub fn read(file: &File, offset: u64, length: usize) -> io::Result<Vec<u8>> {
     Ok(buffer.bytes()[skip..skip + length].to_vec())
 }
 
-/// Writes the first `block` bytes of the disk over with what is read there: nothing changes, and it
-/// succeeds only where this path may write.
-pub fn rewrite_first_block(path: &Path, block: u32) -> io::Result<()> {
+/// Writes `block` bytes of the disk over with what is read there: nothing changes, unless somebody else writes there in between, and
+/// it succeeds only where this path may write.
+pub fn rewrite(path: &Path, offset: u64, block: u32) -> io::Result<()> {
     let file = open_for_writing(path)?;
     let mut buffer = Aligned::new(block as usize);
-    file.read_exact_at(buffer.bytes(), 0)?;
-    file.write_all_at(buffer.bytes(), 0)
+    file.read_exact_at(buffer.bytes(), offset)?;
+    file.write_all_at(buffer.bytes(), offset)
 }
 
 /// Memory that starts at a multiple of [`ALIGNMENT`].
@@ -96,7 +96,7 @@ mod tests {
             assert_eq!(read, bytes[offset..offset + length]);
         }
         assert!(read(&file, 12000, 4096).is_err());
-        rewrite_first_block(path, 512).unwrap();
+        rewrite(path, 512, 512).unwrap();
         assert_eq!(std::fs::read(path).unwrap(), bytes);
     }
 }

@@ -34,12 +34,16 @@ pub trait Reservations: Send + Sync {
     /// Removes the registrations with the key `victim`, and takes over what they reserved; with `abort`
     /// their commands are aborted as well.
     fn preempt(&self, own: u64, victim: u64, abort: bool) -> Answer;
-    /// Whether this very path may write: rewrites the first block with its own contents.
+    /// Whether this very path may write, asked within a claim, when nobody uses the disk yet: rewrites the first block with its own
+    /// contents.
     ///
     /// Reading the keys does not show that. A target that binds a registration to a session shows our key
     /// after a reconnect, and refuses our writes. Nor does a command that writes nothing: the kernel's target lets
     /// everybody flush.
     fn prove_write(&self) -> Result<(), WriteRefused>;
+    /// The same while the disk is in use: rewrites a block that nobody else writes, which was looked for within the claim. Good where
+    /// there is none.
+    fn probe_write(&self) -> Result<(), WriteRefused>;
     /// How many commands of this path, whoever's, the kernel saw fail since boot; `None` where it does not
     /// count. It grew: one of them may have met a reservation conflict.
     fn failures(&self) -> Option<u64>;

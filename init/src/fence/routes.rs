@@ -497,8 +497,12 @@ impl Reservations for Routes {
         }
     }
 
+    fn probe_write(&self) -> Result<(), WriteRefused> {
+        // Asked of each path by itself, as the next.
+        Ok(())
+    }
+
     fn failures(&self) -> Option<u64> {
-        // Asked of each path by itself.
         None
     }
 }

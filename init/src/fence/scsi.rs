@@ -7,10 +7,11 @@
 //! What the disk answers is parsed in [`super::answers`].
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Seek as _, SeekFrom};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::answers::{parse_capabilities, parse_keys, parse_reservation};
@@ -18,6 +19,7 @@ use super::reservations::{
     Answer, Capabilities, Hold, ReadError, Reservations, STATUS_CONFLICT, Seen, Trouble,
     WriteRefused,
 };
+use crate::array;
 use crate::disk::direct;
 use crate::sys::{pr, sg};
 
@@ -55,6 +57,8 @@ pub struct Scsi {
     /// Where the kernel counts commands that failed.
     failures: PathBuf,
     logical_block: u32,
+    /// Where a block is that nobody writes, as it was found within the claim.
+    spare: OnceLock<Option<u64>>,
     file: File,
 }
 
@@ -65,6 +69,7 @@ impl Scsi {
             path: node.to_path_buf(),
             failures: format!("/sys/block/{name}/device/ioerr_cnt").into(),
             logical_block,
+            spare: OnceLock::new(),
             file: open(node, 0)?,
         })
     }
@@ -119,6 +124,19 @@ impl Scsi {
         }
     }
 
+    fn rewrite(&self, offset: u64) -> Result<(), WriteRefused> {
+        direct::rewrite(&self.path, offset, self.logical_block).map_err(refused)
+    }
+
+    /// Of a whole-disk PV the first block: before the LVM label or, with 4 KiB blocks, the block of the label, which nobody writes
+    /// while a VG is in use.
+    fn find_spare(&self) -> io::Result<Option<u64>> {
+        let mut file = direct::open(&self.path)?;
+        let bytes = file.seek(SeekFrom::End(0))?;
+        let mut read = |offset: u64, length: usize| direct::read(&file, offset, length);
+        array::spare_block(bytes, self.logical_block, &mut read).map_err(io::Error::other)
+    }
+
     /// Sends a command, again while the disk wants to tell of something that happened before.
     fn execute(
         &self,
@@ -144,6 +162,13 @@ fn open(path: &Path, more: i32) -> io::Result<File> {
         .read(true)
         .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC | more)
         .open(path)
+}
+
+fn refused(error: io::Error) -> WriteRefused {
+    match error.raw_os_error() {
+        Some(libc::EBADE) => WriteRefused::Conflict,
+        code => WriteRefused::Failed(Trouble::Errno(code.unwrap_or(libc::EIO))),
+    }
 }
 
 struct Errno(i32);
@@ -224,16 +249,21 @@ impl Reservations for Scsi {
         answer(pr::preempt(self.file.as_fd(), own, victim, abort))
     }
 
+    // Rejected: a WRITE of zero blocks and a LUN reset, which QEMU answers itself, and VERIFY and UNMAP, which not every target has.
     fn prove_write(&self) -> Result<(), WriteRefused> {
-        // The first block of a whole-disk PV: before the LVM label or, with 4 KiB blocks, the block of the
-        // label. Nobody writes there while a VG is in use. Rejected: a WRITE of zero blocks and a LUN
-        // reset, which QEMU answers itself, and VERIFY and UNMAP, which not every target has.
-        direct::rewrite_first_block(&self.path, self.logical_block).map_err(|error| {
-            match error.raw_os_error() {
-                Some(libc::EBADE) => WriteRefused::Conflict,
-                code => WriteRefused::Failed(Trouble::Errno(code.unwrap_or(libc::EIO))),
-            }
-        })
+        self.rewrite(0)?;
+        // Before anybody uses the disk: a superblock that is being written may look like none.
+        let spare = self.find_spare().map_err(refused)?;
+        self.spare.get_or_init(|| spare);
+        Ok(())
+    }
+
+    fn probe_write(&self) -> Result<(), WriteRefused> {
+        match self.spare.get() {
+            Some(Some(offset)) => self.rewrite(*offset),
+            // A loss is seen by reading back, and by the writes of the other disks.
+            Some(None) | None => Ok(()),
+        }
     }
 
     fn failures(&self) -> Option<u64> {
@@ -292,6 +322,7 @@ mod tests {
             path: "/dev/null".into(),
             failures: "/dev/null".into(),
             logical_block: 512,
+            spare: OnceLock::new(),
             file: open(Path::new("/dev/null"), 0).unwrap(),
         };
         assert_eq!(scsi.read(), Err(ReadError::Unsupported));

@@ -7,7 +7,8 @@
 //! by themselves. The watch never registers again.
 //!
 //! Each path to a disk has a thread of its own: a disk is seen while any of its paths shows it, and a loss is a loss by whichever.
-//! A path without a part in the claim is only read by.
+//! A path without a part in the claim is only read by: what it shows of a loss counts, and that it answers does not, since no client's
+//! write goes by it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
@@ -29,12 +30,14 @@ const INTERVAL: Duration = Duration::from_millis(200);
 /// takes anything away.
 pub const ARBITER_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How often the watch also writes, the first block over with its own contents: a target that binds registrations to
-/// a session goes on to show our key after a reconnect, and refuses our writes. It does so at once when the kernel counts a
+/// How often the watch also writes, a block that nobody else writes over with its own contents ([`spare_block`]): a target that binds
+/// registrations to a session goes on to show our key after a reconnect, and refuses our writes. It does so at once when the kernel counts a
 /// failed command, which may have been a client's write that met a conflict: one is enough to reset.
 ///
 /// Rejected: SYNCHRONIZE CACHE, which writes nothing. The kernel's target goes by the direction of a command's data and lets
 /// everybody flush (`core_scsi3_pr_seq_non_holder`): an owner whose sessions had been renewed served conflicts to its clients.
+///
+/// [`spare_block`]: crate::array::spare_block
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The fence is lost: reset at once.
@@ -151,9 +154,9 @@ struct DiskState {
     id: DiskId,
     /// What it is called in messages.
     name: String,
-    /// When the disk was read back last, in milliseconds after `started`.
+    /// When the disk was read back last by this path while it had a part in the claim, in milliseconds after `started`.
     read_ms: AtomicU64,
-    /// The last look was answered by an error.
+    /// The last look was answered by an error, or by a path that has no part in the claim.
     failed: AtomicBool,
     /// What was found beside our key then. Never locked by the heartbeat thread.
     alarm: Mutex<Option<Alarm>>,
@@ -313,7 +316,8 @@ fn look(
         let looked = look_once(shared, route, &mut probing);
         drop(turn);
         let failed = matches!(looked, Err(Look::Unreadable));
-        disk.failed.store(failed, Ordering::SeqCst);
+        let is_used = route.is_in_use();
+        disk.failed.store(failed || !is_used, Ordering::SeqCst);
         match failed {
             true => route.note_failure(),
             false => route.note_answer(asked),
@@ -322,7 +326,9 @@ fn look(
             Ok(alarm) => {
                 let now = shared.started.elapsed().as_millis();
                 let now = u64::try_from(now).unwrap_or(u64::MAX);
-                disk.read_ms.store(now, Ordering::SeqCst);
+                if is_used {
+                    disk.read_ms.store(now, Ordering::SeqCst);
+                }
                 let said = std::mem::replace(&mut *lock(&disk.alarm), alarm);
                 if said != alarm
                     && let Some(alarm) = alarm
@@ -397,7 +403,7 @@ fn look_once(shared: &Shared, route: &Route, probing: &mut Probing) -> Result<Op
     }
     let due = probing.is_due(Instant::now(), route.path.failures());
     if due && route.is_in_use() && !shared.over.load(Ordering::SeqCst) {
-        let proved = route.path.prove_write();
+        let proved = route.path.probe_write();
         probing.done(route.path.failures());
         // Not of a path whose registration we took away ourselves meanwhile.
         if let Err(refused @ WriteRefused::Conflict) = proved

@@ -1,6 +1,8 @@
 //! Survey and claim: which disks are the pool's, whose they are, and making them ours.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::thread;
 use std::time::Duration;
 
 use orthrus_hb::ledger::{self, Record};
@@ -22,6 +24,9 @@ use crate::volume::{self, VolumeGroup};
 
 /// In the words of what a survey found, and of nothing else that is noted.
 const LOOKED: &str = "when this head looked";
+
+/// How long after a claim could not be undone that is tried again.
+const UNDO_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A claim that is held.
 pub struct Claim {
@@ -213,8 +218,8 @@ impl Worker {
     ) -> Result<Done, JobError> {
         let settled = self.settle_members(before);
         if settled.is_err() {
-            // The core takes a failed claim for one after which nothing is held.
-            self.release(peer_is_done)?;
+            let pool = self.pool().name.clone();
+            until_undone(&pool, || self.release(peer_is_done));
         }
         settled.map(|()| done)
     }
@@ -371,6 +376,15 @@ fn forgetful(claimed: &Claimed, said: &[String]) -> Option<String> {
          owner then resets, and whoever boots first takes the pool"
             .to_owned()
     })
+}
+
+/// Undoes a claim that failed. The core takes such a claim for one after which nothing is held, so that this does not return before
+/// nothing is: a disk that is busy with its own recovery lets go in the end, and otherwise the claim's limit ends in a reset.
+pub(super) fn until_undone<T, E: Display>(pool: &str, mut undo: impl FnMut() -> Result<T, E>) {
+    while let Err(stays) = undo() {
+        warn!(pool, "the claim failed, and is not undone yet: {stays}");
+        thread::sleep(UNDO_INTERVAL);
+    }
 }
 
 #[cfg(test)]

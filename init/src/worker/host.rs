@@ -263,7 +263,7 @@ impl Host for Kernel {
     fn touch(&self, array: &Disk) {
         let arrays = std::slice::from_ref(array);
         let outcomes = parallel::each(arrays, TOUCH_LIMIT, |array| {
-            direct::rewrite_first_block(&array.path, array.logical_block)
+            direct::rewrite(&array.path, 0, array.logical_block)
         });
         for error in outcomes.into_iter().flatten().filter_map(Result::err) {
             warn!(array = %array.name, %error, "cannot be written");

@@ -15,7 +15,7 @@ use orthrus_hb::{Authority, Command, Done, Epoch, Holder, Job, PoolId, Refusal, 
 use tracing::info;
 
 use super::Worker;
-use super::claim::Claim;
+use super::claim::{Claim, until_undone};
 use super::create::CreateError;
 use super::error::JobError;
 use super::orders::{Order, PoolOrder};
@@ -142,9 +142,8 @@ impl Worker {
         let group = match written.and_then(|()| self.read_group()) {
             Ok(group) => group,
             Err(error) => {
-                // The core takes a failed claim for one after which nothing is held.
                 lock(&self.watch).take();
-                free.fence.release(claimed.key)?;
+                until_undone(&vg, || free.fence.release(claimed.key));
                 return Err(error);
             }
         };

@@ -220,7 +220,8 @@ impl Worker {
         let watch = all.watch(claim.key, self.on_loss.clone());
         claim.fence = all;
         let before = lock(&self.watch).replace((claim.key.epoch, watch));
-        drop(before);
+        // Nothing is let go: a disk that does not answer is waited for by nobody.
+        end_watch(before);
         Ok(())
     }
 

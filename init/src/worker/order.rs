@@ -626,6 +626,31 @@ fn an_array_that_does_not_start_ends_the_import_and_one_that_does_not_stop_keeps
 }
 
 #[test]
+fn a_claim_that_fails_comes_back_when_it_is_undone_and_not_before() {
+    let shelf = Shelf::new(2);
+    let (mut worker, log, fails) = owner_failing_later(&shelf);
+    *fails.lock().unwrap() = "volumes off";
+    let (tries, group) = (log.clone(), worker.claim.as_ref().unwrap().group.clone());
+    let mends = std::thread::spawn(move || {
+        while tries.lock().unwrap().is_empty() {
+            std::thread::yield_now();
+        }
+        *fails.lock().unwrap() = "";
+    });
+    // No disk of this machine has the group, so that it cannot be read again.
+    assert!(worker.settle_claim(&group, true, Done::Claimed).is_err());
+    mends.join().unwrap();
+    let undone = taken(&log);
+    assert_eq!(
+        undone.iter().filter(|step| *step == "volumes off").count(),
+        2,
+        "{undone:?}"
+    );
+    assert!(worker.claim.is_none() && lock(&worker.watch).is_none());
+    assert!(shelf.all().all(|disk| disk.keys().is_empty()));
+}
+
+#[test]
 fn a_reservation_conflict_on_the_metadata_resets_the_head_before_anything_is_activated() {
     let shelf = Shelf::new(2);
     let (mut worker, log) = owner(&shelf, "stamp");

@@ -191,3 +191,64 @@ fn bad_blocks_are_read_elsewhere() {
     };
     assert!(reader.read(0, 512, &mut disk).is_ok());
 }
+
+#[test]
+fn the_block_that_is_written_while_an_array_runs_is_of_nobody_else() {
+    // That one is of version 0.90, and refused.
+    for name in names().into_iter().filter(|name| name != "old") {
+        for (index, image) in images(&name).iter().enumerate() {
+            for block in [512, 4096] {
+                let mut read = |offset, length| image.read(offset, length);
+                let superblock = image.superblock().unwrap().unwrap();
+                let Some(at) = spare_block(image.bytes, block, &mut read).unwrap() else {
+                    // Behind the superblock there may be a bitmap; before the data of a whole block nothing is left.
+                    let may_lack =
+                        superblock.minor == 0 || (superblock.minor == 1 && block == 4096);
+                    assert!(may_lack, "{name} {index}");
+                    continue;
+                };
+                let word = |at: u64| {
+                    let bytes = image
+                        .read(superblock_at(&superblock, image) + at, 4)
+                        .unwrap();
+                    u32::from_le_bytes(bytes.try_into().unwrap())
+                };
+                let (end, block) = (at + u64::from(block), u64::from(block));
+                assert!(
+                    at % block == 0 && end <= image.bytes,
+                    "{name} {index}: {at}"
+                );
+                let written = (256 + 2 * u64::from(word(220))).next_multiple_of(block.min(512));
+                let start = superblock_at(&superblock, image);
+                assert!(
+                    end <= start || at >= start + written,
+                    "{name} {index}: {at} is of the superblock"
+                );
+                let (data, length) = (superblock.data_offset * 512, superblock.data_size * 512);
+                assert!(
+                    end <= data || at >= data + length,
+                    "{name} {index}: {at} is of the data"
+                );
+                let empty = vec![0; usize::try_from(block).unwrap()];
+                assert_eq!(
+                    image.read(at, empty.len()).unwrap(),
+                    empty,
+                    "{name} {index}: {at}"
+                );
+            }
+        }
+    }
+    let nothing = |_: u64, length: usize| Ok(vec![0; length]);
+    assert_eq!(
+        spare_block(1 << 20, 512, &mut { nothing }).unwrap(),
+        Some(0)
+    );
+}
+
+fn superblock_at(superblock: &Superblock, image: &Image) -> u64 {
+    match superblock.minor {
+        0 => (image.bytes / 512 - 16) / 8 * 8 * 512,
+        1 => 0,
+        _ => 4096,
+    }
+}

@@ -140,6 +140,10 @@ impl Reservations for Path {
         }
     }
 
+    fn probe_write(&self) -> Result<(), WriteRefused> {
+        self.prove_write()
+    }
+
     fn failures(&self) -> Option<u64> {
         None
     }

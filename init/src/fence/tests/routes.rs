@@ -377,6 +377,15 @@ fn a_lost_path_is_no_lost_disk_and_its_own_fencing_no_loss() {
     assert_eq!(watch.lost(), None);
     assert!(watch.silent(LIMIT).is_empty() && watch.sees_disks(LIMIT));
     assert_eq!(watch.oldest().map(|(name, _)| name.len()), Some(5));
+    // It goes on answering, and writes nothing: the disk is as lost as without it.
+    for mut disk in shelf.all() {
+        disk.cut.push(A2);
+    }
+    wait_for(|| (!watch.sees_disks(LIMIT)).then_some(()));
+    wait_for(|| (watch.silent(Duration::from_millis(500)).len() == 2).then_some(()));
+    for mut disk in shelf.all() {
+        disk.cut.clear();
+    }
     claim(&shelf, B, Authority::PeerDead).unwrap();
     let lost = wait_for(|| watch.lost().cloned());
     assert!(
