@@ -40,6 +40,7 @@ clients = \"10.77.0.99\"
 [[pool.nfs.share]]
 volume = \"plain\"
 clients = \"10.77.0.100\"
+check = \"always\"
 [[pool.nfs.share]]
 volume = \"fixed\"
 clients = \"10.77.0.100\"
@@ -126,6 +127,8 @@ pub fn locks_outlive_both_heads(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         );
         grows(lab, owner, "home", "home", 96)?;
         grows(lab, owner, "large", "big", 352)?;
+        // Nor does a change take a share away that is checked at each import.
+        is_refused(lab).context("after volumes grew")?;
         said(lab, RELEASE)?;
         // The lock is free as soon as the client says so, and not before.
         let begun = Instant::now();

@@ -128,8 +128,47 @@ pub fn unmount(place: &Path) -> Result<Step, MountError> {
     }
 }
 
+/// Whether the file system of this block device is mounted here.
+///
+/// # Errors
+/// Another one is, or it cannot be told.
+pub fn is_mounted(node: &Path, place: &Path) -> Result<bool, MountError> {
+    let look = || -> io::Result<bool> {
+        match is_mount(place) {
+            Ok(true) => {}
+            Ok(false) => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        match fs::metadata(place)?.dev() == fs::metadata(node)?.rdev() {
+            true => Ok(true),
+            false => Err(Errno::BUSY.into()),
+        }
+    };
+    look().map_err(MountError::new(place, "look at it"))
+}
+
 /// Whether a file system begins here.
 fn is_mount(place: &Path) -> io::Result<bool> {
     let parent = place.parent().unwrap_or(Path::new("/"));
     Ok(fs::metadata(place)?.dev() != fs::metadata(parent)?.dev())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_mounted_is_known_by_its_device() {
+        let directory = tempfile::tempdir().unwrap();
+        let null = Path::new("/dev/null");
+        for place in [directory.path(), &directory.path().join("none")] {
+            assert!(!is_mounted(null, place).unwrap(), "{}", place.display());
+        }
+        let other = is_mounted(null, Path::new("/proc")).unwrap_err();
+        assert!(
+            other.to_string().starts_with("/proc: look at it: "),
+            "{other}"
+        );
+    }
 }

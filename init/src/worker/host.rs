@@ -173,7 +173,9 @@ pub(super) trait Host: Send {
     fn mount_shares(&self, plan: &mut NfsPlan) -> Result<Vec<Withheld>, MountError>;
     /// Takes them down, from whatever state there is.
     fn unmount_shares(&self, root: &Path) -> Result<Step, MountError>;
-    /// Starts to share, with the records of clients in a directory of the pool's.
+    /// Why the records of clients in a directory of the pool's cannot be used.
+    fn damaged_records(&self, records: &Path) -> Option<String>;
+    /// Starts to share, with the records of clients in that directory.
     fn share(&self, plan: &NfsPlan, records: &Path) -> Result<Box<dyn Sharing>, ExportError>;
     /// Begins to ask whether anybody but the heads has these addresses, on the network of the data port.
     fn probe(&self, data: &DataPort, addresses: Vec<IpAddr>, heads: Vec<Mac>) -> Probe;
@@ -456,6 +458,12 @@ impl Host for Kernel {
 
     fn unmount_shares(&self, root: &Path) -> Result<Step, MountError> {
         nfs::unmount(root)
+    }
+
+    fn damaged_records(&self, records: &Path) -> Option<String> {
+        nfs::read_records(records)
+            .err()
+            .map(|error| error.to_string())
     }
 
     fn share(&self, plan: &NfsPlan, records: &Path) -> Result<Box<dyn Sharing>, ExportError> {

@@ -384,6 +384,11 @@ impl Host for Witness {
         Ok(Step::Changed)
     }
 
+    fn damaged_records(&self, _records: &Path) -> Option<String> {
+        let damaged = self.fails == "NFS records";
+        damaged.then(|| "they have format 2".to_owned())
+    }
+
     fn share(&self, _plan: &NfsPlan, _records: &Path) -> Result<Box<dyn Sharing>, ExportError> {
         let noted = self.note("NFS on");
         noted.map_err(|errno| ExportError::kernel("/n", "start", errno))?;
@@ -898,6 +903,19 @@ fn a_server_that_does_not_end_keeps_its_file_systems_and_all_below_them() {
         assert_eq!(taken(&log).last().map(String::as_str), Some(fails));
         assert!(shelf.all().all(|disk| !disk.keys().is_empty()), "{fails}");
     }
+}
+
+#[test]
+fn records_of_clients_that_cannot_be_read_are_no_reason_to_serve_nothing() {
+    let (mut worker, log) = sharer(&Shelf::new(2), "NFS records");
+    assert_eq!(worker.import(Epoch(1)).unwrap(), Done::Imported);
+    assert!(!taken(&log).iter().any(|step| step.contains("NFS")));
+    let shares = lock(&worker.report).shares.clone();
+    let why = shares[0].withheld.clone().unwrap();
+    assert!(
+        why.contains("format 2") && why.contains("nfs-clients.json"),
+        "{why}"
+    );
 }
 
 #[test]

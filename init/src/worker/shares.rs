@@ -1,7 +1,8 @@
 //! The shares of a pool that is served here: opened, kept in line with its volumes, closed.
 //!
 //! A share that cannot be offered is no reason to serve nothing: it is withheld and `status` says so. So are all of them
-//! without a state volume, which has the records of clients: locks would be given to whoever asks first after a takeover.
+//! without a state volume, which has the records of clients, and when those cannot be read: locks would be given to whoever asks first
+//! after a takeover.
 //! What the server itself cannot do is an error, as with LUNs: the other head may do better.
 
 use tracing::{info, warn};
@@ -9,7 +10,7 @@ use tracing::{info, warn};
 use super::Worker;
 use crate::config::NfsConfig;
 use crate::export::ExportError;
-use crate::export::nfs::{NfsPlan, Sharing, Withheld};
+use crate::export::nfs::{self, NfsPlan, Sharing, Withheld};
 use crate::filesystem::MountError;
 use crate::status;
 use crate::sync::lock;
@@ -64,6 +65,20 @@ impl Worker {
                 return Ok(());
             }
         };
+        let is_running = self.served.as_ref().is_some_and(|served| {
+            let shares = served.shares.as_ref();
+            shares.is_some_and(|shares| shares.server.is_some())
+        });
+        if !is_running && let Some(why) = self.host.damaged_records(&records) {
+            let why = format!(
+                "{why}; a firmware that knows them shares it, or remove {} from the state volume on a host with lvm2, and clients lose their locks",
+                nfs::RECORDS
+            );
+            withheld = self.all_withheld(&why);
+            plan.shares.clear();
+            self.report_shares(&plan, &withheld);
+            return Ok(());
+        }
         let Some(served) = &mut self.served else {
             return Ok(());
         };

@@ -124,21 +124,44 @@ impl<T: Tree> Lio<T> {
             self.place_reservations(plan, lun)?;
         }
         let mut actions = self.actions(plan);
-        // Only one that is new: the kernel would have the others' twice.
-        let running: Vec<PathBuf> = plan
-            .luns
-            .iter()
-            .map(|lun| self.backstore(plan, lun))
-            .filter(|backstore| {
-                let enabled = self.tree.read(&backstore.join("enable"));
-                enabled.is_ok_and(|enabled| enabled.trim() == "1")
-            })
-            .collect();
+        // Only of one that is new are the reservations restored: the kernel would have the others' twice.
+        let mut running = Vec::new();
+        for lun in &plan.luns {
+            let backstore = self.backstore(plan, lun);
+            let enabled = self.tree.read(&backstore.join("enable"));
+            if !enabled.is_ok_and(|enabled| enabled.trim() == "1") {
+                continue;
+            }
+            match self.is_offered(plan, lun) {
+                true => running.push(backstore),
+                false => {
+                    self.withdraw(plan, lun)?;
+                    self.place_reservations(plan, lun)?;
+                }
+            }
+        }
         actions.retain(|action| match action {
             Action::Restore(path, _) => !running.iter().any(|running| path.starts_with(running)),
             _ => true,
         });
         sequence::run(&self.tree, actions, Way::Forth, self.limit)
+    }
+
+    /// Whether a LUN is there, to each of its clients that is. One that was half withdrawn or half made is not: with the mapping of a
+    /// client the kernel forgets what that client had registered and reserved.
+    fn is_offered(&self, plan: &ExportPlan, lun: &LunPlan) -> bool {
+        let (group, name) = (
+            self.root.join("iscsi").join(&plan.iqn).join("tpgt_1"),
+            format!("lun_{}", lun.lun),
+        );
+        let is_linked = |place: PathBuf| self.tree.link_target(&place.join("volume")).is_ok();
+        let mut clients = plan.clients.iter().filter(|client| lun.is_for(client));
+        is_linked(group.join("lun").join(&name))
+            && clients.all(|client| {
+                let acl = group.join("acls").join(client);
+                let is_new = self.tree.read(&acl.join("attrib/authentication")).is_err();
+                is_new || is_linked(acl.join(&name))
+            })
     }
 
     /// Makes the file in which LIO keeps a LUN's reservations one of the pool's.

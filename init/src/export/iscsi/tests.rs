@@ -7,6 +7,7 @@ use rustix::io::Errno;
 use tempfile::TempDir;
 
 use super::fake::Fake;
+use super::tree::Tree as _;
 use super::*;
 use crate::Step;
 use crate::config::Config;
@@ -550,6 +551,49 @@ fn clients_reservations_come_back_before_a_lun_does_and_only_once() {
         "a link into a pool that is gone"
     );
     assert!(pool.join(format!("aptpl_{serial}")).exists());
+}
+
+#[test]
+fn clients_reservations_come_back_before_a_lun_does_that_was_half_withdrawn() {
+    let (lio, _state) = lio(STEP_LIMIT);
+    let directory = TempDir::new().unwrap();
+    let mut plan = plan();
+    plan.keep_reservations(directory.path().to_owned());
+    plan.luns[1].registrations = vec!["sa_res_key=1".to_owned()];
+    lio.open(&plan).unwrap();
+    let group = std::path::Path::new("/t/iscsi")
+        .join(&plan.iqn)
+        .join("tpgt_1");
+    let mapping = group
+        .join("acls")
+        .join(&plan.clients[0])
+        .join("lun_1/volume");
+    for half in [mapping, group.join("lun/lun_1/volume")] {
+        lio.fake().unlink(&half).unwrap();
+        lio.fake().forget();
+        lio.open(&plan).unwrap();
+        let changes = lio.fake().changes();
+        let restored = position(&changes, "pr/res_aptpl_metadata sa_res_key=1");
+        assert!(
+            restored < position(&changes, "tpgt_1/lun/lun_1/volume to"),
+            "{changes:#?}"
+        );
+        assert!(
+            !changes.iter().any(|change| change.contains("lun_0")),
+            "{changes:#?}"
+        );
+    }
+    // One that is let in is no reason: it had nothing yet.
+    plan.clients.push("iqn.2026-01.org.example:late".to_owned());
+    lio.fake().forget();
+    lio.open(&plan).unwrap();
+    let changes = lio.fake().changes();
+    assert!(
+        !changes
+            .iter()
+            .any(|change| change.contains("res_aptpl_metadata")),
+        "{changes:#?}"
+    );
 }
 
 #[test]

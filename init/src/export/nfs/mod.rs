@@ -32,7 +32,7 @@ mod tracking;
 mod volumes;
 
 pub use plan::{NfsPlan, SharePlan, Withheld, root};
-pub use responder::Tracked;
+pub use responder::{RECORDS, Tracked, read_records};
 pub use server::{Server, Sharing};
 pub use volumes::{mount, unmount};
 

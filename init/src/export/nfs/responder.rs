@@ -30,7 +30,7 @@ const PIPE_LOOK: Timespec = Timespec {
 };
 
 /// The file of records, in the state volume.
-const RECORDS: &str = "nfs-clients.json";
+pub const RECORDS: &str = "nfs-clients.json";
 /// More bytes than the records of ten thousand clients have.
 const RECORDS_MAX: u64 = 64 << 20;
 
@@ -219,7 +219,10 @@ fn grace_over(back: usize, lost: usize) -> String {
 }
 
 /// The records of a directory; none where there is no file.
-fn read_records(directory: &Path) -> io::Result<Records> {
+///
+/// # Errors
+/// It cannot be read, or they are none, or of a newer firmware.
+pub fn read_records(directory: &Path) -> io::Result<Records> {
     let path = directory.join(RECORDS);
     let mut bytes = Vec::new();
     match File::open(&path) {

@@ -16,7 +16,7 @@ use tracing::{info, warn};
 use super::plan::{NfsPlan, SharePlan, Withheld};
 use crate::Step;
 use crate::config::Check;
-use crate::filesystem::mount::mount_kernels;
+use crate::filesystem::mount::{is_mounted, mount_kernels};
 use crate::filesystem::{self, Found, Kind, MountError};
 use crate::modules::ModuleError;
 
@@ -50,6 +50,11 @@ pub fn mount(plan: &mut NfsPlan, prepare: &Prepare<'_>) -> Result<Vec<Withheld>,
 }
 
 fn mount_share(share: &SharePlan, prepare: &Prepare<'_>) -> Result<(), String> {
+    // With each change of the pool. A check of what clients use would end in an error, and the share be taken from them.
+    let mounted = is_mounted(&share.node, &share.place);
+    if mounted.map_err(|error| error.to_string())? {
+        return Ok(());
+    }
     let probed = filesystem::probe(&share.node, share.bytes);
     let found = probed.map_err(|error| format!("volume {}: {error}", share.volume))?;
     let (kind, is_damaged) = match found {
