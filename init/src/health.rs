@@ -116,9 +116,10 @@ impl Sources {
     }
 
     fn shelf_is_broken(&self, index: usize, now: Instant) -> bool {
-        let (looking_since, is_unready) = {
+        let (looking_since, is_unready, is_imported) = {
             let report = lock(&self.reports[index]);
-            (report.looking_since, report.unready.is_some())
+            let is_imported = report.state_volume.is_some();
+            (report.looking_since, report.unready.is_some(), is_imported)
         };
         let is_stuck = |limit| lasts(looking_since, limit, now);
         if let Some((_, watch)) = &*lock(&self.watches[index]) {
@@ -127,9 +128,13 @@ impl Sources {
             return is_stuck(LOOK_LIMIT)
                 || shelf_is_silent(watch.oldest().map(|(_, age)| age), watch.freshest());
         }
-        // The first to notice: a standby must know of its own path by the time that the owner lets go for want of one.
-        let silent = self.ledgers[index].fell_silent(now);
-        is_stuck(ALL_SILENT) || silent || is_unready
+        let limit = match is_imported {
+            // Held by a lease: what its worker does is an owner's, and one disk that is slow with it moves nothing.
+            true => LOOK_LIMIT,
+            // The first to notice: a standby must know of its own path by the time that the owner lets go for want of one.
+            false => ALL_SILENT,
+        };
+        is_stuck(limit) || self.ledgers[index].fell_silent(now) || is_unready
     }
 
     fn say(&self, index: usize, health: Health) {
@@ -175,7 +180,7 @@ mod tests {
     use super::*;
     use crate::fence::shelf::Shelf;
     use crate::ledger::Keeper;
-    use crate::status::Busy;
+    use crate::status::{self, Busy};
     use crate::worker::tests::{CONFIG, watched};
 
     /// One pool, of which nothing is known yet.
@@ -208,6 +213,8 @@ mod tests {
         };
         lock(&sources.reports[0]).looking_since = Some(begun);
         assert!(broken(ALL_SILENT), "of a standby");
+        lock(&sources.reports[0]).state_volume = Some(status::State::default());
+        assert!(!broken(ALL_SILENT) && broken(LOOK_LIMIT), "of a lease");
         let shelf = Shelf::new(1);
         // The disk answers the watch all the while.
         *lock(&sources.watches[0]) = Some(watched(&shelf));
