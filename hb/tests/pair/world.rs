@@ -39,6 +39,8 @@ pub struct Machine {
     pub events: Vec<Event>,
     /// Its next import fails.
     pub import_fails: bool,
+    /// All of them do, at something that no look at the disks tries.
+    pub imports_never_work: bool,
     jobs: VecDeque<(Instant, Job)>,
     inbox: VecDeque<(Instant, LinkId, Vec<u8>)>,
     lost_time: Duration,
@@ -112,6 +114,7 @@ impl World {
             resets: Vec::new(),
             events: Vec::new(),
             import_fails: false,
+            imports_never_work: false,
             jobs: VecDeque::new(),
             inbox: VecDeque::new(),
             lost_time: Duration::from_ticks(0),
@@ -314,7 +317,11 @@ impl World {
                 Work::Release => self.let_go.push((who, job.peer_is_done)),
                 _ => {}
             }
-            let fails = &mut machine.import_fails;
+            let mut always = machine.imports_never_work;
+            let fails = match always {
+                true => &mut always,
+                false => &mut machine.import_fails,
+            };
             let mut result = match (job.work, self.is_bare) {
                 _ if self.unreachable[who] || job.pool != TANK => Err(Failure::Device),
                 (Work::Make, _) if self.apart => {
