@@ -69,8 +69,10 @@ pub struct Head {
     outbox: Outbox,
     inbox: Inbox,
     due: [Due; LinkId::ALL.len()],
-    /// The pool that the next serial beat speaks of.
+    /// The pool that the next serial beat speaks of, if none is in `unsaid`.
     rotation: usize,
+    /// By pool: serial does not know yet what it became.
+    unsaid: [bool; MAX_POOLS],
     next_beat: Instant,
     last_input: Instant,
     last_timeout: Instant,
@@ -106,6 +108,7 @@ impl Head {
                 ..Due::default()
             }; LinkId::ALL.len()],
             rotation: 0,
+            unsaid: [false; MAX_POOLS],
             next_beat: now,
             last_input: now,
             last_timeout: now,

@@ -1,6 +1,6 @@
 //! What is worth a line in the log, and what changed since the last line.
 //!
-//! What a pool became is said in beats at once as well; nothing else is decided here.
+//! What a pool became, and under which epoch it claims, is said in beats at once as well; nothing else is decided here.
 
 use embassy_time::Duration;
 use heapless::Deque;
@@ -58,7 +58,8 @@ pub(super) struct Events {
     waiting: Deque<Event, EVENTS_MAX>,
     liveness: Liveness,
     links: [Hearing; LinkId::ALL.len()],
-    pub(super) pools: [PoolState; MAX_POOLS],
+    /// What each pool is, and the epoch of its claim: a claim chooses that while its state stays what it was.
+    pub(super) pools: [(PoolState, Option<Epoch>); MAX_POOLS],
     ledgers: [LedgerState; MAX_POOLS],
 }
 
@@ -69,7 +70,7 @@ impl Events {
             waiting: Deque::new(),
             liveness: Liveness::Unheard,
             links: [Hearing::Unheard; LinkId::ALL.len()],
-            pools: [PoolState::Standby; MAX_POOLS],
+            pools: [(PoolState::Standby, None); MAX_POOLS],
             ledgers: [LedgerState::Unread; MAX_POOLS],
         }
     }
@@ -108,17 +109,22 @@ impl Head {
         }
         for index in 0..self.pools.len() {
             let pool = &self.pools[index];
-            let (from, to, epoch) = (self.events.pools[index], pool.state(), pool.epoch());
+            let (to, epoch) = (pool.state(), pool.epoch());
+            let is = (to, pool.held());
+            let was = core::mem::replace(&mut self.events.pools[index], is);
+            let (from, _) = was;
             if from != to {
-                self.events.pools[index] = to;
                 self.events.tell(Event::Pool {
                     pool: PoolId(index as u8),
                     from,
                     to,
                     epoch,
                 });
-                // Say it now: the peer's next decision may depend on it.
-                self.rotation = index;
+            }
+            if was != is {
+                // Say it now: the peer's next decision may depend on it, and a key of this epoch may be on a disk before
+                // the next beat, and all that is left of this head.
+                self.unsaid[index] = true;
                 self.due.iter_mut().for_each(|due| due.beat = true);
             }
         }

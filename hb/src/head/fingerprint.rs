@@ -42,6 +42,7 @@ impl Head {
             inbox,
             due,
             rotation,
+            unsaid,
             next_beat,
             last_input,
             last_timeout,
@@ -76,7 +77,7 @@ impl Head {
             print.put(told);
         }
         print.put(actions.len());
-        print.put((outbox, inbox, due, rotation));
+        print.put((outbox, inbox, due, rotation, unsaid));
         print.until(*next_beat);
         // Gaps are held against `dead` and against two beats.
         let gap = timing.dead.max(timing.beat * 3);

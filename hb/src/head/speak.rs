@@ -62,9 +62,16 @@ impl Head {
         let length = if due.beat {
             self.due[link.index()].beat = false;
             let told = match link {
+                // First what changed, a beat for each, all of them before a job begins; then in turn.
                 LinkId::Serial => {
-                    self.rotation = (rotation + 1) % self.pools.len().max(1);
-                    self.pools.get_mut(rotation..=rotation).unwrap_or_default()
+                    let changed = self.unsaid.iter().position(|unsaid| *unsaid);
+                    match changed {
+                        Some(index) => self.unsaid[index] = false,
+                        None => self.rotation = (rotation + 1) % self.pools.len().max(1),
+                    }
+                    self.due[link.index()].beat = self.unsaid.contains(&true);
+                    let index = changed.unwrap_or(rotation);
+                    self.pools.get_mut(index..=index).unwrap_or_default()
                 }
                 LinkId::Ether => self.pools.as_mut_slice(),
             };

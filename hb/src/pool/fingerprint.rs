@@ -2,7 +2,7 @@
 
 use core::hash::Hasher;
 
-use super::{Making, Pool, State, Step};
+use super::{Making, Pause, Pool, State, Step};
 use crate::config::Timing;
 use crate::fingerprint::Print;
 use crate::link::LinkId;
@@ -26,10 +26,12 @@ impl Pool {
             fenced,
             peer_is_done,
             failures,
+            setbacks,
             last_fault,
             tickets,
         } = self;
-        print.put((id, home, known, seen, tried, failures, last_fault));
+        print.put((id, home, known, seen, tried, last_fault));
+        print.put((failures, setbacks));
         print.put(unserved_since.is_some());
         if let Some(since) = unserved_since {
             print.until(*since + timing.home_wait);
@@ -140,8 +142,15 @@ impl Pool {
                 print.until(until);
                 Some(ticket)
             }
-            State::Faulted { retry_at } => {
+            State::Faulted(pause) => {
+                let Pause {
+                    retry_at,
+                    stand_by_at,
+                    peer_served,
+                } = pause;
+                print.put(peer_served);
                 print.until(retry_at);
+                print.until(stand_by_at);
                 None
             }
         };

@@ -3,11 +3,12 @@
 use embassy_time::{Duration, Instant};
 
 use crate::action::{Done, Failure, ResetReason, Work};
+use crate::config::Timing;
 use crate::ledger::Record;
 use crate::wire::{PoolBeat, PoolState, Wish};
 use crate::{Epoch, HeadId, Incarnation};
 
-use super::{Fault, Making, Next, Pool, Rest, State, Step, View, Wanted};
+use super::{Fault, Making, Next, Pause, Pool, Rest, State, Step, View, Wanted};
 
 /// Failures in a row that are counted: each doubles the pause, which has a limit of its own.
 const FAILURES_MAX: u32 = 8;
@@ -27,7 +28,7 @@ impl Pool {
             State::Claiming { .. }
             | State::Making(_)
             | State::Standby { .. }
-            | State::Faulted { .. } => None,
+            | State::Faulted(_) => None,
         }
     }
 
@@ -68,12 +69,19 @@ impl Pool {
     }
 
     pub(super) fn fail(&mut self, fault: Fault, view: &View) {
-        let pause = view.timing.retry * (1 << self.failures);
-        self.failures = (self.failures + 1).min(FAILURES_MAX);
+        let Timing {
+            retry, retry_max, ..
+        } = view.timing;
+        let after = |failures: u32| view.now + (retry * (1 << failures)).min(retry_max);
+        self.state = State::Faulted(Pause {
+            retry_at: after(self.failures),
+            stand_by_at: after(self.setbacks),
+            peer_served: false,
+        });
+        for count in [&mut self.failures, &mut self.setbacks] {
+            *count = (*count + 1).min(FAILURES_MAX);
+        }
         self.last_fault = fault;
-        self.state = State::Faulted {
-            retry_at: view.now + pause.min(view.timing.retry_max),
-        };
     }
 
     /// An import or a release is under way.
@@ -155,7 +163,7 @@ impl Pool {
             State::Standby { .. }
             | State::Claiming { .. }
             | State::Making(_)
-            | State::Faulted { .. } => {
+            | State::Faulted(_) => {
                 self.recorded = None;
                 return None;
             }
@@ -191,6 +199,7 @@ impl Pool {
         match result {
             Ok(Done::Imported) => {
                 self.failures = 0;
+                self.setbacks = 0;
                 self.state = State::Serving { epoch };
                 None
             }
@@ -230,6 +239,6 @@ impl Pool {
 
     /// Whether a head that halts may do so now: nothing of the pool is left on it.
     pub(crate) fn is_at_rest(&self) -> bool {
-        matches!(self.state, State::Standby { .. } | State::Faulted { .. })
+        matches!(self.state, State::Standby { .. } | State::Faulted(_))
     }
 }

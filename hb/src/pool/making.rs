@@ -66,7 +66,7 @@ impl Pool {
             State::Claiming { .. } | State::Making(_) | State::Releasing { .. } => {
                 return Err(Refusal::Busy);
             }
-            State::Standby { .. } | State::Faulted { .. } => {}
+            State::Standby { .. } | State::Faulted(_) => {}
         }
         // A peer that was not heard yet may be about to be.
         let unheard = view.liveness == Liveness::Unheard && !view.has_waited();

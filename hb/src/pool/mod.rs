@@ -18,7 +18,7 @@
 //!    │          │◄─────────┼──────────┼──────────┤          │    the same, and the peer is dead or faulted
 //!    │          │          │          │          ├─────────►│    undone after a failed import, or destroyed
 //!    │          │◄─────────┼──────────┼──────────┼──────────┤    the pause is over
-//!    │◄─────────┼──────────┼──────────┼──────────┼──────────┤    the peer serves it
+//!    │◄─────────┼──────────┼──────────┼──────────┼──────────┤    the peer serves it, and the pause is over
 //! ```
 //!
 //! Every way out of claiming, importing, serving and releasing that is not here is a reset of the head.
@@ -28,6 +28,10 @@
 //!   turn. A peer is dead when every cable is silent and its ledger, if the pool has one, is seen not to tick; while
 //!   the cables are silent and the ledger ticks, it lives and nothing moves.
 //! - *Serving → Releasing*: an operator asks, or the peer stands by and has all that this head lacks.
+//! - *Faulted → Standby*: the peer serves the pool and the pause after the failure is over, which is longer after each further
+//!   one until an import succeeds. An owner that is worse off lets go for a peer that stands by; without the pause
+//!   one that cannot import what it can look at would get the pool, and fail, every few seconds for ever. An owner
+//!   that dies or lets go ends the pause.
 //! - *Claiming* looks first ([`Work::Survey`]), chooses the epoch, says so in its beats, and only
 //!   then takes anything. What it may preempt follows from its [`Authority`].
 //! - *The claim itself, Importing, Releasing* have limits. Past them the worker is stuck in the kernel,
@@ -122,10 +126,18 @@ enum State {
         until: Instant,
         next: Next,
     },
-    Faulted {
-        /// The next attempt, unless the peer serves it by then.
-        retry_at: Instant,
-    },
+    Faulted(Pause),
+}
+
+/// What a pool waits for after a failure.
+#[derive(Clone, Copy, Debug)]
+struct Pause {
+    /// The next attempt, unless the peer serves it by then.
+    retry_at: Instant,
+    /// While the peer serves it, this head does not stand by before this: an owner that is worse off would let go.
+    stand_by_at: Instant,
+    /// The peer served it since.
+    peer_served: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -203,6 +215,9 @@ pub struct Pool {
     peer_is_done: bool,
     /// Attempts that failed in a row, for the pause between them.
     failures: u32,
+    /// Attempts that failed since one succeeded, whatever the peer served meanwhile: for how long this head stays faulted
+    /// while it does.
+    setbacks: u32,
     /// How the last of them failed.
     last_fault: Fault,
     tickets: u32,
@@ -231,6 +246,7 @@ impl Pool {
             fenced: false,
             peer_is_done: false,
             failures: 0,
+            setbacks: 0,
             last_fault: Failure::Device,
             tickets: 0,
         }
@@ -253,7 +269,7 @@ impl Pool {
             State::Importing { .. } => PoolState::Importing,
             State::Serving { .. } => PoolState::Serving,
             State::Releasing { .. } => PoolState::Releasing,
-            State::Faulted { .. } => PoolState::Faulted,
+            State::Faulted(_) => PoolState::Faulted,
         }
     }
 
@@ -345,7 +361,7 @@ impl Pool {
         }
         match self.state {
             State::Standby { .. } => self.decide_standby(view),
-            State::Faulted { retry_at } => self.decide_faulted(retry_at, view),
+            State::Faulted(pause) => self.decide_faulted(pause, view),
             State::Claiming { authority, step } => self.decide_claiming(authority, step, view),
             State::Making(making) => self.decide_making(making, view),
             State::Importing { until, epoch, .. } => {

@@ -82,7 +82,7 @@ impl Pool {
             State::Claiming { .. } | State::Making(_) | State::Releasing { .. } => {
                 Err(Refusal::Busy)
             }
-            State::Standby { .. } | State::Faulted { .. } => match view.peer() {
+            State::Standby { .. } | State::Faulted(_) => match view.peer() {
                 _ if view.liveness == Liveness::LinksLost => Err(Refusal::LinksLost),
                 Some(beat) if beat.state == PoolState::Serving => {
                     let until = view.now + view.timing.release_limit;
@@ -118,7 +118,7 @@ impl Pool {
         }
         match self.state {
             State::Serving { .. } => self.handover(view).map(|(a, wanted)| (a, Some(wanted))),
-            State::Standby { .. } | State::Faulted { .. } => Err(Refusal::NotServing),
+            State::Standby { .. } | State::Faulted(_) => Err(Refusal::NotServing),
             _ => Err(Refusal::Busy),
         }
     }

@@ -2,13 +2,11 @@
 
 use core::cmp::Ordering;
 
-use embassy_time::Instant;
-
 use crate::action::Authority;
 use crate::peer::Liveness;
 use crate::wire::{PoolState, Wish};
 
-use super::{Pool, Rest, State, View, Wanted};
+use super::{Pause, Pool, Rest, State, View, Wanted};
 
 impl Pool {
     pub(super) fn decide_standby(&mut self, view: &View) -> Option<Wanted> {
@@ -128,21 +126,37 @@ impl Pool {
         }
     }
 
-    pub(super) fn decide_faulted(&mut self, retry_at: Instant, view: &View) -> Option<Wanted> {
+    pub(super) fn decide_faulted(&mut self, pause: Pause, view: &View) -> Option<Wanted> {
         if view.retiring {
             return None;
         }
-        let peer = view.peer().map(|beat| beat.state);
-        if peer == Some(PoolState::Serving) {
-            // It works there: the next attempt here begins with a clean slate. Before that
-            // this head stays faulted, so that two heads that both fail do not send the
-            // pool back and forth without a pause.
-            self.failures = 0;
-            self.rest_until(Rest::PeerHolds, view.now);
-            return None;
+        let is_early = view.now < pause.stand_by_at;
+        match view.peer().map(|beat| beat.state) {
+            // It works there: if it has to be here, the attempts begin with a clean slate. Before that this head stays
+            // faulted, so that two heads that both fail do not send the pool back and forth without a pause.
+            Some(PoolState::Serving) => {
+                self.failures = 0;
+                match is_early {
+                    true => {
+                        self.state = State::Faulted(Pause {
+                            peer_served: true,
+                            ..pause
+                        });
+                    }
+                    false => self.rest_until(Rest::PeerHolds, view.now),
+                }
+                None
+            }
+            Some(state) if state.may_hold() => None,
+            // It serves, as far as is known.
+            None if pause.peer_served && is_early && view.liveness == Liveness::LinksLost => None,
+            // It died, or lets go: the pause was for its sake, and whose turn it is now is decided as if there had been none.
+            _ if pause.peer_served => {
+                self.rest_until(Rest::PeerHolds, view.now);
+                self.decide_standby(view)
+            }
+            _ => (view.now >= pause.retry_at).then(|| self.survey(authority(view), view)),
         }
-        let ours = view.now >= retry_at && !peer.is_some_and(PoolState::may_hold);
-        ours.then(|| self.survey(authority(view), view))
     }
 }
 

@@ -395,7 +395,8 @@ impl World {
                     .disks
                     .iter()
                     .any(|disk| disk.keys[1 - who] == Some(held));
-                // What it was told of is no obstacle, unless that was by a ledger that it cannot read any more.
+                // What it was told of is no obstacle, unless that was by a ledger that it cannot read any more. A claim is told
+                // before it begins, but not to a head that does not run, nor over cables that are cut.
                 there && (told < held || !self.reads[who])
             }
             (PoolState::Standby, Some(Rest::HeldByDeafPeer(held))) => {

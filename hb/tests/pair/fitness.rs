@@ -1,7 +1,7 @@
 //! The better head serves, and one that was fenced again and again is trusted less.
 
 use embassy_time::Duration;
-use orthrus_hb::{Command, Epoch, Health, PoolState, Refusal, ResetReason, Rest, Timing};
+use orthrus_hb::{Accepted, Command, Epoch, Health, PoolState, Refusal, ResetReason, Rest, Timing};
 
 use crate::world::{A, B, TANK, World};
 
@@ -58,6 +58,87 @@ fn a_link_that_is_down_for_a_moment_moves_nothing() {
     }
     assert_eq!(world.state(A), PoolState::Serving);
     assert_eq!(world.disk, crate::world::Registrant::Head(A, Epoch(1)));
+}
+
+/// B, without a burden, fails to import for ten minutes what A, with one, serves all the same.
+fn a_better_head_that_cannot_import(mut world: World) -> World {
+    world.machines[B].imports_never_work = true;
+    world.health(A, NETWORK);
+    world.run(Duration::from_secs(600));
+    world
+}
+
+/// The same, and it has just failed once more. From now on it could.
+fn a_better_head_that_just_failed(world: World) -> World {
+    let mut world = a_better_head_that_cannot_import(world);
+    world.until("b fails", |w| w.state(B) == PoolState::Importing);
+    world.until("a serves", |w| w.state(A) == PoolState::Serving);
+    world.run(Duration::from_secs(5));
+    assert_eq!(world.state(B), PoolState::Faulted);
+    world.machines[B].imports_never_work = false;
+    world
+}
+
+#[test]
+fn an_owner_does_not_let_go_again_and_again_for_a_better_head_that_cannot_import() {
+    let mut world = a_better_head_that_cannot_import(World::serving());
+    let releases = world.let_go.iter().filter(|(who, _)| *who == A).count();
+    // Pauses of 5, 10, 20 and 40 seconds, then of a minute.
+    assert!((5..15).contains(&releases), "{releases}");
+    world.until("a serves", |w| w.state(A) == PoolState::Serving);
+    assert_eq!(world.preempted, []);
+    assert_eq!(world.machines[A].resets, []);
+    assert_eq!(world.machines[B].resets, []);
+    // What is mended there is found out all the same.
+    world.machines[B].imports_never_work = false;
+    world.until("b serves", |w| w.state(B) == PoolState::Serving);
+}
+
+#[test]
+fn a_head_that_failed_takes_over_at_once_from_an_owner_that_dies() {
+    for fails_once_more in [false, true] {
+        let begin = match fails_once_more {
+            false => World::serving(),
+            true => World::serving_with_ledger(),
+        };
+        let mut world = a_better_head_that_just_failed(begin);
+        world.machines[B].import_fails = fails_once_more;
+        world.crash(A);
+        let crashed = world.now;
+        world.until("b serves", |w| w.state(B) == PoolState::Serving);
+        let Timing {
+            dead, beat, retry, ..
+        } = world.timing;
+        // Look, claim and import; one that fails is undone, and tried again as after a first failure.
+        let again = match fails_once_more {
+            false => Duration::from_ticks(0),
+            true => retry + world.work_time * 4,
+        };
+        let limit = dead + beat * 4 + world.work_time * 3 + again;
+        assert!(world.now < crashed + limit, "{fails_once_more}");
+        assert_eq!(world.preempted.len(), 1);
+    }
+}
+
+#[test]
+fn a_head_that_failed_takes_what_an_owner_offers_that_halts() {
+    let mut world = a_better_head_that_just_failed(World::serving());
+    let begun = world.now;
+    world.machines[A].head.as_mut().unwrap().retire(begun);
+    world.until("b serves", |w| w.state(B) == PoolState::Serving);
+    assert!(world.now < begun + Duration::from_secs(2));
+    assert_eq!(world.preempted, []);
+}
+
+#[test]
+fn a_head_that_failed_obeys_an_order_to_take_over() {
+    let mut world = a_better_head_that_just_failed(World::serving());
+    let begun = world.now;
+    let asked = world.command(B, Command::Takeover(TANK));
+    assert_eq!(asked, Ok(Accepted::AskedPeer));
+    world.until("b serves", |w| w.state(B) == PoolState::Serving);
+    assert!(world.now < begun + Duration::from_secs(2));
+    assert_eq!(world.preempted, []);
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod duel;
 mod fitness;
 mod ledger;
 mod making;
+mod telling;
 mod world;
 
 use embassy_time::Duration;

@@ -8,14 +8,17 @@ use std::collections::VecDeque;
 use embassy_time::{Duration, Instant};
 use orthrus_hb::{
     Accepted, Action, ClusterId, Command, Config, Done, Epoch, Event, FRAME_MAX_BYTES, Failure,
-    Head, HeadId, Health, Holder, Incarnation, Job, LinkId, Outcome, PoolConfig, PoolId, PoolState,
-    Refusal, ResetReason, Rest, Sight, Timing, Work,
+    Head, HeadId, Health, Holder, Incarnation, Job, LinkId, MAX_POOLS, Outcome, PoolConfig, PoolId,
+    PoolState, Refusal, ResetReason, Rest, Sight, Timing, Work,
     ledger::{Lease, Record},
+    wire::{self, Body},
 };
 
 pub const A: usize = 0;
 pub const B: usize = 1;
 pub const TANK: PoolId = PoolId(0);
+pub const SECOND: PoolId = PoolId(1);
+const SECRET: [u8; 32] = [3; 32];
 const STEP: Duration = Duration::from_millis(10);
 /// How often a head reads the ledger.
 const LOOK: Duration = Duration::from_millis(100);
@@ -39,6 +42,8 @@ pub struct Machine {
     pub events: Vec<Event>,
     /// Its next import fails.
     pub import_fails: bool,
+    /// All of them do, at something that no look at the disks tries.
+    pub imports_never_work: bool,
     jobs: VecDeque<(Instant, Job)>,
     inbox: VecDeque<(Instant, LinkId, Vec<u8>)>,
     lost_time: Duration,
@@ -68,6 +73,10 @@ pub struct World {
     pub is_bare: bool,
     /// Pools after it, whose disks nobody can reach: beats tell of them, too.
     pub more_pools: usize,
+    /// But for the disk of the first of them, if there is one.
+    pub second_disk: Option<Registrant>,
+    /// By head, link and pool: the epoch that this boot told last.
+    said: [[[Epoch; MAX_POOLS]; 2]; 2],
     /// Each head makes it of disks of its own, so that no arbiter decides.
     pub apart: bool,
     /// By whom it was made, each time.
@@ -112,6 +121,7 @@ impl World {
             resets: Vec::new(),
             events: Vec::new(),
             import_fails: false,
+            imports_never_work: false,
             jobs: VecDeque::new(),
             inbox: VecDeque::new(),
             lost_time: Duration::from_ticks(0),
@@ -132,6 +142,8 @@ impl World {
             digests: [1; 2],
             is_bare: false,
             more_pools: 0,
+            second_disk: None,
+            said: Default::default(),
             apart: false,
             made: Vec::new(),
             lease: None,
@@ -169,6 +181,7 @@ impl World {
     }
 
     pub fn boot(&mut self, who: usize) {
+        self.said[who] = Default::default();
         let machine = &mut self.machines[who];
         machine.boots += 1;
         machine.jobs.clear();
@@ -179,7 +192,7 @@ impl World {
         let config = Config {
             cluster: ClusterId::from_name("test"),
             me: IDS[who],
-            secret: [3; 32],
+            secret: SECRET,
             digest: self.digests[who],
             timing: self.timing,
             pools: std::iter::repeat_n(HeadId::First, 1 + self.more_pools)
@@ -314,9 +327,19 @@ impl World {
                 Work::Release => self.let_go.push((who, job.peer_is_done)),
                 _ => {}
             }
-            let fails = &mut machine.import_fails;
+            let mut always = machine.imports_never_work;
+            let fails = match always {
+                true => &mut always,
+                false => &mut machine.import_fails,
+            };
             let mut result = match (job.work, self.is_bare) {
-                _ if self.unreachable[who] || job.pool != TANK => Err(Failure::Device),
+                _ if self.unreachable[who] => Err(Failure::Device),
+                _ if job.pool != TANK => match self.second_disk.as_mut() {
+                    Some(disk) if job.pool == SECOND => {
+                        perform(who, job, disk, &mut false, &mut self.preempted)
+                    }
+                    _ => Err(Failure::Device),
+                },
                 (Work::Make, _) if self.apart => {
                     self.disk = Registrant::Head(who, job.epoch);
                     Ok(Done::Claimed)
@@ -359,9 +382,10 @@ impl World {
                 now,
             );
         }
+        let mut jobs = Vec::new();
         while let Some(action) = head.poll_action() {
             match action {
-                Action::Run(job) => machine.jobs.push_back((now + self.work_time, job)),
+                Action::Run(job) => jobs.push(job),
                 Action::Reset(reason) => {
                     machine.resets.push(reason);
                     self.boot(who);
@@ -388,11 +412,29 @@ impl World {
             }
         }
         for (link, bytes) in sent {
+            let frame = wire::decode(&bytes, link, &SECRET).expect("a frame of its own");
+            if let Body::Beat { pools, .. } = frame.body {
+                for beat in pools {
+                    self.said[who][link.index()][usize::from(beat.pool)] = beat.epoch;
+                }
+            }
             self.recorded.push((who, link, bytes.clone()));
             if !self.cut[who][link.index()] && self.machines[1 - who].head.is_some() {
                 let there = self.now + self.latency[link.index()];
                 self.machines[1 - who].arrives(there, link, bytes);
             }
+        }
+        for job in jobs {
+            if matches!(job.work, Work::Claim { .. } | Work::Make) {
+                let said = self.said[who].map(|pools| pools[job.pool.index()]);
+                let Job { pool, epoch, .. } = job;
+                assert_eq!(
+                    said, [epoch; 2],
+                    "{who} tells of its claim of {pool:?} first"
+                );
+            }
+            let done = now + self.work_time;
+            self.machines[who].jobs.push_back((done, job));
         }
     }
 }

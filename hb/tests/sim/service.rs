@@ -95,7 +95,8 @@ impl World {
             .head
             .as_ref()
             .is_some_and(|head| head.liveness() != Liveness::Alive && other.beats());
-        // A claim that its maker did not live to end is in no ledger.
+        // A claim that its maker did not live to end is in no ledger. It was in beats before it began, but cables lose
+        // frames here, and are cut.
         let told = |epoch| {
             let held = self.checks.held[pool];
             held.is_some_and(|held| held.recorded && held.epoch >= epoch)
