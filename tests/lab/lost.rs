@@ -128,11 +128,22 @@ fn replace(lab: &Lab, owner: Head) -> Result<()> {
     others.retain(|id| !members.contains(id));
     ensure!(others.len() == 2, "{others:?} beside {members:?}");
     // The one that came back is not bare.
-    let said: Result<Vec<_>> = others
+    let ask = || -> Result<Vec<_>> {
+        let asked = others.iter();
+        asked
+            .map(|id| lab.tell(owner, &format!("disk replace tank {id} --yes")))
+            .collect()
+    };
+    // After the crash parity is made equal first.
+    let (begun, mut said) = (Instant::now(), ask()?);
+    while said
         .iter()
-        .map(|id| lab.tell(owner, &format!("disk replace tank {id} --yes")))
-        .collect();
-    let said = said?;
+        .any(|answer| answer.text.contains("being made equal"))
+    {
+        ensure!(begun.elapsed() < LIMIT, "it is not made equal: {said:?}");
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        said = ask()?;
+    }
     let refused = said.iter().filter(|answer| answer.text.contains("LVM"));
     ensure!(refused.count() == 1, "{said:?}");
     let done = said.iter().filter(|answer| answer.code == 0);
