@@ -74,6 +74,26 @@ pub enum ChangeError {
         "snapshot {0} is lost: it has not what its origin had; `snapshot remove` takes it away"
     )]
     LostSnapshot(String),
+    /// Whatever a table with a rebuild in it is loaded for, the kernel takes the rest for equal (`size_check` in dm-raid).
+    #[error(
+        "volume {volume} is being made equal ({percent} %), and a rebuild begun now would take what is not yet equal for done: wait \
+         until `status` says no more that disks are made equal"
+    )]
+    Unequal {
+        /// The volume.
+        volume: String,
+        /// How far it is.
+        percent: u8,
+    },
+    /// A rebuild needs images that have all.
+    #[error(
+        "there is not enough to rebuild from: the kernel's RAID does without images that are old, or not equal yet: {images}; wait until \
+         `status` says no more that disks are made equal, or `handover` first, which makes equal what the kernel threw out"
+    )]
+    Fallen {
+        /// The images, for a sentence.
+        images: String,
+    },
     /// Arrays are mdadm's to take apart.
     #[error("stands on an array: take it apart with mdadm on a host that has the pool")]
     OnArray,

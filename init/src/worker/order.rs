@@ -204,8 +204,14 @@ impl Host for Witness {
         self.activate(group)
     }
 
-    fn progress(&self, _group: &VolumeGroup) -> Result<Vec<Progress>, VolumeError> {
-        Ok(Vec::new())
+    fn progress(&self, group: &VolumeGroup) -> Result<Vec<Progress>, VolumeError> {
+        let said = |name: &str| match name {
+            "fallen" => Progress::said(name, "raid1 2 AD 8192/8192 idle 0 0 -"),
+            "mended" => Progress::said(name, "raid1 2 AA 8192/8192 idle 0 0 -"),
+            "unequal" => Progress::said(name, "raid6_zr 5 aaaaD 300/8192 resync 0 0 -"),
+            _ => None,
+        };
+        Ok(group.lvs.iter().filter_map(|lv| said(&lv.name)).collect())
     }
 
     fn pool_usage(&self, _group: &VolumeGroup) -> Result<Vec<PoolUsage>, VolumeError> {

@@ -767,6 +767,39 @@ fn a_lost_disk_is_replaced_where_there_is_redundancy_and_refused_where_there_is_
 }
 
 #[test]
+fn an_image_that_is_old_is_tagged_once_behind_its_flags_until_it_has_all() {
+    let before = edited(group(2), |edit| {
+        edit.create("r", 2, Layout::Raid(Raid::Raid1, 2))
+    })
+    .unwrap();
+    let old = edited(before.clone(), |edit| {
+        edit.set_behind("r_rimage_1", true)?;
+        edit.set_behind("r_rimage_1", true)
+    })
+    .unwrap();
+    check(&old);
+    let image = |metadata: &Metadata| {
+        let mut volumes = metadata.volumes();
+        volumes
+            .find(|(name, _)| *name == "r_rimage_1")
+            .unwrap()
+            .1
+            .clone()
+    };
+    let tagged = image(&old);
+    assert_eq!(
+        tree::list(&tagged, "tags"),
+        [tree::text("orthrus.image_behind")]
+    );
+    let keys: Vec<&str> = tagged.keys().map(String::as_str).collect();
+    let flags = keys.iter().position(|key| *key == "flags").unwrap();
+    assert_eq!(keys[flags + 1], "tags");
+    let again = edited(old, |edit| edit.set_behind("r_rimage_1", false)).unwrap();
+    assert_eq!(image(&again), image(&before));
+    assert!(edited(again, |edit| edit.set_behind("r_rimage_2", true)).is_err());
+}
+
+#[test]
 fn a_missing_member_and_one_that_takes_no_extents_get_none() {
     let made = edited(group(2), |edit| {
         edit.set_missing(member(0).id, true)?;
