@@ -767,6 +767,30 @@ fn a_lost_disk_is_replaced_where_there_is_redundancy_and_refused_where_there_is_
 }
 
 #[test]
+fn a_volume_does_not_grow_while_an_image_of_it_is_rebuilt() {
+    for (kind, images) in [(Raid::Raid1, 2), (Raid::Raid5, 3), (Raid::Raid6, 5)] {
+        let made = edited(group(images + 1), |edit| {
+            edit.create("r", 6, Layout::Raid(kind, images))
+        })
+        .unwrap();
+        let made = edited(made, |edit| {
+            edit.set_missing(member(0).id, true)?;
+            edit.replace_member(member(0).id, member(images).id)?;
+            edit.remove_member(member(0).id)
+        })
+        .unwrap();
+        let refused = edited(made.clone(), |edit| edit.grow("r", 12));
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains("volume r is being rebuilt"), "{refused}");
+        let grown = edited(made, |edit| {
+            edit.rebuilt("r")?;
+            edit.grow("r", 12)
+        });
+        check(&grown.unwrap());
+    }
+}
+
+#[test]
 fn an_image_that_is_old_is_tagged_once_behind_its_flags_until_it_has_all() {
     let before = edited(group(2), |edit| {
         edit.create("r", 2, Layout::Raid(Raid::Raid1, 2))
