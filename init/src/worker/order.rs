@@ -188,7 +188,7 @@ impl Host for Witness {
         let metadata = Metadata::parse(text).unwrap();
         let mut edit = Edit::new(metadata, &author.host, author.time, &mut uuids);
         change(&mut edit)?;
-        Ok(edit.finish().metadata.group_on(group, author)?)
+        Ok(edit.finish()?.metadata.group_on(group, author)?)
     }
 
     fn wipe(&self, _disks: &[Disk], _copies: &[Stretch]) -> Vec<String> {
