@@ -23,7 +23,7 @@ use crate::export::nvme::{NamespacePlan, NvmePlan};
 use crate::export::{ExportError, ExportPlan, LunPlan};
 use crate::fence::WatchSlot;
 use crate::fence::shelf::{Command, Shelf};
-use crate::filesystem::{self, MakeError, MountError};
+use crate::filesystem::{self, Found, MakeError, MountError};
 use crate::ledger::{Ledger, Stretch};
 use crate::modules::ModuleError;
 use crate::net::{Connection, DataPort, Interface, Mac, NetError, Probe, Taken};
@@ -371,6 +371,15 @@ impl Host for Witness {
     fn make_filesystem(&self, _volume: &Active, _kind: filesystem::Kind) -> Result<(), MakeError> {
         let _ = self.note("file system made");
         Ok(())
+    }
+
+    fn found_on(&self, _node: &Path, _bytes: u64) -> io::Result<Found> {
+        let is_damaged = false;
+        Ok(match *self.fails_later.lock().unwrap() {
+            "nothing made" => Found::Nothing,
+            "half made" => Found::Unfinished,
+            _ => Found::Ext4 { is_damaged },
+        })
     }
 
     fn grow_filesystem(&self, _place: &Path) -> Result<Step, MountError> {
