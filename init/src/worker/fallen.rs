@@ -123,7 +123,14 @@ impl Worker {
     pub(super) fn may_rebuild(&self) -> Result<(), ChangeError> {
         let claim = self.claim.as_ref().ok_or(ChangeError::NotServed)?;
         let progress = self.host.progress(&claim.group)?;
-        if let Some(one) = progress.iter().find(|one| one.is_resync) {
+        let lacking = claim.group.not_counted_on(&progress);
+        // Those of which an image is to be rebuilt: no other one gets a new table.
+        let lacks_lost = |volume: &str| {
+            let mut own = lacking.iter().filter(|(lv, _)| *lv == volume);
+            own.any(|(_, pvs)| pvs.iter().any(|pv| claim.group.pvs[*pv].is_missing))
+        };
+        let mut unequal = progress.iter().filter(|one| one.is_resync);
+        if let Some(one) = unequal.find(|one| lacks_lost(&one.lv)) {
             return Err(ChangeError::Unequal {
                 volume: one.lv.clone(),
                 percent: one.percent,
@@ -266,5 +273,9 @@ mod tests {
             assert!(refused.contains(word), "{refused}");
         }
         assert!(taken(&log).is_empty());
+        // None of its images is on the lost disk.
+        let images = [0, 1, 2, 3, 4];
+        let elsewhere = Made::on(6).missing(5).raid("unequal", "raid6_zr", &images);
+        assert!(served(elsewhere.group()).0.may_rebuild().is_ok());
     }
 }
