@@ -235,6 +235,7 @@ pub(crate) mod tests {
             is_writable: true,
             flags: Flags::default(),
             is_lost: false,
+            is_behind: false,
             segments: vec![Segment {
                 start: 0,
                 extents: 1,

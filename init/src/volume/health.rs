@@ -1,7 +1,8 @@
 //! What is left of each volume when disks are lost, and which disks a claim may do without. Pure.
 //!
 //! A disk counts as lost when it is not here, and also when it is here and the metadata call it missing: what is on it
-//! is old, and it must be made equal before it is trusted.
+//! is old, and it must be made equal before it is trusted. An image of RAID that the kernel threw out counts as lost as soon as
+//! another one is: its own superblock does not say so, and alone it would be taken for all that there is.
 //!
 //! What lvm2 activates with `--activationmode degraded` is [`Health::Degraded`] here: RAID volumes with enough images,
 //! none of them with checksums. Beyond lvm2, which looks at the volume itself only, a volume that stands on such a RAID
@@ -63,7 +64,7 @@ impl Presence {
 
 impl VolumeGroup {
     /// The physical volumes that a volume itself has stretches on.
-    fn pvs_of(&self, lv: usize) -> Vec<usize> {
+    pub(super) fn pvs_of(&self, lv: usize) -> Vec<usize> {
         let areas = self.lvs[lv]
             .segments
             .iter()
@@ -133,10 +134,11 @@ impl VolumeGroup {
             let mut segments = self.lvs[image.data].segments.iter();
             segments.any(|segment| matches!(segment.kind, SegmentKind::Integrity(_)))
         });
-        // One that is to be rebuilt has nothing of its own: while all others are there it is as good as them, and lost with any.
+        // One that is to be rebuilt, or is old, has nothing of its own: while all others are there it is as good as them, and lost
+        // with any.
         let is_rebuilt = |image: usize| {
-            let flags = &self.lvs[raid.images[image].data].flags;
-            flags.has(Flag::Rebuild) && images.contains(&Health::Broken)
+            let data = &self.lvs[raid.images[image].data];
+            (data.flags.has(Flag::Rebuild) || data.is_behind) && images.contains(&Health::Broken)
         };
         let lost = |image: usize| images[image] == Health::Broken || is_rebuilt(image);
         if images.iter().all(|health| *health == Health::Whole) {

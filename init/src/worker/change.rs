@@ -18,9 +18,13 @@
 //! - What fails after the metadata were written is undone there, too: the next import would fail at the same place.
 //! - What the kernel does not follow is tried again before the next change, which is refused while it fails: extents that the
 //!   metadata call free would be given to somebody else while a device that stayed writes to them.
+//! - A volume that the configuration shares stays, but for one without a file system whose share is withheld: a head died before
+//!   it was made. `volume remove`, and then `volume create --fs` again.
 //!
 //! Thin volumes have more to them: see [`super::thin`]; and so has giving a volume back what a snapshot with a store has: see
 //! [`super::merges`].
+
+use std::path::Path;
 
 use tracing::{info, warn};
 
@@ -32,7 +36,7 @@ use crate::config::ShareConfig;
 use crate::disk::{self, WriteCache};
 use crate::export::nfs;
 use crate::export::{ExportError, PlanError};
-use crate::filesystem::{self, MakeError, MountError};
+use crate::filesystem::{self, Found, MakeError, MountError};
 use crate::sync::lock;
 use crate::volume::edit::VolumeOrder;
 use crate::volume::edit::apply::ApplyError;
@@ -74,6 +78,26 @@ pub enum ChangeError {
         "snapshot {0} is lost: it has not what its origin had; `snapshot remove` takes it away"
     )]
     LostSnapshot(String),
+    /// Whatever a table with a rebuild in it is loaded for, the kernel takes the rest for equal (`size_check` in dm-raid).
+    #[error(
+        "volume {volume} is being made equal ({percent} %), and a rebuild begun now would take what is not yet equal for done: wait \
+         until `status` says no more that disks are made equal"
+    )]
+    Unequal {
+        /// The volume.
+        volume: String,
+        /// How far it is.
+        percent: u8,
+    },
+    /// A rebuild needs images that have all.
+    #[error(
+        "there is not enough to rebuild from: the kernel's RAID does without images that are old, or not equal yet: {images}; wait until \
+         `status` says no more that disks are made equal, or `handover` first, which makes equal what the kernel threw out"
+    )]
+    Fallen {
+        /// The images, for a sentence.
+        images: String,
+    },
     /// Arrays are mdadm's to take apart.
     #[error("stands on an array: take it apart with mdadm on a host that has the pool")]
     OnArray,
@@ -515,7 +539,7 @@ impl Worker {
 
     /// That the pool can be imported without a volume, with all other LUNs as they are.
     pub(super) fn may_go(&self, name: &str) -> Result<(), ChangeError> {
-        if let Some(share) = self.share_of(name) {
+        if let Some(share) = self.share_of(name).filter(|_| !self.was_never_made(name)) {
             return Err(ChangeError::Shared {
                 share: share.name.clone(),
             });
@@ -528,6 +552,30 @@ impl Worker {
             return Err(ChangeError::Listed { lun: lun.lun });
         }
         self.keeps_numbers(name)
+    }
+
+    /// Whether a volume is what a head leaves that dies between its metadata and its file system: it is not shared, and nothing is on
+    /// it. There is no other way to make it anew.
+    fn was_never_made(&self, name: &str) -> bool {
+        let (is_withheld, volume) = {
+            let report = lock(&self.report);
+            let mut shares = report.shares.iter();
+            let is_withheld = shares.any(|share| share.volume == name && share.withheld.is_some());
+            let mut volumes = report.volumes.iter();
+            let volume = volumes.find(|volume| volume.name == name);
+            let volume = volume.map(|volume| (volume.device.clone(), volume.bytes));
+            (is_withheld, volume)
+        };
+        let Some((device, bytes)) = volume.filter(|_| is_withheld) else {
+            return false;
+        };
+        match self.host.found_on(Path::new(&device), bytes) {
+            Ok(found) => matches!(found, Found::Nothing | Found::Unfinished),
+            Err(error) => {
+                warn!(pool = self.pool().name, "{device}: {error}");
+                false
+            }
+        }
     }
 
     fn is_no_namespace(&self, name: &str) -> Result<(), ChangeError> {
@@ -614,7 +662,7 @@ pub(super) fn no_cache_under_md(group: &VolumeGroup) -> Result<(), ChangeError> 
 mod tests {
     use orthrus_hb::Epoch;
 
-    use super::super::order::{owner, taken};
+    use super::super::order::{owner, owner_failing_later, taken};
     use std::sync::Arc;
 
     use super::*;
@@ -857,6 +905,29 @@ mod tests {
                 .count(),
             2
         );
+    }
+
+    #[test]
+    fn a_volume_that_is_shared_goes_only_when_nothing_was_ever_made_on_it() {
+        let (mut worker, log, found) = owner_failing_later(&Shelf::new(2));
+        let shares =
+            "[pool.nfs]\n[[pool.nfs.share]]\nvolume = \"vol0\"\nclients = \"192.0.2.0/24\"\n";
+        let config = format!("{}{shares}", super::super::tests::CONFIG);
+        worker.config = Arc::new(crate::config::Config::parse(&config).unwrap());
+        worker.import(Epoch(1)).unwrap();
+        taken(&log);
+        let goes = |on_it, is_withheld: bool| {
+            *found.lock().unwrap() = on_it;
+            let why = is_withheld.then(|| "volume vol0 holds nothing".to_owned());
+            lock(&worker.report).shares[0].withheld = why;
+            worker.may_go("vol0").is_ok()
+        };
+        for on_it in ["nothing made", "half made"] {
+            assert!(goes(on_it, true), "{on_it}");
+            assert!(!goes(on_it, false), "it is shared");
+        }
+        assert!(!goes("", true), "a file system that cannot be mounted");
+        assert!(!goes("", false));
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::export::iscsi::reservations::{self, Copies};
 use crate::export::nfs::{self, NfsPlan, Server, Sharing, Withheld};
 use crate::export::nvme::{NamespacePlan, NvmePlan, Nvmet};
 use crate::export::{ExportError, ExportPlan, Lio, LunPlan, STEP_LIMIT};
-use crate::filesystem::{self, MakeError, MountError, Use};
+use crate::filesystem::{self, Found, MakeError, MountError, Use};
 use crate::ledger::Stretch;
 use crate::modules::{ModuleError, Modules};
 use crate::multipath;
@@ -167,6 +167,8 @@ pub(super) trait Host: Send {
     fn close_nvme(&self, plan: &NvmePlan) -> Result<(), ExportError>;
     /// Makes a file system on a volume, whatever is on it.
     fn make_filesystem(&self, volume: &Active, kind: filesystem::Kind) -> Result<(), MakeError>;
+    /// What is on a volume.
+    fn found_on(&self, node: &Path, bytes: u64) -> io::Result<Found>;
     /// Gives a mounted file system all the room of its volume.
     fn grow_filesystem(&self, place: &Path) -> Result<Step, MountError>;
     /// Mounts the file systems of shares; those that cannot be are taken out of the plan, and returned.
@@ -440,6 +442,10 @@ impl Host for Kernel {
     fn make_filesystem(&self, volume: &Active, kind: filesystem::Kind) -> Result<(), MakeError> {
         let bytes = volume.sectors * 512;
         filesystem::make(&volume.node, bytes, kind, &volume.lv, Use::Share)
+    }
+
+    fn found_on(&self, node: &Path, bytes: u64) -> io::Result<Found> {
+        filesystem::probe(node, bytes)
     }
 
     fn grow_filesystem(&self, place: &Path) -> Result<Step, MountError> {

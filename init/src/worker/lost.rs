@@ -8,6 +8,8 @@
 //! Decisions:
 //! - It is marked after [`MARK_AFTER`]: by then the better head has the pool, if there is one that sees the disk.
 //! - It is marked only when the pool can be served without it. A disk that volumes need is waited for.
+//! - Nor is it marked when the kernel's RAID does without an image that is needed then, be its disk here or not: see
+//!   [`super::fallen`].
 //! - What is active stays as it is: the kernel's RAID knows which of its images is dead. The next import leaves it out.
 //! - A disk that comes back is not taken back by itself: what is on it is old.
 
@@ -18,6 +20,7 @@ use orthrus_hb::Epoch;
 use tracing::warn;
 
 use super::Worker;
+use super::fallen::{as_active, said_of, trusting};
 use crate::disk::DiskId;
 use crate::fence::Watch;
 use crate::sync::lock;
@@ -57,9 +60,30 @@ impl Worker {
             lv.is_lost |= claim.lost_snapshots.contains(&lv.name) || given_up.contains(&lv.name);
         }
         let names = claim.fence.names_of(silent);
-        if let Some(refusal) = group.refusal(&self.config.cluster) {
+        if let Some(refusal) = trusting(&group).refusal(&self.config.cluster) {
             let what =
                 format!("{names}: is lost, and the pool cannot be served without it: {refusal}");
+            self.note_metadata(what);
+            return;
+        }
+        // What is left may be images that the kernel threw out before: by themselves they would be taken for all that there is.
+        let progress = match self.host.progress(&claim.group) {
+            Ok(progress) => progress,
+            Err(error) => {
+                let what = format!(
+                    "{names}: is lost, and not marked so: what the kernel's RAID counts on is not known: {error}"
+                );
+                self.note_metadata(what);
+                return;
+            }
+        };
+        let active = as_active(claim, &group, &progress);
+        if active.refusal(&self.config.cluster).is_some() {
+            let what = format!(
+                "{names}: is lost, and the pool cannot be served without it: images of RAID that are left are old, or not equal yet: {}; \
+                 connect {names} again",
+                said_of(claim, &progress, silent)
+            );
             self.note_metadata(what);
             return;
         }
@@ -134,17 +158,23 @@ pub(super) fn end_watch(watch: Option<(Epoch, Watch)>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::order::{owner, taken};
+pub(super) mod tests {
+    use super::super::order::{Log, owner, taken};
     use super::*;
     use crate::fence::shelf::Shelf;
     use crate::volume::tests::made::{HIDDEN, Made, VISIBLE};
 
     /// An owner of two disks that serves this group, loses the first, and what it wrote then.
     fn lose(made: &Made) -> (Worker, Vec<String>) {
+        let (mut worker, log) = served(made.group());
+        worker.mark(&[Shelf::id(0)]);
+        (worker, taken(&log))
+    }
+
+    /// An owner of two disks that serves this group.
+    pub(in super::super) fn served(mut group: VolumeGroup) -> (Worker, Log) {
         let shelf = Shelf::new(2);
         let (mut worker, log) = owner(&shelf, "");
-        let mut group = made.group();
         for (index, pv) in group.pvs.iter_mut().enumerate() {
             let disk = pv.disk.as_mut().unwrap();
             disk.id = Shelf::id(index);
@@ -154,8 +184,7 @@ mod tests {
         worker.claim.as_mut().unwrap().group = group;
         worker.import(Epoch(1)).unwrap();
         taken(&log);
-        worker.mark(&[Shelf::id(0)]);
-        (worker, taken(&log))
+        (worker, log)
     }
 
     #[test]
@@ -218,6 +247,40 @@ mod tests {
         let claim = worker.claim.as_ref().unwrap();
         assert!(claim.marked && claim.group.pvs[0].is_missing);
         assert!(claim.lost_snapshots.contains("over"));
+    }
+
+    #[test]
+    fn a_disk_is_not_given_up_while_the_kernel_does_without_the_other_image() {
+        let (worker, wrote) = lose(&Made::on(2).raid("fallen", "raid1", &[0, 1]));
+        assert!(wrote.is_empty(), "{wrote:?}");
+        let claim = worker.claim.as_ref().unwrap();
+        assert!(!claim.marked && claim.fence.members().len() == 2);
+        let report = lock(&worker.report);
+        let mut notes = report.notes.iter().filter(|note| note.contains("is lost"));
+        let note = notes.next().unwrap();
+        for word in ["disk0: is lost", "volume fallen on disk1", "connect disk0"] {
+            assert!(note.contains(word), "{note}");
+        }
+    }
+
+    #[test]
+    fn what_was_rebuilt_since_the_import_counts_again() {
+        let made = Made::on(2).raid("mended", "raid1", &[0, 1]);
+        let group = VolumeGroup::parse(&made.text().replace(
+            "mended_rimage_1 {\nid = \"lv0000-0000-0000-0000-0000-0000-000004\"\nstatus = [",
+            "mended_rimage_1 {\nid = \"lv0000-0000-0000-0000-0000-0000-000004\"\nstatus = [\"REBUILD\", ",
+        ));
+        let mut group = group.unwrap();
+        group.pvs = made.group().pvs;
+        assert_eq!(group.rebuilding(), ["mended"]);
+        for is_noted in [false, true] {
+            let (mut worker, log) = served(group.clone());
+            let claim = worker.claim.as_mut().unwrap();
+            claim.rebuilt = is_noted.then(|| "mended".to_owned()).into_iter().collect();
+            worker.mark(&[Shelf::id(0)]);
+            assert_eq!(worker.claim.as_ref().unwrap().marked, is_noted);
+            assert_eq!(taken(&log).len(), usize::from(is_noted));
+        }
     }
 
     #[test]

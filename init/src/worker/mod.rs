@@ -327,6 +327,7 @@ impl Worker {
         found.extend(self.full_pools());
         found.extend(self.full_stores());
         found.extend(self.failed_merges());
+        found.extend(self.fallen_images());
         found.extend(self.look_at_paths());
         lock(&self.report).alarms = found;
     }
@@ -506,6 +507,7 @@ fn cached(claim: &Claim) -> Option<String> {
 
 #[cfg(test)]
 mod failed;
+mod fallen;
 #[cfg(test)]
 pub(crate) mod lines;
 #[cfg(test)]

@@ -23,7 +23,7 @@ use crate::export::nvme::{NamespacePlan, NvmePlan};
 use crate::export::{ExportError, ExportPlan, LunPlan};
 use crate::fence::WatchSlot;
 use crate::fence::shelf::{Command, Shelf};
-use crate::filesystem::{self, MakeError, MountError};
+use crate::filesystem::{self, Found, MakeError, MountError};
 use crate::ledger::{Ledger, Stretch};
 use crate::modules::ModuleError;
 use crate::net::{Connection, DataPort, Interface, Mac, NetError, Probe, Taken};
@@ -188,7 +188,7 @@ impl Host for Witness {
         let metadata = Metadata::parse(text).unwrap();
         let mut edit = Edit::new(metadata, &author.host, author.time, &mut uuids);
         change(&mut edit)?;
-        Ok(edit.finish().metadata.group_on(group, author)?)
+        Ok(edit.finish()?.metadata.group_on(group, author)?)
     }
 
     fn wipe(&self, _disks: &[Disk], _copies: &[Stretch]) -> Vec<String> {
@@ -204,8 +204,14 @@ impl Host for Witness {
         self.activate(group)
     }
 
-    fn progress(&self, _group: &VolumeGroup) -> Result<Vec<Progress>, VolumeError> {
-        Ok(Vec::new())
+    fn progress(&self, group: &VolumeGroup) -> Result<Vec<Progress>, VolumeError> {
+        let said = |name: &str| match name {
+            "fallen" => Progress::said(name, "raid1 2 AD 8192/8192 idle 0 0 -"),
+            "mended" => Progress::said(name, "raid1 2 AA 8192/8192 idle 0 0 -"),
+            "unequal" => Progress::said(name, "raid6_zr 5 aaaaD 300/8192 resync 0 0 -"),
+            _ => None,
+        };
+        Ok(group.lvs.iter().filter_map(|lv| said(&lv.name)).collect())
     }
 
     fn pool_usage(&self, _group: &VolumeGroup) -> Result<Vec<PoolUsage>, VolumeError> {
@@ -365,6 +371,15 @@ impl Host for Witness {
     fn make_filesystem(&self, _volume: &Active, _kind: filesystem::Kind) -> Result<(), MakeError> {
         let _ = self.note("file system made");
         Ok(())
+    }
+
+    fn found_on(&self, _node: &Path, _bytes: u64) -> io::Result<Found> {
+        let is_damaged = false;
+        Ok(match *self.fails_later.lock().unwrap() {
+            "nothing made" => Found::Nothing,
+            "half made" => Found::Unfinished,
+            _ => Found::Ext4 { is_damaged },
+        })
     }
 
     fn grow_filesystem(&self, _place: &Path) -> Result<Step, MountError> {

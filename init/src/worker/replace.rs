@@ -28,6 +28,7 @@ impl Worker {
         let claim = self.claim.as_ref().ok_or(ChangeError::NotServed)?;
         let lost = claim.group.pvs.iter().find(|pv| pv.is_missing);
         let lost = lost.ok_or(MemberError::NoneLost)?.uuid;
+        self.may_rebuild()?;
         let what = format!("orthrus: disk replace {lost}");
         let replace = |edit: &mut Edit<'_>, new: &NewMember| {
             edit.add_member(new)?;
@@ -60,15 +61,14 @@ impl Worker {
             .filter(|name| progress.iter().any(|one| one.lv == *name && one.is_whole))
             .collect();
         for volume in &mut lock(&self.report).volumes {
-            let under_way = progress
-                .iter()
-                .find(|one| one.lv == volume.name && !one.is_whole);
-            volume.resync = under_way.map(|one| one.percent);
+            volume.resync = claim.group.under_way(&volume.name, &progress);
         }
+        self.note_fallen(&progress);
         if done.is_empty() {
             return;
         }
         let author = self.author(format!("orthrus: rebuilt {}", done.join(", ")));
+        let Some(claim) = &self.claim else { return };
         let settled = self.host.edit(&claim.group, &author, &|edit| {
             done.iter().try_for_each(|name| edit.rebuilt(name))
         });

@@ -13,6 +13,8 @@
 //!   cannot write it fails, since volumes that run without a disk make what is on that disk old.
 //! - It is taken only for a disk that this head does not see, and that all volumes can do without; and not while any disk that it sees
 //!   does not answer, whosever that is: a disk that hangs is known by nothing but its own label, and would be taken for lost.
+//! - No kernel can be asked then which images of RAID it threw out before: the last owner wrote it down (see [`super::fallen`]), and an
+//!   image that is old is nothing that volumes can do with.
 //! - It is over after [`VALID_FOR`], and with a reset: a word that waits for a takeover weeks later would throw away what the peer
 //!   has written to that disk meanwhile. It says nothing of a disk that is back.
 //! - It is not taken while the peer holds the pool, and is over when anybody else has claimed it since: two heads that each go without
@@ -345,6 +347,17 @@ mod tests {
         for word in ["sdb (naa.1)", "does not answer", "cables", "pull it out"] {
             assert!(refused.to_string().contains(word), "{refused}");
         }
+    }
+
+    #[test]
+    fn no_disk_is_given_up_when_the_image_that_is_left_is_old() {
+        let mut group = Made::on(2).raid("vol0", "raid1", &[0, 1]).group_with(&[0]);
+        let id = ids(&group).remove(1);
+        assert!(may_be_lost(&group, "lab", &id).is_ok());
+        let image = group.lvs.iter_mut().find(|lv| lv.name == "vol0_rimage_0");
+        image.unwrap().is_behind = true;
+        let refused = may_be_lost(&group, "lab", &id);
+        assert!(matches!(refused, Err(WordError::Needed(_))), "{refused:?}");
     }
 
     /// An owner of the first of two disks, who goes without the second by the operator's word.

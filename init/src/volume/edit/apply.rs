@@ -88,7 +88,7 @@ fn changed<M: Medium>(
         &mut uuids,
     );
     edit(&mut work)?;
-    let change = work.finish();
+    let change = work.finish()?;
     match broken {
         Some(error) => Err(ApplyError::Random(error)),
         None => Ok(change),

@@ -198,14 +198,14 @@ impl Edit<'_> {
         let segments = match layout {
             Layout::Linear => {
                 let pieces = space.anywhere(extents)?;
-                self.zero(space, &pieces[..1], FRESH);
+                self.zero_front(space, &pieces);
                 linears(0, &pieces)
             }
             Layout::Striped(stripes) => {
                 let legs = space.apart(stripes as usize, &[extents / stripes])?;
                 let legs: Vec<Vec<Piece>> = legs.into_iter().flatten().collect();
                 for leg in &legs {
-                    self.zero(space, &leg[..1], FRESH);
+                    self.zero_front(space, leg);
                 }
                 match &legs[..] {
                     [leg] => linears(0, leg),
@@ -252,7 +252,7 @@ impl Edit<'_> {
                 parts.push(part);
             }
             let part = format!("{name}_rimage_{index}");
-            self.zero(space, &data[..1], FRESH);
+            self.zero_front(space, data);
             self.add_volume(&part, false, linears(0, data));
             parts.push(part);
         }
@@ -300,6 +300,18 @@ impl Edit<'_> {
         let volumes = volumes.or_insert_with(|| Value::Section(Section::new()));
         if let Value::Section(volumes) = volumes {
             volumes.insert(name.to_owned(), Value::Section(volume));
+        }
+    }
+
+    /// The first [`FRESH`] bytes of what these pieces make have to be zero: the first one may be shorter.
+    fn zero_front(&mut self, space: &Space, pieces: &[Piece]) {
+        let mut wanted = FRESH;
+        for piece in pieces {
+            let Some(stretch) = space.stretch(piece, wanted).filter(|_| wanted > 0) else {
+                return;
+            };
+            wanted -= stretch.bytes;
+            self.zeroes.push(stretch);
         }
     }
 

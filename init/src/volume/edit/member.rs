@@ -1,6 +1,7 @@
 //! Members that come, go, and take another's place; and a group of new members.
 
 use super::super::group;
+use super::super::group::BEHIND_TAG;
 use super::super::reserved;
 use super::super::text::{Section, Value};
 use super::super::uuid::Uuid;
@@ -251,6 +252,27 @@ impl Edit<'_> {
         self.volume(name)?;
         for part in self.parts(name) {
             tree::set_word(self.volume_mut(&part)?, "status", "REBUILD", false);
+        }
+        Ok(())
+    }
+
+    /// Notes that an image of RAID is old: the kernel threw it out, which its own superblock does not say; or that it has all again.
+    ///
+    /// # Errors
+    /// There is no such volume.
+    pub fn set_behind(&mut self, image: &str, is_behind: bool) -> Result<(), EditError> {
+        let volume = self.volume_mut(image)?;
+        let is_new = !volume.contains_key("tags");
+        tree::set_word(volume, "tags", BEHIND_TAG, is_behind);
+        if tree::list(volume, "tags").is_empty() {
+            volume.shift_remove("tags");
+        }
+        // Behind the flags, where lvm2 has them.
+        if is_new
+            && let (Some(flags), Some(tags)) =
+                (volume.get_index_of("flags"), volume.get_index_of("tags"))
+        {
+            volume.move_index(tags, flags + 1);
         }
         Ok(())
     }

@@ -43,7 +43,7 @@ pub use thin::PoolSize;
 
 use super::text::{Section, Value};
 use super::uuid::Uuid;
-use super::write::Metadata;
+use super::write::{Metadata, id_of};
 
 /// Where new identifiers come from.
 pub type Uuids<'a> = &'a mut dyn FnMut() -> Uuid;
@@ -55,6 +55,8 @@ pub struct Edit<'a> {
     time: u64,
     uuids: Uuids<'a>,
     zeroes: Vec<Stretch>,
+    /// The extents of each member that volumes had before, as first extent and length.
+    taken: Vec<(Uuid, Vec<(u64, u64)>)>,
 }
 
 /// What comes of an edit.
@@ -81,6 +83,7 @@ impl<'a> Edit<'a> {
     /// Begins to change a group. New volumes carry the host's name and the time, in seconds since 1970.
     pub fn new(metadata: Metadata, host: &'a str, time: u64, uuids: Uuids<'a>) -> Edit<'a> {
         Edit {
+            taken: space::taken_on_all(&metadata),
             metadata,
             host,
             time,
@@ -93,7 +96,11 @@ impl<'a> Edit<'a> {
     ///
     /// Visible volumes come first, as lvm2 writes them: it goes through them in the text's order, and complains of parts that it
     /// meets before what they are parts of.
-    pub fn finish(mut self) -> Change {
+    ///
+    /// # Errors
+    /// Something is to be zeroed that is not new to a volume: nothing may be written then.
+    pub fn finish(mut self) -> Result<Change, EditError> {
+        self.check_zeroes()?;
         let volumes = tree::section_mut(&mut self.metadata.body, "logical_volumes");
         if let Some(volumes) = volumes {
             let is_visible = |value: &Value| match value {
@@ -103,10 +110,33 @@ impl<'a> Edit<'a> {
             // A stable sort: the order is kept within both.
             volumes.sort_by_key(|_, value| !is_visible(value));
         }
-        Change {
+        Ok(Change {
             metadata: self.metadata,
             zeroes: self.zeroes,
+        })
+    }
+
+    /// That all that is to be zeroed lies in extents that a volume has now and none had before: whatever else is there is somebody's
+    /// data, and may be in use.
+    fn check_zeroes(&self) -> Result<(), EditError> {
+        if self.zeroes.is_empty() {
+            return Ok(());
         }
+        let extent = self.extent_sectors()?;
+        let now = space::taken_on_all(&self.metadata);
+        for zero in &self.zeroes {
+            let mut members = self.metadata.members();
+            let member = members.find(|(_, section)| id_of(section) == Some(zero.pv));
+            let first = member.and_then(|(_, section)| tree::number(section, "pe_start"));
+            let is_new =
+                first.is_some_and(|first| space::is_new(zero, first, extent, &self.taken, &now));
+            if !is_new {
+                return Err(EditError::Malformed(
+                    "what was to be zeroed is not all of new volumes; nothing is changed",
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// Sectors of an extent.

@@ -104,6 +104,17 @@ impl Edit<'_> {
             .filter(|part| part.contains("_rimage_"))
             .map(str::to_owned)
             .collect();
+        // Its table tells the kernel to rebuild, and with that it takes all the rest for equal, what was added as well: parity of it
+        // would never be computed (`size_check` of `raid_ctr`).
+        for image in &images {
+            if tree::has(self.volume(image)?, "status", "REBUILD") {
+                return Err(EditError::InUse {
+                    lv: name.to_owned(),
+                    why: "is being rebuilt: wait until `status` says no more that disks are made equal"
+                        .to_owned(),
+                });
+            }
+        }
         let data = level.data(images.len() as u64).max(1);
         let each = more.div_ceil(data);
         let extent = self.extent_sectors()?;

@@ -62,6 +62,48 @@ pub(super) fn taken(metadata: &Metadata, member: &str) -> Vec<(u64, u64)> {
     taken
 }
 
+/// The same of all members.
+pub(super) fn taken_on_all(metadata: &Metadata) -> Vec<(Uuid, Vec<(u64, u64)>)> {
+    let members = metadata.members();
+    members
+        .filter_map(|(name, section)| Some((id_of(section)?, taken(metadata, name))))
+        .collect()
+}
+
+/// Whether a stretch lies in extents that are taken now and were not before. Extent 0 begins at this sector.
+pub(super) fn is_new(
+    stretch: &Stretch,
+    data_start: u64,
+    extent_sectors: u64,
+    before: &[(Uuid, Vec<(u64, u64)>)],
+    now: &[(Uuid, Vec<(u64, u64)>)],
+) -> bool {
+    let extent = extent_sectors.saturating_mul(SECTOR);
+    let Some(start) = stretch.start.checked_sub(data_start.saturating_mul(SECTOR)) else {
+        return false;
+    };
+    let (first, end) = (
+        start / extent,
+        start.saturating_add(stretch.bytes).div_ceil(extent),
+    );
+    let of = |all: &[(Uuid, Vec<(u64, u64)>)]| {
+        let own = all.iter().filter(|(pv, _)| *pv == stretch.pv);
+        let own: Vec<(u64, u64)> = own.flat_map(|(_, taken)| taken.iter().copied()).collect();
+        own
+    };
+    let was_taken = of(before)
+        .iter()
+        .any(|(begin, length)| *begin < end && first < begin.saturating_add(*length));
+    // In ascending order, and no two overlap.
+    let mut covered = first;
+    for (begin, length) in of(now) {
+        if begin <= covered {
+            covered = covered.max(begin.saturating_add(length));
+        }
+    }
+    !was_taken && covered >= end
+}
+
 impl Space {
     /// What is free on members that are here, take new extents, and are none of `avoid`.
     pub fn of(metadata: &Metadata, avoid: &[String]) -> Result<Space, EditError> {

@@ -42,7 +42,7 @@ fn change(
     let mut uuids = next;
     let mut edit = Edit::new(metadata, "a", 1_800_000_000, &mut uuids);
     work(&mut edit)?;
-    Ok(edit.finish())
+    edit.finish()
 }
 
 fn edited(
@@ -767,6 +767,139 @@ fn a_lost_disk_is_replaced_where_there_is_redundancy_and_refused_where_there_is_
 }
 
 #[test]
+fn a_volume_does_not_grow_while_an_image_of_it_is_rebuilt() {
+    for (kind, images) in [(Raid::Raid1, 2), (Raid::Raid5, 3), (Raid::Raid6, 5)] {
+        let made = edited(group(images + 1), |edit| {
+            edit.create("r", 6, Layout::Raid(kind, images))
+        })
+        .unwrap();
+        let made = edited(made, |edit| {
+            edit.set_missing(member(0).id, true)?;
+            edit.replace_member(member(0).id, member(images).id)?;
+            edit.remove_member(member(0).id)
+        })
+        .unwrap();
+        let refused = edited(made.clone(), |edit| edit.grow("r", 12));
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains("volume r is being rebuilt"), "{refused}");
+        let grown = edited(made, |edit| {
+            edit.rebuilt("r")?;
+            edit.grow("r", 12)
+        });
+        check(&grown.unwrap());
+    }
+}
+
+#[test]
+fn an_image_that_is_old_is_tagged_once_behind_its_flags_until_it_has_all() {
+    let before = edited(group(2), |edit| {
+        edit.create("r", 2, Layout::Raid(Raid::Raid1, 2))
+    })
+    .unwrap();
+    let old = edited(before.clone(), |edit| {
+        edit.set_behind("r_rimage_1", true)?;
+        edit.set_behind("r_rimage_1", true)
+    })
+    .unwrap();
+    check(&old);
+    let image = |metadata: &Metadata| {
+        let mut volumes = metadata.volumes();
+        volumes
+            .find(|(name, _)| *name == "r_rimage_1")
+            .unwrap()
+            .1
+            .clone()
+    };
+    let tagged = image(&old);
+    assert_eq!(
+        tree::list(&tagged, "tags"),
+        [tree::text("orthrus.image_behind")]
+    );
+    let keys: Vec<&str> = tagged.keys().map(String::as_str).collect();
+    let flags = keys.iter().position(|key| *key == "flags").unwrap();
+    assert_eq!(keys[flags + 1], "tags");
+    let again = edited(old, |edit| edit.set_behind("r_rimage_1", false)).unwrap();
+    assert_eq!(image(&again), image(&before));
+    assert!(edited(again, |edit| edit.set_behind("r_rimage_2", true)).is_err());
+}
+
+/// The first extent of a stretch, and its bytes, on the member whose data begin at 1 MiB, with extents of 32 KiB.
+fn place(zero: &Stretch) -> (u64, u64) {
+    ((zero.start - (1 << 20)) / (32 << 10), zero.bytes)
+}
+
+#[test]
+fn what_is_zeroed_for_a_new_pool_ends_where_its_pieces_do() {
+    let id = Uuid::from_compact(&[b'v'; 32]).unwrap();
+    // a, a hole of one extent, b, one of two, c, and the rest: as much as the spare, and all but one of the metadata.
+    let disk = NewMember {
+        sectors: 2048 + 64 * (6 + 64 + 63),
+        ..member(0)
+    };
+    let made = edited(new_group("tank", id, 64).unwrap(), |edit| {
+        edit.add_member(&disk)?;
+        for (name, extents) in [("a", 1), ("x", 1), ("b", 1), ("y", 2), ("c", 1)] {
+            edit.create(name, extents, Layout::Linear)?;
+        }
+        Ok(())
+    })
+    .unwrap();
+    let made = edited(made, |edit| {
+        edit.remove("x")?;
+        edit.remove("y")
+    })
+    .unwrap();
+    let pool = change(made, |edit| {
+        let size = PoolSize {
+            extents: 2,
+            data: Layout::Linear,
+            metadata: Layout::Linear,
+        };
+        edit.create_pool("p", size)
+    })
+    .unwrap();
+    check(&pool.metadata);
+    let places: Vec<(u64, u64)> = pool.zeroes.iter().map(place).collect();
+    let (kib, spare, meta) = (1 << 10, 6, 6 + 64);
+    assert_eq!(
+        places,
+        [
+            (spare, 256 * kib),
+            (1, 32 * kib),
+            (meta, 224 * kib),
+            (3, 64 * kib)
+        ]
+    );
+}
+
+#[test]
+fn an_edit_that_would_zero_what_is_not_new_comes_to_nothing() {
+    let made = edited(group(1), |edit| edit.create("a", 2, Layout::Linear)).unwrap();
+    let extent = 4 << 20;
+    // Of b, which is new; of a; of nobody; and before all extents.
+    for (start, bytes, is_right) in [
+        (2 * extent, extent, true),
+        (2 * extent, extent + 1, false),
+        (2 * extent - 512, 1024, false),
+        (extent, 512, false),
+        (5 * extent, 512, false),
+    ] {
+        for before in [false, true] {
+            let outcome = change(made.clone(), |edit| {
+                edit.create("b", 1, Layout::Linear)?;
+                edit.zeroes.push(Stretch {
+                    pv: member(0).id,
+                    start: if before { 512 } else { (1 << 20) + start },
+                    bytes,
+                });
+                Ok(())
+            });
+            assert_eq!(outcome.is_ok(), is_right && !before, "{start} {bytes}");
+        }
+    }
+}
+
+#[test]
 fn a_missing_member_and_one_that_takes_no_extents_get_none() {
     let made = edited(group(2), |edit| {
         edit.set_missing(member(0).id, true)?;
@@ -895,10 +1028,10 @@ fn a_copy_of_the_ledger_is_in_one_piece_at_a_whole_block() {
         let body = &mut edit.metadata.body;
         body.insert("extent_size".to_owned(), tree::value(2));
         edit.create("hole", 40, Layout::Linear)?;
-        edit.create("v", 1, Layout::Linear)?;
-        edit.remove("hole")
+        edit.create("v", 1, Layout::Linear)
     })
     .unwrap();
+    let theirs = edited(theirs, |edit| edit.remove("hole")).unwrap();
     let made = change(theirs, |edit| edit.complete_reserved(&[], false)).unwrap();
     check(&made.metadata);
     let [region] = &made.zeroes[..] else {

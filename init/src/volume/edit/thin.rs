@@ -16,8 +16,6 @@ const META_EACH: u64 = 64;
 /// lvm2 makes chunks larger before metadata get larger than this.
 const META_WANTED: u64 = 128 << 20;
 const META_LEAST: u64 = 2 << 20;
-/// Zeroed at the start of the metadata: the kernel formats what has no superblock.
-const META_FRESH: u64 = 64 << 10;
 /// Device numbers of a pool have 24 bits.
 const MOST_DEVICE: u64 = (1 << 24) - 1;
 
@@ -50,11 +48,8 @@ impl Edit<'_> {
         let mut space = Space::of(&self.metadata, &[])?;
         let (data_part, meta_part) = (format!("{name}_tdata"), format!("{name}_tmeta"));
         self.spare(&mut space, meta)?;
-        let before = self.zeroes.len();
+        // The kernel formats metadata whose first block is zero, as that of every new volume is.
         self.build(&mut space, &meta_part, false, meta, size.metadata)?;
-        for zero in &mut self.zeroes[before..] {
-            zero.bytes = zero.bytes.max(META_FRESH);
-        }
         let extents = self.build(&mut space, &data_part, false, size.extents, size.data)?;
         let segment = tree::section([
             ("start_extent", value(0)),

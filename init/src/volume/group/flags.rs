@@ -70,6 +70,11 @@ impl Flags {
         flags
     }
 
+    /// Takes one away.
+    pub fn clear(&mut self, flag: Flag) {
+        self.bits &= !(flag as u32);
+    }
+
     /// Whether this one is set.
     pub fn has(&self, flag: Flag) -> bool {
         self.bits & flag as u32 != 0

@@ -4,6 +4,7 @@ use super::entries::{Entries, Names};
 use super::error::{GroupError, nonsense};
 use super::flags::Flags;
 use super::links::Links;
+use super::raid::BEHIND_TAG;
 use super::segment::{Area, Segment};
 use super::snapshot::LOST_TAG;
 use super::{LogicalVolume, PhysicalVolume, VolumeGroup, is_name};
@@ -146,6 +147,7 @@ fn parse_lv(
             segments.push(segment);
         }
     }
+    let tags = lv.list_or_empty("tags")?;
     Ok(LogicalVolume {
         name: lv.name.to_owned(),
         uuid: lv.uuid("id")?,
@@ -153,7 +155,8 @@ fn parse_lv(
         // WRITE_LOCKED is what lvm2 writes for versions that must not write.
         is_writable: group_writable && (has("WRITE") || has("WRITE_LOCKED")),
         flags: Flags::new(&status, &compatible),
-        is_lost: lv.list_or_empty("tags")?.iter().any(|tag| tag == LOST_TAG),
+        is_lost: tags.iter().any(|tag| tag == LOST_TAG),
+        is_behind: tags.iter().any(|tag| tag == BEHIND_TAG),
         segments,
     })
 }

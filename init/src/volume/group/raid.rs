@@ -8,6 +8,9 @@ use crate::volume::text::Value;
 /// `DEFAULT_RAID_MAX_IMAGES`: MD's superblock has no more bits.
 const MOST_IMAGES: usize = 253;
 
+/// The tag of an image that the kernel has thrown out, which its own superblock does not say. lvm2 keeps it, and does nothing of it.
+pub const BEHIND_TAG: &str = "orthrus.image_behind";
+
 /// A level with its layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RaidLevel {

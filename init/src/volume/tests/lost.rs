@@ -6,7 +6,7 @@ use super::made::{HIDDEN, Made, VISIBLE};
 use crate::volume::group::Links;
 use crate::volume::health::{Health, Presence};
 use crate::volume::plan::{Choice, Plan, PlanError};
-use crate::volume::{Refusal, VolumeGroup};
+use crate::volume::{Progress, Refusal, VolumeGroup};
 
 fn health(group: &VolumeGroup, name: &str, here: &[usize]) -> Health {
     let here: BTreeSet<usize> = here.iter().copied().collect();
@@ -91,6 +91,87 @@ fn an_image_that_is_to_be_rebuilt_is_no_help_when_another_is_lost() {
             );
         }
     }
+}
+
+#[test]
+fn an_image_that_the_kernel_does_without_is_no_help_when_another_is_lost() {
+    let cases = [
+        ("raid1", 2, "raid1 2 DA 8/8 idle", Health::Broken),
+        ("raid1", 2, "raid1 2 aA 1/8 recover", Health::Broken),
+        ("raid1", 2, "raid1 2 AA 1/8 check", Health::Degraded),
+        // Of one that nothing is said of nothing is known.
+        ("raid1", 2, "raid1 1 D 8/8 idle", Health::Broken),
+        ("raid1", 3, "raid1 3 DAA 8/8 idle", Health::Degraded),
+        ("raid5_ls", 3, "raid5_ls 3 DAA 8/8 idle", Health::Broken),
+        ("raid6_zr", 5, "raid6_zr 5 DAAAA 8/8 idle", Health::Degraded),
+        ("raid6_zr", 5, "raid6_zr 5 DaAAA 8/8 idle", Health::Broken),
+    ];
+    for (level, disks, status, expected) in cases {
+        let all: Vec<usize> = (0..disks).collect();
+        // Below a pool, too.
+        let made = Made::on(disks)
+            .raid("v", level, &all)
+            .raid_with("p_tdata", HIDDEN, level, &all, "")
+            .part("p_tmeta", 0, 1)
+            .volume("p", VISIBLE, 4, POOL);
+        let progress = |lv| Progress::said(lv, status).unwrap();
+        let group = made
+            .group()
+            .as_active(&[progress("v"), progress("p_tdata")]);
+        assert_eq!(health(&group, "v", &all), Health::Whole, "{status}");
+        let left = &all[..disks - 1];
+        assert_eq!(health(&group, "v", left), expected, "{status}");
+        assert_eq!(health(&group, "p", left), expected, "{status}");
+    }
+}
+
+#[test]
+fn an_image_that_is_written_down_as_old_counts_so_for_whoever_cannot_ask_the_kernel() {
+    let text = Made::on(2).raid("v", "raid1", &[0, 1]).text();
+    let (before, image) = text.split_once("v_rimage_0 {").unwrap();
+    let image = image.replacen(
+        "flags = []",
+        "flags = []\ntags = [\"orthrus.image_behind\"]",
+        1,
+    );
+    let mut group = VolumeGroup::parse(&format!("{before}v_rimage_0 {{{image}")).unwrap();
+    for (index, pv) in group.pvs.iter_mut().enumerate() {
+        pv.disk = Some(super::disk(index as u32, 8 << 30));
+    }
+    assert_eq!(health(&group, "v", &[0, 1]), Health::Whole);
+    assert_eq!(health(&group, "v", &[1]), Health::Degraded);
+    assert_eq!(health(&group, "v", &[0]), Health::Broken);
+    let without = |lost: usize| {
+        let mut left = group.clone();
+        left.pvs[lost].is_missing = true;
+        left.refusal("lab")
+    };
+    assert_eq!(without(0), None);
+    assert!(without(1).is_some());
+}
+
+#[test]
+fn how_far_a_volume_is_takes_what_is_below_it() {
+    let group = Made::on(2)
+        .raid_with("p_tdata", HIDDEN, "raid1", &[0, 1], "")
+        .raid_with("p_tmeta", HIDDEN, "raid1", &[0, 1], "")
+        .volume("p", VISIBLE, 4, POOL)
+        .volume("t", VISIBLE, 400, THIN)
+        .simple("plain", 0)
+        .group();
+    let said = |lv, status| Progress::said(lv, status).unwrap();
+    let progress = [
+        said("p_tdata", "raid1 2 Aa 50/100 recover"),
+        said("p_tmeta", "raid1 2 AD 100/100 idle"),
+    ];
+    assert_eq!(group.under_way("t", &progress), Some(50));
+    assert_eq!(group.under_way("t", &progress[1..]), None);
+    assert_eq!(group.under_way("plain", &progress), None);
+    let fallen = group.thrown_out(&progress);
+    assert!(
+        matches!(&fallen[..], [(_, "p_tmeta", pvs)] if *pvs == [1]),
+        "{fallen:?}"
+    );
 }
 
 #[test]
