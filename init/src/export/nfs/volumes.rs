@@ -61,8 +61,15 @@ fn mount_share(share: &SharePlan, prepare: &Prepare<'_>) -> Result<(), String> {
         Found::Ext4 { is_damaged } => (Kind::Ext4, is_damaged),
         Found::Xfs => (Kind::Xfs, false),
         found => {
+            // A head may have died before it was made.
+            let way = match found {
+                Found::Nothing | Found::Unfinished => {
+                    "; `volume remove` and `volume create --fs` make it"
+                }
+                _ => "",
+            };
             return Err(format!(
-                "volume {} holds {found}, where ext4 or xfs was expected",
+                "volume {} holds {found}, where ext4 or xfs was expected{way}",
                 share.volume
             ));
         }
