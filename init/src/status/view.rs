@@ -539,6 +539,9 @@ fn why_resting(rest: Rest, names: &Names, pool: &str) -> String {
     }
 }
 
+/// What a faulted head does next: while the peer serves it does not try, and stands by again after a pause.
+const AGAIN: &str = "tried again, or stood by for, within a minute; `takeover` tries at once";
+
 fn why_faulted(fault: Failure, report: &Report) -> String {
     let kind = match fault {
         Failure::HeldByPeer(epoch) => format!("held by the peer under epoch {epoch}"),
@@ -547,8 +550,8 @@ fn why_faulted(fault: Failure, report: &Report) -> String {
         Failure::Device => "a step failed".to_owned(),
     };
     match &report.problem {
-        Some(problem) => format!("{kind}: {problem}; tried again within a minute"),
-        None => format!("{kind}; tried again within a minute"),
+        Some(problem) => format!("{kind}: {problem}; {AGAIN}"),
+        None => format!("{kind}; {AGAIN}"),
     }
 }
 
