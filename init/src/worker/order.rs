@@ -37,6 +37,9 @@ use crate::volume::{
     Active, Merge, MergeState, PoolUsage, Progress, StoreUsage, Uuid, VolumeError, VolumeGroup,
 };
 
+/// Behind the name of a step: it fails the next time, and no more.
+const ONCE: &str = " once";
+
 /// What is done, in order.
 pub(super) type Log = Arc<Mutex<Vec<String>>>;
 
@@ -48,7 +51,7 @@ struct Witness {
     ledger: Arc<Ledger>,
     /// The step that fails.
     fails: &'static str,
-    /// The same, from some moment on.
+    /// The same, from some moment on; or then and not again ([`ONCE`]).
     fails_later: Arc<Mutex<&'static str>>,
     /// The list of clients in the state volume.
     admitted: Arc<Mutex<String>>,
@@ -69,7 +72,13 @@ impl Witness {
             }
         }
         self.log.lock().unwrap().push(line);
-        match step == self.fails || step == *self.fails_later.lock().unwrap() {
+        let mut later = self.fails_later.lock().unwrap();
+        let once = later.strip_suffix(ONCE) == Some(step);
+        let fails = once || step == self.fails || step == *later;
+        if once {
+            *later = "";
+        }
+        match fails {
             true => Err(Errno::IO),
             false => Ok(()),
         }
@@ -649,17 +658,10 @@ fn an_array_that_does_not_start_ends_the_import_and_one_that_does_not_stop_keeps
 fn a_claim_that_fails_comes_back_when_it_is_undone_and_not_before() {
     let shelf = Shelf::new(2);
     let (mut worker, log, fails) = owner_failing_later(&shelf);
-    *fails.lock().unwrap() = "volumes off";
-    let (tries, group) = (log.clone(), worker.claim.as_ref().unwrap().group.clone());
-    let mends = std::thread::spawn(move || {
-        while tries.lock().unwrap().is_empty() {
-            std::thread::yield_now();
-        }
-        *fails.lock().unwrap() = "";
-    });
+    *fails.lock().unwrap() = "volumes off once";
+    let group = worker.claim.as_ref().unwrap().group.clone();
     // No disk of this machine has the group, so that it cannot be read again.
     assert!(worker.settle_claim(&group, true, Done::Claimed).is_err());
-    mends.join().unwrap();
     let undone = taken(&log);
     assert_eq!(
         undone.iter().filter(|step| *step == "volumes off").count(),
