@@ -147,21 +147,21 @@ impl<T: Tree> Lio<T> {
         sequence::run(&self.tree, actions, Way::Forth, self.limit)
     }
 
-    /// Whether a LUN is there, to each of its clients that is. One that was half withdrawn or half made is not: with the mapping of a
-    /// client the kernel forgets what that client had registered and reserved.
+    /// Whether some client may be using a LUN, or it is for none. Of one that was half withdrawn or half made no client is left: with
+    /// the mapping of each the kernel forgot what that client had registered and reserved. While one client has it still, it is not
+    /// taken from that one for what another one lacks.
     fn is_offered(&self, plan: &ExportPlan, lun: &LunPlan) -> bool {
-        let (group, name) = (
-            self.root.join("iscsi").join(&plan.iqn).join("tpgt_1"),
-            format!("lun_{}", lun.lun),
-        );
+        let (group, name) = (self.group(plan), format!("lun_{}", lun.lun));
         let is_linked = |place: PathBuf| self.tree.link_target(&place.join("volume")).is_ok();
-        let mut clients = plan.clients.iter().filter(|client| lun.is_for(client));
+        let clients = || plan.clients.iter().filter(|client| lun.is_for(client));
+        let has_it = |client: &String| is_linked(group.join("acls").join(client).join(&name));
         is_linked(group.join("lun").join(&name))
-            && clients.all(|client| {
-                let acl = group.join("acls").join(client);
-                let is_new = self.tree.read(&acl.join("attrib/authentication")).is_err();
-                is_new || is_linked(acl.join(&name))
-            })
+            && (clients().next().is_none() || clients().any(has_it))
+    }
+
+    /// The portal group of a plan's target.
+    fn group(&self, plan: &ExportPlan) -> PathBuf {
+        self.root.join("iscsi").join(&plan.iqn).join("tpgt_1")
     }
 
     /// Makes the file in which LIO keeps a LUN's reservations one of the pool's.
@@ -226,8 +226,7 @@ impl<T: Tree> Lio<T> {
 
     /// Ends the sessions of a client of a plan that is open, and lets it in no more.
     pub fn dismiss(&self, plan: &ExportPlan, client: &str) -> Result<Step, ExportError> {
-        let acl = self.root.join("iscsi").join(&plan.iqn);
-        let acl = acl.join("tpgt_1/acls").join(client);
+        let acl = self.group(plan).join("acls").join(client);
         let mut actions = self.actions(plan);
         actions.retain(|action| action.path().starts_with(&acl));
         actions.reverse();
@@ -257,7 +256,7 @@ impl<T: Tree> Lio<T> {
         let mut actions = Vec::new();
         let adapter = self.root.join(format!("core/iblock_{}", plan.number));
         let target = self.root.join("iscsi").join(&plan.iqn);
-        let group = target.join("tpgt_1");
+        let group = self.group(plan);
 
         actions.push(Action::Directory(adapter.clone()));
         for lun in &plan.luns {

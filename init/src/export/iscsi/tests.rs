@@ -564,12 +564,25 @@ fn clients_reservations_come_back_before_a_lun_does_that_was_half_withdrawn() {
     let group = std::path::Path::new("/t/iscsi")
         .join(&plan.iqn)
         .join("tpgt_1");
-    let mapping = group
-        .join("acls")
-        .join(&plan.clients[0])
-        .join("lun_1/volume");
-    for half in [mapping, group.join("lun/lun_1/volume")] {
-        lio.fake().unlink(&half).unwrap();
+    let acls = group.join("acls");
+    let mapping = |client: &String| acls.join(client).join("lun_1/volume");
+    let mappings: Vec<PathBuf> = plan.clients.iter().map(mapping).collect();
+    let [one, _, ..] = &mappings[..] else {
+        panic!("{mappings:?}")
+    };
+    // While somebody else has it, it is taken from nobody.
+    lio.fake().unlink(one).unwrap();
+    lio.fake().forget();
+    lio.open(&plan).unwrap();
+    let changes = lio.fake().changes();
+    assert!(
+        changes.len() == 1 && changes[0].starts_with("link /t/iscsi"),
+        "{changes:#?}"
+    );
+    for half in [mappings, vec![group.join("lun/lun_1/volume")]] {
+        for link in half {
+            lio.fake().unlink(&link).unwrap();
+        }
         lio.fake().forget();
         lio.open(&plan).unwrap();
         let changes = lio.fake().changes();
