@@ -7,11 +7,13 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use orthrus_qemu::Lab;
 use orthrus_qemu::clock::unix_ms;
+use orthrus_qemu::control::Answer;
 use orthrus_qemu::names::{Head, Machine, ShelfKind};
 use orthrus_qemu::spec::{Disks, Options, Ready};
 use orthrus_tests::kinds::Pool;
 use orthrus_tests::steps::{
-    LIMIT, check, disk_ids, hand_over, pool_field, start_writing, wait_console, wait_for_writes,
+    LIMIT, check, disk_ids, hand_over, pool_field, start_writing, until, wait_console,
+    wait_for_writes,
 };
 use orthrus_tests::{Bench, lab_options};
 
@@ -128,22 +130,16 @@ fn replace(lab: &Lab, owner: Head) -> Result<()> {
     others.retain(|id| !members.contains(id));
     ensure!(others.len() == 2, "{others:?} beside {members:?}");
     // The one that came back is not bare.
-    let ask = || -> Result<Vec<_>> {
-        let asked = others.iter();
-        asked
-            .map(|id| lab.tell(owner, &format!("disk replace tank {id} --yes")))
-            .collect()
-    };
     // After the crash parity is made equal first.
-    let (begun, mut said) = (Instant::now(), ask()?);
-    while said
-        .iter()
-        .any(|answer| answer.text.contains("being made equal"))
-    {
-        ensure!(begun.elapsed() < LIMIT, "it is not made equal: {said:?}");
-        std::thread::sleep(std::time::Duration::from_millis(500));
-        said = ask()?;
-    }
+    let mut said = Vec::new();
+    let is_done_waiting = || -> Result<bool> {
+        let asked = others.iter();
+        let asked = asked.map(|id| lab.tell(owner, &format!("disk replace tank {id} --yes")));
+        said = asked.collect::<Result<_>>()?;
+        let mut texts = said.iter().map(|answer: &Answer| &answer.text);
+        Ok(!texts.any(|text| text.contains("being made equal")))
+    };
+    until(is_done_waiting, "parity is not made equal after the crash")?;
     let refused = said.iter().filter(|answer| answer.text.contains("LVM"));
     ensure!(refused.count() == 1, "{said:?}");
     let done = said.iter().filter(|answer| answer.code == 0);
