@@ -38,6 +38,7 @@ pub fn trials() -> Vec<Trial> {
             trials.push(trial.with_ignored_flag(!is_chosen));
         }
     }
+    trials.push(beds.trial("kinds::crashed".into(), Bed::crash));
     let measure = beds.trial("kinds::speed".into(), |bed| {
         println!("{}", speed::table(bed)?);
         Ok(())

@@ -8,9 +8,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::group::VolumeGroup;
-use super::mapper::Mapper;
+use super::mapper::{Mapper, node};
 use super::plan::{Backing, Choice, Device, Hold, Plan, PlanError, PoolCheck, Purpose, is_same};
 use super::release::remove;
+use super::resync;
 use super::uuid::Uuid;
 use crate::Step;
 use crate::sys::dm::{Control, Info, TableLine};
@@ -190,7 +191,7 @@ fn bring_about(
                 uuid: group.lvs[device.lv].uuid,
                 dm_name: device.name.clone(),
                 number: info.number,
-                node: PathBuf::from(format!("/dev/dm-{}", info.number.1)),
+                node: node(info.number),
                 sectors: device.sectors(),
                 is_writable: !device.is_read_only,
                 gives_space_back: group.gives_space_back(device.lv),
@@ -430,6 +431,7 @@ impl Made<'_> {
                 let created = control.create(&device.name, uuid);
                 created.map_err(failed(device, "create"))?;
             }
+            resync::after_a_crash(control, device, &|index| self.numbers[index]);
             let loaded = control.load(uuid, device.is_read_only, wanted);
             loaded.map_err(failed(device, "load"))?;
             control.resume(uuid).map_err(failed(device, "resume"))

@@ -1,10 +1,13 @@
 //! What activation asks of device-mapper, as one trait.
 //!
-//! Each call is the control device's of the same name (`sys::dm`); nothing is added to it here. What becomes of the devices when a
+//! Each call is the control device's of the same name (`sys::dm`), or I/O on a device that was made; nothing is added to it here. What becomes of the devices when a
 //! call fails half-way is tested on a device-mapper in memory (`volume::tests::mapper`).
 
 use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 
+use crate::disk::direct::{self, Aligned};
 use crate::sys::dm::{Control, Info, TableLine};
 
 /// A device-mapper.
@@ -31,6 +34,10 @@ pub(super) trait Mapper {
     fn message(&self, uuid: &str, sector: u64, text: &str) -> io::Result<()>;
     /// Removes it; false when there is none.
     fn remove(&self, uuid: &str) -> io::Result<bool>;
+    /// Reads of a device, by its number, past the page cache.
+    fn read(&self, number: (u32, u32), offset: u64, length: usize) -> io::Result<Vec<u8>>;
+    /// Writes to it, past the page cache: whole blocks.
+    fn write(&self, number: (u32, u32), offset: u64, bytes: &[u8]) -> io::Result<()>;
 }
 
 impl Mapper for Control {
@@ -77,4 +84,19 @@ impl Mapper for Control {
     fn remove(&self, uuid: &str) -> io::Result<bool> {
         self.remove(uuid)
     }
+
+    fn read(&self, number: (u32, u32), offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        direct::read(&direct::open(&node(number))?, offset, length)
+    }
+
+    fn write(&self, number: (u32, u32), offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let mut block = Aligned::new(bytes.len());
+        block.bytes().copy_from_slice(bytes);
+        direct::open_for_writing(&node(number))?.write_all_at(block.bytes(), offset)
+    }
+}
+
+/// The node of a device.
+pub(super) fn node(number: (u32, u32)) -> PathBuf {
+    PathBuf::from(format!("/dev/dm-{}", number.1))
 }

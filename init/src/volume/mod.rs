@@ -33,6 +33,7 @@ mod progress;
 pub mod refusal;
 pub mod release;
 pub mod reserved;
+mod resync;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod text;

@@ -3,11 +3,13 @@
 //! It knows what stands on what by the numbers in the tables, and lets go of nothing that is in use.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::io;
 
 use super::super::active::{VolumeError, activate_on, reactivate_on};
 use super::super::mapper::Mapper;
 use super::super::merge::{Merge, MergeState, merges_on};
+use super::super::resync::tests::{image, resync_of};
 use super::made::{HIDDEN, Made, VISIBLE};
 use crate::sys::dm::{Info, TableLine};
 use crate::volume::{Choice, Plan, VolumeGroup};
@@ -57,6 +59,8 @@ struct Memory {
     open: RefCell<Vec<&'static str>>,
     /// What a target says that merges a snapshot.
     says: RefCell<&'static str>,
+    /// What is on them, by name.
+    bytes: RefCell<HashMap<String, Vec<u8>>>,
     /// The call that fails next, and of which device, by name.
     fails: RefCell<Option<(&'static str, &'static str)>>,
 }
@@ -76,6 +80,20 @@ impl Memory {
             return Err(io::Error::from_raw_os_error(libc::EIO));
         }
         run(device)
+    }
+
+    /// What is on a device that takes I/O.
+    fn at(&self, number: (u32, u32), run: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
+        let devices = self.devices.borrow();
+        let device = devices.iter().find(|one| (MAJOR, one.minor) == number);
+        let device = device.filter(|one| one.live.is_some() && !one.is_suspended);
+        let device = device.ok_or_else(|| io::Error::from_raw_os_error(libc::ENXIO))?;
+        run(self
+            .bytes
+            .borrow_mut()
+            .entry(device.name.clone())
+            .or_default());
+        Ok(())
     }
 
     /// Its devices by name, with their tables, which name others by name; and whether they hold I/O back.
@@ -200,6 +218,22 @@ impl Mapper for Memory {
         }
         devices.retain(|one| one.uuid != uuid);
         Ok(true)
+    }
+
+    fn read(&self, number: (u32, u32), offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        let mut read = vec![0; length];
+        self.at(number, |bytes| {
+            let there = bytes.iter().skip(offset as usize);
+            for (into, byte) in read.iter_mut().zip(there) {
+                *into = *byte;
+            }
+        })?;
+        Ok(read)
+    }
+
+    fn write(&self, number: (u32, u32), offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let range = offset as usize..offset as usize + bytes.len();
+        self.at(number, |there| there[range].copy_from_slice(bytes))
     }
 }
 
@@ -459,4 +493,58 @@ fn what_the_kernel_says_of_a_merge_is_told_with_both_names() {
         assert_eq!(merges_on(&memory, &merging(2)).unwrap(), [merge], "{says}");
     }
     assert_eq!(merges_on(&memory, &group(2)).unwrap(), []);
+}
+
+#[test]
+fn a_mirror_that_was_not_stopped_is_made_equal_before_it_is_there() {
+    let on_disk = |resync: u64, set: &[u64]| {
+        let memory = Memory::default();
+        for name in ["tank-vol_rmeta_0", "tank-vol_rmeta_1"] {
+            let bytes = image(9, u64::MAX, resync, 192, set);
+            memory.bytes.borrow_mut().insert(name.to_owned(), bytes);
+        }
+        memory
+    };
+    let said = |memory: &Memory| -> Vec<u64> {
+        let bytes = memory.bytes.borrow();
+        let superblocks = ["tank-vol_rmeta_0", "tank-vol_rmeta_1"];
+        superblocks
+            .iter()
+            .map(|name| resync_of(&bytes[*name]))
+            .collect()
+    };
+    let memory = on_disk(u64::MAX, &[4]);
+    let before = memory.bytes.borrow().clone();
+    // Before MD reads them.
+    *memory.fails.borrow_mut() = Some(("load", "tank-vol"));
+    assert!(activate_on(&memory, &group(0)).is_err());
+    assert_eq!(said(&memory), [0, 0]);
+    activate_on(&memory, &group(0)).unwrap();
+    assert_eq!(said(&memory), [0, 0]);
+    for (name, bytes) in memory
+        .bytes
+        .borrow()
+        .iter()
+        .filter(|(_, bytes)| !bytes.is_empty())
+    {
+        let changed = bytes
+            .iter()
+            .zip(&before[name])
+            .filter(|(now, then)| now != then);
+        assert_eq!(changed.count(), 8, "{name}");
+    }
+    // Stopped in order.
+    let memory = on_disk(u64::MAX, &[]);
+    activate_on(&memory, &group(0)).unwrap();
+    assert_eq!(said(&memory), [u64::MAX; 2]);
+    // While it is served its bits come and go.
+    let set = image(9, u64::MAX, u64::MAX, 192, &[7]);
+    for name in ["tank-vol_rmeta_0", "tank-vol_rmeta_1"] {
+        memory
+            .bytes
+            .borrow_mut()
+            .insert(name.to_owned(), set.clone());
+    }
+    activate_on(&memory, &group(0)).unwrap();
+    assert_eq!(said(&memory), [u64::MAX; 2]);
 }

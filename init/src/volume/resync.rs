@@ -1,0 +1,350 @@
+//! RAID volumes that were not stopped in order: what was being written is made equal again.
+//!
+//! MD notes in a bitmap which regions may differ between images before it writes there, and clears a bit some seconds after the last
+//! write. mdadm's superblocks say besides that an array was not stopped; dm-raid's have no word for that. Its bitmap is loaded from
+//! `array_resync_offset` on (`bitmap_load`), which is the end in a volume that was equal once, so that not one of the regions is made
+//! equal (Linux 6.12, seen). After each crash mirrors would stay different where a write was under way, and parity that does not fit
+//! would compute wrong data of *other* blocks, acknowledged long ago, when a disk is lost later.
+//!
+//! So the superblocks get before the volume is activated what they have in one that is made equal for the first time: an offset of
+//! zero. MD then makes equal what the bitmap says, and nothing else.
+//!
+//! Decisions:
+//! - Only the eight bytes of the offset change, in all superblocks, and each write is within one block of the disk: whoever dies
+//!   here leaves superblocks that say either. The next import asks again.
+//! - Parity is left alone unless every image is there and has all: MD starts no *dirty degraded* array. With a lost image the bits stay
+//!   set (`bitmap_endwrite` keeps them for its return), whether it was stopped in order or not.
+//! - Images that the table has to be rebuilt are MD's: it takes all others for equal (`size_check` of `raid_ctr`). Their bits stay, and
+//!   are found at the next import.
+//! - What cannot be read or written is the kernel's to say: it reads the same block a moment later, and goes on without that image.
+
+use std::io;
+
+use tracing::{info, warn};
+
+use super::group::RaidLevel;
+use super::mapper::Mapper;
+use super::plan::{Backing, Device, RaidTarget, Target};
+
+/// `DM_RAID_MAGIC`.
+const MAGIC: &[u8] = b"DmRd";
+/// `BITMAP_MAGIC`.
+const BITMAP_MAGIC: &[u8] = b"bitm";
+/// Bytes from the superblock to the bitmap (`super_validate`).
+const BITMAP_AT: u64 = 4096;
+/// Bytes of the bitmap's own head.
+const BITMAP_HEAD: u64 = 256;
+/// `BITMAP_STALE`: all of it counts as set.
+const STALE: u32 = 1 << 1;
+/// An offset that stands for all.
+const ALL: u64 = u64::MAX;
+/// Where `array_resync_offset` is.
+const RESYNC_OFFSET: usize = 40;
+/// Bytes that are read at once.
+const PIECE: u64 = 64 << 10;
+/// What is written: the least that every disk takes.
+const BLOCK: usize = 4096;
+
+/// What an image's superblock says (`struct dm_raid_superblock`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Superblock {
+    events: u64,
+    /// It knows of an image that failed.
+    has_failed: bool,
+    /// How much of this image is rebuilt.
+    recovery: u64,
+    /// How much of all images is equal.
+    resync: u64,
+    /// The layout is being changed.
+    is_reshaped: bool,
+}
+
+impl Superblock {
+    fn parse(block: &[u8]) -> Option<Superblock> {
+        let number = |at: usize| Some(u64::from_le_bytes(block.get(at..at + 8)?.try_into().ok()?));
+        if !block.starts_with(MAGIC) {
+            return None;
+        }
+        let mut failed = number(24)?;
+        for at in [120, 128, 136] {
+            failed |= number(at)?;
+        }
+        // Those written before 1.9 of dm-raid have zero there, as one that began at the first sector would.
+        let is_extended = block.get(4..8)? != [0; 4];
+        Some(Superblock {
+            events: number(16)?,
+            has_failed: failed != 0,
+            recovery: number(32)?,
+            resync: number(RESYNC_OFFSET)?,
+            is_reshaped: is_extended && number(64)? != ALL,
+        })
+    }
+}
+
+/// Whether a bitmap says that regions may differ. What is no bitmap says nothing.
+fn may_differ(read: &dyn Fn(u64, u64) -> io::Result<Vec<u8>>, events: u64) -> io::Result<bool> {
+    let head = read(BITMAP_AT, BITMAP_HEAD)?;
+    let long = |at: usize| u64::from_le_bytes(head[at..at + 8].try_into().unwrap_or_default());
+    let short = |at: usize| u32::from_le_bytes(head[at..at + 4].try_into().unwrap_or_default());
+    let region = u64::from(short(52)) / 512;
+    if !head.starts_with(BITMAP_MAGIC) || region == 0 {
+        return Ok(false);
+    }
+    // Older than the superblock: MD takes all of it for set.
+    if short(48) & STALE != 0 || long(24) < events {
+        return Ok(true);
+    }
+    let bits = long(40).div_ceil(region);
+    let mut done = 0;
+    while done < bits {
+        let length = (bits - done).div_ceil(8).min(PIECE);
+        let mut bytes = read(BITMAP_AT + BITMAP_HEAD + done / 8, length)?;
+        let left = bits - done;
+        // Behind the last one they are set in a bitmap that was new once.
+        if left < length * 8
+            && let Some(last) = bytes.last_mut()
+        {
+            *last &= (1 << (left % 8)) - 1;
+        }
+        if bytes.iter().any(|byte| *byte != 0) {
+            return Ok(true);
+        }
+        done += length * 8;
+    }
+    Ok(false)
+}
+
+/// Whether MD is to make equal what the bitmaps say: of each image its superblock, where it has one, and whether its bitmap has bits.
+fn is_due(target: &RaidTarget, images: &[Option<(Superblock, bool)>]) -> bool {
+    let known = || images.iter().flatten();
+    let newest = known().map(|(superblock, _)| superblock.events).max();
+    let mut newest = known().filter(|(superblock, _)| Some(superblock.events) == newest);
+    let mut is_dirty = false;
+    let mut is_equal = false;
+    for (superblock, has_bits) in newest.by_ref() {
+        is_dirty |= has_bits;
+        is_equal |= superblock.resync != 0;
+    }
+    let is_whole = images.iter().all(|image| {
+        image.is_some_and(|(superblock, _)| !superblock.has_failed && superblock.recovery == ALL)
+    });
+    let is_parity = matches!(target.level, RaidLevel::Parity(..));
+    let is_reshaped = known().any(|(superblock, _)| superblock.is_reshaped);
+    is_dirty && is_equal && !is_reshaped && target.rebuild.is_empty() && (is_whole || !is_parity)
+}
+
+/// Has a RAID volume made equal where it was written when it was not stopped. To be called while what it stands on is active and it
+/// is not; `number` tells that of an earlier device of the plan.
+pub(super) fn after_a_crash(
+    mapper: &dyn Mapper,
+    device: &Device,
+    number: &dyn Fn(usize) -> (u32, u32),
+) {
+    for line in &device.lines {
+        match &line.target {
+            Target::Raid(target) if !target.level.is_raid0() => {
+                of_target(mapper, &device.name, target, number);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn of_target(
+    mapper: &dyn Mapper,
+    name: &str,
+    target: &RaidTarget,
+    number: &dyn Fn(usize) -> (u32, u32),
+) {
+    let of_image = |metadata: Option<Backing>| match metadata {
+        Some(Backing::Device(index)) => Some(number(index)),
+        _ => None,
+    };
+    let places: Vec<Option<(u32, u32)>> = target
+        .images
+        .iter()
+        .map(|(metadata, _)| of_image(*metadata))
+        .collect();
+    let look = |place: (u32, u32)| -> io::Result<Option<(Superblock, bool)>> {
+        let read = |offset, length: u64| mapper.read(place, offset, length as usize);
+        let Some(superblock) = Superblock::parse(&read(0, 512)?) else {
+            return Ok(None);
+        };
+        Ok(Some((superblock, may_differ(&read, superblock.events)?)))
+    };
+    let images: Vec<Option<(Superblock, bool)>> = places
+        .iter()
+        .map(|place| {
+            look((*place)?).unwrap_or_else(|error| {
+                warn!(volume = name, %error, "a superblock cannot be read");
+                None
+            })
+        })
+        .collect();
+    if !is_due(target, &images) {
+        return;
+    }
+    info!(
+        volume = name,
+        "was not stopped: where it was written its images are made equal again"
+    );
+    let known = places.iter().zip(&images);
+    for place in known.filter_map(|(place, image)| image.and(*place)) {
+        let begun = mapper.read(place, 0, BLOCK).and_then(|mut block| {
+            block[RESYNC_OFFSET..RESYNC_OFFSET + 8].fill(0);
+            mapper.write(place, 0, &block)
+        });
+        if let Err(error) = begun {
+            warn!(volume = name, %error, "a superblock cannot be written");
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// Sectors of a region.
+    const REGION: u32 = 128;
+
+    /// An image's superblock and bitmap of so many regions, those of them that may differ given.
+    pub(in super::super) fn image(
+        events: u64,
+        recovery: u64,
+        resync: u64,
+        regions: u64,
+        set: &[u64],
+    ) -> Vec<u8> {
+        let mut bytes = vec![0; 192 << 10];
+        let mut put = |at: usize, what: &[u8]| bytes[at..at + what.len()].copy_from_slice(what);
+        put(0, MAGIC);
+        put(4, &[1]);
+        put(16, &events.to_le_bytes());
+        put(32, &recovery.to_le_bytes());
+        put(RESYNC_OFFSET, &resync.to_le_bytes());
+        put(64, &ALL.to_le_bytes());
+        let bitmap = BITMAP_AT as usize;
+        put(bitmap, BITMAP_MAGIC);
+        put(bitmap + 24, &events.to_le_bytes());
+        put(bitmap + 40, &(regions * u64::from(REGION)).to_le_bytes());
+        put(bitmap + 52, &(REGION * 512).to_le_bytes());
+        let bits = bitmap + BITMAP_HEAD as usize;
+        // As the kernel leaves what is behind the last one.
+        for bit in regions..regions.next_multiple_of(4096) {
+            bytes[bits + bit as usize / 8] |= 1 << (bit % 8);
+        }
+        for bit in set {
+            bytes[bits + *bit as usize / 8] |= 1 << (bit % 8);
+        }
+        bytes
+    }
+
+    pub(in super::super) fn resync_of(image: &[u8]) -> u64 {
+        Superblock::parse(image).unwrap().resync
+    }
+
+    fn differs(image: &[u8]) -> bool {
+        let read = |offset: u64, length: u64| {
+            assert!(length <= PIECE);
+            Ok(image[offset as usize..(offset + length) as usize].to_vec())
+        };
+        let superblock = Superblock::parse(image).unwrap();
+        may_differ(&read, superblock.events).unwrap()
+    }
+
+    fn target(level: &str, images: usize) -> RaidTarget {
+        RaidTarget {
+            level: RaidLevel::from_name(level).unwrap(),
+            chunk: 128,
+            rebuild: Vec::new(),
+            min_recovery_rate: 0,
+            max_recovery_rate: 0,
+            write_mostly: Vec::new(),
+            write_behind: 0,
+            region: REGION,
+            copies: None,
+            data_offset: 0,
+            images: vec![(None, None); images],
+        }
+    }
+
+    #[test]
+    fn every_bit_of_a_bitmap_counts_and_none_behind_the_last_one() {
+        for regions in [1, 7, 8, 9, 4096, 4097, 600_000] {
+            assert!(!differs(&image(4, ALL, ALL, regions, &[])), "{regions}");
+            for bit in [0, regions / 2, regions - 1] {
+                assert!(differs(&image(4, ALL, ALL, regions, &[bit])), "{bit}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_bitmap_that_is_older_than_its_superblock_counts_as_set_and_what_is_none_says_nothing() {
+        let mut old = image(4, ALL, ALL, 64, &[]);
+        old[16] = 5;
+        assert!(differs(&old));
+        let mut stale = image(4, ALL, ALL, 64, &[]);
+        stale[BITMAP_AT as usize + 48] = 2;
+        assert!(differs(&stale));
+        for at in [0, 52] {
+            let mut none = image(4, ALL, ALL, 64, &[3]);
+            none[BITMAP_AT as usize + at..][..4].fill(0);
+            assert!(!differs(&none));
+        }
+        assert_eq!(Superblock::parse(&[0; 512]), None);
+        assert_eq!(Superblock::parse(b"DmRd"), None);
+    }
+
+    #[test]
+    fn images_are_made_equal_where_that_is_known_to_be_due_and_md_can() {
+        let clean = Superblock {
+            events: 8,
+            has_failed: false,
+            recovery: ALL,
+            resync: ALL,
+            is_reshaped: false,
+        };
+        let (quiet, dirty) = (Some((clean, false)), Some((clean, true)));
+        let with = |change: &dyn Fn(&mut Superblock)| {
+            let mut other = clean;
+            change(&mut other);
+            Some((other, true))
+        };
+        let half = with(&|one| one.recovery = 512);
+        let begun = with(&|one| one.resync = 0);
+        let under_way = with(&|one| one.resync = 512);
+        let old = with(&|one| one.events = 7);
+        let failed = with(&|one| one.has_failed = true);
+        let reshaped = with(&|one| one.is_reshaped = true);
+        for (images, mirror, parity) in [
+            ([quiet; 3], false, false),
+            ([dirty; 3], true, true),
+            // A bitmap that not all have yet.
+            ([quiet, dirty, quiet], true, true),
+            ([old, quiet, quiet], false, false),
+            ([begun; 3], false, false),
+            ([under_way; 3], true, true),
+            ([dirty, dirty, half], true, false),
+            ([dirty, dirty, None], true, false),
+            ([failed, failed, dirty], true, false),
+            ([reshaped, dirty, dirty], false, false),
+            ([None; 3], false, false),
+        ] {
+            for (level, due) in [
+                ("raid1", mirror),
+                ("raid10", mirror),
+                ("raid5_ls", parity),
+                ("raid4", parity),
+            ] {
+                assert_eq!(
+                    is_due(&target(level, 3), &images),
+                    due,
+                    "{level} {images:?}"
+                );
+            }
+            let mut rebuilt = target("raid10", 3);
+            rebuilt.rebuild = vec![2];
+            assert!(!is_due(&rebuilt, &images));
+        }
+    }
+}
