@@ -11,10 +11,11 @@
 
 use std::collections::BTreeSet;
 
-use super::group::{Area, Flag, Links, Raid, SegmentKind, VolumeGroup};
-use super::plan::{Choice, Plan, Purpose};
+use super::group::{Area, Flag, Links, Raid, RaidLevel, SegmentKind, VolumeGroup};
+use super::plan::{Choice, Device, Plan, Purpose, Target};
 use super::reserved;
 use super::uuid::Uuid;
+use super::write::stamp::PARITY_TAG;
 use crate::disk::{Disk, DiskId};
 
 /// What is left of a volume.
@@ -218,6 +219,33 @@ impl VolumeGroup {
             }
         }
         (!lost.is_empty()).then_some((group, lost))
+    }
+
+    /// Volumes of RAID with parity, by name, that are to be served and lack an image: it is not here, is old, or is to be rebuilt.
+    pub fn lacking_parity(&self) -> BTreeSet<String> {
+        let plan = Plan::new(self, &Choice::serving()).unwrap_or_default();
+        let is_old = |lv: usize| {
+            let images = self.images_of(&self.lvs[lv].name);
+            images.into_iter().any(|image| self.lvs[image].is_behind)
+        };
+        let lacks = |device: &&Device| {
+            device.lines.iter().any(|line| match &line.target {
+                Target::Raid(raid) if matches!(raid.level, RaidLevel::Parity(..)) => {
+                    device.is_degraded || !raid.rebuild.is_empty() || is_old(device.lv)
+                }
+                _ => false,
+            })
+        };
+        let devices = plan.devices.iter().filter(lacks);
+        devices
+            .map(|device| self.lvs[device.lv].name.clone())
+            .collect()
+    }
+
+    /// The first of them, if the last owner did not let go of it in order.
+    pub fn unsure_parity(&self) -> Option<String> {
+        let is_in_use = self.tags.iter().any(|tag| tag == PARITY_TAG);
+        self.lacking_parity().into_iter().find(|_| is_in_use)
     }
 
     /// The volumes, by name, that are to be served and lack a disk.

@@ -43,6 +43,11 @@ pub enum Refusal {
         /// The array.
         array: String,
     },
+    /// The same of a volume: it lacks an image, and was not let go of in order.
+    DirtyVolume {
+        /// The volume.
+        lv: String,
+    },
     /// A member is marked as missing: it was absent while the group was changed.
     OutdatedDisk {
         /// Its identity.
@@ -216,6 +221,12 @@ impl fmt::Display for Refusal {
                 f,
                 "MD array {array:?}: {}",
                 crate::array::Refusal::DirtyDegraded
+            ),
+            Refusal::DirtyVolume { lv } => write!(
+                f,
+                "volume {lv}: an image of its RAID is missing, and its last owner did not let go of it in order: where it was being written \
+                 parity may not fit, and with it data of the missing image that are wrong. `dirty_degraded = true` in the pool's part of the \
+                 configuration allows it"
             ),
             Refusal::OutdatedDisk { uuid, disk } => write!(
                 f,

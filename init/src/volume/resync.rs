@@ -143,7 +143,7 @@ pub(super) fn after_a_crash(
     for line in &device.lines {
         match &line.target {
             Target::Raid(target) if !target.level.is_raid0() => {
-                of_target(mapper, &device.name, target, number);
+                of_target(mapper, device, target, number);
             }
             _ => {}
         }
@@ -152,10 +152,11 @@ pub(super) fn after_a_crash(
 
 fn of_target(
     mapper: &dyn Mapper,
-    name: &str,
+    device: &Device,
     target: &RaidTarget,
     number: &dyn Fn(usize) -> (u32, u32),
 ) {
+    let name = device.name.as_str();
     let of_image = |metadata: Option<Backing>| match metadata {
         Some(Backing::Device(index)) => Some(number(index)),
         _ => None,
@@ -176,7 +177,10 @@ fn of_target(
         .iter()
         .map(|place| {
             look((*place)?).unwrap_or_else(|error| {
-                warn!(volume = name, %error, "a superblock cannot be read");
+                // In the place of a lost image is what fails.
+                if !device.is_degraded {
+                    warn!(volume = name, %error, "a superblock cannot be read");
+                }
                 None
             })
         })

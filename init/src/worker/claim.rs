@@ -106,6 +106,7 @@ impl Worker {
     ) -> Result<Done, JobError> {
         self.weigh_words(epoch);
         let group = self.read_group()?;
+        self.may_use_parity(&group)?;
         let fence = Fence::open(&group.disks())?;
         if fence.survey().has_none() {
             return self.take_lease(epoch, (authority, covers), group, fence);

@@ -165,6 +165,9 @@ fn each_reason_to_leave_a_volume_group_alone_has_its_line_in_status() {
         Refusal::DirtyArray { .. } => [
             Refusal::DirtyArray { array: text("data") } => ["MD array \"data\": a member is missing", "dirty_degraded = true"],
         ],
+        Refusal::DirtyVolume { .. } => [
+            Refusal::DirtyVolume { lv: text("vol0") } => ["volume vol0: an image of its RAID is missing", "dirty_degraded = true"],
+        ],
         Refusal::OutdatedDisk { .. } => [
             Refusal::OutdatedDisk { uuid: uuid('1'), disk: disk() } =>
                 ["sdx (physical volume 111111-1111", "its data are old", "vgextend --restoremissing"],

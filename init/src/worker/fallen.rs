@@ -19,6 +19,7 @@ use tracing::{info, warn};
 use super::Worker;
 use super::change::ChangeError;
 use super::claim::Claim;
+use super::parity::{note_parity_word, parity_word};
 use crate::disk::DiskId;
 use crate::status;
 use crate::sync::lock;
@@ -93,10 +94,19 @@ impl Worker {
         let said: Vec<String> = named.iter().map(said).collect();
         let said = said.join(", ");
         let author = self.author(format!("orthrus: {said}"));
+        let mut group = claim.group.clone();
+        for (image, is_behind) in &changes {
+            group.lvs[*image].is_behind = *is_behind;
+        }
+        let parity_word = parity_word(&group);
         let note = |edit: &mut Edit<'_>| {
             named
                 .iter()
-                .try_for_each(|(name, is_behind)| edit.set_behind(name, *is_behind))
+                .try_for_each(|(name, is_behind)| edit.set_behind(name, *is_behind))?;
+            if let Some(is_in_use) = parity_word {
+                edit.use_parity(is_in_use);
+            }
+            Ok(())
         };
         let written = self.host.edit(&claim.group, &author, &note);
         if let Err(error) = self.written(written) {
@@ -104,16 +114,15 @@ impl Worker {
         }
         info!(pool = self.pool().name, "{said}: that is written down");
         // No table has a word of it.
-        let lvs = self.claim.iter_mut().flat_map(|claim| &mut claim.group.lvs);
-        for (lv, is_behind) in lvs.filter_map(|lv| {
-            let change = named.iter().find(|(name, _)| *name == lv.name)?;
-            Some((lv, change.1))
-        }) {
-            lv.is_behind = is_behind;
+        if let Some(claim) = &mut self.claim {
+            for (image, is_behind) in changes {
+                claim.group.lvs[image].is_behind = is_behind;
+            }
+            note_parity_word(&mut claim.group, parity_word);
         }
     }
 
-    fn is_any_silent(&self) -> bool {
+    pub(super) fn is_any_silent(&self) -> bool {
         let slot = lock(&self.watch);
         let mut watches = slot.iter().map(|(_, watch)| watch);
         watches.any(|watch| !watch.silent(ANSWERS_WITHIN).is_empty())

@@ -341,6 +341,7 @@ impl Worker {
                 lock(&self.report).arrays.clear();
             }
             laps.end("arrays");
+            self.end_use_of_parity();
             // Until here it says that we are at it; from here on nothing of ours reaches a disk.
             self.ledger.end()?;
             laps.end("ledger");

@@ -21,6 +21,7 @@ use tracing::warn;
 
 use super::Worker;
 use super::fallen::{as_active, said_of, trusting};
+use super::parity::{note_parity_word, parity_word};
 use crate::disk::DiskId;
 use crate::fence::Watch;
 use crate::sync::lock;
@@ -44,7 +45,7 @@ impl Worker {
         self.mark(&silent);
     }
 
-    fn mark(&mut self, silent: &[DiskId]) {
+    pub(super) fn mark(&mut self, silent: &[DiskId]) {
         let held = self.claim.as_ref().filter(|_| self.served.is_some());
         // A lease has no reservations to be read back, and its slots are on certain disks.
         let Some(claim) = held.filter(|claim| claim.lease.is_none()) else {
@@ -87,15 +88,21 @@ impl Worker {
             self.note_metadata(what);
             return;
         }
+        let parity_word = parity_word(&group);
         let author = self.author(format!("orthrus: lost {names}"));
         let mark = |edit: &mut Edit<'_>| {
             given_up
                 .iter()
                 .try_for_each(|name| edit.lose_snapshot(name))?;
-            lost.iter().try_for_each(|pv| edit.set_missing(*pv, true))
+            lost.iter().try_for_each(|pv| edit.set_missing(*pv, true))?;
+            if let Some(is_in_use) = parity_word {
+                edit.use_parity(is_in_use);
+            }
+            Ok(())
         };
         match self.host.edit(&group, &author, &mark) {
             Ok(written) => {
+                note_parity_word(&mut group, parity_word);
                 self.go_on_without(group, silent);
                 if let Some(claim) = &mut self.claim {
                     claim.lost_snapshots.extend(given_up);

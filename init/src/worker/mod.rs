@@ -37,6 +37,7 @@ mod making;
 mod members;
 mod merges;
 mod orders;
+mod parity;
 mod paths;
 mod remedy;
 mod replace;

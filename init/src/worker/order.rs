@@ -116,7 +116,11 @@ impl Host for Witness {
                 source: io::Error::from_raw_os_error(libc::EBADE),
             })
         };
-        self.note("stamp").map_err(fenced)?;
+        let what = match stamp.parity_in_use {
+            true => "stamp with parity in use",
+            false => "stamp",
+        };
+        self.note(what).map_err(fenced)?;
         Ok(None)
     }
 

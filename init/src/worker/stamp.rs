@@ -26,13 +26,15 @@ use crate::volume::write::{Author, WriteError};
 impl Worker {
     /// Stamps the claimed group, and brings what is known of it in line with what was written.
     pub(super) fn stamp(&mut self, epoch: Epoch) -> Result<(), JobError> {
+        let author = self.author(format!("orthrus: claim under epoch {epoch}"));
+        let Some(claim) = &mut self.claim else {
+            return Err(JobError::NotClaimed(epoch));
+        };
         let stamp = Stamp {
             system_id: system_id(&self.config.cluster),
             epoch,
-            author: self.author(format!("orthrus: claim under epoch {epoch}")),
-        };
-        let Some(claim) = &mut self.claim else {
-            return Err(JobError::NotClaimed(epoch));
+            parity_in_use: !claim.group.lacking_parity().is_empty(),
+            author,
         };
         let outcome = self.host.stamp(&claim.group, &stamp);
         match outcome {

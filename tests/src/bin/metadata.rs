@@ -28,6 +28,7 @@ fn main() -> Outcome<()> {
             let stamp = Stamp {
                 system_id: "orthrus-lab".to_owned(),
                 epoch: Epoch(epoch.parse()?),
+                parity_in_use: false,
                 author: author(),
             };
             let written = stamp.put(open(disks)?, &group(disks)?)?;

@@ -1,7 +1,7 @@
 //! Volumes that go, with their parts.
 
 use super::super::text::Value;
-use super::super::write::stamp::{DESTROYED_TAG, put};
+use super::super::write::stamp::{DESTROYED_TAG, PARITY_TAG, tag};
 use super::tree::{self, value};
 use super::{Edit, EditError, Raid};
 
@@ -10,10 +10,12 @@ impl Edit<'_> {
     pub fn destroy(&mut self) {
         self.metadata.body.shift_remove("logical_volumes");
         self.zeroes.clear();
-        let tags = self.metadata.tags().map(str::to_owned);
-        let tags = tags.chain([DESTROYED_TAG.to_owned()]).map(Value::Text);
-        let tags = Value::List(tags.collect());
-        put(&mut self.metadata, "tags", tags, "flags");
+        tag(&mut self.metadata, DESTROYED_TAG, true);
+    }
+
+    /// Notes that volumes of RAID with parity that lack an image are in use, or that they are not any more: see [`PARITY_TAG`].
+    pub fn use_parity(&mut self, is_in_use: bool) {
+        tag(&mut self.metadata, PARITY_TAG, is_in_use);
     }
 
     /// Removes a volume: its extents are free then, and what is on them stays there until they are used again.

@@ -1,4 +1,4 @@
-//! What the owner writes into a group at its claim: whose it is, and under which epoch.
+//! What the owner writes into a group at its claim: whose it is, under which epoch, and whether it uses parity that lacks an image.
 //!
 //! The system ID makes lvm2 on any other host leave the group alone. The epoch is a tag, since lvm2 keeps tags whatever else it changes, shows
 //! them, and refuses entries that it does not know. So it outlives keys and ledger: a shelf that lost both does
@@ -20,6 +20,10 @@ pub const EPOCH_TAG: &str = "orthrus.epoch=";
 /// Says that a group is none any more: who has its disks may make a new one of them, and nobody serves it.
 pub const DESTROYED_TAG: &str = "orthrus.destroyed";
 
+/// Volumes of RAID with parity that lack an image are in use: unless their owner lets go of them in order, data of that image may be
+/// computed from parity that does not fit. Their bitmap does not say: with an image gone its bits stay set.
+pub const PARITY_TAG: &str = "orthrus.parity_in_use";
+
 /// Whose a group is.
 #[derive(Clone, Debug)]
 pub struct Stamp {
@@ -27,6 +31,8 @@ pub struct Stamp {
     pub system_id: String,
     /// The claim's.
     pub epoch: Epoch,
+    /// See [`PARITY_TAG`].
+    pub parity_in_use: bool,
     /// Who claimed.
     pub author: Author,
 }
@@ -51,13 +57,21 @@ impl Stamp {
         group: &Uuid,
     ) -> Result<Option<Stamped>, WriteError> {
         let store = Store::open(disks, group)?;
-        let metadata = match stamp(store.newest(), &self.system_id, self.epoch) {
+        let metadata = match self.on(store.newest()) {
             Some(changed) => changed,
             None if store.is_even() => return Ok(None),
             None => store.newest().clone(),
         };
         let written = store.skip_number().write(&metadata, &self.author)?;
         Ok(Some(Stamped { metadata, written }))
+    }
+
+    /// The group with it; `None` when it has it already.
+    fn on(&self, metadata: &Metadata) -> Option<Metadata> {
+        let mut tagged = metadata.clone();
+        tag(&mut tagged, PARITY_TAG, self.parity_in_use);
+        let stamped = stamp(&tagged, &self.system_id, self.epoch);
+        stamped.or_else(|| (tagged != *metadata).then_some(tagged))
     }
 }
 
@@ -92,6 +106,19 @@ pub fn stamp(metadata: &Metadata, system_id: &str, epoch: Epoch) -> Option<Metad
         );
     }
     (stamped != *metadata).then_some(stamped)
+}
+
+/// Gives a group a tag, or takes it off.
+pub(in crate::volume) fn tag(metadata: &mut Metadata, tag: &str, is_set: bool) {
+    if metadata.tags().any(|one| one == tag) == is_set {
+        return;
+    }
+    let others = metadata.tags().filter(|one| *one != tag).map(str::to_owned);
+    let tags = others
+        .chain(is_set.then(|| tag.to_owned()))
+        .map(Value::Text);
+    let tags = Value::List(tags.collect());
+    put(metadata, "tags", tags, "flags");
 }
 
 /// Sets an entry, and puts a new one behind another one: where lvm2 has it.
@@ -133,6 +160,28 @@ mod tests {
             later.tags().collect::<Vec<_>>(),
             ["mine", "orthrus.epoch=8"]
         );
+    }
+
+    #[test]
+    fn a_group_says_whether_parity_that_lacks_an_image_is_in_use() {
+        let mut stamp = Stamp {
+            system_id: "orthrus-lab".to_owned(),
+            epoch: Epoch(7),
+            parity_in_use: true,
+            author: Author {
+                host: "a".to_owned(),
+                time: 0,
+                description: String::new(),
+            },
+        };
+        let stamped = stamp.on(&group("tags = [\"mine\"]\n")).unwrap();
+        let tags = |metadata: &Metadata| metadata.tags().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(tags(&stamped), ["mine", PARITY_TAG, "orthrus.epoch=7"]);
+        assert_eq!(stamp.on(&stamped), None);
+        stamp.parity_in_use = false;
+        let whole = stamp.on(&stamped).unwrap();
+        assert_eq!(tags(&whole), ["mine", "orthrus.epoch=7"]);
+        assert_eq!(stamp.on(&whole), None);
     }
 
     #[test]

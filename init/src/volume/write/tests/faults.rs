@@ -303,6 +303,7 @@ fn a_group_that_has_its_stamp_on_every_disk_is_not_written() {
         let stamp = stamp::Stamp {
             system_id: "orthrus-lab".to_owned(),
             epoch: Epoch(epoch),
+            parity_in_use: false,
             author: author(),
         };
         stamp.put(named.collect(), &group).unwrap()
