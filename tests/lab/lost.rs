@@ -7,6 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use orthrus_qemu::Lab;
 use orthrus_qemu::clock::unix_ms;
+use orthrus_qemu::config;
 use orthrus_qemu::control::Answer;
 use orthrus_qemu::names::{Head, Machine, ShelfKind};
 use orthrus_qemu::spec::{Disks, Options, Ready};
@@ -15,7 +16,7 @@ use orthrus_tests::steps::{
     LIMIT, check, disk_ids, hand_over, pool_field, start_writing, until, wait_console,
     wait_for_writes,
 };
-use orthrus_tests::{Bench, lab_options};
+use orthrus_tests::{Bench, DEAD_MS, lab_options};
 
 use crate::change::answered;
 use crate::volumes::holds;
@@ -33,10 +34,62 @@ pub fn disk_and_owner(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         &Options {
             shelf,
             disks: Disks::Copies(disks),
+            // There is parity, which lacks an image and is not let go of.
+            config: Some(configuration(&pool)?.replace(ADDRESS, DIRTY)),
             ..lab_options()
         },
         |lab| dies(lab, &pool),
     )
+}
+
+/// Where a pool's part of the configuration goes on.
+const ADDRESS: &str = "\naddress = ";
+const DIRTY: &str = "\ndirty_degraded = true\naddress = ";
+
+fn configuration(pool: &Pool) -> Result<String> {
+    Ok(config::generate(&pool.disks, &config::secret()?, DEAD_MS))
+}
+
+/// Parity that lacks an image, and a head that dies: nobody computes the image's data from it, until that is allowed.
+pub fn unsure_parity(bench: &Bench, shelf: ShelfKind) -> Result<()> {
+    let pool = Pool::redundant()?;
+    bench.alone(
+        &Options {
+            shelf,
+            disks: Disks::Copies(pool.disks.clone()),
+            config: Some(configuration(&pool)?),
+            ..lab_options()
+        },
+        |lab| is_refused(lab, &pool),
+    )
+}
+
+fn is_refused(lab: &Lab, pool: &Pool) -> Result<()> {
+    let first = lab.owner(None)?;
+    let second = first.peer();
+    holds(lab, pool, first).context("as lvm2 made it")?;
+    for head in Head::BOTH {
+        lab.unplug(head, DISK)?;
+    }
+    wait_console(lab, first, 0, "marked as missing")?;
+    // In order it moves, and back.
+    lab.wait_for(&format!("{second} standby"), LIMIT)?;
+    hand_over(lab, first, "tank")?;
+    lab.wait_for(&format!("{second} serves"), LIMIT)?;
+    holds(lab, pool, second).context("without the disk")?;
+    lab.wait_for(&format!("{first} standby"), LIMIT)?;
+    lab.crash(second)?;
+    lab.wait_for(&format!("{first} faulted tank"), LIMIT)?;
+    let before = lab.digest(None)?;
+    let status = lab.tell_ok(first, "status")?;
+    for word in ["an image of its RAID is missing", "dirty_degraded = true"] {
+        ensure!(status.contains(word), "{word} is not in status:\n{status}");
+    }
+    // The one that had it knows no more of it.
+    lab.boot_all(&[Machine::from(second)])?;
+    lab.wait_for(&format!("{second} faulted tank"), LIMIT)?;
+    ensure!(lab.digest(None)? == before, "something was written");
+    Ok(())
 }
 
 /// A disk was lost while nobody held the pool: an operator must say that it is.

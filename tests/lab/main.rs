@@ -95,6 +95,11 @@ const TESTS: &[(&str, ShelfKind, Test)] = &[
         lost::disk_and_owner,
     ),
     (
+        "parity_without_an_image_that_was_not_let_go_of_is_not_served",
+        ShelfKind::Tgt,
+        lost::unsure_parity,
+    ),
+    (
         "handover_there_and_back_under_io",
         ShelfKind::Lio,
         handover::there_and_back,
