@@ -15,7 +15,7 @@ use crate::maker::{Drive, Maker};
 use crate::names::ShelfKind;
 use crate::spec::{Boot, Disks, GuestImage, Options, Spec};
 use crate::state::{Starting, StateDir};
-use crate::{config, esp, supervisor};
+use crate::{config, esp, room, supervisor};
 
 /// The kernel command line of a head that is booted directly; the UKI's is in `image/mkosi`.
 const HEAD_CMDLINE: &str = "console=ttyS0,115200 panic=10 raid=noautodetect loglevel=4";
@@ -28,6 +28,7 @@ pub fn prepare(options: &Options, state: &StateDir, starting: &Starting) -> anyh
     spare_disks(&options.disks, state)?;
     supervisor::probe(state.path())?;
     let workspace = Workspace::here()?;
+    room::check(options, &workspace)?;
     let tools = Tools::ensure(&workspace)?;
     let (kernel, initrd, disk) = match &options.firmware {
         Some((kernel, initrd)) => (kernel.clone(), initrd.clone(), PathBuf::new()),

@@ -11,9 +11,11 @@ use crate::shelf;
 use crate::spec::{Boot, Spec};
 
 /// Memory of a head: what the smallest controller is expected to have.
-const HEAD_MEMORY_MIB: u32 = 512;
-const CLIENT_MEMORY_MIB: u32 = 768;
-const SHELF_MEMORY_MIB: u32 = 384;
+pub const HEAD_MEMORY_MIB: u32 = 512;
+/// Memory of the client.
+pub const CLIENT_MEMORY_MIB: u32 = 768;
+/// Memory of the LIO shelf.
+pub const SHELF_MEMORY_MIB: u32 = 384;
 
 /// The netdev of a head's data port.
 pub const DATA: &str = "data";
