@@ -92,7 +92,7 @@ pub fn locate(group: &VolumeGroup, cluster: ClusterId) -> Found {
                 let double = found.regions.iter().find(|r| r.disk.id == region.disk.id);
                 match double {
                     Some(_) => found.misfits.push(Misfit::SameDisk.of(&lv.name)),
-                    None => found.regions.push(region),
+                    None => found.regions.push(*region),
                 }
             }
             Ok(Located::Absent { is_marked }) => {
@@ -118,7 +118,7 @@ fn knows_its_marks(group: &VolumeGroup) -> bool {
 
 /// Where a copy is.
 enum Located {
-    Here(Region),
+    Here(Box<Region>),
     /// Its disk is not here; `is_marked` as missing, or it should be.
     Absent {
         is_marked: bool,
@@ -204,13 +204,13 @@ fn locate_one(
     if end.is_none_or(|end| end > disk.bytes) {
         return Err(Misfit::ShortDisk);
     }
-    Ok(Located::Here(Region {
+    Ok(Located::Here(Box::new(Region {
         copy,
         disk: disk.clone(),
         place: Place::of_group(cluster, &group.uuid.to_string()),
         lv: lv.uuid,
         start,
-    }))
+    })))
 }
 
 /// The commands that make the copies that a group lacks, on a host with lvm2. The disks are named by the identity
