@@ -15,7 +15,7 @@ use crate::{
     Kernel, Tools,
     apt::Apt,
     fingerprint::{Fingerprint, build_seconds},
-    firmware::{fresh_tree, pack, place},
+    firmware::{extra, fresh_tree, pack, place},
     mkosi::Mkosi,
     modules::{self, Indexes},
     progress::step,
@@ -116,9 +116,7 @@ fn tar(workspace: &Workspace, tools: &Tools) -> Result<PathBuf> {
     ] {
         let file = sandbox.join(name);
         fs::write(&file, text).with_context(|| format!("write {}", file.display()))?;
-        let mut tree = file.into_os_string();
-        tree.push(":");
-        tree.push(target);
+        let tree = extra(workspace, &file, target)?;
         arguments.extend(["--sandbox-tree".into(), tree]);
     }
     let output = Mkosi {

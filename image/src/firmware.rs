@@ -18,7 +18,7 @@ use crate::{
     Kernel, Tools,
     fingerprint::{Fingerprint, build_seconds},
     helpers,
-    mkosi::Mkosi,
+    mkosi::{Mkosi, below},
     modules::{self, Indexes},
     progress::step,
     workspace::Workspace,
@@ -150,7 +150,7 @@ pub(crate) fn pack(
     tree: &Path,
     to: &Path,
 ) -> Result<()> {
-    let arguments = vec!["--extra-tree".into(), extra(tree, "/")];
+    let arguments = vec!["--extra-tree".into(), extra(workspace, tree, "/")?];
     let output = Mkosi {
         tools,
         workspace,
@@ -193,9 +193,9 @@ fn disk(workspace: &Workspace, tools: &Tools, kernel: &Kernel, firmware: &Firmwa
         )?;
         let arguments = vec![
             "--extra-tree".into(),
-            extra(&tree, "/"),
+            extra(workspace, &tree, "/")?,
             "--initrd".into(),
-            firmware.initrd.clone().into_os_string(),
+            below(workspace, &firmware.initrd)?,
         ];
         let output = Mkosi {
             tools,
@@ -219,11 +219,11 @@ fn disk(workspace: &Workspace, tools: &Tools, kernel: &Kernel, firmware: &Firmwa
 }
 
 /// mkosi's `SOURCE:TARGET` of an extra tree.
-fn extra(tree: &Path, target: &str) -> OsString {
-    let mut argument = tree.as_os_str().to_owned();
+pub(crate) fn extra(workspace: &Workspace, tree: &Path, target: &str) -> Result<OsString> {
+    let mut argument = below(workspace, tree)?;
     argument.push(":");
     argument.push(target);
-    argument
+    Ok(argument)
 }
 
 /// An empty directory for the files of one image.

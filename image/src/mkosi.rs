@@ -3,6 +3,9 @@
 //! The configuration says what the image is; what is built anew each time (trees of files, the
 //! initramfs) is handed in as arguments by [`Mkosi::run`]'s caller. Output goes to a log, which is
 //! shown when mkosi fails.
+//!
+//! A comma in a list of mkosi's ends a path, and there is no way to write one in it. So what is handed in is named from the
+//! directory of the configuration, into which mkosi goes first ([`below`]): where the checkout lies is not in it then.
 
 use std::{
     ffi::OsString,
@@ -30,6 +33,18 @@ pub struct Mkosi<'a> {
     pub name: &'a str,
     /// Further arguments.
     pub arguments: Vec<OsString>,
+}
+
+/// A file of the checkout, as mkosi finds it from the directory of any configuration.
+pub(crate) fn below(workspace: &Workspace, file: &Path) -> Result<OsString> {
+    let inside = file.strip_prefix(workspace.root()).with_context(|| {
+        format!(
+            "{} lies outside of the checkout {}",
+            file.display(),
+            workspace.root().display()
+        )
+    })?;
+    Ok(Path::new("../../..").join(inside).into_os_string())
 }
 
 impl Mkosi<'_> {
@@ -80,4 +95,22 @@ fn tail(log: &Path) -> String {
         .unwrap_or_default();
     let lines: Vec<_> = text.lines().collect();
     lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mkosi_is_not_told_where_the_checkout_lies() {
+        let workspace = Workspace::here().unwrap();
+        let tree = workspace.images().join("work/head-tree");
+        let named = below(&workspace, &tree).unwrap();
+        assert_eq!(named, "../../../target/image/work/head-tree");
+        // The directory of a configuration is as deep as that.
+        let from = workspace.image_source().join("mkosi/initramfs");
+        let up = from.ancestors().nth(3);
+        assert_eq!(up, Some(workspace.root()));
+        assert!(below(&workspace, Path::new("/elsewhere")).is_err());
+    }
 }

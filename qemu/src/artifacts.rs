@@ -14,20 +14,21 @@ use crate::disks;
 use crate::maker::{Drive, Maker};
 use crate::names::ShelfKind;
 use crate::spec::{Boot, Disks, GuestImage, Options, Spec};
-use crate::state::StateDir;
-use crate::{config, esp, namespace};
+use crate::state::{Starting, StateDir};
+use crate::{config, esp, room, supervisor};
 
 /// The kernel command line of a head that is booted directly; the UKI's is in `image/mkosi`.
 const HEAD_CMDLINE: &str = "console=ttyS0,115200 panic=10 raid=noautodetect loglevel=4";
 
 /// Builds what is missing and lays out a lab's state directory. Says what the host lacks first.
-pub fn prepare(options: &Options, state: &StateDir) -> anyhow::Result<Spec> {
+pub fn prepare(options: &Options, state: &StateDir, starting: &Starting) -> anyhow::Result<Spec> {
     if options.neighbour && options.shelf == ShelfKind::Plain {
         bail!("a plain shelf has no path for a neighbour");
     }
     spare_disks(&options.disks, state)?;
-    namespace::probe()?;
+    supervisor::probe(state.path())?;
     let workspace = Workspace::here()?;
+    room::check(options, &workspace)?;
     let tools = Tools::ensure(&workspace)?;
     let (kernel, initrd, disk) = match &options.firmware {
         Some((kernel, initrd)) => (kernel.clone(), initrd.clone(), PathBuf::new()),
@@ -42,7 +43,7 @@ pub fn prepare(options: &Options, state: &StateDir) -> anyhow::Result<Spec> {
         Disks::Made => disks::make::ensure(&workspace, &tools, accel, &guest, options.ledger)?,
         _ => Vec::new(),
     };
-    state.prepare()?;
+    state.prepare(starting)?;
     let disks = disks::provide(&options.disks, &made, &state.file("disks"))?;
     let config = match &options.config {
         Some(text) => text.clone(),
@@ -164,30 +165,30 @@ fn guest_image(workspace: &Workspace, tools: &Tools) -> anyhow::Result<GuestImag
 }
 
 fn build_agent(workspace: &Workspace) -> anyhow::Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
-        .args([
-            "build",
-            "--quiet",
-            "--release",
-            "--package",
-            "orthrus-qemu",
-            "--bin",
-            "guest",
-        ])
-        .current_dir(workspace.root())
-        // Flags from the environment would replace those of .cargo/config.toml, which make it static.
-        .env_remove("RUSTFLAGS")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
-        .env_remove("CARGO_BUILD_TARGET")
-        .status()
-        .context("running cargo")?;
+    let status = agent_build(workspace).status().context("running cargo")?;
     if !status.success() {
         bail!("the guest agent does not build");
     }
     Ok(workspace
         .target()
         .join("x86_64-unknown-linux-gnu/release/guest"))
+}
+
+fn agent_build(workspace: &Workspace) -> Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command
+        .args(["build", "--quiet", "--release", "--locked"])
+        .args(["--package", "orthrus-qemu", "--bin", "guest"])
+        // Wherever the user's own builds go: one of an earlier day would be taken from there instead.
+        .arg("--target-dir")
+        .arg(workspace.target())
+        .current_dir(workspace.root())
+        // Flags from the environment would replace those of .cargo/config.toml, which make it static.
+        .env_remove("RUSTFLAGS")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .env_remove("CARGO_BUILD_TARGET");
+    command
 }
 
 /// An initramfs with an archive behind it. Made beside its place, as another lab may be reading it.
@@ -223,4 +224,20 @@ fn uefi(tools: &Tools, disk: &Path, config: &Path, state: &StateDir) -> anyhow::
         vars: [vars_a, vars_b],
         disks: [disk_a, disk_b],
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_agent_is_built_where_it_is_read_whatever_the_environment_says() {
+        let workspace = Workspace::here().unwrap();
+        let command = agent_build(&workspace);
+        let words: Vec<_> = command.get_args().collect();
+        let at = words.iter().position(|word| *word == "--target-dir");
+        let target = at.and_then(|at| words.get(at + 1));
+        assert_eq!(target, Some(&workspace.target().as_os_str()));
+        assert!(words.contains(&"--locked".as_ref()), "{words:?}");
+    }
 }

@@ -51,9 +51,8 @@ impl Lab {
     /// before it.
     pub fn up(options: &Options) -> anyhow::Result<Self> {
         let state = StateDir::of(&options.name)?;
-        std::fs::create_dir_all(state.path())?;
-        drop(state.lock()?);
-        artifacts::prepare(options, &state)?;
+        let starting = state.starting()?;
+        artifacts::prepare(options, &state, &starting)?;
         let log = std::fs::File::create(state.file("supervisor.log"))?;
         let mut child = supervisor::command(state.path())?
             .stdin(Stdio::piped())
@@ -71,6 +70,7 @@ impl Lab {
             supervisor: Some((child, input)),
         };
         lab.wait_started()?;
+        drop(starting);
         lab.wait_ready(options)?;
         Ok(lab)
     }

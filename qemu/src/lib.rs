@@ -35,6 +35,7 @@ pub mod progress;
 pub mod qmp;
 pub mod report;
 pub mod request;
+mod room;
 pub mod shelf;
 pub mod socket;
 pub mod spec;

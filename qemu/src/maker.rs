@@ -14,6 +14,7 @@ use crate::accel::Accel;
 use crate::agent_link::AgentLink;
 use crate::guest::PORT;
 use crate::spec::GuestImage;
+use crate::vm::wiring;
 
 const BOOT_LIMIT: Duration = Duration::from_secs(180);
 
@@ -166,7 +167,7 @@ fn attach(command: &mut Command, drive: &Drive) {
         .arg("-blockdev")
         .arg(format!(
             "driver=raw,node-name={serial},{read_only}file.driver=file,file.filename={}",
-            drive.file.display()
+            wiring::value(&drive.file)
         ))
         .arg("-device")
         .arg(format!(

@@ -1,7 +1,13 @@
 //! Where a lab keeps what other shells need to find: `target/lab/NAME`.
+//!
+//! One lab of a name runs at a time, and one is started at a time. `NAME/lock` is held by the supervisor of a lab that runs;
+//! `NAME.starting` by whoever starts one, from before anything is built until the supervisor has its own, or empties or
+//! moves what an earlier one left. Neither file is ever removed: who has it open would hold the lock of a file that nobody else
+//! finds.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -13,6 +19,9 @@ use crate::clock::unix_ms;
 
 /// Failed labs of one name whose logs are kept.
 const FAILED_KEPT: usize = 8;
+
+/// The file whose lock says that a lab runs.
+const LOCK: &str = "lock";
 
 /// The state directory of one lab.
 #[derive(Clone, Debug)]
@@ -50,12 +59,48 @@ impl StateDir {
         self.path.join(name)
     }
 
-    /// Empties it for a new lab; fails while one runs.
-    pub fn prepare(&self) -> anyhow::Result<()> {
+    /// Makes it, if it is not there yet, and takes the right to start a lab of this name, which ends with its holder. Fails while
+    /// somebody else has it, and while a lab of this name runs.
+    ///
+    /// # Errors
+    /// Who has it, and how to do without.
+    pub fn starting(&self) -> anyhow::Result<Starting> {
         fs::create_dir_all(&self.path)
             .with_context(|| format!("creating {}", self.path.display()))?;
+        let starting = Starting(self.take_starting()?);
+        drop(self.lock()?);
+        Ok(starting)
+    }
+
+    fn take_starting(&self) -> anyhow::Result<File> {
+        let path = self.path.with_extension("starting");
+        let mut file = open_lock(&path).with_context(|| format!("opening {}", path.display()))?;
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            let mut pid = String::new();
+            let _ = file.read_to_string(&mut pid);
+            let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+            bail!(
+                "process {} starts a lab named {name} in this checkout just now: wait for it, or give this one another name \
+                 (`cargo lab --name OTHER`)",
+                pid.trim()
+            );
+        }
+        // For who comes second; it says nothing once the lock is free.
+        file.set_len(0)?;
+        file.write_all(std::process::id().to_string().as_bytes())?;
+        Ok(file)
+    }
+
+    /// Empties it for a new lab; fails while one runs.
+    ///
+    /// # Errors
+    /// The lab that runs.
+    pub fn prepare(&self, _starting: &Starting) -> anyhow::Result<()> {
         drop(self.lock()?);
         for entry in fs::read_dir(&self.path)?.flatten() {
+            if entry.file_name() == LOCK {
+                continue;
+            }
             let path = entry.path();
             let _ = if path.is_dir() {
                 fs::remove_dir_all(&path)
@@ -72,7 +117,7 @@ impl StateDir {
     /// # Errors
     /// What could not be moved.
     pub fn keep(&self) -> anyhow::Result<PathBuf> {
-        drop(self.lock()?);
+        let _starting = self.starting()?;
         let (labs, name) = (self.path.parent(), self.path.file_name());
         let (Some(labs), Some(name)) = (labs, name) else {
             bail!("{} is no lab", self.path.display());
@@ -103,7 +148,7 @@ impl StateDir {
 
     /// Takes the lock that says that a lab of this name runs; it ends with its holder.
     pub fn lock(&self) -> anyhow::Result<File> {
-        let file = File::create(self.file("lock"))?;
+        let file = open_lock(&self.file(LOCK))?;
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
             let name = self.path.file_name().unwrap_or_default().to_string_lossy();
             bail!("a lab named {name} is running already: `cargo lab down --name {name}` ends it");
@@ -119,6 +164,20 @@ impl StateDir {
         let path = format!("/proc/self/fd/{}/lab.sock", dir.as_raw_fd());
         UnixStream::connect(path).with_context(|| format!("no lab named {name} is running"))
     }
+}
+
+/// The right to start a lab of a name.
+#[derive(Debug)]
+pub struct Starting(#[allow(dead_code, reason = "held")] File);
+
+/// As it is: what its holder wrote is read by others.
+fn open_lock(path: &Path) -> std::io::Result<File> {
+    File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
 }
 
 /// Longest line that people are shown: a firmware's setup screen is one line of half a megabyte.
@@ -163,7 +222,7 @@ mod tests {
         let labs = tempfile::tempdir().unwrap();
         let lab = StateDir::at(&labs.path().join("test"));
         for round in 0..=FAILED_KEPT {
-            lab.prepare().unwrap();
+            lab.prepare(&lab.starting().unwrap()).unwrap();
             fs::create_dir(lab.file("disks")).unwrap();
             for name in ["a.console.stamped", "io-1.journal", "head.initrd"] {
                 fs::write(lab.file(name), round.to_string()).unwrap();
@@ -184,7 +243,38 @@ mod tests {
             {}
         }
         let left = fs::read_dir(labs.path()).unwrap().count();
-        assert_eq!(left, 1 + FAILED_KEPT);
+        assert_eq!(
+            left,
+            2 + FAILED_KEPT,
+            "the lab, who may start it, and the failed ones"
+        );
+    }
+
+    #[test]
+    fn of_two_that_start_a_lab_the_second_is_told_who_is_first_and_empties_nothing() {
+        let labs = tempfile::tempdir().unwrap();
+        let (first, second) = [(); 2]
+            .map(|()| StateDir::at(&labs.path().join("lab")))
+            .into();
+        let starting = first.starting().unwrap();
+        fs::write(first.file("spec.json"), "first's").unwrap();
+        let why = second.starting().unwrap_err().to_string();
+        let me = format!("process {} starts a lab named lab", std::process::id());
+        assert!(why.contains(&me) && why.contains("--name"), "{why}");
+        // Its supervisor has its own lock before the other one is let go.
+        let running = first.lock().unwrap();
+        drop(starting);
+        let why = second.starting().unwrap_err().to_string();
+        assert!(why.contains("running already"), "{why}");
+        assert!(first.file("spec.json").exists());
+        drop(running);
+        // What is emptied keeps the lock that others may have open.
+        let open = File::open(first.file(LOCK)).unwrap();
+        let starting = second.starting().unwrap();
+        second.prepare(&starting).unwrap();
+        assert!(!second.file("spec.json").exists());
+        let _running = second.lock().unwrap();
+        assert!(flock(&open, FlockOperation::NonBlockingLockExclusive).is_err());
     }
 
     #[test]

@@ -4,11 +4,11 @@ use anyhow::{Context, Result, ensure};
 use orthrus_qemu::Lab;
 use orthrus_qemu::clock::unix_ms;
 use orthrus_qemu::config;
-use orthrus_qemu::names::{Head, Machine, ShelfKind};
+use orthrus_qemu::names::{Head, ShelfKind};
 use orthrus_qemu::spec::{Disks, Options};
 use orthrus_tests::kinds::Pool;
 use orthrus_tests::steps::{
-    LIMIT, check, hand_over, pool_field, resume_and_verify, start_writing, wait_console,
+    LIMIT, boot_and_hand_over, check, pool_field, resume_and_verify, start_writing, wait_console,
     wait_for_writes,
 };
 use orthrus_tests::{Bench, DEAD_MS, lab_options};
@@ -64,10 +64,7 @@ fn run(lab: &Lab, pool: &Pool) -> Result<()> {
     resume_and_verify(lab, "the owner of arrays crashed", struck)?;
     holds(lab, pool, second).context("after a crash of the owner")?;
     is_stamped(lab, second)?;
-    lab.boot_all(&[Machine::from(first)])?;
-    lab.wait_for(&format!("{first} standby"), LIMIT)?;
-    hand_over(lab, second, "tank")?;
-    lab.wait_for(&format!("{first} serves"), LIMIT)?;
+    boot_and_hand_over(lab, first, "tank")?;
     holds(lab, pool, first).context("after a handover")?;
     lab.wait_for(&format!("{second} standby"), LIMIT)?;
 
@@ -94,10 +91,7 @@ fn run(lab: &Lab, pool: &Pool) -> Result<()> {
     holds(lab, pool, second).context("without the disk")?;
     ensure!(missing(lab, second)? == [("any:pair", 1), ("any:trio", 0)].map(named));
     // It sees the disk again, and what is on that is old: it stays left out.
-    lab.boot_all(&[Machine::from(first)])?;
-    lab.wait_for(&format!("{first} standby"), LIMIT)?;
-    hand_over(lab, second, "tank")?;
-    lab.wait_for(&format!("{first} serves"), LIMIT)?;
+    boot_and_hand_over(lab, first, "tank")?;
     wait_console(lab, first, 0, "is out of date and left out")?;
     ensure!(missing(lab, first)? == [("any:pair", 1), ("any:trio", 0)].map(named));
     holds(lab, pool, first).context("after the disk came back")

@@ -3,10 +3,11 @@
 use anyhow::{Context, Result, ensure};
 use orthrus_qemu::Lab;
 use orthrus_qemu::clock::unix_ms;
-use orthrus_qemu::names::{Head, Machine, ShelfKind};
+use orthrus_qemu::names::{Head, ShelfKind};
 use orthrus_tests::Bench;
 use orthrus_tests::steps::{
-    LIMIT, hand_over, pool_field, resume_and_verify, said, start_writing, until, wait_for_writes,
+    LIMIT, boot_and_hand_over, pool_field, resume_and_verify, said, start_writing, until,
+    wait_for_writes,
 };
 
 /// Sorts behind all volumes of the lab's pool, so that it changes no LUN's number.
@@ -65,10 +66,7 @@ pub fn volumes(bench: &Bench, shelf: ShelfKind) -> Result<()> {
             &format!("volume create tank/{NAME} 40M --stripes 2"),
         )?;
         lab.tell_ok(second, &format!("volume remove tank/{NAME} --yes"))?;
-        lab.boot_all(&[Machine::from(first)])?;
-        lab.wait_for(&format!("{first} standby"), LIMIT)?;
-        hand_over(lab, second, "tank")?;
-        lab.wait_for(&format!("{first} serves"), LIMIT)?;
+        boot_and_hand_over(lab, first, "tank")?;
         ensure!(offered(lab, first)? == before, "after a handover");
         lab.wait_for(&format!("{second} standby"), LIMIT)?;
         Ok(())

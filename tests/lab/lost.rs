@@ -9,12 +9,12 @@ use orthrus_qemu::Lab;
 use orthrus_qemu::clock::unix_ms;
 use orthrus_qemu::config;
 use orthrus_qemu::control::Answer;
-use orthrus_qemu::names::{Head, Machine, ShelfKind};
+use orthrus_qemu::names::{Head, ShelfKind};
 use orthrus_qemu::spec::{Disks, Options, Ready};
 use orthrus_tests::kinds::Pool;
 use orthrus_tests::steps::{
-    LIMIT, check, disk_ids, hand_over, pool_field, start_writing, until, wait_console,
-    wait_for_writes,
+    LIMIT, boot_and_hand_over, check, disk_ids, hand_over, pool_field, start_writing, until,
+    wait_console, wait_for_writes,
 };
 use orthrus_tests::{Bench, DEAD_MS, lab_options};
 
@@ -165,10 +165,7 @@ fn dies(lab: &Lab, pool: &Pool) -> Result<()> {
     check(lab, "a disk and its owner dead", &report, struck)?;
     holds(lab, pool, second).context("without the disk")?;
     // It sees the disk again, and what is on that is old.
-    lab.boot_all(&[Machine::from(first)])?;
-    lab.wait_for(&format!("{first} standby"), LIMIT)?;
-    hand_over(lab, second, "tank")?;
-    lab.wait_for(&format!("{first} serves"), LIMIT)?;
+    boot_and_hand_over(lab, first, "tank")?;
     holds(lab, pool, first).context("after the disk came back")?;
     replace(lab, first)?;
     // What was on it is on the new one: another disk may go.

@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use orthrus_qemu::Lab;
 use orthrus_qemu::clock::unix_ms;
-use orthrus_qemu::names::{Head, Machine, ShelfKind};
+use orthrus_qemu::names::{Head, ShelfKind};
 use orthrus_qemu::spec::Options;
-use orthrus_tests::steps::{LIMIT, check, hand_over, pool_field, start_writing, wait_for_writes};
+use orthrus_tests::steps::{
+    LIMIT, boot_and_hand_over, check, hand_over, pool_field, start_writing, wait_for_writes,
+};
 use orthrus_tests::{Bench, lab_options};
 
 /// Runs a test in a lab of its own, in which each head sees each disk twice.
@@ -124,10 +126,7 @@ pub fn handover_and_crash(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         wait_paths(lab, first, "one that came back and is not used", |paths| {
             paths.len() == 2 && count(paths, "in use") == 1 && count(paths, "spare") == 0
         })?;
-        lab.boot_all(&[Machine::from(second)])?;
-        lab.wait_for(&format!("{second} standby"), LIMIT)?;
-        hand_over(lab, first, "tank")?;
-        lab.wait_for(&format!("{second} serves"), LIMIT)?;
+        boot_and_hand_over(lab, second, "tank")?;
         wait_paths(lab, second, "joined", joined)?;
         lab.wait_for(&format!("{first} standby"), LIMIT)?;
         hand_over(lab, second, "tank")?;

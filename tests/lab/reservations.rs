@@ -6,7 +6,7 @@ use orthrus_qemu::Lab;
 use orthrus_qemu::config::{RIVAL_CHAP, RIVAL_IQN};
 use orthrus_qemu::names::{Head, Machine, ShelfKind};
 use orthrus_tests::Bench;
-use orthrus_tests::steps::{LIMIT, hand_over, pool_field};
+use orthrus_tests::steps::{LIMIT, boot_and_hand_over, hand_over, pool_field};
 
 /// The holder's key, and the one that is preempted.
 const HOLDER: &str = "0xabc123";
@@ -50,10 +50,7 @@ pub fn move_with_the_pool(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         client.refuses_the_rival().context("after a crash")?;
         safe(lab, second)?;
 
-        lab.boot_all(&[Machine::from(first)])?;
-        lab.wait_for(&format!("{first} standby"), LIMIT)?;
-        hand_over(lab, second, &pool.name)?;
-        lab.wait_for(&format!("{first} serves"), LIMIT)?;
+        boot_and_hand_over(lab, first, &pool.name)?;
         client.holds(&[HOLDER]).context("after a handover")?;
 
         lab.crash_all(&Head::BOTH.map(Machine::from))?;

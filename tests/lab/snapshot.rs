@@ -3,10 +3,10 @@
 use anyhow::{Context, Result, ensure};
 use orthrus_qemu::Lab;
 use orthrus_qemu::clock::unix_ms;
-use orthrus_qemu::names::{Head, Machine, ShelfKind};
+use orthrus_qemu::names::{Head, ShelfKind};
 use orthrus_tests::Bench;
 use orthrus_tests::steps::{
-    LIMIT, hand_over, pool_field, resume_and_verify, start_writing, until, wait_for_writes,
+    LIMIT, boot_and_hand_over, pool_field, resume_and_verify, start_writing, until, wait_for_writes,
 };
 
 use crate::change::{MIB, answered, fill, holds, offered, start_of};
@@ -82,10 +82,7 @@ pub fn with_stores(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         holds(lab, lun, 40 * MIB, &newest).context("without snapshots")?;
         lab.tell_ok(second, &format!("volume grow tank/{MIRROR} 48M"))?;
         let last = fill(lab, lun).context("the client fills it without snapshots")?;
-        lab.boot_all(&[Machine::from(first)])?;
-        lab.wait_for(&format!("{first} standby"), LIMIT)?;
-        hand_over(lab, second, "tank")?;
-        lab.wait_for(&format!("{first} serves"), LIMIT)?;
+        boot_and_hand_over(lab, first, "tank")?;
         resume_and_verify(lab, "snapshots removed, and a handover", struck)?;
         holds(lab, lun, 48 * MIB, &last).context("after a handover")?;
         lab.tell_ok(first, &format!("volume remove tank/{MIRROR} --yes"))?;
@@ -146,10 +143,7 @@ pub fn is_given_back(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         lab.tell_ok(second, &format!("volume grow tank/{MIRROR} 48M"))?;
         with[before.len()].2 = 48 * MIB;
         let new = fill(lab, lun).context("the client fills it after the merge")?;
-        lab.boot_all(&[Machine::from(first)])?;
-        lab.wait_for(&format!("{first} standby"), LIMIT)?;
-        hand_over(lab, second, "tank")?;
-        lab.wait_for(&format!("{first} serves"), LIMIT)?;
+        boot_and_hand_over(lab, first, "tank")?;
         ensure!(offered(lab, first)? == with, "after a handover");
         holds(lab, lun, 48 * MIB, &new).context("after a handover")?;
         lab.tell_ok(first, &format!("volume remove tank/{MIRROR} --yes"))?;

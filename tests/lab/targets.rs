@@ -6,11 +6,11 @@ use std::collections::BTreeSet;
 use anyhow::{Result, ensure};
 use orthrus_qemu::Lab;
 use orthrus_qemu::clock::unix_ms;
-use orthrus_qemu::names::{Head, Machine, ShelfKind};
+use orthrus_qemu::names::{Head, ShelfKind};
 use orthrus_tests::Bench;
 use orthrus_tests::steps::{
-    LIMIT, bare_disks, hand_over, make_tank, resume_and_verify, said, start_writing, until,
-    wait_for_writes, with_bare_disks,
+    LIMIT, bare_disks, boot_and_hand_over, make_tank, resume_and_verify, said, start_writing,
+    until, wait_for_writes, with_bare_disks,
 };
 
 use crate::clients::{Client, NAME};
@@ -117,9 +117,7 @@ pub fn each_their_own(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         late.log_out()?;
 
         // Two targets are let go, the one after the other.
-        lab.boot_all(&[Machine::A])?;
-        hand_over(lab, Head::B, "tank")?;
-        lab.wait_for("a serves", LIMIT)?;
+        boot_and_hand_over(lab, Head::A, "tank")?;
         lab.wait_for("b standby", LIMIT)?;
         see_again(&[plain_sees, other_sees])
     })

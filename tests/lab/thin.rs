@@ -2,9 +2,11 @@
 
 use anyhow::{Context, Result, ensure};
 use orthrus_qemu::clock::unix_ms;
-use orthrus_qemu::names::{Machine, ShelfKind};
+use orthrus_qemu::names::ShelfKind;
 use orthrus_tests::Bench;
-use orthrus_tests::steps::{LIMIT, hand_over, resume_and_verify, start_writing, wait_for_writes};
+use orthrus_tests::steps::{
+    LIMIT, boot_and_hand_over, resume_and_verify, start_writing, wait_for_writes,
+};
 
 use crate::change::{MIB, answered, fill, holds, offered};
 
@@ -86,10 +88,7 @@ pub fn volumes(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         with[before.len()].2 = 500 * MIB;
         ensure!(offered(lab, second)? == with, "after it grew");
         holds(lab, lun, 500 * MIB, &old).context("after it grew")?;
-        lab.boot_all(&[Machine::from(first)])?;
-        lab.wait_for(&format!("{first} standby"), LIMIT)?;
-        hand_over(lab, second, "tank")?;
-        lab.wait_for(&format!("{first} serves"), LIMIT)?;
+        boot_and_hand_over(lab, first, "tank")?;
         holds(lab, lun, 500 * MIB, &old).context("after a handover")?;
         lab.tell_ok(first, &format!("volume remove tank/{VOLUME} --yes"))?;
         lab.tell_ok(first, &format!("volume remove tank/{POOL} --yes"))?;

@@ -162,6 +162,18 @@ pub fn hand_over(lab: &Lab, owner: Head, pool: &str) -> Result<()> {
     Ok(())
 }
 
+/// Starts a head that is off, hands the pool over to it from its peer, and waits until it serves.
+///
+/// # Errors
+/// The lab's, or what [`hand_over`] says.
+pub fn boot_and_hand_over(lab: &Lab, to: Head, pool: &str) -> Result<()> {
+    lab.boot(to)?;
+    lab.wait_for(&format!("{to} standby"), LIMIT)?;
+    hand_over(lab, to.peer(), pool)?;
+    lab.wait_for(&format!("{to} serves"), LIMIT)?;
+    Ok(())
+}
+
 /// Where a head's console log ends now, for [`wait_console`].
 ///
 /// # Errors

@@ -200,7 +200,7 @@ impl Ledger {
     /// The slots of every copy, for a claim by lease.
     ///
     /// # Errors
-    /// There is none, or one of them is not here.
+    /// There is none, or one of them is not here, be its disk marked as missing or not.
     pub fn slots(&self, group: &VolumeGroup) -> Result<Slots, SlotError> {
         let found = locate(group, self.keeper.cluster);
         if found.regions.is_empty() || found.absent > 0 {
@@ -286,10 +286,16 @@ impl Ledger {
             written
         });
         let metadata = lock(&self.metadata);
-        if metadata.found.absent > 0 {
-            let absent = metadata.found.absent;
+        let written_off = metadata.found.written_off;
+        let absent = metadata.found.absent - written_off;
+        if absent > 0 {
             problems.push(format!(
                 "{absent} copies of the ledger are on disks that are not here"
+            ));
+        }
+        if written_off > 0 {
+            problems.push(format!(
+                "{written_off} copies of the ledger are on disks that are marked as missing, and count no more: replace these disks"
             ));
         }
         LedgerReport {

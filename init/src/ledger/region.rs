@@ -3,13 +3,19 @@
 //! A copy is an ordinary logical volume of a fixed name, [`NAMES`], on a disk of its own: visible, linear, in one
 //! piece, writable. One of another shape is not used, and named as a problem. Nothing is remembered here: after a
 //! claim the owner locates its copies anew, in metadata read after the claim.
+//!
+//! A copy whose disk is not here may tick where only the peer sees it, so that a pool with such a copy is not one
+//! without a ledger. Unless an owner marked that disk as missing: from then on no claim writes there, and what is left on it is old.
+//! The mark is believed only where every member that the same metadata count on is here: whoever took the disk back
+//! since has written so on at least one of those, and the newest metadata would say it. A mark by the operator's word counts
+//! as an owner's, for as long as the word does. A claim by lease believes neither: it wants every copy.
 
 use orthrus_hb::ClusterId;
 use orthrus_hb::ledger::{BLOCK_BYTES, FLIGHT_BLOCK, FLIGHT_BLOCKS, Place, REGION_BYTES};
 
 use crate::disk::Disk;
 use crate::volume::group::{Area, SegmentKind};
-use crate::volume::{LogicalVolume, Uuid, VolumeGroup, reserved};
+use crate::volume::{LogicalVolume, PhysicalVolume, Uuid, VolumeGroup, reserved};
 
 /// Copies that a pool may have: two survive any one disk, the third one more; more cost only writes.
 pub const COPIES: usize = 3;
@@ -45,6 +51,8 @@ pub struct Found {
     pub regions: Vec<Region>,
     /// Copies whose disk is not here.
     pub absent: usize,
+    /// Those among them that nobody writes any more: their disk is marked as missing.
+    pub written_off: usize,
     /// Volumes with the ledger's name that are no copy of it, in words.
     pub misfits: Vec<String>,
 }
@@ -52,7 +60,7 @@ pub struct Found {
 impl Found {
     /// The pool has no ledger, as opposed to one that cannot be reached from here.
     pub fn is_none(&self) -> bool {
-        self.regions.is_empty() && self.absent == 0
+        self.regions.is_empty() && self.absent == self.written_off
     }
 }
 
@@ -73,25 +81,48 @@ impl Region {
 /// Looks for the copies in a group's metadata.
 pub fn locate(group: &VolumeGroup, cluster: ClusterId) -> Found {
     let mut found = Found::default();
+    let is_known = knows_its_marks(group);
     for lv in group.lvs.iter().filter(|lv| reserved::is_ledger(&lv.name)) {
         let located = match NAMES.iter().position(|name| *name == lv.name) {
             Some(copy) => locate_one(group, lv, copy, cluster),
             None => Err(Misfit::Name),
         };
         match located {
-            Ok(Some(region)) => {
+            Ok(Located::Here(region)) => {
                 let double = found.regions.iter().find(|r| r.disk.id == region.disk.id);
                 match double {
                     Some(_) => found.misfits.push(Misfit::SameDisk.of(&lv.name)),
-                    None => found.regions.push(region),
+                    None => found.regions.push(*region),
                 }
             }
-            Ok(None) => found.absent += 1,
+            Ok(Located::Absent { is_marked }) => {
+                found.absent += 1;
+                found.written_off += usize::from(is_marked && is_known);
+            }
             Err(misfit) => found.misfits.push(misfit.of(&lv.name)),
         }
     }
     found.regions.sort_by_key(|region| region.copy);
     found
+}
+
+/// Whether nothing newer than these metadata can hide on disks that are not here: those that they count on are all here.
+fn knows_its_marks(group: &VolumeGroup) -> bool {
+    let is_whole = |pv: &PhysicalVolume| {
+        let array = pv.array.as_ref();
+        pv.disk.is_some() && array.is_none_or(|on| on.decision.absent().next().is_none())
+    };
+    let mut counted = group.pvs.iter().filter(|pv| !pv.is_missing);
+    group.silent.is_empty() && counted.all(is_whole)
+}
+
+/// Where a copy is.
+enum Located {
+    Here(Box<Region>),
+    /// Its disk is not here; `is_marked` as missing, or it should be.
+    Absent {
+        is_marked: bool,
+    },
 }
 
 /// Why a volume is no copy.
@@ -125,13 +156,12 @@ impl Misfit {
     }
 }
 
-/// `Ok(None)` when the disk is not here.
 fn locate_one(
     group: &VolumeGroup,
     lv: &LogicalVolume,
     copy: usize,
     cluster: ClusterId,
-) -> Result<Option<Region>, Misfit> {
+) -> Result<Located, Misfit> {
     if !lv.is_visible {
         return Err(Misfit::Hidden);
     }
@@ -156,7 +186,8 @@ fn locate_one(
         return Err(Misfit::Array);
     }
     let Some(disk) = &pv.disk else {
-        return Ok(None);
+        let is_marked = pv.is_missing;
+        return Ok(Located::Absent { is_marked });
     };
     if pv.is_missing {
         return Err(Misfit::OldDisk);
@@ -173,13 +204,13 @@ fn locate_one(
     if end.is_none_or(|end| end > disk.bytes) {
         return Err(Misfit::ShortDisk);
     }
-    Ok(Some(Region {
+    Ok(Located::Here(Box::new(Region {
         copy,
         disk: disk.clone(),
         place: Place::of_group(cluster, &group.uuid.to_string()),
         lv: lv.uuid,
         start,
-    }))
+    })))
 }
 
 /// The commands that make the copies that a group lacks, on a host with lvm2. The disks are named by the identity
@@ -218,7 +249,7 @@ pub fn commands(group: &VolumeGroup) -> Vec<String> {
 pub(crate) mod tests {
     use super::*;
     use crate::disk::{DiskId, WriteCache};
-    use crate::volume::group::{Flags, PhysicalVolume, Segment};
+    use crate::volume::group::{Flags, Segment};
 
     pub(crate) const EXTENT: u64 = 8192 * SECTOR;
     const DATA_START: u64 = 2048 * SECTOR;
@@ -370,6 +401,41 @@ pub(crate) mod tests {
         assert_eq!((found.absent, found.is_none()), (3, false));
         group.lvs.clear();
         assert!(locate(&group, cluster()).is_none());
+    }
+
+    #[test]
+    fn a_ledger_on_disks_that_an_owner_marked_as_missing_is_none() {
+        let mut group = group();
+        // The only copy is on sd1, which died and was marked.
+        group.lvs.truncate(1);
+        group.pvs[1].disk = None;
+        assert!(!locate(&group, cluster()).is_none(), "nobody wrote it off");
+        group.pvs[1].is_missing = true;
+        let found = locate(&group, cluster());
+        assert!(found.is_none(), "{found:?}");
+        assert_eq!((found.absent, found.written_off), (1, 1));
+        // Another one that is not marked may tick where the peer sees it.
+        group.lvs.push(volume(NAMES[1], 1, 2, 3));
+        group.pvs[2].disk = None;
+        assert!(!locate(&group, cluster()).is_none());
+    }
+
+    #[test]
+    fn a_mark_is_not_believed_while_newer_metadata_may_be_elsewhere() {
+        let mut group = group();
+        group.lvs.truncate(1);
+        (group.pvs[1].disk, group.pvs[1].is_missing) = (None, true);
+        // Whoever took sd1 back may have written so to sd3 alone, and tick on sd1 since.
+        let sd3 = group.pvs[3].disk.take();
+        assert!(!locate(&group, cluster()).is_none());
+        group.pvs[3].disk = sd3;
+        group.silent.push("sd9".into());
+        assert!(!locate(&group, cluster()).is_none(), "sd9 may be sd1");
+        group.silent.clear();
+        assert!(locate(&group, cluster()).is_none());
+        // A copy that can be read is one, whatever became of the others.
+        group.lvs.push(volume(NAMES[1], 1, 2, 3));
+        assert!(!locate(&group, cluster()).is_none());
     }
 
     #[test]

@@ -305,6 +305,34 @@ fn a_copy_that_is_gone_is_named_and_the_others_go_on() {
 }
 
 #[test]
+fn a_pool_whose_only_copy_is_on_a_disk_marked_as_missing_has_no_ledger_and_no_lease() {
+    let Some(mut shelf) = Shelf::new() else {
+        return;
+    };
+    shelf.group.lvs.truncate(1);
+    let (standby, wakes) = shelf.ledger(HeadId::Second, 2);
+    standby.follow(&shelf.group);
+    await_record(&standby, &wakes, None);
+    // The disk is not here: the peer may tick there.
+    shelf.group.pvs[1].disk = None;
+    standby.follow(&shelf.group);
+    while let Some(news) = standby.news() {
+        assert_ne!(news, News::NoLedger);
+    }
+    // Its owner writes on the others that it counts no more.
+    shelf.group.pvs[1].is_missing = true;
+    standby.follow(&shelf.group);
+    await_that(|| standby.news() == Some(News::NoLedger));
+    let report = standby.report(clock::now());
+    assert!(
+        report.problems[0].contains("marked as missing"),
+        "{report:?}"
+    );
+    let slots = standby.slots(&shelf.group);
+    assert_eq!(slots.err(), Some(SlotError::Absent));
+}
+
+#[test]
 fn a_record_counts_once_more_than_half_of_the_copies_have_it() {
     let Some(shelf) = Shelf::new() else {
         return;

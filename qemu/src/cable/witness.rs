@@ -39,6 +39,10 @@ pub struct DiskSeen {
     pub writer: Option<Head>,
     /// How often it changed hands.
     pub claims: u64,
+    /// How often the target took a change of its reservations or registrations from a head, whichever: who is registered is known
+    /// only once somebody asks, and a head that may not claim may not register either.
+    #[serde(default)]
+    pub orders: u64,
     /// The last changes of the holder: when, to whom, and what showed it.
     pub changes: Vec<String>,
     /// Writes that the target took from a head that did not hold the disk any more.
@@ -141,10 +145,18 @@ struct Sent {
 
 #[derive(Clone, Copy)]
 enum What {
-    Write { foreign: bool },
+    Write {
+        foreign: bool,
+    },
     Claim,
-    ReadKeys { power: u64 },
-    ReadHolder { version: u64 },
+    /// Another order about reservations: REGISTER, RELEASE, CLEAR.
+    Order,
+    ReadKeys {
+        power: u64,
+    },
+    ReadHolder {
+        version: u64,
+    },
 }
 
 impl Nexus {
@@ -189,6 +201,7 @@ impl Nexus {
         let disk = disks.entry(lun).or_default();
         let what = match (operation, action) {
             (PR_OUT, 1 | 4 | 5) => What::Claim, // RESERVE, PREEMPT, PREEMPT AND ABORT
+            (PR_OUT, _) => What::Order,
             (PR_IN, 0) => What::ReadKeys { power: disk.power },
             (PR_IN, 1) => What::ReadHolder {
                 version: disk.version,
@@ -230,7 +243,11 @@ impl Nexus {
         let mut disks = self.witness.lock();
         let disk = disks.entry(sent.lun).or_default();
         match sent.what {
-            What::Claim => disk.hold(Some(self.head), "its claim"),
+            What::Claim => {
+                disk.seen.orders += 1;
+                disk.hold(Some(self.head), "its claim");
+            }
+            What::Order => disk.seen.orders += 1,
             What::Write { foreign } => {
                 disk.seen.writer = Some(self.head);
                 if foreign {
@@ -361,6 +378,20 @@ mod tests {
         assert_eq!(bench.disk().holder, Some(Head::B));
         bench.done(Head::B, 3, WRITE, 0);
         assert_eq!(bench.disk().foreign_writes, 0);
+    }
+
+    #[test]
+    fn a_registration_is_seen_though_nobody_reads_the_keys() {
+        let mut bench = Bench::new();
+        bench.done(Head::A, 1, PR_IN, 1);
+        assert_eq!(bench.disk().orders, 0);
+        bench.send(Head::A, 2, PR_OUT, 6);
+        bench.answer(Head::A, &response(2, 0x18));
+        assert_eq!(bench.disk().orders, 0, "it was refused");
+        bench.done(Head::A, 3, PR_OUT, 0);
+        let disk = bench.disk();
+        assert_eq!((disk.orders, disk.holder), (1, None));
+        assert!(disk.registered.is_empty(), "of which no answer tells yet");
     }
 
     #[test]

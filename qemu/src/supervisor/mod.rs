@@ -38,15 +38,22 @@ use crate::vm::{Vm, wiring};
 
 /// First argument of a program that is to be a supervisor; see [`enter_if_asked`].
 const WORD: &str = "__lab-supervisor";
+/// First argument of one that is to say whether it could be.
+const PROBE_WORD: &str = "__lab-probe";
 
 /// To be called first in `main` of every program that starts labs: it is run again inside the new
 /// namespaces, and must then be nothing but the supervisor.
 pub fn enter_if_asked() {
     let mut arguments = std::env::args_os().skip(1);
-    if arguments.next().is_none_or(|word| word != WORD) {
+    let word = arguments.next().unwrap_or_default();
+    let dir = arguments.next().unwrap_or_default();
+    if word == PROBE_WORD {
+        namespace::look_around(Path::new(&dir));
+        std::process::exit(0);
+    }
+    if word != WORD {
         return;
     }
-    let dir = arguments.next().unwrap_or_default();
     if let Err(e) = run(Path::new(&dir)) {
         eprintln!("supervisor: {e:#}");
         std::process::exit(1);
@@ -57,8 +64,20 @@ pub fn enter_if_asked() {
 /// The command that starts a supervisor for the lab whose `spec.json` is in a state directory. The
 /// lab ends when the command's standard input does, unless it is told to detach.
 pub fn command(dir: &Path) -> anyhow::Result<Command> {
+    command_with(WORD, dir)
+}
+
+/// Tries in the same way whether one could run, with that state directory.
+///
+/// # Errors
+/// What is missing.
+pub fn probe(dir: &Path) -> anyhow::Result<()> {
+    namespace::probe(command_with(PROBE_WORD, dir)?)
+}
+
+fn command_with(word: &str, dir: &Path) -> anyhow::Result<Command> {
     let mut command = namespace::enter(&std::env::current_exe()?);
-    command.arg(WORD).arg(dir);
+    command.arg(word).arg(dir);
     Ok(command)
 }
 

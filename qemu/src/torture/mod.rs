@@ -1,10 +1,12 @@
 //! Breaking things until a promise breaks: the matrix row by row, and torture by the dice.
 //!
 //! Reading order: [`fault`] is what can break, [`rows`] what must come of it, [`round`] plays one and checks,
-//! [`watch`] says who owns what by the target's own answers; [`pick`] chooses by seed, [`tally`] sums up.
+//! [`watch`] says who owns what by the target's own answers; [`outcome`] is what came of a round, and what a stall of the host
+//! excuses; [`pick`] chooses by seed, [`tally`] sums up.
 
 pub mod dice;
 pub mod fault;
+pub mod outcome;
 pub mod pick;
 pub mod round;
 pub mod rows;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 
 use super::fault::{Fault, long_enough, mend};
+use super::outcome::Outcome;
 use super::rows::{Expect, Row};
 use super::watch::Watch;
 use crate::Lab;
@@ -26,8 +27,9 @@ const MEND_LIMIT: Duration = Duration::from_secs(60);
 /// How often a box is mended before it counts as stuck.
 const MENDS: u32 = 3;
 
-/// What a head says in the moment in which it resets because its fence is gone.
-const RESETS: &str = "resetting now: lost the reservations of";
+/// What a head says in the moment in which it resets, and why when its fence is gone.
+const RESETS: &str = "resetting now: ";
+const UNFENCED: &str = "lost the reservations of";
 
 /// What breaks, and what must come of it.
 #[derive(Clone, Debug)]
@@ -45,7 +47,7 @@ pub enum Plan {
 
 impl Plan {
     /// How often the disks must change hands at least, and may at most.
-    fn takeovers(&self) -> (u64, u64) {
+    pub fn takeovers(&self) -> (u64, u64) {
         match self {
             Self::Row(row) => match row.expect {
                 Expect::Stays => (0, 0),
@@ -76,61 +78,6 @@ impl std::fmt::Display for Plan {
     }
 }
 
-/// What came of a round.
-#[derive(Clone, Debug, Default)]
-pub struct Outcome {
-    /// Which head served before, and which after.
-    pub served: Option<(Head, Head)>,
-    /// How often the disks changed hands.
-    pub takeovers: u64,
-    /// Those among them that nothing demanded: they may be of what broke, or of the host's own stall.
-    pub undemanded: u64,
-    /// Longest time without an acknowledged write.
-    pub stall_ms: u64,
-    /// Errors that the client saw.
-    pub errors: u64,
-    /// The first of them.
-    pub first_errors: Vec<String>,
-    /// Acknowledged blocks that were found, through the owner and on the raw disks.
-    pub blocks: u64,
-    /// Those that were not.
-    pub lost: Vec<String>,
-    /// What shows that there were two owners.
-    pub doubles: Vec<String>,
-    /// What did not come as it must.
-    pub missed: Vec<String>,
-    /// The host itself stalled so long that what was missed, or moved without being asked to, says nothing.
-    pub host_stall_ms: Option<u64>,
-}
-
-impl Outcome {
-    /// Whether nothing is wrong, or nothing that the host's own stall does not excuse.
-    pub fn is_good(&self) -> bool {
-        !self.is_broken() && (self.missed.is_empty() || self.host_stall_ms.is_some())
-    }
-
-    /// Whether a promise was broken that no stall of the host excuses.
-    pub fn is_broken(&self) -> bool {
-        !self.lost.is_empty() || !self.doubles.is_empty()
-    }
-
-    /// Whether it says nothing: as the host stalled something was missed, or the pool moved where nothing demanded it.
-    pub fn is_inconclusive(&self) -> bool {
-        let says_nothing = !self.missed.is_empty() || self.undemanded > 0;
-        self.is_good() && self.host_stall_ms.is_some() && says_nothing
-    }
-
-    /// All that is wrong, in words.
-    pub fn complaints(&self) -> Vec<String> {
-        let doubles = self
-            .doubles
-            .iter()
-            .map(|what| format!("two owners: {what}"));
-        let lost = self.lost.iter().take(5).map(|what| format!("lost: {what}"));
-        doubles.chain(lost).chain(self.missed.clone()).collect()
-    }
-}
-
 /// Plays a round on a whole lab, and leaves it whole. `dead` is the silence that counts as death.
 ///
 /// # Errors
@@ -138,12 +85,14 @@ impl Outcome {
 pub fn play(lab: &Lab, plan: &Plan, dead: Duration) -> anyhow::Result<Outcome> {
     let mut watch = Watch::begin(lab)?;
     watch.until(LIMIT, is_whole)?;
-    let owner = watch
-        .at_rest()
-        .context("the box is not whole to begin with")?;
     readmit(lab, &mut watch)?;
     lab.io_start(&IoOptions::default())?;
     lab.wait_for_writes(WRITES, LIMIT)?;
+    watch.until(LIMIT, is_whole)?;
+    let owner = watch
+        .at_rest()
+        .context("the box is not whole to begin with")?;
+    watch.strike();
     let struck = unix_ms();
     let mut outcome = Outcome::default();
     match plan {
@@ -151,7 +100,7 @@ pub fn play(lab: &Lab, plan: &Plan, dead: Duration) -> anyhow::Result<Outcome> {
             for fault in row.faults {
                 fault.strike(lab, owner)?;
             }
-            suffer(&mut watch, row, owner, dead, &mut outcome.missed)?;
+            suffer(&mut watch, row, owner, dead, &mut outcome)?;
         }
         Plan::Loose { faults, lasts } => {
             for (fault, delay) in faults {
@@ -178,8 +127,9 @@ pub fn play(lab: &Lab, plan: &Plan, dead: Duration) -> anyhow::Result<Outcome> {
     outcome.lost = [read.lost, raw.lost].concat();
     watch.until(LIMIT, |watch| watch.at_rest().is_some())?;
     settle(&mut watch, plan, owner, &report, &mut outcome)?;
-    let stall = watch.host_stall(dead / 2);
-    outcome.host_stall_ms = stall.map(|late| late.as_millis() as u64);
+    let stalls = &watch.look()?.stalls;
+    let at_least_ms = (dead / 2).as_millis() as u64;
+    outcome.judge(stalls, (struck, unix_ms()), at_least_ms);
     Ok(outcome)
 }
 
@@ -231,7 +181,7 @@ fn suffer(
     row: &Row,
     owner: Head,
     dead: Duration,
-    missed: &mut Vec<String>,
+    outcome: &mut Outcome,
 ) -> anyhow::Result<()> {
     let other = owner.peer();
     let came = match row.expect {
@@ -240,16 +190,13 @@ fn suffer(
         Expect::Stays | Expect::Waits | Expect::Open => true,
     };
     if !came {
-        missed.push(format!(
-            "{:?} did not come: {}",
-            row.expect,
-            watch.summary()
-        ));
+        let how = watch.summary();
+        outcome.miss(unix_ms(), format!("{:?} did not come: {how}", row.expect));
     }
     for (who, words) in row.says {
         for head in who.heads(owner) {
             if !watch.until(MOVE_LIMIT, |watch| watch.says(head, words))? {
-                missed.push(format!("head {head} never says {words:?}"));
+                outcome.miss(unix_ms(), format!("head {head} never says {words:?}"));
             }
         }
     }
@@ -263,11 +210,13 @@ fn suffer(
             Expect::Waits | Expect::Open => true,
         };
         if !right {
-            wrong.get_or_insert_with(|| watch.summary());
+            wrong.get_or_insert_with(|| (unix_ms(), watch.summary()));
         }
         false
     })?;
-    missed.extend(wrong.map(|how| format!("{:?} did not last: {how}", row.expect)));
+    if let Some((when, how)) = wrong {
+        outcome.miss(when, format!("{:?} did not last: {how}", row.expect));
+    }
     Ok(())
 }
 
@@ -284,46 +233,47 @@ fn settle(
     watch.until(MOVE_LIMIT, |watch| watch.against(now).is_empty())?;
     outcome.doubles = watch.against(now);
     outcome.served = Some((owner, now));
-    outcome.takeovers = watch.takeovers();
-    outcome.undemanded = outcome.takeovers.saturating_sub(plan.takeovers().0);
+    let over = unix_ms();
+    outcome.count(plan, watch.takeovers(), over, &watch.changes());
     if let Plan::Row(row) = plan {
-        let (least, most) = plan.takeovers();
-        if outcome.takeovers > most || outcome.takeovers < least {
-            let (seen, name) = (outcome.takeovers, row.name);
-            outcome.missed.push(format!(
-                "{name}: the disks changed hands {seen} times, and should {least} to {most} times\n      {}",
-                watch.changes()
-            ));
-        }
         if row.forgets {
-            outcome.missed.extend(forgotten(watch, owner)?);
+            forgotten(watch, owner, outcome)?;
         }
         if row.expect == Expect::Stays && now != owner {
-            outcome.missed.push(format!("head {now} serves now"));
+            outcome.miss(over, format!("head {now} serves now"));
         }
         if row.no_errors && report.errors > 0 {
-            outcome.missed.push(format!(
-                "the client saw {} errors, such as: {}",
-                report.errors,
-                report.first_errors.join("; ")
-            ));
+            let examples = report.first_errors.join("; ");
+            let errors = report.errors;
+            outcome.miss(
+                over,
+                format!("the client saw {errors} errors, such as: {examples}"),
+            );
         }
     }
     Ok(())
 }
 
 /// What an owner did wrong whose shelf forgot its reservations.
-fn forgotten(watch: &mut Watch<'_>, owner: Head) -> anyhow::Result<Vec<String>> {
-    let mut wrong = Vec::new();
-    if !watch.until(MOVE_LIMIT, |watch| watch.said(owner, RESETS))? {
-        wrong.push(format!(
-            "head {owner} has not reset: it never said {RESETS:?}"
-        ));
+fn forgotten(watch: &mut Watch<'_>, owner: Head, outcome: &mut Outcome) -> anyhow::Result<()> {
+    let why = format!("{RESETS}{UNFENCED}");
+    if !watch.until(MOVE_LIMIT, |watch| watch.said(owner, &why))? {
+        // One that the host stopped for as long resets for that, before it looks at its reservations.
+        if watch.said(owner, RESETS) {
+            outcome.miss(
+                unix_ms(),
+                format!("head {owner} has reset and never said {why:?}"),
+            );
+        } else {
+            let never = format!("head {owner} has not reset: it never said {RESETS:?}");
+            outcome.unfenced.push(never);
+        }
     }
     let again = watch.revived();
     if !again.is_empty() {
         let keys = again.join("; ");
-        wrong.push(format!("what the shelf forgot is registered again: {keys}"));
+        let revived = format!("what the shelf forgot is registered again: {keys}");
+        outcome.unfenced.push(revived);
     }
-    Ok(wrong)
+    Ok(())
 }

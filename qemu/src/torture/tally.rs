@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use super::round::Outcome;
+use super::outcome::Outcome;
 
 /// What many rounds came to.
 #[derive(Clone, Debug, Default)]
@@ -14,6 +14,7 @@ pub struct Tally {
     blocks: u64,
     lost: u64,
     doubles: u64,
+    unfenced: u64,
     errors: u64,
     inconclusive: u64,
     stalled_takeovers: u64,
@@ -32,6 +33,7 @@ impl Tally {
         self.blocks += outcome.blocks;
         self.lost += outcome.lost.len() as u64;
         self.doubles += u64::from(!outcome.doubles.is_empty());
+        self.unfenced += u64::from(!outcome.unfenced.is_empty());
         self.errors += outcome.errors;
         if outcome.is_inconclusive() {
             self.inconclusive += 1;
@@ -66,6 +68,7 @@ impl Tally {
         self.blocks += other.blocks;
         self.lost += other.lost;
         self.doubles += other.doubles;
+        self.unfenced += other.unfenced;
         self.errors += other.errors;
         self.inconclusive += other.inconclusive;
         self.stalled_takeovers += other.stalled_takeovers;
@@ -76,7 +79,7 @@ impl Tally {
 
     /// Whether every promise was kept.
     pub fn is_good(&self) -> bool {
-        self.lost + self.doubles + self.missed + self.stuck == 0
+        self.lost + self.doubles + self.unfenced + self.missed + self.stuck == 0
     }
 }
 
@@ -107,7 +110,12 @@ pub fn line(name: &str, outcome: &Outcome) -> String {
 
 /// What is said aloud of a round that says nothing.
 fn stalled(outcome: &Outcome) -> String {
-    let seconds = outcome.host_stall_ms.unwrap_or(0) as f64 / 1000.0;
+    let excuses = outcome
+        .missed
+        .iter()
+        .filter_map(|missed| missed.excused_by_ms);
+    let longest = excuses.chain(outcome.host_stall_ms).max();
+    let seconds = longest.unwrap_or(0) as f64 / 1000.0;
     format!("INCONCLUSIVE: the host itself stalled for {seconds:.2} s")
 }
 
@@ -126,6 +134,7 @@ impl fmt::Display for Tally {
             ("blocks verified", self.blocks.to_string()),
             ("blocks lost", self.lost.to_string()),
             ("rounds with two owners", self.doubles.to_string()),
+            ("owners without a fence", self.unfenced.to_string()),
             ("errors that clients saw", self.errors.to_string()),
             ("expectations missed", self.missed.to_string()),
             ("rounds that did not mend", self.stuck.to_string()),
@@ -144,6 +153,7 @@ impl fmt::Display for Tally {
 
 #[cfg(test)]
 mod tests {
+    use super::super::outcome::Missed;
     use super::*;
 
     #[test]
@@ -151,7 +161,11 @@ mod tests {
         let mut tally = Tally::default();
         let missed = Outcome {
             stall_ms: 3000,
-            missed: vec!["moved".into()],
+            missed: vec![Missed {
+                what: "moved".into(),
+                found_unix_ms: 0,
+                excused_by_ms: Some(2000),
+            }],
             host_stall_ms: Some(2000),
             ..Outcome::default()
         };
@@ -162,10 +176,19 @@ mod tests {
             "lossy",
             &Outcome {
                 lost: vec!["block 1".into()],
-                ..missed
+                ..missed.clone()
             },
         );
         assert!(!tally.is_good());
+        let mut kept = Tally::default();
+        kept.add(
+            "kept",
+            &Outcome {
+                unfenced: vec!["head a has not reset".into()],
+                ..missed
+            },
+        );
+        assert!(!kept.is_good() && kept.to_string().contains("kept: head a has not reset"));
         let table = tally.to_string();
         assert!(table.contains("3.00 s") && table.contains("lossy: lost: block 1"));
     }

@@ -22,7 +22,6 @@ const BOTH_SERVE_LOOKS: u32 = 2;
 pub struct Watch<'a> {
     lab: &'a Lab,
     pool: String,
-    began_unix_ms: u64,
     claims: u64,
     foreign: u64,
     revived: Vec<String>,
@@ -45,7 +44,6 @@ impl<'a> Watch<'a> {
         Ok(Self {
             lab,
             pool,
-            began_unix_ms: unix_ms(),
             claims: claims(&last),
             foreign: foreign(&last),
             revived: revived(&last),
@@ -54,6 +52,12 @@ impl<'a> Watch<'a> {
             doubles: Vec::new(),
             last,
         })
+    }
+
+    /// Something is about to break: what is counted is what changes from here on. What is never right is held against the heads from
+    /// the beginning on.
+    pub fn strike(&mut self) {
+        self.claims = claims(&self.last);
     }
 
     /// Looks once.
@@ -147,7 +151,7 @@ impl<'a> Watch<'a> {
         })
     }
 
-    /// How often the disks changed hands since it began.
+    /// How often the disks changed hands since the strike.
     pub fn takeovers(&self) -> u64 {
         claims(&self.last).saturating_sub(self.claims)
     }
@@ -194,16 +198,6 @@ impl<'a> Watch<'a> {
         let console = console(&self.last, head);
         let since = console.get(self.consoles[head.index()]..);
         String::from_utf8_lossy(since.unwrap_or_default()).contains(words)
-    }
-
-    /// The longest stall of the host itself since it began, from a length on that may have moved a pool.
-    pub fn host_stall(&self, at_least: Duration) -> Option<Duration> {
-        let stalls = self.last.stalls.iter();
-        let since = stalls.filter(|stall| stall.ended_unix_ms >= self.began_unix_ms);
-        since
-            .map(|stall| Duration::from_millis(stall.late_ms))
-            .filter(|&late| late >= at_least)
-            .max()
     }
 
     /// One line about everything.

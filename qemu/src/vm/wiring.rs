@@ -2,6 +2,7 @@
 //! state directory, which is QEMU's working directory. See `cable` for what is at their other ends.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use crate::guest::PORT;
 use crate::names::{Head, Machine, ShelfKind};
@@ -10,9 +11,11 @@ use crate::shelf;
 use crate::spec::{Boot, Spec};
 
 /// Memory of a head: what the smallest controller is expected to have.
-const HEAD_MEMORY_MIB: u32 = 512;
-const CLIENT_MEMORY_MIB: u32 = 768;
-const SHELF_MEMORY_MIB: u32 = 384;
+pub const HEAD_MEMORY_MIB: u32 = 512;
+/// Memory of the client.
+pub const CLIENT_MEMORY_MIB: u32 = 768;
+/// Memory of the LIO shelf.
+pub const SHELF_MEMORY_MIB: u32 = 384;
 
 /// The netdev of a head's data port.
 pub const DATA: &str = "data";
@@ -25,6 +28,11 @@ pub const SPARE: &str = "spare";
 /// MAC address of a head's network card: 1 heartbeat, 2 data, 3 the spare one.
 pub fn mac(head: Head, port: u8) -> String {
     format!("52:54:00:0a:{:02x}:{port:02x}", head.index() + 1)
+}
+
+/// A file in one of QEMU's lists of options, in which a comma that is none between two of them is written twice.
+pub fn value(file: &Path) -> String {
+    file.display().to_string().replace(',', ",,")
 }
 
 /// A head.
@@ -83,12 +91,12 @@ pub fn head(spec: &Spec, head: Head) -> Vec<String> {
             );
         }
         Boot::Uefi { code, vars, disks } => {
-            let (vars, disk) = (vars[head.index()].display(), disks[head.index()].display());
+            let (vars, disk) = (value(&vars[head.index()]), value(&disks[head.index()]));
             line.add(
                 "-drive",
                 format!(
                     "if=pflash,unit=0,format=raw,readonly=on,file={}",
-                    code.display()
+                    value(code)
                 ),
             );
             line.add("-drive", format!("if=pflash,unit=1,format=raw,file={vars}"));
@@ -117,7 +125,7 @@ fn shared_disks(line: &mut Line, spec: &Spec, head: Head) {
                 format!(
                     "driver=raw,node-name=d{index},cache.direct=on,cache.no-flush=on,file.driver=file,\
                      file.locking=off,file.cache.direct=on,file.cache.no-flush=on,file.filename={}",
-                    disk.display()
+                    value(disk)
                 ),
             );
             line.add(
@@ -263,7 +271,7 @@ pub fn lio_shelf(spec: &Spec) -> Vec<String> {
             format!(
                 "driver=raw,node-name=d{index},cache.no-flush=on,file.driver=file,file.cache.no-flush=on,\
                  file.filename={}",
-                disk.display()
+                value(disk)
             ),
         );
         line.add(
@@ -333,7 +341,7 @@ impl Line {
             format!(
                 "driver=raw,node-name=root,read-only=on,file.driver=file,file.read-only=on,\
                  file.locking=off,file.filename={}",
-                image.root.display()
+                value(&image.root)
             ),
         );
         line.add("-device", "virtio-blk-pci,drive=root,serial=root");
@@ -358,5 +366,69 @@ impl Line {
     fn add(&mut self, option: &str, value: impl Into<String>) {
         self.words.push(option.into());
         self.words.push(value.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::accel::Accel;
+    use crate::spec::GuestImage;
+
+    /// The files of a checkout with a comma in its path.
+    fn spec(shelf: ShelfKind) -> Spec {
+        let file = |name: &str| PathBuf::from("/home/a,b").join(name);
+        let each = |kind: &str| ["a", "b"].map(|head| file(&format!("{head}.{kind}")));
+        Spec {
+            name: "lab".into(),
+            dir: file("lab"),
+            shelf,
+            disks: vec![file("disk0.raw")],
+            disk_caches: false,
+            paths: 1,
+            neighbour: true,
+            accel: Accel::Tcg,
+            firmware: Boot::Uefi {
+                code: file("code.fd"),
+                vars: each("vars"),
+                disks: each("raw"),
+            },
+            heads: Head::BOTH.to_vec(),
+            config: String::new(),
+            pools: Vec::new(),
+            client: GuestImage {
+                kernel: file("vmlinuz"),
+                initrd: file("initrd"),
+                root: file("root.raw"),
+            },
+        }
+    }
+
+    #[test]
+    fn a_comma_in_the_path_of_a_checkout_ends_no_option() {
+        let (lio, plain) = (spec(ShelfKind::Lio), spec(ShelfKind::Plain));
+        let lines = [
+            head(&plain, Head::A),
+            client(&lio),
+            neighbour(&lio),
+            lio_shelf(&lio),
+        ];
+        let mut seen = 0;
+        for pair in lines.iter().flat_map(|line| line.windows(2)) {
+            let [option, value] = pair else { continue };
+            // Words of their own, which are no lists.
+            let is_list = !["-kernel", "-initrd"].contains(&option.as_str());
+            if is_list && value.contains("/home/a") {
+                assert!(value.contains("/home/a,,b/"), "{option} {value}");
+                seen += 1;
+            }
+        }
+        assert_eq!(
+            seen,
+            4 + 3 + 1,
+            "a head's, a root each, and a disk of the shelf"
+        );
     }
 }
