@@ -9,7 +9,7 @@ use orthrus_qemu::Lab;
 use orthrus_qemu::clock::unix_ms;
 use orthrus_qemu::config;
 use orthrus_qemu::control::Answer;
-use orthrus_qemu::names::{Head, ShelfKind};
+use orthrus_qemu::names::{Head, Machine, ShelfKind};
 use orthrus_qemu::spec::{Disks, Options, Ready};
 use orthrus_tests::kinds::Pool;
 use orthrus_tests::steps::{
