@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::fence::WatchSlot;
 use crate::inbox::{Handle, Input};
 use crate::ledger::Ledger;
-use crate::net::{Gateways, Mac};
+use crate::net::{Gateways, Mac, Raising};
 use crate::status::{LOOK_LIMIT, Report};
 use crate::sync::lock;
 
@@ -31,6 +31,9 @@ const ALL_SILENT: Duration = Duration::from_secs(3);
 /// How long one disk may not answer. Its own error recovery takes some seconds and is no broken path: one slow disk
 /// must not move a pool.
 const ONE_SILENT: Duration = Duration::from_secs(15);
+
+/// How a note begins that says why there is no port.
+const PORT: &str = "this head's port for service addresses cannot be used, whatever its cables";
 
 /// Where the findings of others are.
 pub struct Sources {
@@ -58,8 +61,10 @@ pub fn start(sources: Sources, handle: Handle) -> std::io::Result<()> {
         .spawn(move || {
             let mut told = vec![Health::default(); sources.reports.len()];
             let mut without_link = Vec::new();
+            let mut raising = Raising::default();
             loop {
                 thread::sleep(INTERVAL);
+                sources.raise_port(&mut raising);
                 let has_carrier = sources.has_carrier();
                 sources.say_cards(&mut without_link);
                 for (index, told) in told.iter_mut().enumerate() {
@@ -78,6 +83,27 @@ pub fn start(sources: Sources, handle: Handle) -> std::io::Result<()> {
 }
 
 impl Sources {
+    /// Makes the port that could not be made before. Why not stands in each pool's report: it is no matter of cables.
+    fn raise_port(&self, raising: &mut Raising) {
+        let data = &self.config.head(self.me).data;
+        raising.look(data.wanting(), clock::now(), || {
+            let opened = data.open();
+            opened.map(drop).map_err(|error| error.to_string())
+        });
+        self.report_port(raising.failed());
+    }
+
+    fn report_port(&self, failed: Option<&str>) {
+        let note = failed.map(|why| format!("{PORT}: {why}"));
+        for report in &self.reports {
+            let notes = &mut lock(report).notes;
+            notes.retain(|known| !known.starts_with(PORT) || Some(known) == note.as_ref());
+            if let Some(note) = note.as_ref().filter(|note| !notes.contains(note)) {
+                notes.push(note.clone());
+            }
+        }
+    }
+
     /// A port that cannot be found or asked serves nobody either.
     fn has_carrier(&self) -> bool {
         let port = self.config.head(self.me).data.find();
@@ -229,6 +255,19 @@ mod tests {
         });
         drop(report);
         assert!(!broken(10 * LOOK_LIMIT));
+    }
+
+    #[test]
+    fn why_there_is_no_port_is_said_once_and_as_long_as_it_is_so() {
+        let sources = sources();
+        let notes = || lock(&sources.reports[0]).notes.clone();
+        lock(&sources.reports[0]).notes.push("another".to_owned());
+        for why in ["MTU", "MTU", "card"] {
+            sources.report_port(Some(why));
+            assert_eq!(notes(), ["another".to_owned(), format!("{PORT}: {why}")]);
+        }
+        sources.report_port(None);
+        assert_eq!(notes(), ["another"]);
     }
 
     #[test]

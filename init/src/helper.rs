@@ -1,6 +1,7 @@
 //! Helpers: the few programs beside PID 1, each for one purpose. The image says which (`image/src/helpers.rs`).
 //!
-//! A helper is given its arguments and nothing else: no environment, no input, a time in which it must end. What it
+//! A helper is given its arguments and nothing else: no environment, no input, a time in which it must end, in which another one is waited
+//! for as well. What it
 //! says goes into the log, when it matters. There is never more than one at a time, and while there is one nobody else may
 //! reap children: PID 1 takes what ends, and would take the helper's status away from who waits for it.
 
@@ -15,8 +16,10 @@ use std::time::{Duration, Instant};
 const PLACE: &str = "/helpers";
 /// The dynamic linker among their libraries: it is what is started.
 const LINKER: &str = "ld-linux-x86-64.so.2";
-/// How often it is looked whether one has ended.
+/// How often it is looked whether one has ended, and whether another one may begin.
 const LOOK: Duration = Duration::from_millis(5);
+/// How long one that was told to end is waited for: until then it holds its volume, and may write there.
+const END_LIMIT: Duration = Duration::from_secs(1);
 /// Of what one says this much is kept.
 const SAID_MAX: u64 = 4096;
 
@@ -35,6 +38,12 @@ pub enum HelperError {
         step: &'static str,
         /// Why not.
         source: io::Error,
+    },
+    /// There was no time left for it.
+    #[error("{name} was not started: there was no time left for it, other checks took it")]
+    Busy {
+        /// The program.
+        name: &'static str,
     },
     /// It was ended, because it took too long.
     #[error("{name} did not end within {} s", limit.as_secs())]
@@ -71,9 +80,15 @@ fn run_command(
     limit: Duration,
 ) -> Result<Done, HelperError> {
     let failed = |step| move |source| HelperError::Run { name, step, source };
-    let _running = RUNNING
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let begun = Instant::now();
+    let _running = loop {
+        let is_late = begun.elapsed() >= limit;
+        match none_runs() {
+            Some(guard) if !is_late => break guard,
+            _ if is_late => return Err(HelperError::Busy { name }),
+            _ => thread::sleep(LOOK),
+        }
+    };
     let child = command
         .env_clear()
         .stdin(Stdio::null())
@@ -90,10 +105,12 @@ fn run_command(
             String::from_utf8_lossy(&said).trim().to_owned()
         })
     });
-    let status = wait(&mut child, limit).map_err(failed("wait for it"))?;
+    let status =
+        wait(&mut child, limit.saturating_sub(begun.elapsed())).map_err(failed("wait for it"))?;
     let Some(status) = status else {
         // Stuck in the kernel it does not end; its listener is left alone with it.
         let _ = child.kill();
+        let _ = wait(&mut child, END_LIMIT);
         return Err(HelperError::TooLong { name, limit });
     };
     let said = listener.and_then(|listener| listener.join().ok());
@@ -148,6 +165,25 @@ mod tests {
         let done = shell("head -c 1000000 /dev/zero | tr '\\0' x >&2", LIMIT).unwrap();
         assert!(done.status.success());
         assert_eq!(done.said.len() as u64, SAID_MAX);
+    }
+
+    #[test]
+    fn another_one_is_waited_for_within_the_time_that_there_is() {
+        let (started, start) = std::sync::mpsc::channel();
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let other = thread::spawn(move || {
+            let _running = RUNNING.lock();
+            started.send(()).unwrap();
+            let _ = ended.recv();
+        });
+        start.recv().unwrap();
+        let late = shell("exit 0", Duration::from_millis(50)).unwrap_err();
+        assert!(matches!(late, HelperError::Busy { .. }), "{late}");
+        drop(end);
+        other.join().unwrap();
+        assert!(shell("exit 0", LIMIT).unwrap().status.success());
+        let none = shell("exit 0", Duration::ZERO).unwrap_err();
+        assert!(matches!(none, HelperError::Busy { .. }), "{none}");
     }
 
     #[test]

@@ -178,6 +178,9 @@ impl Desk {
         };
         match rehearsal {
             Rehearsal::Hang => {
+                if let Some(why) = stays_hung(running.watchdog.as_ref()) {
+                    return Reply::refused(why);
+                }
                 running.handle.post(Input::Hang);
                 let text = "the heartbeat of this head stops";
                 Reply::done(text, json!({ "rehearsing": "hang" }))
@@ -291,6 +294,12 @@ impl Operator for Desk {
             .map(|pool| pool.name.clone())
             .collect()
     }
+}
+
+/// Why a head whose heartbeat hangs would stay so, if it would. Its kernel runs on, so that a watchdog in software does.
+fn stays_hung(watchdog: Option<&WatchdogStatus>) -> Option<&'static str> {
+    let why = "no watchdog is armed: nothing would reset this head; enable it in the BIOS";
+    watchdog.is_none().then_some(why)
 }
 
 /// Whether something ends a kernel that hangs.
@@ -441,5 +450,8 @@ mod tests {
         assert!(!would_be_reset(None));
         assert!(!would_be_reset(Some(&watchdog(true))));
         assert!(would_be_reset(Some(&watchdog(false))));
+        // Of a heartbeat that hangs any does.
+        assert!(stays_hung(None).is_some());
+        assert_eq!(stays_hung(Some(&watchdog(true))), None);
     }
 }

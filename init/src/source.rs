@@ -3,6 +3,10 @@
 //!
 //! The partition is found by its name in the GPT, never by trying what looks mountable: the disks of
 //! the shelf may hold anything. It is mounted read-only, read, and unmounted again.
+//!
+//! Several partitions of that name (a spare stick, an old disk) are no choice to be made by the order in which the kernel found them: when they
+//! do not all say the same, none is taken. Which one the firmware was loaded from would be known by its partition's UUID
+//! (`LoaderDevicePartUUID`), but all copies of an image have the same. One that appears after the first was found is not seen.
 
 use std::ffi::CString;
 use std::fs;
@@ -47,6 +51,13 @@ pub enum SourceError {
         /// The kernel's answer.
         source: io::Error,
     },
+    /// There are several, and they do not say the same.
+    #[error("several partitions are named {PARTITION_NAME}, and do not hold the same {FILE_NAME}: {}; take out the disks that this head was not \
+             booted from, or put the same file on all", what.join(", "))]
+    Several {
+        /// Each, and what is wrong with it, if anything is.
+        what: Vec<String>,
+    },
     /// It cannot be a configuration.
     #[error("{place}: longer than {MAX_BYTES} bytes")]
     TooLong {
@@ -64,12 +75,40 @@ pub fn find(modules: &Modules) -> Result<Found, SourceError> {
     if direct.exists() {
         return read(&direct, direct.display().to_string());
     }
-    let partition = await_partition().ok_or(SourceError::Nowhere)?;
+    let partitions = await_partitions();
     for name in ["vfat", "nls_cp437", "nls_ascii"] {
         if let Err(error) = modules.load(name) {
             tracing::warn!("{error}");
         }
     }
+    let read = partitions.into_iter().map(|partition| {
+        let read = read_partition(&partition);
+        (partition, read)
+    });
+    choose(read.collect())
+}
+
+/// What to go by, of what each partition holds.
+fn choose(read: Vec<(PathBuf, Result<Found, SourceError>)>) -> Result<Found, SourceError> {
+    let mut texts = read
+        .iter()
+        .map(|(_, read)| read.as_ref().ok().map(|found| found.text.as_str()));
+    let first = texts.next();
+    if read.len() > 1 && (first == Some(None) || texts.any(|text| Some(text) != first)) {
+        let what = read.iter().map(|(partition, read)| match read {
+            Ok(_) => partition.display().to_string(),
+            Err(error) => format!("{} ({error})", partition.display()),
+        });
+        return Err(SourceError::Several {
+            what: what.collect(),
+        });
+    }
+    let mut read = read.into_iter();
+    read.next()
+        .map_or(Err(SourceError::Nowhere), |(_, read)| read)
+}
+
+fn read_partition(partition: &Path) -> Result<Found, SourceError> {
     let place = format!("{} on {}", FILE_NAME, partition.display());
     let failed = |step| {
         let place = partition.display().to_string();
@@ -86,7 +125,7 @@ pub fn find(modules: &Modules) -> Result<Found, SourceError> {
     })?;
     let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     mount(
-        &partition,
+        partition,
         MOUNT_POINT,
         "vfat",
         flags,
@@ -125,30 +164,33 @@ fn read(path: &Path, place: String) -> Result<Found, SourceError> {
     }
 }
 
-/// Waits for the partition. A machine that booted without UEFI has none to wait for.
-fn await_partition() -> Option<PathBuf> {
+/// Waits for a partition. A machine that booted without UEFI has none to wait for.
+fn await_partitions() -> Vec<PathBuf> {
     let begun = Instant::now();
     let waits = Path::new("/sys/firmware/efi").exists();
     loop {
-        let found = partition(Path::new("/sys/class/block"));
-        if found.is_some() || !waits || begun.elapsed() > PATIENCE {
+        let found = partitions(Path::new("/sys/class/block"));
+        if !found.is_empty() || !waits || begun.elapsed() > PATIENCE {
             return found;
         }
         std::thread::sleep(Duration::from_millis(100));
     }
 }
 
-fn partition(class: &Path) -> Option<PathBuf> {
-    for entry in fs::read_dir(class).ok()?.flatten() {
+/// All partitions of the name, in order.
+fn partitions(class: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(class).into_iter().flatten().flatten() {
         let Ok(uevent) = fs::read_to_string(entry.path().join("uevent")) else {
             continue;
         };
         let value = |key: &str| uevent.lines().find_map(|line| line.strip_prefix(key));
         if value("PARTNAME=") == Some(PARTITION_NAME) {
-            return value("DEVNAME=").map(|name| Path::new("/dev").join(name));
+            found.extend(value("DEVNAME=").map(|name| Path::new("/dev").join(name)));
         }
     }
-    None
+    found.sort();
+    found
 }
 
 #[cfg(test)]
@@ -175,8 +217,45 @@ mod tests {
             fs::create_dir_all(class.join(name)).unwrap();
             fs::write(class.join(name).join("uevent"), uevent).unwrap();
         }
-        assert_eq!(partition(class), Some(PathBuf::from("/dev/sdb1")));
+        assert_eq!(partitions(class), [PathBuf::from("/dev/sdb1")]);
         fs::remove_dir_all(class.join("sdb1")).unwrap();
-        assert_eq!(partition(class), None);
+        assert_eq!(partitions(class), Vec::<PathBuf>::new());
+    }
+
+    #[test]
+    fn of_several_partitions_none_is_taken_unless_all_say_the_same() {
+        let found = |text: &str| {
+            Ok(Found {
+                place: String::new(),
+                text: text.to_owned(),
+            })
+        };
+        let of = |texts: Vec<Result<Found, SourceError>>| {
+            let disks = ["/dev/sda1", "/dev/sdb1"].map(PathBuf::from).into_iter();
+            let chosen = choose(disks.zip(texts).collect());
+            chosen
+                .map(|found| found.text)
+                .map_err(|error| error.to_string())
+        };
+        let broken = || {
+            Err(SourceError::TooLong {
+                place: "x".to_owned(),
+            })
+        };
+        assert_eq!(of(vec![found("one")]), Ok("one".to_owned()));
+        assert_eq!(of(vec![found("one"), found("one")]), Ok("one".to_owned()));
+        for texts in [
+            vec![found("one"), found("two")],
+            vec![found("one"), broken()],
+            vec![broken(), broken()],
+        ] {
+            let said = of(texts).unwrap_err();
+            for word in ["/dev/sda1", "/dev/sdb1", "take out"] {
+                assert!(said.contains(word), "{said}");
+            }
+        }
+        let none = of(Vec::new()).unwrap_err();
+        assert!(none.starts_with("no orthrus.toml"), "{none}");
+        assert!(of(vec![broken()]).unwrap_err().contains("longer than"));
     }
 }

@@ -10,11 +10,12 @@
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
 use crate::Step;
-use crate::filesystem::{self, Found, Kind, MakeError, MountError, Use};
+use crate::filesystem::{self, Budget, Found, Kind, MakeError, MountError, Use};
 use crate::volume::Active;
 
 /// The file system's label.
@@ -80,8 +81,8 @@ pub fn place(pool: &str) -> PathBuf {
     Path::new("/run/pool").join(pool).join("state")
 }
 
-/// Mounts the state volume, and makes or mends its file system first where that is needed.
-pub fn open(volume: &Active, place: &Path) -> Result<(), StateError> {
+/// Mounts the state volume, and makes or mends its file system first where that is needed and there is time for it.
+pub fn open(volume: &Active, place: &Path, budget: Budget) -> Result<(), StateError> {
     let (node, bytes) = (&volume.node, volume.sectors * 512);
     let probed = filesystem::probe(node, bytes).map_err(|source| StateError::Probe {
         node: node.display().to_string(),
@@ -92,10 +93,11 @@ pub fn open(volume: &Active, place: &Path) -> Result<(), StateError> {
         Found::Nothing | Found::Unfinished => {
             tracing::info!(volume = volume.lv, "its file system is made");
             // A small one, whose tables are written at once: nothing is to be written on its own.
-            filesystem::make(node, bytes, Kind::Ext4, LABEL, Use::State)?;
+            let left = budget.left(Instant::now());
+            filesystem::make(node, bytes, Kind::Ext4, LABEL, Use::State, left)?;
         }
         Found::Ext4 { is_damaged: false } => {}
-        Found::Ext4 { is_damaged: true } => mend(volume)?,
+        Found::Ext4 { is_damaged: true } => mend(volume, budget)?,
         found @ (Found::Xfs | Found::Other(_) | Found::Unknown) => {
             return Err(StateError::Foreign { found });
         }
@@ -105,7 +107,7 @@ pub fn open(volume: &Active, place: &Path) -> Result<(), StateError> {
         // Once: an import must not wait for a second check.
         Err(error) if error.is_damage() && found == (Found::Ext4 { is_damaged: false }) => {
             tracing::warn!(volume = volume.lv, "{error}");
-            mend(volume)?;
+            mend(volume, budget)?;
             filesystem::mount(node, "ext4", place)?;
             Ok(())
         }
@@ -113,12 +115,15 @@ pub fn open(volume: &Active, place: &Path) -> Result<(), StateError> {
     }
 }
 
-fn mend(volume: &Active) -> Result<(), StateError> {
+fn mend(volume: &Active, budget: Budget) -> Result<(), StateError> {
     tracing::warn!(
         volume = volume.lv,
         "its file system is damaged: it is checked"
     );
-    Ok(filesystem::check(&volume.node)?)
+    Ok(filesystem::check(
+        &volume.node,
+        budget.left(Instant::now()),
+    )?)
 }
 
 /// Takes it down again; when this returns nothing of it is on its way to a disk.
@@ -242,7 +247,12 @@ mod tests {
             is_degraded: false,
             step: Step::Changed,
         };
-        let error = open(&volume, Path::new("/nowhere")).unwrap_err();
+        let error = open(
+            &volume,
+            Path::new("/nowhere"),
+            Budget::begin(Instant::now()),
+        )
+        .unwrap_err();
         assert_eq!(
             error.to_string(),
             "the volume holds xfs, where an empty one or ext4 was expected"

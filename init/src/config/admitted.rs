@@ -164,6 +164,17 @@ impl Client {
         matches!(fits(pool, self), Err(AdmitError::Already(_)))
     }
 
+    /// Of a network: which others of its share let all of it in, or some of it, once it is off the list.
+    pub fn let_in_by(&self, pool: &PoolConfig) -> Vec<Network> {
+        let Client::Network { share, network } = self else {
+            return Vec::new();
+        };
+        let shares = pool.nfs.iter().flat_map(|nfs| &nfs.shares);
+        let of_share = shares.filter(|rules| rules.name == *share);
+        let others = of_share.flat_map(|rules| rules.clients.iter().copied());
+        others.filter(|other| other.meets(*network)).collect()
+    }
+
     /// Whether it is the same client of a pool, whatever it must prove.
     fn is(&self, other: &Client, pool: &PoolConfig) -> bool {
         let of = |target: &Option<String>| target_of(pool, target.as_deref());

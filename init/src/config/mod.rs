@@ -35,7 +35,7 @@ pub use error::ConfigError;
 pub use iscsi::{IscsiConfig, LunConfig, Luns};
 pub use nvme::{NamespaceConfig, NvmeConfig};
 pub use secret::Secret;
-pub use share::{Access, Check, Network, NfsConfig, ShareConfig, Squash};
+pub use share::{Access, Check, LEASE_S, Network, NfsConfig, ShareConfig, Squash};
 pub use whoami::WhoamiError;
 
 use crate::net::{DataPort, Mac, Way};

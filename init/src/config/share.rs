@@ -13,7 +13,7 @@ const THREADS: std::ops::RangeInclusive<u32> = 1..=256;
 const THREADS_DEFAULT: u32 = 8;
 /// What the kernel allows (`__nfsd4_write_time`). The default is a third of its own: a client that died holds up the others'
 /// locks for so long, and a takeover for as long as a grace period lasts that is a half longer.
-const LEASE_S: std::ops::RangeInclusive<u32> = 10..=3600;
+pub const LEASE_S: std::ops::RangeInclusive<u32> = 10..=3600;
 const LEASE_DEFAULT_S: u32 = 30;
 /// `nobody` and `nogroup` of most systems.
 const NOBODY: u32 = 65534;
@@ -118,6 +118,11 @@ impl Network {
             }
             IpAddr::V6(address) => address.to_bits() & u128::MAX.checked_shr(prefix).unwrap_or(0),
         }
+    }
+
+    /// Whether some address is one of both.
+    pub fn meets(self, other: Network) -> bool {
+        self.has(other.first) || other.has(self.first)
     }
 
     /// Whether an address is one of them.

@@ -10,7 +10,7 @@ use super::probe::{BEING_MADE, TAIL};
 use crate::disk::direct::{self, Aligned};
 use crate::helper::{self, HelperError};
 
-/// How long the making of a file system may take: it is an import that waits, or an operator.
+/// How long the making of a file system may take, at most: it is an import that waits, or an operator.
 const MAKE_LIMIT: Duration = Duration::from_secs(20);
 
 /// `XFSLABEL_MAX`.
@@ -74,7 +74,22 @@ pub enum MakeError {
     },
 }
 
+impl MakeError {
+    /// Whether there was no time for it. What there is may be good.
+    pub fn is_out_of_time(&self) -> bool {
+        matches!(
+            self,
+            MakeError::Helper {
+                source: HelperError::TooLong { .. } | HelperError::Busy { .. },
+                ..
+            }
+        )
+    }
+}
+
 /// Makes a file system on a volume of this many bytes, whatever is on it.
+///
+/// It may take what is `left` of a budget, and no longer than is good for any.
 ///
 /// A head that dies over it must not leave something that the next one takes for a file system, or for somebody's data. So
 /// the last block of the volume, which the file system does not reach, says that one is being made, until it is made.
@@ -84,7 +99,9 @@ pub fn make(
     kind: Kind,
     label: &str,
     purpose: Use,
+    left: Duration,
 ) -> Result<(), MakeError> {
+    let limit = left.min(MAKE_LIMIT);
     let name = node.display().to_string();
     let start = bytes
         .checked_sub(TAIL as u64)
@@ -95,14 +112,20 @@ pub fn make(
     })?;
     write_tail(node, start, BEING_MADE).map_err(io_error(&name, "say that it is being made"))?;
     match kind {
-        Kind::Ext4 => make_ext4(&name, start, label, purpose)?,
-        Kind::Xfs => make_xfs(&name, start, label)?,
+        Kind::Ext4 => make_ext4(&name, start, label, purpose, limit)?,
+        Kind::Xfs => make_xfs(&name, start, label, limit)?,
     }
     // The helper flushed what it wrote, so what is said now comes after it.
     write_tail(node, start, b"").map_err(io_error(&name, "say that it is made"))
 }
 
-fn make_ext4(name: &str, bytes: u64, label: &str, purpose: Use) -> Result<(), MakeError> {
+fn make_ext4(
+    name: &str,
+    bytes: u64,
+    label: &str,
+    purpose: Use,
+    limit: Duration,
+) -> Result<(), MakeError> {
     let size = format!("{}k", bytes / 1024);
     let (block, features) = match purpose {
         Use::State => ("1024", "lazy_itable_init=0,lazy_journal_init=0,nodiscard"),
@@ -111,27 +134,34 @@ fn make_ext4(name: &str, bytes: u64, label: &str, purpose: Use) -> Result<(), Ma
     let arguments = [
         "-q", "-F", "-t", "ext4", "-b", block, "-L", label, "-E", features, name, &size,
     ];
-    run("mke2fs", name, &arguments, MAKE_LIMIT, 0)
+    run("mke2fs", name, &arguments, limit, 0)
 }
 
-fn make_xfs(name: &str, bytes: u64, label: &str) -> Result<(), MakeError> {
+fn make_xfs(name: &str, bytes: u64, label: &str, limit: Duration) -> Result<(), MakeError> {
     let size = format!("size={bytes}");
     // Its labels are short. What a disk would discard is left: it may take long.
     let label: String = label.chars().take(XFS_LABEL_MAX).collect();
     let arguments = ["-q", "-f", "-K", "-L", &label, "-d", &size, name];
-    run("mkfs.xfs", name, &arguments, MAKE_LIMIT, 0)
+    run("mkfs.xfs", name, &arguments, limit, 0)
 }
 
-/// Mends what can be mended without a question.
-pub fn check(node: &Path) -> Result<(), MakeError> {
+/// Mends what can be mended without a question, in what is `left` of a budget, and no longer than is good for any.
+pub fn check(node: &Path, left: Duration) -> Result<(), MakeError> {
     let name = node.display().to_string();
-    run("e2fsck", &name, &["-p", &name], CHECK_LIMIT, CHECKED)
+    run(
+        "e2fsck",
+        &name,
+        &["-p", &name],
+        left.min(CHECK_LIMIT),
+        CHECKED,
+    )
 }
 
 /// The same, and looks at all of it even where nothing says that it is damaged.
-pub fn check_whole(node: &Path) -> Result<(), MakeError> {
+pub fn check_whole(node: &Path, left: Duration) -> Result<(), MakeError> {
     let name = node.display().to_string();
-    run("e2fsck", &name, &["-p", "-f", &name], CHECK_LIMIT, CHECKED)
+    let limit = left.min(CHECK_LIMIT);
+    run("e2fsck", &name, &["-p", "-f", &name], limit, CHECKED)
 }
 
 fn run(

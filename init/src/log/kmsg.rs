@@ -5,7 +5,11 @@
 use std::{
     fs::File,
     io::{self, Read as _, Write as _},
+    time::{Duration, Instant},
 };
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 use super::line::{Level, Line, Source};
 
@@ -50,9 +54,15 @@ impl Reader {
         })
     }
 
-    /// Waits for the kernel's next warning or worse.
-    pub(super) fn next_warning(&mut self) -> io::Result<Line> {
+    /// Waits for the kernel's next warning or worse, for so long where that is said; `None` when it did not come.
+    pub(super) fn next_warning(&mut self, limit: Option<Duration>) -> io::Result<Option<Line>> {
+        let begun = Instant::now();
         loop {
+            if let Some(limit) = limit
+                && !self.waits(limit.saturating_sub(begun.elapsed()))?
+            {
+                return Ok(None);
+            }
             let length = match self.file.read(&mut self.buffer) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(length) => length,
@@ -62,8 +72,18 @@ impl Reader {
                 Err(error) => return Err(error),
             };
             if let Some(line) = parse(&self.buffer[..length]) {
-                return Ok(line);
+                return Ok(Some(line));
             }
+        }
+    }
+
+    /// Whether there is a record within that time.
+    fn waits(&self, limit: Duration) -> io::Result<bool> {
+        let time = Timespec::try_from(limit).map_err(io::Error::other)?;
+        match poll(&mut [PollFd::new(&self.file, PollFlags::IN)], Some(&time)) {
+            Ok(ready) => Ok(ready > 0),
+            Err(Errno::INTR) => Ok(false),
+            Err(errno) => Err(errno.into()),
         }
     }
 }

@@ -8,7 +8,7 @@
 //!
 //! The kernel's own warnings (a disk that fails, a link that drops) are read from `/dev/kmsg` into the
 //! same ring ([`kmsg`]). In return the kernel is told to print nothing but emergencies to its consoles:
-//! each line appears once, and never in the middle of what somebody types.
+//! each line appears once, and never in the middle of what somebody types. What it says again and again is counted ([`repeat`]).
 //!
 //! While this head holds a pool the lines go to its flight record as well, on the pool's disks (`ledger`), which
 //! follows the ring like any other reader.
@@ -19,6 +19,7 @@ mod kmsg;
 mod layer;
 mod line;
 mod queue;
+mod repeat;
 mod ring;
 
 use std::{
@@ -32,6 +33,7 @@ use tracing_subscriber::{filter::LevelFilter, layer::SubscriberExt as _};
 
 use crate::sys::klog;
 pub use line::{Level, Line, Source};
+use repeat::Repeats;
 pub use ring::Batch;
 use ring::Ring;
 
@@ -125,9 +127,15 @@ fn follow_kernel() {
             return;
         }
     };
+    let mut repeats = Repeats::default();
     loop {
-        match reader.next_warning() {
-            Ok(line) => keep(line),
+        let next = reader.next_warning(repeats.wait(line::now_us()));
+        repeats.due(line::now_us()).into_iter().for_each(keep);
+        match next {
+            Ok(line) => line
+                .and_then(|line| repeats.take(line))
+                .into_iter()
+                .for_each(keep),
             Err(error) => {
                 tracing::warn!("the kernel's log ends here, /dev/kmsg: {error}");
                 return;

@@ -6,7 +6,8 @@
 //! card ─┘
 //! ```
 //!
-//! All by rtnetlink, at boot, from whatever is there; what was made stays as long as the head runs. What carries the addresses is
+//! All by rtnetlink, at boot, from whatever is there; what was made stays as long as the head runs, and what was not is tried again
+//! ([`DataPort::wanting`]). What carries the addresses is
 //! found by its name where it is made here, and by the address of its card where it is not. A bond takes the address of its first
 //! card and gives it to all of them: a card is therefore known by the address that it was made with.
 
@@ -96,6 +97,22 @@ impl DataPort {
             (None, Some(_)) => interface::by_name(netlink, BOND),
             (None, None) => interface::by_mac(netlink, self.first_card()?),
         }
+    }
+
+    /// What [`DataPort::open`] could mend, in words: the port is not there or off, or a card of the bond is there and not in it.
+    pub fn wanting(&self) -> Option<String> {
+        let port = match self.find() {
+            Ok(port) if port.is_up => port,
+            Ok(port) => return Some(format!("{} is off", port.name)),
+            Err(error) => return Some(error.to_string()),
+        };
+        self.bond?;
+        let mut netlink = Netlink::open(Family::Route).ok()?;
+        let bond = interface::by_name(&mut netlink, BOND).ok()?;
+        let cards = self.cards.iter();
+        let mut there = cards.filter_map(|mac| interface::by_mac(&mut netlink, *mac).ok());
+        let left_out = there.find(|card| card.master != Some(bond.index));
+        left_out.map(|card| format!("{} of {} is not in the bond", card.name, port.name))
     }
 
     /// Those of its cards that have no link, or are not there at all.

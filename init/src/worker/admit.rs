@@ -14,7 +14,7 @@
 use tracing::{info, warn};
 
 use super::Worker;
-use crate::config::{AdmitError, Admitted, Client, PoolConfig};
+use crate::config::{AdmitError, Admitted, Client, Network, PoolConfig};
 use crate::export::ExportError;
 use crate::state::{self, StateError};
 use crate::sync::lock;
@@ -107,7 +107,17 @@ impl Worker {
                     }
                     return Err(error);
                 }
-                format!("{client} is let in no more")
+                let others = client.let_in_by(self.pool());
+                match others.is_empty() {
+                    true => format!("{client} is let in no more"),
+                    false => {
+                        let others: Vec<String> = others.iter().map(Network::to_string).collect();
+                        format!(
+                            "{client} is off the list, and what it has in common with {} is still let in",
+                            others.join(", ")
+                        )
+                    }
+                }
             }
         };
         info!(pool = self.pool().name, "{said}");
@@ -289,6 +299,26 @@ mod tests {
         worker.take_down(&mut Laps::begin()).unwrap();
         worker.import(Epoch(1)).unwrap();
         assert!(!lets_in(&worker));
+    }
+
+    #[test]
+    fn who_is_still_let_in_by_another_network_is_said() {
+        let (mut worker, _) = super::super::order::sharer(&Shelf::new(2), "");
+        worker.import(Epoch(1)).unwrap();
+        let client = |network: &str| Client::new(Some("vol0"), network, Login::default()).unwrap();
+        for network in ["192.0.2.7", "198.51.100.0/24", "198.51.100.9/32"] {
+            let order = ClientOrder::Add(client(network));
+            worker.change_client(&order).unwrap();
+        }
+        for (network, said) in [
+            ("192.0.2.7", "in common with 192.0.2.0/24 is still let in"),
+            ("198.51.100.0/24", "with 198.51.100.9/32 is still let in"),
+            ("198.51.100.9", "198.51.100.9/32 at /vol0 is let in no more"),
+        ] {
+            let order = ClientOrder::Remove(client(network));
+            let done = worker.change_client(&order).unwrap();
+            assert!(done.contains(said), "{done}");
+        }
     }
 
     #[test]

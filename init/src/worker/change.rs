@@ -25,6 +25,7 @@
 //! [`super::merges`].
 
 use std::path::Path;
+use std::time::Instant;
 
 use tracing::{info, warn};
 
@@ -36,7 +37,7 @@ use crate::config::ShareConfig;
 use crate::disk::{self, WriteCache};
 use crate::export::nfs;
 use crate::export::{ExportError, PlanError};
-use crate::filesystem::{self, Found, MakeError, MountError};
+use crate::filesystem::{self, Budget, Found, MakeError, MountError};
 use crate::sync::lock;
 use crate::volume::edit::VolumeOrder;
 use crate::volume::edit::apply::ApplyError;
@@ -507,15 +508,16 @@ impl Worker {
             claim.rebuilt.clear();
             claim.lost_snapshots.clear();
         }
-        self.take_up_state(&active);
+        let budget = Budget::begin(Instant::now());
+        self.take_up_state(&active, budget);
         if let Some((name, kind)) = fresh
             && let Some(volume) = active.iter().find(|volume| volume.lv == name)
         {
-            self.host.make_filesystem(volume, kind)?;
+            self.host.make_filesystem(volume, kind, budget)?;
         }
         self.open_targets::<ChangeError>(&active)?;
         self.open_nvme(&active)?;
-        self.open_shares(&active)?;
+        self.open_shares(&active, budget)?;
         self.report_volumes(&active);
         if let Some(claim) = &self.claim {
             self.ledger.keep_up(claim.key.epoch, &claim.group);

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::warn;
 
@@ -19,10 +19,10 @@ use crate::clock;
 use crate::config::ServiceAddress;
 use crate::disk::{Disk, direct, parallel};
 use crate::export::iscsi::reservations::{self, Copies};
-use crate::export::nfs::{self, NfsPlan, Server, Sharing, Withheld};
+use crate::export::nfs::{self, Mounted, NfsPlan, Records, Server, Sharing, StartError};
 use crate::export::nvme::{NamespacePlan, NvmePlan, Nvmet};
 use crate::export::{ExportError, ExportPlan, Lio, LunPlan, STEP_LIMIT};
-use crate::filesystem::{self, Found, MakeError, MountError, Use};
+use crate::filesystem::{self, Budget, Found, MakeError, MountError, Use};
 use crate::ledger::Stretch;
 use crate::modules::{ModuleError, Modules};
 use crate::multipath;
@@ -132,7 +132,7 @@ pub(super) trait Host: Send {
     /// Takes them away.
     fn deactivate(&self, group: &Uuid) -> Result<Step, VolumeError>;
     /// Mounts the state volume.
-    fn open_state(&self, volume: &Active, place: &Path) -> Result<(), StateError>;
+    fn open_state(&self, volume: &Active, place: &Path, budget: Budget) -> Result<(), StateError>;
     /// Notes its owner there; returns all owners, the newest last.
     fn note_owner(&self, place: &Path, owner: Owner) -> Result<Vec<Owner>, StateError>;
     /// Takes it down.
@@ -166,19 +166,29 @@ pub(super) trait Host: Send {
     /// Takes it back, from whatever state there is.
     fn close_nvme(&self, plan: &NvmePlan) -> Result<(), ExportError>;
     /// Makes a file system on a volume, whatever is on it.
-    fn make_filesystem(&self, volume: &Active, kind: filesystem::Kind) -> Result<(), MakeError>;
+    fn make_filesystem(
+        &self,
+        volume: &Active,
+        kind: filesystem::Kind,
+        budget: Budget,
+    ) -> Result<(), MakeError>;
     /// What is on a volume.
     fn found_on(&self, node: &Path, bytes: u64) -> io::Result<Found>;
     /// Gives a mounted file system all the room of its volume.
     fn grow_filesystem(&self, place: &Path) -> Result<Step, MountError>;
     /// Mounts the file systems of shares; those that cannot be are taken out of the plan, and returned.
-    fn mount_shares(&self, plan: &mut NfsPlan) -> Result<Vec<Withheld>, MountError>;
+    fn mount_shares(&self, plan: &mut NfsPlan, budget: Budget) -> Result<Mounted, MountError>;
     /// Takes them down, from whatever state there is.
     fn unmount_shares(&self, root: &Path) -> Result<Step, MountError>;
-    /// Why the records of clients in a directory of the pool's cannot be used.
-    fn damaged_records(&self, records: &Path) -> Option<String>;
-    /// Starts to share, with the records of clients in that directory.
-    fn share(&self, plan: &NfsPlan, records: &Path) -> Result<Box<dyn Sharing>, ExportError>;
+    /// The records of clients in a directory of the pool's.
+    fn client_records(&self, place: &Path) -> io::Result<Records>;
+    /// Starts to share, with those that were read of that directory, and keeps them there.
+    fn share(
+        &self,
+        plan: &NfsPlan,
+        place: &Path,
+        records: Records,
+    ) -> Result<Box<dyn Sharing>, StartError>;
     /// Begins to ask whether anybody but the heads has these addresses, on the network of the data port.
     fn probe(&self, data: &DataPort, addresses: Vec<IpAddr>, heads: Vec<Mac>) -> Probe;
     /// Puts a service address onto a port.
@@ -369,8 +379,8 @@ impl Host for Kernel {
         volume::deactivate(group)
     }
 
-    fn open_state(&self, volume: &Active, place: &Path) -> Result<(), StateError> {
-        state::open(volume, place)
+    fn open_state(&self, volume: &Active, place: &Path, budget: Budget) -> Result<(), StateError> {
+        state::open(volume, place, budget)
     }
 
     fn note_owner(&self, place: &Path, owner: Owner) -> Result<Vec<Owner>, StateError> {
@@ -439,9 +449,15 @@ impl Host for Kernel {
         Nvmet::new(STEP_LIMIT).close(plan).map(drop)
     }
 
-    fn make_filesystem(&self, volume: &Active, kind: filesystem::Kind) -> Result<(), MakeError> {
+    fn make_filesystem(
+        &self,
+        volume: &Active,
+        kind: filesystem::Kind,
+        budget: Budget,
+    ) -> Result<(), MakeError> {
         let bytes = volume.sectors * 512;
-        filesystem::make(&volume.node, bytes, kind, &volume.lv, Use::Share)
+        let left = budget.left(Instant::now());
+        filesystem::make(&volume.node, bytes, kind, &volume.lv, Use::Share, left)
     }
 
     fn found_on(&self, node: &Path, bytes: u64) -> io::Result<Found> {
@@ -452,28 +468,32 @@ impl Host for Kernel {
         filesystem::grow(place)
     }
 
-    fn mount_shares(&self, plan: &mut NfsPlan) -> Result<Vec<Withheld>, MountError> {
-        nfs::mount(plan, &|kind| {
+    fn mount_shares(&self, plan: &mut NfsPlan, budget: Budget) -> Result<Mounted, MountError> {
+        let prepare = |kind: filesystem::Kind| {
             let module = self
                 .modules
                 .as_ref()
                 .map(|modules| modules.load(kind.name()));
             module.transpose().map(drop)
-        })
+        };
+        nfs::mount(plan, &prepare, budget)
     }
 
     fn unmount_shares(&self, root: &Path) -> Result<Step, MountError> {
         nfs::unmount(root)
     }
 
-    fn damaged_records(&self, records: &Path) -> Option<String> {
-        nfs::read_records(records)
-            .err()
-            .map(|error| error.to_string())
+    fn client_records(&self, place: &Path) -> io::Result<Records> {
+        nfs::read_records(place)
     }
 
-    fn share(&self, plan: &NfsPlan, records: &Path) -> Result<Box<dyn Sharing>, ExportError> {
-        Ok(Box::new(Server::start(plan, records)?))
+    fn share(
+        &self,
+        plan: &NfsPlan,
+        place: &Path,
+        records: Records,
+    ) -> Result<Box<dyn Sharing>, StartError> {
+        Ok(Box::new(Server::start(plan, place, records)?))
     }
 
     fn probe(&self, data: &DataPort, addresses: Vec<IpAddr>, heads: Vec<Mac>) -> Probe {

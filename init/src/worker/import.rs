@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use orthrus_hb::{Done, Epoch, Key};
 use tracing::{error, info, warn};
@@ -28,6 +29,7 @@ use crate::config::Admitted;
 use crate::export::nvme::{NamespacePlan, NvmePlan};
 use crate::export::{ExportError, ExportPlan, LunPlan, PlanError, Volume};
 use crate::fence::stranger::CLEAR;
+use crate::filesystem::Budget;
 use crate::net::{self, Connection, Interface, Probe};
 use crate::state::{self, Owner};
 use crate::status;
@@ -60,6 +62,7 @@ impl Worker {
         // Looked up first: without a port for clients there is nothing to begin, and nothing to undo.
         let port = self.data_port()?;
         let mut laps = Laps::begin();
+        let budget = Budget::begin(Instant::now());
         let probe = self.probe();
         self.start_arrays()?;
         laps.end("arrays");
@@ -71,13 +74,13 @@ impl Worker {
         self.served = Some(Served::default());
         let active = self.host.activate(&claim.group)?;
         laps.end("volumes");
-        self.open_state(&active);
+        self.open_state(&active, budget);
         laps.end("state");
         self.open_targets::<JobError>(&active)?;
         laps.end("targets");
         self.open_nvme(&active)?;
         laps.end("namespaces");
-        self.open_shares(&active)?;
+        self.open_shares(&active, budget)?;
         laps.end("shares");
         self.report_volumes(&active);
         self.find_merges();
@@ -225,12 +228,12 @@ impl Worker {
     }
 
     /// Mounts the state volume. Without it the pool is served all the same: the operator is told.
-    fn open_state(&mut self, active: &[Active]) {
+    fn open_state(&mut self, active: &[Active], budget: Budget) {
         let volume = active.iter().find(|volume| volume.lv == reserved::STATE);
         let report = volume.map(|volume| {
             let opened = self
                 .host
-                .open_state(volume, &state::place(&self.pool().name));
+                .open_state(volume, &state::place(&self.pool().name), budget);
             if let Err(problem) = &opened {
                 error!(pool = self.pool().name, "the state volume: {problem}");
             }
@@ -268,12 +271,12 @@ impl Worker {
     }
 
     /// Opens a state volume that came while the pool is served. One that was there and could not be used stays closed.
-    pub(super) fn take_up_state(&mut self, active: &[Active]) {
+    pub(super) fn take_up_state(&mut self, active: &[Active], budget: Budget) {
         let none = status::State::default();
         let had_none = lock(&self.report).state_volume.as_ref() == Some(&none);
         let epoch = self.claim.as_ref().map(|claim| claim.key.epoch);
         if let Some(epoch) = epoch.filter(|_| had_none) {
-            self.open_state(active);
+            self.open_state(active, budget);
             self.note_owner(epoch);
         }
     }
@@ -327,6 +330,8 @@ impl Worker {
             report.luns_withheld.clear();
             report.namespaces_withheld.clear();
             report.lost_reservations.clear();
+            // Also those of which none was offered.
+            report.shares.clear();
         }
         self.admit(Admitted::default());
         if let Some(claim) = &self.claim {
@@ -358,7 +363,7 @@ impl Worker {
         if let Some(claim) = &self.claim {
             // Not before this is over: until then a lost reservation means a reset. And not after the
             // next step: that takes the reservation away ourselves.
-            lock(&self.watch).take();
+            self.end_watch();
             lock(&self.report).alarms.clear();
             match &claim.lease {
                 None if self.keys_found && !peer_is_done => {
@@ -376,6 +381,13 @@ impl Worker {
         self.claim = None;
         self.unsay_forgotten();
         Ok(Done::Released)
+    }
+
+    /// Ends the watch. That waits for what it asks the disks, and who looks at the watch meanwhile, of all pools the health thread, must
+    /// not: the lock is let go first.
+    pub(super) fn end_watch(&self) {
+        let watch = lock(&self.watch).take();
+        drop(watch);
     }
 
     fn note_left_reserved(&mut self, key: Key) {

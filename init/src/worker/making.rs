@@ -142,7 +142,7 @@ impl Worker {
         let group = match written.and_then(|()| self.read_group()) {
             Ok(group) => group,
             Err(error) => {
-                lock(&self.watch).take();
+                self.end_watch();
                 until_undone(&vg, || free.fence.release(claimed.key));
                 return Err(error);
             }

@@ -18,12 +18,12 @@ use crate::array::{AssembleError, Condition, Judged};
 use crate::clock;
 use crate::config::ServiceAddress;
 use crate::disk::Disk;
-use crate::export::nfs::{NfsPlan, Sharing, Tracked, Withheld};
+use crate::export::nfs::{Mounted, NfsPlan, Records, Sharing, StartError, Tracked, Unchecked};
 use crate::export::nvme::{NamespacePlan, NvmePlan};
 use crate::export::{ExportError, ExportPlan, LunPlan};
 use crate::fence::WatchSlot;
 use crate::fence::shelf::{Command, Shelf};
-use crate::filesystem::{self, Found, MakeError, MountError};
+use crate::filesystem::{self, Budget, Found, MakeError, MountError};
 use crate::ledger::{Ledger, Stretch};
 use crate::modules::ModuleError;
 use crate::net::{Connection, DataPort, Interface, Mac, NetError, Probe, Taken};
@@ -288,7 +288,7 @@ impl Host for Witness {
         Ok(Step::Changed)
     }
 
-    fn open_state(&self, _volume: &Active, place: &Path) -> Result<(), StateError> {
+    fn open_state(&self, _volume: &Active, place: &Path, _: Budget) -> Result<(), StateError> {
         let noted = self.note("state on");
         noted.map_err(|errno| StateError::Probe {
             node: place.display().to_string(),
@@ -381,7 +381,12 @@ impl Host for Witness {
         noted.map_err(|errno| ExportError::kernel("/t", "close", errno))
     }
 
-    fn make_filesystem(&self, _volume: &Active, _kind: filesystem::Kind) -> Result<(), MakeError> {
+    fn make_filesystem(
+        &self,
+        _volume: &Active,
+        _kind: filesystem::Kind,
+        _: Budget,
+    ) -> Result<(), MakeError> {
         let _ = self.note("file system made");
         Ok(())
     }
@@ -400,10 +405,14 @@ impl Host for Witness {
         Ok(Step::Changed)
     }
 
-    fn mount_shares(&self, plan: &mut NfsPlan) -> Result<Vec<Withheld>, MountError> {
+    fn mount_shares(&self, plan: &mut NfsPlan, _: Budget) -> Result<Mounted, MountError> {
         let noted = self.note("shares mounted");
         noted.map_err(MountError::new(&plan.root, "mount"))?;
-        Ok(Vec::new())
+        let mut mounted = Mounted::default();
+        if self.fails == "no time" {
+            mounted.unchecked = plan.shares.iter().map(Unchecked::new).collect();
+        }
+        Ok(mounted)
     }
 
     fn unmount_shares(&self, root: &Path) -> Result<Step, MountError> {
@@ -412,14 +421,25 @@ impl Host for Witness {
         Ok(Step::Changed)
     }
 
-    fn damaged_records(&self, _records: &Path) -> Option<String> {
-        let damaged = self.fails == "NFS records";
-        damaged.then(|| "they have format 2".to_owned())
+    fn client_records(&self, _place: &Path) -> io::Result<Records> {
+        match self.fails == "NFS records" {
+            true => Err(io::Error::other("they have format 2")),
+            false => Ok(Records::default()),
+        }
     }
 
-    fn share(&self, _plan: &NfsPlan, _records: &Path) -> Result<Box<dyn Sharing>, ExportError> {
-        let noted = self.note("NFS on");
-        noted.map_err(|errno| ExportError::kernel("/n", "start", errno))?;
+    fn share(
+        &self,
+        _plan: &NfsPlan,
+        _place: &Path,
+        _records: Records,
+    ) -> Result<Box<dyn Sharing>, StartError> {
+        let failed = |errno| ExportError::kernel("/n", "start", errno);
+        let noted = self.note("NFS on").map_err(failed);
+        noted.map_err(StartError::Undone)?;
+        if self.fails == "NFS left" {
+            return Err(StartError::Left(failed(Errno::IO)));
+        }
         Ok(Box::new(Threads {
             log: self.log.clone(),
             fails: self.fails,
@@ -807,7 +827,7 @@ fn reservations_without_a_copy_are_said_until_there_is_one() {
 }
 
 /// The same worker, with vol0 shared and offered by nothing else.
-fn sharer(shelf: &Shelf, fails: &'static str) -> (Worker, Log) {
+pub(super) fn sharer(shelf: &Shelf, fails: &'static str) -> (Worker, Log) {
     let (mut worker, log) = owner(shelf, fails);
     let config = format!(
         "{}[pool.nfs]\n[[pool.nfs.share]]\nvolume = \"vol0\"\nclients = \"192.0.2.0/24\"\n",
@@ -940,14 +960,49 @@ fn records_of_clients_that_cannot_be_read_are_no_reason_to_serve_nothing() {
 }
 
 #[test]
-fn a_server_that_does_not_start_is_undone() {
+fn a_server_that_does_not_start_withholds_the_shares_and_the_rest_is_served() {
+    for fails in ["NFS on", "shares mounted"] {
+        let shelf = Shelf::new(2);
+        let (mut worker, log) = sharer(&shelf, fails);
+        assert_eq!(worker.import(Epoch(1)).unwrap(), Done::Imported);
+        let done = taken(&log);
+        let at = done.iter().position(|step| step == fails).unwrap();
+        assert_eq!(done[at + 1..at + 3], ["shares unmounted", "address on"]);
+        let withheld = lock(&worker.report).shares[0].withheld.clone().unwrap();
+        assert!(
+            withheld.contains("Input/output error") && withheld.contains("`handover tank`"),
+            "{withheld}"
+        );
+        assert_eq!(worker.release(true).unwrap(), Done::Released);
+        assert!(lock(&worker.report).shares.is_empty());
+    }
+}
+
+#[test]
+fn a_server_of_which_something_is_left_is_a_failed_import() {
     let shelf = Shelf::new(2);
-    let (mut worker, log) = sharer(&shelf, "NFS on");
+    let (mut worker, log) = sharer(&shelf, "NFS left");
     assert!(worker.import(Epoch(1)).is_err());
-    taken(&log);
+    assert!(!taken(&log).iter().any(|step| step == "address on"));
     assert_eq!(worker.release(true).unwrap(), Done::Released);
     let undone = taken(&log);
     assert_eq!(undone[..2], ["connections off", "shares unmounted"]);
+}
+
+#[test]
+fn a_share_for_whose_check_there_was_no_time_is_served_and_said() {
+    let shelf = Shelf::new(2);
+    let (mut worker, _) = sharer(&shelf, "no time");
+    assert_eq!(worker.import(Epoch(1)).unwrap(), Done::Imported);
+    let said = |worker: &Worker| {
+        let notes = lock(&worker.report).notes.clone();
+        let mut notes = notes.into_iter();
+        notes.find(|note| note.contains("share vol0 is served unchecked"))
+    };
+    assert!(said(&worker).is_some());
+    assert_eq!(lock(&worker.report).shares[0].withheld, None);
+    assert_eq!(worker.release(true).unwrap(), Done::Released);
+    assert_eq!(said(&worker), None);
 }
 
 #[test]

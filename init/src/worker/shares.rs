@@ -2,16 +2,20 @@
 //!
 //! A share that cannot be offered is no reason to serve nothing: it is withheld and `status` says so. So are all of them
 //! without a state volume, which has the records of clients, and when those cannot be read: locks would be given to whoever asks first
-//! after a takeover.
-//! What the server itself cannot do is an error, as with LUNs: the other head may do better.
+//! after a takeover. And so are they when their server does not start, which may be for the same reason, a state volume that cannot be written: it is
+//! the same one on the other head, and LUNs have nothing to do with it.
+//! What cannot be stopped again, or taken down, is an error: it holds the volumes.
+
+use std::path::Path;
 
 use tracing::{info, warn};
 
 use super::Worker;
+use super::host::Host;
 use crate::config::NfsConfig;
 use crate::export::ExportError;
-use crate::export::nfs::{self, NfsPlan, Sharing, Withheld};
-use crate::filesystem::MountError;
+use crate::export::nfs::{self, NfsPlan, Records, Sharing, StartError, Unchecked, Withheld};
+use crate::filesystem::{Budget, MountError};
 use crate::status;
 use crate::sync::lock;
 use crate::volume::Active;
@@ -49,19 +53,55 @@ pub enum SharesError {
     Export(#[from] ExportError),
 }
 
+/// What a start came to.
+struct Started {
+    server: Box<dyn Sharing>,
+    withheld: Vec<Withheld>,
+    unchecked: Vec<Unchecked>,
+}
+
+/// Mounts and shares; says why not when nothing is left of it.
+fn start(
+    host: &dyn Host,
+    plan: &mut NfsPlan,
+    place: &Path,
+    records: Records,
+    budget: Budget,
+) -> Result<Result<Started, String>, SharesError> {
+    let why = match host.mount_shares(plan, budget) {
+        Ok(mounted) => match host.share(plan, place, records) {
+            Ok(server) => {
+                return Ok(Ok(Started {
+                    server,
+                    withheld: mounted.withheld,
+                    unchecked: mounted.unchecked,
+                }));
+            }
+            Err(StartError::Undone(error)) => error.to_string(),
+            Err(StartError::Left(error)) => return Err(error.into()),
+        },
+        Err(error) => error.to_string(),
+    };
+    host.unmount_shares(&plan.root)?;
+    Ok(Err(why))
+}
+
 impl Worker {
-    /// Offers what the configuration shares of these volumes; a server that runs goes on with what is there now.
-    pub(super) fn open_shares(&mut self, active: &[Active]) -> Result<(), SharesError> {
+    /// Offers what the configuration shares of these volumes; a server that runs goes on with what is there now. What may take long in it
+    /// takes what is left of the budget.
+    pub(super) fn open_shares(
+        &mut self,
+        active: &[Active],
+        budget: Budget,
+    ) -> Result<(), SharesError> {
         let planned = NfsPlan::new(&self.config, self.pool(), active);
         let Some((mut plan, mut withheld)) = planned else {
             return Ok(());
         };
-        let records = match self.open_state_place() {
+        let place = match self.open_state_place() {
             Ok(place) => place,
             Err(why) => {
-                withheld = self.all_withheld(&why);
-                plan.shares.clear();
-                self.report_shares(&plan, &withheld);
+                self.withhold_all(plan, &why);
                 return Ok(());
             }
         };
@@ -69,16 +109,21 @@ impl Worker {
             let shares = served.shares.as_ref();
             shares.is_some_and(|shares| shares.server.is_some())
         });
-        if !is_running && let Some(why) = self.host.damaged_records(&records) {
-            let why = format!(
-                "{why}; a firmware that knows them shares it, or remove {} from the state volume on a host with lvm2, and clients lose their locks",
-                nfs::RECORDS
-            );
-            withheld = self.all_withheld(&why);
-            plan.shares.clear();
-            self.report_shares(&plan, &withheld);
-            return Ok(());
-        }
+        let records = match is_running {
+            true => None,
+            false => match self.host.client_records(&place) {
+                Ok(records) => Some(records),
+                Err(why) => {
+                    let why = format!(
+                        "{why}; a firmware that knows them shares it, or remove {} from the state volume on a host with lvm2, and clients lose \
+                         their locks",
+                        nfs::RECORDS
+                    );
+                    self.withhold_all(plan, &why);
+                    return Ok(());
+                }
+            },
+        };
         let Some(served) = &mut self.served else {
             return Ok(());
         };
@@ -88,18 +133,49 @@ impl Worker {
             plan: plan.clone(),
             server,
         });
-        withheld.extend(self.host.mount_shares(&mut plan)?);
-        match &shares.server {
-            Some(server) => server.update(&plan)?,
-            None => {
-                shares.server = Some(self.host.share(&plan, &records)?);
-                info!(pool = plan.pool, "{} shares are open", plan.shares.len());
+        let unchecked = match (&shares.server, records) {
+            (None, Some(records)) => {
+                match start(&*self.host, &mut plan, &place, records, budget)? {
+                    Ok(started) => {
+                        shares.server = Some(started.server);
+                        withheld.extend(started.withheld);
+                        info!(pool = plan.pool, "{} shares are open", plan.shares.len());
+                        started.unchecked
+                    }
+                    Err(why) => {
+                        served.shares = None;
+                        let why = format!(
+                            "{why}; it is tried again with each change of the pool and with each import (`handover {}`), see `log`",
+                            plan.pool
+                        );
+                        self.withhold_all(plan, &why);
+                        return Ok(());
+                    }
+                }
             }
-        }
+            (server, _) => {
+                let mounted = self.host.mount_shares(&mut plan, budget)?;
+                withheld.extend(mounted.withheld);
+                if let Some(server) = server {
+                    server.update(&plan)?;
+                }
+                mounted.unchecked
+            }
+        };
         shares.plan = plan.clone();
+        for share in unchecked {
+            self.note_metadata(share.to_string());
+        }
         self.report_shares(&plan, &withheld);
         self.look_at_shares();
         Ok(())
+    }
+
+    /// All that the configuration has, for one reason.
+    fn withhold_all(&self, mut plan: NfsPlan, why: &str) {
+        let withheld = self.all_withheld(why);
+        plan.shares.clear();
+        self.report_shares(&plan, &withheld);
     }
 
     /// Ends the server, then takes the file systems down: until then its clients write.
@@ -111,6 +187,9 @@ impl Worker {
         let mut report = lock(&self.report);
         report.shares.clear();
         report.share_clients = None;
+        report
+            .notes
+            .retain(|note| !note.contains(Unchecked::SERVED));
         Ok(())
     }
 

@@ -1,5 +1,7 @@
 //! What a worker leaves behind when a job fails.
 
+use std::thread;
+
 use orthrus_hb::{Epoch, Incarnation, Key};
 
 use super::*;
@@ -99,6 +101,39 @@ pub(crate) fn watched(shelf: &Shelf) -> (Epoch, fence::Watch) {
     let claim = claimant(shelf).claim.unwrap();
     let watch = claim.fence.watch(claim.key, Arc::new(|_| ()));
     (claim.key.epoch, watch)
+}
+
+#[test]
+fn a_watch_that_waits_for_a_disk_as_it_ends_keeps_nobody_from_the_slot() {
+    let shelf = Shelf::new(1);
+    let worker = worker();
+    let slot = worker.watch.clone();
+    *lock(&slot) = Some(watched(&shelf));
+    // The disk does not answer any more, and the watch waits for it.
+    let held = shelf.disk(0);
+    let asked = || {
+        let slot = lock(&slot);
+        let (_, watch) = slot.as_ref().unwrap();
+        watch.freshest().unwrap() > Duration::from_secs(1)
+    };
+    while !asked() {
+        thread::sleep(Duration::from_millis(10));
+    }
+    thread::scope(|scope| {
+        let ends = scope.spawn(move || worker.end_watch());
+        let is_free = || {
+            let slot = slot.try_lock();
+            slot.is_ok_and(|slot| slot.is_none())
+        };
+        let mut tries = 0..500;
+        let was_free = tries.any(|_| {
+            thread::sleep(Duration::from_millis(10));
+            is_free()
+        });
+        let was_waiting = !ends.is_finished();
+        drop(held);
+        assert!(was_free && was_waiting, "{was_free}, {was_waiting}");
+    });
 }
 
 #[test]

@@ -32,9 +32,10 @@ mod tracking;
 mod volumes;
 
 pub use plan::{NfsPlan, SharePlan, Withheld, root};
+pub use records::Records;
 pub use responder::{RECORDS, Tracked, read_records};
-pub use server::{Server, Sharing};
-pub use volumes::{mount, unmount};
+pub use server::{Server, Sharing, StartError};
+pub use volumes::{Mounted, Unchecked, mount, unmount};
 
 #[cfg(test)]
 mod damage;

@@ -108,16 +108,16 @@ fn rpc(cache: Cache, file: &str) -> PathBuf {
         .join(file)
 }
 
-/// Keeps the records of a pool's clients in a directory, for a kernel whose pipe comes below `pipes`.
+/// Keeps the records of a pool's clients, as they were read of a directory, there, for a kernel whose pipe comes below `pipes`.
 pub fn track_clients(
     pool: &str,
     pipes: &Path,
     directory: &Path,
+    mut records: Records,
     tracked: Arc<Mutex<Tracked>>,
 ) -> io::Result<Background> {
     let pipe = pipes.join("nfsd/cld");
     let (pool, directory) = (pool.to_owned(), directory.to_owned());
-    let mut records = read_records(&directory)?;
     Background::spawn("nfs clients", move |stop| {
         let mut file = loop {
             match open(&pipe, libc::O_NONBLOCK) {

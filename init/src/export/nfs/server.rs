@@ -20,6 +20,7 @@ use super::super::limit::within;
 use super::super::{Cause, ExportError};
 use super::delegations;
 use super::plan::NfsPlan;
+use super::records::Records;
 use super::responder::{self, Tracked};
 use crate::background::Background;
 use crate::filesystem::mount::mount_kernels;
@@ -30,6 +31,9 @@ use crate::sys::namespace;
 const START_LIMIT: Duration = Duration::from_secs(12);
 /// How long a stop may take: threads end their requests, and these wait for disks.
 const STOP_LIMIT: Duration = Duration::from_secs(12);
+
+/// The longest time that the kernel takes, for lease and grace alike (`__nfsd4_write_time` of `fs/nfsd/nfsctl.c`).
+const TIME_MAX_S: u32 = 3600;
 
 /// TCP, port 2049: RFC 8881 section 2.9.1.
 const PORT: &str = "tcp 2049\n";
@@ -46,6 +50,17 @@ pub trait Sharing: Send {
     fn stop(&self) -> Result<(), ExportError>;
 }
 
+/// A server does not run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StartError {
+    /// And nothing of it is left: the volumes are nobody's.
+    #[error("{0}")]
+    Undone(ExportError),
+    /// Something may be left of it that holds the volumes, and answers clients or will.
+    #[error("{0}")]
+    Left(ExportError),
+}
+
 /// nfsd. It does not stop by itself when it is dropped: [`Server::stop`] can fail.
 pub struct Server {
     control: PathBuf,
@@ -55,30 +70,30 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts the server, with the records of clients in `records`. What was begun is undone after an error.
-    pub fn start(plan: &NfsPlan, records: &Path) -> Result<Server, ExportError> {
+    /// Starts the server, with the records of clients, which are kept in `kept`. What was begun is undone after an error, if it can be.
+    pub fn start(plan: &NfsPlan, kept: &Path, records: Records) -> Result<Server, StartError> {
         let place = Path::new("/run/pool").join(&plan.pool);
         let (control, pipes) = (place.join("nfsd"), place.join("rpc_pipefs"));
         for (kind, place) in [("nfsd", &control), ("rpc_pipefs", &pipes)] {
             let mounted = mount_kernels(kind, place, c"");
-            mounted.map_err(|error| failed(place, "mount", &error.source))?;
+            mounted.map_err(|error| undone(place, "mount", &error.source))?;
         }
-        if threads(&control)? != 0 {
-            return Err(ExportError {
+        if threads(&control).map_err(StartError::Left)? != 0 {
+            return Err(StartError::Left(ExportError {
                 path: control.join("threads"),
                 step: "start the server",
                 cause: Cause::Said("one runs already".to_owned()),
-            });
+            }));
         }
         let switch = Path::new(delegations::SWITCH);
         delegations::give_none(switch)
-            .map_err(|error| failed(switch, "give no delegations", &error))?;
+            .map_err(|error| undone(switch, "give no delegations", &error))?;
         let shared = Arc::new(Mutex::new(Arc::new(plan.clone())));
         let tracked = Arc::new(Mutex::new(Tracked::default()));
         let caches = responder::answer_caches(shared.clone());
-        let caches = caches.map_err(|error| failed(&control, "answer its caches", &error))?;
-        let clients = responder::track_clients(&plan.pool, &pipes, records, tracked.clone());
-        let clients = clients.map_err(|error| failed(records, "keep its clients", &error))?;
+        let caches = caches.map_err(|error| undone(&control, "answer its caches", &error))?;
+        let clients = responder::track_clients(&plan.pool, &pipes, kept, records, tracked.clone());
+        let clients = clients.map_err(|error| undone(kept, "keep its clients", &error))?;
         let server = Server {
             control: control.clone(),
             plan: shared,
@@ -101,9 +116,7 @@ impl Server {
             },
         );
         if let Err(error) = started.and_then(|()| server.is_tracked()) {
-            // The first error is what matters; what cannot be undone will keep the volumes mounted, and that is an error.
-            let _ = server.stop();
-            return Err(error);
+            return Err(after(error, server.stop()));
         }
         Ok(server)
     }
@@ -151,10 +164,21 @@ impl Sharing for Server {
     }
 }
 
+/// What is left of a start that failed so, and was stopped then.
+fn after(error: ExportError, stopped: Result<(), ExportError>) -> StartError {
+    // The first error is what matters.
+    match (&error.cause, stopped) {
+        // What did not come back in time may come to its threads yet, after the stop.
+        (Cause::TimedOut(_), _) | (_, Err(_)) => StartError::Left(error),
+        (_, Ok(())) => StartError::Undone(error),
+    }
+}
+
 /// What is written before the threads start, by file.
 fn settings(plan: &NfsPlan) -> Vec<(&'static str, String)> {
     // Clients look after their lease when two thirds of it are over: in a half more all have found the new server.
-    let grace = plan.lease_s + plan.lease_s / 2;
+    // The kernel allows no longer one than the longest lease; by then all have looked after theirs as well.
+    let grace = (plan.lease_s + plan.lease_s / 2).min(TIME_MAX_S);
     vec![
         ("versions", VERSIONS.to_owned()),
         ("nfsv4leasetime", format!("{}\n", plan.lease_s)),
@@ -177,6 +201,10 @@ fn write(path: &Path, value: &str) -> Result<(), ExportError> {
     fs::write(path, value).map_err(|error| failed(path, "write", &error))
 }
 
+fn undone(path: &Path, step: &'static str, error: &io::Error) -> StartError {
+    StartError::Undone(failed(path, step, error))
+}
+
 fn failed(path: &Path, step: &'static str, error: &io::Error) -> ExportError {
     match Errno::from_io_error(error) {
         Some(errno) => ExportError::kernel(path, step, errno),
@@ -185,5 +213,53 @@ fn failed(path: &Path, step: &'static str, error: &io::Error) -> ExportError {
             step,
             cause: Cause::Said(error.to_string()),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::LEASE_S;
+    use crate::filesystem::budget::BUDGET;
+
+    fn error(cause: Cause) -> ExportError {
+        ExportError {
+            path: PathBuf::from("/n/threads"),
+            step: "start the server",
+            cause,
+        }
+    }
+
+    #[test]
+    fn a_start_is_undone_only_when_nothing_of_it_can_come_any_more() {
+        let full = || error(Cause::Said("no space".to_owned()));
+        let late = || error(Cause::TimedOut(START_LIMIT));
+        assert_eq!(after(full(), Ok(())), StartError::Undone(full()));
+        assert_eq!(after(full(), Err(late())), StartError::Left(full()));
+        assert_eq!(after(late(), Ok(())), StartError::Left(late()));
+    }
+
+    #[test]
+    fn every_lease_that_can_be_configured_has_a_grace_period_that_the_kernel_takes() {
+        let (least, most) = (*LEASE_S.start(), *LEASE_S.end());
+        for (lease_s, grace) in [(least, 15), (2400, 3600), (2401, 3600), (most, 3600)] {
+            let mut plan = super::super::caches::tests::plan();
+            plan.lease_s = lease_s;
+            let settings = settings(&plan);
+            let grace_s = settings.iter().find(|(file, _)| *file == "nfsv4gracetime");
+            assert_eq!(
+                grace_s.map(|(_, text)| text.as_str()),
+                Some(format!("{grace}\n").as_str()),
+                "{lease_s}"
+            );
+        }
+        assert_eq!(most, TIME_MAX_S);
+    }
+
+    #[test]
+    fn an_import_ends_in_its_time_when_all_that_is_slow_in_it_takes_its_own() {
+        let limit = orthrus_hb::Timing::default().import_limit;
+        let slow = BUDGET + START_LIMIT + STOP_LIMIT;
+        assert!(u128::from(limit.as_millis()) > slow.as_millis());
     }
 }
