@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 mod cache;
 pub mod direct;
+pub mod ends;
 mod identity;
 pub mod locate;
 pub mod parallel;

@@ -20,7 +20,7 @@ use orthrus_hb::{Epoch, Key};
 use super::reservations::{ReadError, Seen, WRITE_EXCLUSIVE_REGISTRANTS_ONLY, WriteRefused};
 use super::stranger::WAY_OUT;
 use super::{Member, PATH_LIMIT, Route};
-use crate::disk::DiskId;
+use crate::disk::{DiskId, ends};
 use crate::sync::lock;
 
 /// How often each disk is read back.
@@ -313,7 +313,7 @@ fn look(
     loop {
         let turn = route.turn(None);
         let asked = Instant::now();
-        let looked = look_once(shared, route, &mut probing);
+        let looked = look_once(shared, &disk.id, route, &mut probing);
         drop(turn);
         let failed = matches!(looked, Err(Look::Unreadable));
         let is_used = route.is_in_use();
@@ -386,7 +386,12 @@ enum Look {
 
 /// One look at one disk, in its path's turn: the read-back, and now and then the probe. Whether that is due is asked after the read: one
 /// that took long may have waited for a session that was renewed, and says nothing without it.
-fn look_once(shared: &Shared, route: &Route, probing: &mut Probing) -> Result<Option<Alarm>, Look> {
+fn look_once(
+    shared: &Shared,
+    disk: &DiskId,
+    route: &Route,
+    probing: &mut Probing,
+) -> Result<Option<Alarm>, Look> {
     let key = shared.key;
     let seen = route.path.read().map_err(|error| match error {
         // Somebody took the disk by other means.
@@ -401,6 +406,10 @@ fn look_once(shared: &Shared, route: &Route, probing: &mut Probing) -> Result<Op
         route.path.preempt(key.to_bits(), older.to_bits(), true);
         route.path.preempt(key.to_bits(), older.to_bits(), false);
     }
+    // Whoever writes there now learns the same by that.
+    let Some(_rewrite) = ends::rewrite(disk) else {
+        return Ok(alarm);
+    };
     let due = probing.is_due(Instant::now(), route.path.failures());
     if due && route.is_in_use() && !shared.over.load(Ordering::SeqCst) {
         let proved = route.path.probe_write();

@@ -1,13 +1,15 @@
 //! Disks that come into a pool and leave it while it is served.
 //!
 //! ```text
-//! add:     claim of the new disk ─► label ─► metadata: member in ─► read again ─► watch of all
+//! add:     look at the new disk ─► its claim ─► label ─► metadata: member in ─► read again ─► watch of all
 //! remove:  metadata: member out ─► its label wiped ─► watch of the others ─► its reservation off
 //! ```
 //!
 //! Decisions:
 //! - A new disk is claimed under the epoch and key of the pool's claim before a byte is written to it, and once it is
 //!   in the metadata every claim takes it like any other.
+//! - What can be seen before is looked at before: a disk with somebody's data, which is refused, is neither reserved nor written to, as
+//!   whoever uses it would notice.
 //! - Only a disk on which nothing is leaves: volumes are moved off a disk by lvm2, on a host that has the pool.
 //! - What leaves is wiped while it is still held. A crash before that leaves a disk with the label of a member that no
 //!   group has any more: nobody reads its metadata against newer ones, and `pool create` wants `--wipe` for it.
@@ -103,7 +105,7 @@ impl Worker {
             return Err(MemberError::Full);
         }
         let seen: Vec<Disk> = disk::scan().into_iter().filter_map(Result::ok).collect();
-        let mut disks = chosen(&seen, &[name.to_owned()])?;
+        let disks = chosen(&seen, &[name.to_owned()])?;
         is_new(claim.fence.members(), name, &disks)?;
         let all: Vec<Disk> = claim
             .group
@@ -114,8 +116,25 @@ impl Worker {
         of_one_block_size(&all)?;
         self.spare_pools(&volume::read_groups(&seen), &disks)?;
         let fence = Fence::open(&disks).map_err(CreateError::Fence)?;
+        self.take_in(fence, disks, wipe, instead, what, change)
+    }
+
+    /// The same with disks that were found: one, and what fences it.
+    fn take_in(
+        &mut self,
+        fence: Fence,
+        mut disks: Vec<Disk>,
+        wipe: bool,
+        instead: Option<Uuid>,
+        what: &str,
+        change: &dyn Fn(&mut Edit<'_>, &NewMember) -> Result<(), EditError>,
+    ) -> Result<Disk, MemberError> {
+        let claim = self.claim.as_ref().ok_or(ChangeError::NotServed)?;
         // It says no more than that nobody else has the disk: the claim is the pool's.
         unclaimed(&fence.survey(), self.config.cluster_id, self.me)?;
+        for disk in &disks {
+            self.look_at(disk, wipe, what, change)?;
+        }
         let request = self.request(claim.key.epoch, Authority::Free);
         let claimed = fence.claim(&request).map_err(CreateError::Claim)?;
         let disk = fence.pin(&disks).pop().unwrap_or(disks.swap_remove(0));
@@ -141,6 +160,30 @@ impl Worker {
         Ok(disk)
     }
 
+    /// That a disk can become a member, by what it has and by what the group has room for. Changes nothing.
+    fn look_at(
+        &self,
+        disk: &Disk,
+        wipe: bool,
+        what: &str,
+        change: &dyn Fn(&mut Edit<'_>, &NewMember) -> Result<(), EditError>,
+    ) -> Result<(), MemberError> {
+        let mut medium = open(disk)?;
+        let mut new = bare(disk, &mut medium);
+        let looked = match wipe {
+            true => new.is_large_enough(),
+            false => new.check(),
+        };
+        looked.map_err(CreateError::Bare)?;
+        let member = new.member(Uuid::random().map_err(CreateError::Random)?);
+        let author = self.author(what.to_owned());
+        let tried = self
+            .host
+            .try_edit(self.group()?, &author, &|edit| change(edit, &member));
+        tried.map_err(ChangeError::from)?;
+        Ok(())
+    }
+
     /// The new disk's cache goes off, as those of all others did at the claim. In the place of another one it must: images of
     /// RAID come to be on it. Else nothing is on it yet, and a volume that may not be is refused when it is made.
     fn without_cache(&self, disk: &Disk, instead: Option<Uuid>) -> Result<(), MemberError> {
@@ -164,20 +207,8 @@ impl Worker {
         what: &str,
         change: &dyn Fn(&mut Edit<'_>, &NewMember) -> Result<(), EditError>,
     ) -> Result<(), MemberError> {
-        let bare = |source| {
-            CreateError::Bare(BareError::Io {
-                disk: disk.name.clone(),
-                step: "opening for writing",
-                source,
-            })
-        };
-        let mut medium = BlockDevice::open(disk).map_err(bare)?;
-        let mut new = BareDisk {
-            name: &disk.name,
-            device: disk.path.to_str().unwrap_or_default(),
-            bytes: disk.bytes,
-            medium: &mut medium,
-        };
+        let mut medium = open(disk)?;
+        let mut new = bare(disk, &mut medium);
         if wipe {
             new.wipe().map_err(CreateError::Bare)?;
         }
@@ -335,6 +366,25 @@ impl Worker {
     }
 }
 
+fn open(disk: &Disk) -> Result<BlockDevice, CreateError> {
+    BlockDevice::open(disk).map_err(|source| {
+        CreateError::Bare(BareError::Io {
+            disk: disk.name.clone(),
+            step: "opening for writing",
+            source,
+        })
+    })
+}
+
+fn bare<'a>(disk: &'a Disk, medium: &'a mut BlockDevice) -> BareDisk<'a, BlockDevice> {
+    BareDisk {
+        name: &disk.name,
+        device: disk.path.to_str().unwrap_or_default(),
+        bytes: disk.bytes,
+        medium,
+    }
+}
+
 /// That disks which are wanted by that name are none of the members, and called like none.
 fn is_new(members: &[Member], wanted: &str, disks: &[Disk]) -> Result<(), MemberError> {
     for disk in disks {
@@ -454,6 +504,36 @@ mod tests {
                 "{refused:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_disk_that_cannot_be_looked_at_is_neither_reserved_nor_written_to() {
+        let (mut worker, log, _shelf) = serving("");
+        let new = Shelf::new(1);
+        let mut disk = worker.group().unwrap().disks().remove(0);
+        (disk.id, disk.name) = (Shelf::id(0), "no-such-disk".to_owned());
+        disk.path = "/dev/no-such-disk".into();
+        let (tell, told) = std::sync::mpsc::channel();
+        new.disk(0).hook = Some(Box::new(move |_, _, command| {
+            let _ = tell.send(format!("{command:?}"));
+        }));
+        let add = |edit: &mut Edit<'_>, member: &NewMember| edit.add_member(member);
+        for wipe in [false, true] {
+            let refused = worker.take_in(
+                new.fence(0),
+                vec![disk.clone()],
+                wipe,
+                None,
+                "orthrus: disk add",
+                &add,
+            );
+            let why = refused.unwrap_err().to_string();
+            assert!(why.contains("opening for writing"), "{why}");
+        }
+        let sent: Vec<String> = told.try_iter().collect();
+        assert!(sent.iter().all(|command| command == "Read"), "{sent:?}");
+        assert!(new.disk(0).keys().is_empty());
+        assert!(taken(&log).is_empty());
     }
 
     #[test]

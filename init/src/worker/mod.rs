@@ -344,16 +344,29 @@ impl Worker {
         let full = usage
             .into_iter()
             .filter(|pool| pool.data.max(pool.metadata) >= POOL_FULL);
-        let problem = |pool: volume::PoolUsage| status::Problem {
-            what: format!(
-                "thin pool {} is {} % full, its metadata {} %: writes to its volumes wait, and then fail, when it is",
-                pool.pool, pool.data, pool.metadata
-            ),
-            todo: format!(
-                "`volume grow {}/{}`, or remove what is not needed in it",
-                self.pool().name,
-                pool.pool
-            ),
+        let problem = |pool: volume::PoolUsage| {
+            let data = format!(
+                "its room for data is {} % full: writes to its volumes wait, and then fail, when it is",
+                pool.data
+            );
+            let metadata = format!(
+                "its room for metadata is {} % full: when it is, writes to its volumes fail, and lvconvert --repair on a host with \
+                 lvm2 comes before anything else",
+                pool.metadata
+            );
+            let said = match (pool.data >= POOL_FULL, pool.metadata >= POOL_FULL) {
+                (true, true) => format!("{data}; {metadata}"),
+                (false, true) => metadata,
+                (_, false) => data,
+            };
+            status::Problem {
+                what: format!("thin pool {}: {said}", pool.pool),
+                todo: format!(
+                    "`volume grow {}/{}`, which adds to both, or remove what is not needed in it",
+                    self.pool().name,
+                    pool.pool
+                ),
+            }
         };
         full.map(problem).collect()
     }

@@ -228,12 +228,16 @@ impl Host for Witness {
     }
 
     fn pool_usage(&self, _group: &VolumeGroup) -> Result<Vec<PoolUsage>, VolumeError> {
-        let usage = |pool: &str, data| PoolUsage {
+        let usage = |pool: &str, data, metadata| PoolUsage {
             pool: pool.to_owned(),
             data,
-            metadata: 1,
+            metadata,
         };
-        Ok(vec![usage("roomy", 79), usage("full", 97)])
+        Ok(vec![
+            usage("roomy", 79, 79),
+            usage("full", 97, 1),
+            usage("tables", 40, 91),
+        ])
     }
 
     fn store_usage(&self, _group: &VolumeGroup) -> Result<Vec<StoreUsage>, VolumeError> {

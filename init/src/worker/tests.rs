@@ -205,7 +205,7 @@ fn what_runs_full_is_an_alarm_while_it_is_served() {
     worker.import(Epoch(1)).unwrap();
     worker.report_alarms();
     let alarms = lock(&worker.report).alarms.clone();
-    let [alarm, large, over] = &alarms[..] else {
+    let [alarm, tables, large, over] = &alarms[..] else {
         panic!("{alarms:?}")
     };
     assert!(
@@ -214,7 +214,15 @@ fn what_runs_full_is_an_alarm_while_it_is_served() {
         large.what
     );
     assert!(over.what.contains("snapshot over is lost"), "{}", over.what);
-    assert!(alarm.what.contains("full is 97 % full"), "{}", alarm.what);
+    let wanted = [
+        "thin pool full: its room for data is 97 %",
+        "thin pool tables: its room for metadata is 91 %",
+    ];
+    for (alarm, wanted) in [alarm, tables].into_iter().zip(wanted) {
+        assert!(alarm.what.starts_with(wanted), "{}", alarm.what);
+        let parts = ["data", "metadata"].map(|part| alarm.what.contains(&format!("for {part} ")));
+        assert!(parts[0] != parts[1], "{}", alarm.what);
+    }
     assert!(
         alarm.todo.contains("volume grow tank/full"),
         "{}",

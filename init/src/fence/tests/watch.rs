@@ -64,6 +64,27 @@ fn the_watch_sees_a_session_that_may_no_longer_write() {
 }
 
 #[test]
+fn the_watch_reads_on_and_does_not_write_while_a_label_is_written() {
+    let shelf = Shelf::new(1);
+    let claimed = claim(&shelf, A, Authority::Free).unwrap();
+    // No other test has a disk of this identity, whose ends are taken here.
+    let mut members = shelf.fence(A).members().to_vec();
+    members[0].id = crate::disk::DiskId("watched-label".to_owned());
+    let writes = crate::disk::ends::alone(&members[0].id, Duration::ZERO).unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    shelf.disk(0).hook = Some(Box::new(move |_, _, command| {
+        let _ = tell.send(command);
+    }));
+    let fence = Fence::new(members, Arc::new(std::thread::sleep)).unwrap();
+    let _watch = fence.watch(claimed.key, Arc::new(|_| ()));
+    for _ in 0..3 {
+        assert!(matches!(told.recv_timeout(LIMIT), Ok(Command::Read)));
+    }
+    drop(writes);
+    wait_for(|| told.try_iter().find(|one| matches!(one, Command::Write)));
+}
+
+#[test]
 fn an_owner_whose_shelf_forgot_resets_and_never_registers_again() {
     for forgetful in [0, 2] {
         let shelf = Shelf::new(3);

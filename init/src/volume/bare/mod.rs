@@ -77,12 +77,7 @@ impl<M: Medium> BareDisk<'_, M> {
     /// # Errors
     /// What is on it, or the disk's.
     pub fn check(&mut self) -> Result<(), BareError> {
-        if self.bytes < 2 * WIPED {
-            return Err(BareError::Small {
-                disk: self.name.to_owned(),
-                bytes: self.bytes,
-            });
-        }
+        self.is_large_enough()?;
         let (bytes, block) = (self.bytes, self.medium.block());
         let medium = &mut *self.medium;
         let found = recognise(bytes, block, &mut |offset, length| {
@@ -94,6 +89,30 @@ impl<M: Medium> BareDisk<'_, M> {
                 disk: self.name.to_owned(),
                 found,
             }),
+        }
+    }
+
+    /// Fails when it is too small, whatever is on it.
+    ///
+    /// # Errors
+    /// That it is.
+    pub fn is_large_enough(&self) -> Result<(), BareError> {
+        match self.bytes < 2 * WIPED {
+            true => Err(BareError::Small {
+                disk: self.name.to_owned(),
+                bytes: self.bytes,
+            }),
+            false => Ok(()),
+        }
+    }
+
+    /// What it will be as a member.
+    pub fn member(&self, id: Uuid) -> NewMember {
+        NewMember {
+            id,
+            device: self.device.to_owned(),
+            sectors: self.bytes / SECTOR,
+            data_start: DATA_START / SECTOR,
         }
     }
 
@@ -145,12 +164,7 @@ impl<M: Medium> BareDisk<'_, M> {
             let flushed = self.medium.flush();
             self.io("writing the label", flushed)?;
         }
-        Ok(NewMember {
-            id,
-            device: self.device.to_owned(),
-            sectors: self.bytes / SECTOR,
-            data_start: DATA_START / SECTOR,
-        })
+        Ok(self.member(id))
     }
 
     fn io<T>(&self, step: &'static str, outcome: io::Result<T>) -> Result<T, BareError> {

@@ -47,6 +47,14 @@ pub enum EditError {
         /// By what.
         why: String,
     },
+    /// The group could not be activated any more, by anybody.
+    #[error("volume {lv} would {why}; nothing is changed")]
+    Refused {
+        /// The volume.
+        lv: String,
+        /// What the kernel, or lvm2, does not take.
+        why: String,
+    },
     /// A member holds extents that would be lost.
     #[error("physical volume {pv} {why}")]
     Member {

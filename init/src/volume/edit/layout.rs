@@ -9,7 +9,7 @@ use super::{Edit, EditError};
 const CHUNK: u64 = 128;
 /// lvm2's default size of a region of RAID: 2 MiB, in sectors.
 const REGION: u64 = 4096;
-/// The kernel's limit (`MAX_RAID_REGIONS` of dm-raid is by the bitmap): more regions than this are not kept.
+/// The kernel's limit (`validate_region_size` of dm-raid.c, for MD's bitmap): a region is no smaller than this part of a volume.
 const MOST_REGIONS: u64 = 1 << 21;
 /// Zeroed at the start of new data, so that nothing of an earlier life is recognised there.
 const FRESH: u64 = 256 << 10;
@@ -122,6 +122,17 @@ pub(super) fn meta_extents(image_extents: u64, region: u64, extent: u64) -> u64 
     bytes.div_ceil(512).div_ceil(extent.max(1))
 }
 
+/// The size of regions, in sectors, for a volume of so many: this one, or as many times twice that as the kernel wants. lvm2 does
+/// the same when a volume grows (`_lv_extend_layered_lv`), and the kernel takes over what its bitmap says at the old size
+/// (`raid_preresume` of dm-raid.c).
+pub(super) fn region_for(region: u64, sectors: u64) -> u64 {
+    let mut region = region.max(1);
+    while region < sectors / MOST_REGIONS {
+        region *= 2;
+    }
+    region
+}
+
 /// A stretch that is on one member after the other.
 pub(super) fn linear(start: u64, piece: &Piece) -> Section {
     tree::section([
@@ -231,9 +242,11 @@ impl Edit<'_> {
     ) -> Result<Section, EditError> {
         let extent = self.extent_sectors()?;
         let each = extents / level.data(images);
-        let mut region = REGION;
-        while extents.saturating_mul(extent) / region > MOST_REGIONS {
-            region *= 2;
+        let sectors = extents.saturating_mul(extent);
+        let mut region = region_for(REGION, sectors);
+        // Nor may one be larger than the volume, which small extents make possible.
+        while region > sectors {
+            region /= 2;
         }
         let has_meta = level != Raid::Raid0;
         let meta = if has_meta {

@@ -10,7 +10,7 @@
 //!
 //! Read in this order: [`tree`] words for the text, `space` which extents are free, `layout` from a kind to segments, then
 //! a file for each noun: `create`, `thin`, `snapshot`, `resize`, `remove`, `member`; `order` is
-//! what an operator can ask for while the pool is served.
+//! what an operator can ask for while the pool is served, and `limits` what no kernel would take of it.
 //!
 //! Decisions:
 //! - Space is found first fit, in the order of the members. Images of one RAID are on different members; each
@@ -23,6 +23,7 @@ pub mod apply;
 mod create;
 mod error;
 mod layout;
+mod limits;
 mod member;
 mod names;
 mod order;
@@ -57,6 +58,8 @@ pub struct Edit<'a> {
     zeroes: Vec<Stretch>,
     /// The extents of each member that volumes had before, as first extent and length.
     taken: Vec<(Uuid, Vec<(u64, u64)>)>,
+    /// What the kernel would have refused before.
+    broken: Vec<EditError>,
 }
 
 /// What comes of an edit.
@@ -84,6 +87,7 @@ impl<'a> Edit<'a> {
     pub fn new(metadata: Metadata, host: &'a str, time: u64, uuids: Uuids<'a>) -> Edit<'a> {
         Edit {
             taken: space::taken_on_all(&metadata),
+            broken: limits::broken(&metadata),
             metadata,
             host,
             time,
@@ -98,9 +102,14 @@ impl<'a> Edit<'a> {
     /// meets before what they are parts of.
     ///
     /// # Errors
-    /// Something is to be zeroed that is not new to a volume: nothing may be written then.
+    /// Something is to be zeroed that is not new to a volume, or the kernel would refuse a table of what came of it: nothing may be
+    /// written then.
     pub fn finish(mut self) -> Result<Change, EditError> {
         self.check_zeroes()?;
+        let mut broken = limits::broken(&self.metadata).into_iter();
+        if let Some(new) = broken.find(|one| !self.broken.contains(one)) {
+            return Err(new);
+        }
         let volumes = tree::section_mut(&mut self.metadata.body, "logical_volumes");
         if let Some(volumes) = volumes {
             let is_visible = |value: &Value| match value {

@@ -29,21 +29,23 @@ impl Edit<'_> {
         if extents > u64::from(u32::MAX) {
             return Err(EditError::Size(format!("{extents} extents are no size")));
         }
-        let is_origin = |user: &String| {
-            let user = self.volume(user);
-            user.is_ok_and(|user| {
-                tree::segments(user).any(|segment| {
-                    tree::word(segment, "origin") == Some(name)
-                        && tree::word(segment, "type") == Some("snapshot")
-                })
+        let in_use = |why: &str| {
+            Err(EditError::InUse {
+                lv: name.to_owned(),
+                why: why.to_owned(),
             })
         };
-        if self.users(name).iter().any(is_origin) {
-            let why = "has snapshots: remove them first".to_owned();
-            return Err(EditError::InUse {
-                lv: name.to_owned(),
-                why,
-            });
+        for user in self.users(name) {
+            for segment in tree::segments(self.volume(&user)?) {
+                let is = |key| tree::word(segment, key) == Some(name);
+                if is("origin") && tree::word(segment, "type") == Some("snapshot") {
+                    return in_use("has snapshots: remove them first");
+                }
+                // lvm2 refuses it: it takes no writes any more.
+                if is("external_origin") {
+                    return in_use("is what thin volumes came from, and keeps its size");
+                }
+            }
         }
         let mut space = Space::of(&self.metadata, &[])?;
         self.append(&mut space, name, extents - has)
@@ -76,14 +78,7 @@ impl Edit<'_> {
                 self.add_segments(name, new)
             }
             "thin" => self.lengthen(name, has + more),
-            "thin-pool" => {
-                let Some(data) = tree::word(&last, "pool").map(str::to_owned) else {
-                    return Err(EditError::Malformed("a thin pool has no data"));
-                };
-                self.append(space, &data, more)?;
-                let length = tree::extents(self.volume(&data)?);
-                self.lengthen(name, length)
-            }
+            "thin-pool" => self.append_pool(space, name, &last, more),
             _ => match Raid::of_kind(&kind) {
                 Some(level) => self.append_raid(space, name, &last, level, more),
                 None => Err(self.wrong_kind(name)),
@@ -115,23 +110,32 @@ impl Edit<'_> {
                 });
             }
         }
+        self.images_can_grow(name, segment)?;
         let data = level.data(images.len() as u64).max(1);
         let each = more.div_ceil(data);
         let extent = self.extent_sectors()?;
+        let length = tree::extents(self.volume(name)?) + each * data;
         if let Some(region) = tree::number(segment, "region_size") {
+            let sectors = length.saturating_mul(extent);
+            let region = match level {
+                Raid::Raid0 => region,
+                _ => layout::region_for(region, sectors),
+            };
             let first = images.first().map(|image| self.volume(image)).transpose()?;
-            let length = first.map_or(0, tree::extents) + each;
+            let image_length = first.map_or(0, tree::extents) + each;
             let meta = tree::references(segment)
                 .into_iter()
                 .find(|part| part.contains("_rmeta_"));
             let meta = meta.map(|meta| self.volume(meta)).transpose()?;
             if meta.is_some_and(|meta| {
-                tree::extents(meta) < layout::meta_extents(length, region, extent)
+                tree::extents(meta) < layout::meta_extents(image_length, region, extent)
             }) {
                 return Err(EditError::Size(format!(
                     "the metadata of {name}'s images have no room for a map of that length"
                 )));
             }
+            self.only_segment(name)?
+                .insert("region_size".to_owned(), value(region));
         }
         // All members that an image is on: no other image may get there.
         let mut homes: Vec<Vec<String>> = Vec::new();
@@ -161,20 +165,54 @@ impl Edit<'_> {
             let start = tree::extents(self.volume(&images[index])?);
             self.add_segments(&images[index], linears(start, &pieces))?;
         }
-        let length = tree::extents(self.volume(name)?) + each * data;
         self.lengthen(name, length)
     }
 
+    /// That the images of RAID are extents of members, to which more can be added, and as many copies as pairs. On checksums, or
+    /// anything else, a segment behind theirs is what the kernel refuses, and where an image is does not show.
+    fn images_can_grow(&self, name: &str, segment: &Section) -> Result<(), EditError> {
+        let in_use = |why: String| {
+            let lv = name.to_owned();
+            Err(EditError::InUse { lv, why })
+        };
+        for part in tree::references(segment) {
+            match tree::kind(self.volume(part)?) {
+                Some("striped") => {}
+                Some("integrity") => {
+                    return in_use(format!(
+                        "has checksums ({part}), with which it does not grow here: on a host with lvm2, lvextend does it, or \
+                         lvconvert --raidintegrity n takes them off"
+                    ));
+                }
+                kind => {
+                    return in_use(format!(
+                        "is on {part}, which is of type {:?} and does not grow here: lvextend on a host with lvm2",
+                        kind.unwrap_or("several")
+                    ));
+                }
+            }
+        }
+        match tree::number(segment, "data_copies") {
+            None | Some(2) => Ok(()),
+            Some(copies) => in_use(format!(
+                "has {copies} copies of all, and does not grow here: lvextend on a host with lvm2"
+            )),
+        }
+    }
+
     /// Sets the length of a volume of one segment.
-    fn lengthen(&mut self, name: &str, extents: u64) -> Result<(), EditError> {
+    pub(super) fn lengthen(&mut self, name: &str, extents: u64) -> Result<(), EditError> {
         if extents > u64::from(u32::MAX) {
             return Err(EditError::Size(format!("{extents} extents are no size")));
         }
-        let volume = self.volume_mut(name)?;
-        let segment = tree::section_mut(volume, "segment1");
-        let segment = segment.ok_or(EditError::Malformed("a volume has no segment"))?;
+        let segment = self.only_segment(name)?;
         segment.insert("extent_count".to_owned(), value(extents));
         Ok(())
+    }
+
+    fn only_segment(&mut self, name: &str) -> Result<&mut Section, EditError> {
+        let segment = tree::section_mut(self.volume_mut(name)?, "segment1");
+        segment.ok_or(EditError::Malformed("a volume has no segment"))
     }
 
     fn add_segments(&mut self, name: &str, new: Vec<Section>) -> Result<(), EditError> {

@@ -9,6 +9,8 @@ use super::super::write::Author;
 use super::*;
 use crate::chance::Chance;
 
+mod growth;
+
 /// Identifiers in a row, of which no test sees one twice.
 fn next() -> Uuid {
     static COUNT: AtomicU64 = AtomicU64::new(1);

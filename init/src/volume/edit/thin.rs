@@ -3,6 +3,9 @@
 //! What is to be made in the pool itself is a message in its segment, with the transaction number one up: whoever activates the pool
 //! sends it to the kernel when the pool's own number is one behind, and then takes it out of the text
 //! ([`Edit::settle_thin`]). So a crash between the two is made good by the next activation.
+//!
+//! A pool that grows gets more of both, of room for data and for metadata: how many of the latter a chunk takes depends on its snapshots,
+//! and a pool whose metadata have run full takes no more of them before it is repaired (`maybe_resize_metadata_dev` of dm-thin.c).
 
 use super::super::text::{Section, Value};
 use super::space::Space;
@@ -16,6 +19,8 @@ const META_EACH: u64 = 64;
 /// lvm2 makes chunks larger before metadata get larger than this.
 const META_WANTED: u64 = 128 << 20;
 const META_LEAST: u64 = 2 << 20;
+/// The most that lvm2 gives the kernel in any case, in sectors (`DM_THIN_MAX_METADATA_SIZE`): a bit less than 16 GiB.
+const META_MOST: u64 = 255 * (1 << 14) * 8 - 256 * 1024;
 /// Device numbers of a pool have 24 bits.
 const MOST_DEVICE: u64 = (1 << 24) - 1;
 
@@ -28,6 +33,13 @@ pub struct PoolSize {
     pub data: Layout,
     /// Of the metadata.
     pub metadata: Layout,
+}
+
+/// Extents of the metadata of a pool with so many extents of data, in chunks of so many sectors.
+fn meta_extents(extents: u64, chunk: u64, extent: u64) -> u64 {
+    let chunks = extents.saturating_mul(extent) / chunk;
+    let bytes = chunks.saturating_mul(META_EACH).max(META_LEAST);
+    bytes.div_ceil(extent.saturating_mul(512))
 }
 
 impl Edit<'_> {
@@ -43,8 +55,7 @@ impl Edit<'_> {
         while (sectors / chunk).saturating_mul(META_EACH) > META_WANTED && chunk < 2 << 20 {
             chunk *= 2;
         }
-        let bytes = (sectors / chunk).saturating_mul(META_EACH).max(META_LEAST);
-        let meta = bytes.div_ceil(extent.saturating_mul(512));
+        let meta = meta_extents(size.extents, chunk, extent);
         let mut space = Space::of(&self.metadata, &[])?;
         let (data_part, meta_part) = (format!("{name}_tdata"), format!("{name}_tmeta"));
         self.spare(&mut space, meta)?;
@@ -64,6 +75,44 @@ impl Edit<'_> {
         ]);
         self.add_volume(name, true, vec![segment]);
         Ok(())
+    }
+
+    /// Adds so many extents to a pool, and to its metadata what they take, a quarter at least: whoever is told that these run full
+    /// gets room for more of them.
+    pub(super) fn append_pool(
+        &mut self,
+        space: &mut Space,
+        name: &str,
+        segment: &Section,
+        more: u64,
+    ) -> Result<(), EditError> {
+        let part = |key| tree::word(segment, key).map(str::to_owned);
+        let (Some(data), Some(meta), Some(chunk)) = (
+            part("pool"),
+            part("metadata"),
+            tree::number(segment, "chunk_size").filter(|chunk| *chunk > 0),
+        ) else {
+            return Err(EditError::Malformed("a thin pool lacks a part of it"));
+        };
+        self.append(space, &data, more)?;
+        let length = tree::extents(self.volume(&data)?);
+        self.lengthen(name, length)?;
+        let extent = self.extent_sectors()?;
+        let has = tree::extents(self.volume(&meta)?);
+        let wanted = meta_extents(length, chunk, extent).max(has + has.div_ceil(4));
+        let wanted = wanted.min(META_MOST / extent);
+        if wanted <= has {
+            return Ok(());
+        }
+        self.append(space, &meta, wanted - has)?;
+        let has = tree::extents(self.volume(&meta)?);
+        let is_spare = |(name, _): (&str, _)| name.ends_with("_pmspare");
+        // lvm2 can be told to do without one.
+        let has_spare = self.metadata.volumes().any(is_spare);
+        match has_spare {
+            true => self.spare(space, has),
+            false => Ok(()),
+        }
     }
 
     fn spare(&mut self, space: &mut Space, extents: u64) -> Result<(), EditError> {

@@ -4,7 +4,13 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 
-use crate::disk::{self, Disk, direct::Aligned};
+use std::time::Duration;
+
+use crate::disk::ends::{self, Alone, BACK_BYTES, FRONT_BYTES};
+use crate::disk::{self, Disk, DiskId, direct::Aligned};
+
+/// How long a rewrite of the watch's is waited for: as long as the block layer gives a command.
+const REWRITE_LIMIT: Duration = Duration::from_secs(30);
 
 /// Reads, writes and flushes; offsets and lengths are bytes.
 pub trait Medium: Send {
@@ -75,6 +81,8 @@ fn blocks(medium: &impl Medium, offset: u64, length: usize) -> io::Result<(u64, 
 pub struct BlockDevice {
     file: File,
     block: usize,
+    /// The disk and its size, where the watch may rewrite blocks at both ends.
+    watched: Option<(DiskId, u64)>,
 }
 
 impl BlockDevice {
@@ -92,12 +100,33 @@ impl BlockDevice {
         Ok(BlockDevice {
             file,
             block: disk.logical_block as usize,
+            watched: Some((disk.id.clone(), disk.bytes)),
         })
     }
 
     /// A file or device that is nobody else's, with blocks of so many bytes: for tools that run beside lvm2.
     pub fn of(file: File, block: usize) -> BlockDevice {
-        BlockDevice { file, block }
+        BlockDevice {
+            file,
+            block,
+            watched: None,
+        }
+    }
+
+    /// Sees to it that the watch does not undo what is written there.
+    fn alone(&self, offset: u64, length: usize) -> io::Result<Option<Alone>> {
+        let Some((disk, bytes)) = &self.watched else {
+            return Ok(None);
+        };
+        let end = offset.saturating_add(length as u64);
+        if offset >= FRONT_BYTES && end <= bytes.saturating_sub(BACK_BYTES) {
+            return Ok(None);
+        }
+        let alone = ends::alone(disk, REWRITE_LIMIT).ok_or_else(|| {
+            let why = format!("a write of the watch did not return within {REWRITE_LIMIT:?}");
+            io::Error::new(io::ErrorKind::TimedOut, why)
+        })?;
+        Ok(Some(alone))
     }
 }
 
@@ -115,10 +144,57 @@ impl Medium for BlockDevice {
     fn write(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut memory = Aligned::new(bytes.len());
         memory.bytes().copy_from_slice(bytes);
+        let _alone = self.alone(offset, bytes.len())?;
         self.file.write_all_at(memory.bytes(), offset)
     }
 
     fn flush(&mut self) -> io::Result<()> {
         self.file.sync_data()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn what_the_watch_may_rewrite_is_written_only_while_it_does_not() {
+        const BYTES: u64 = 1 << 20;
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(BYTES).unwrap();
+        let id = DiskId("medium-1".to_owned());
+        let mut device = BlockDevice {
+            file: file.try_clone().unwrap(),
+            block: 4096,
+            watched: Some((id.clone(), BYTES)),
+        };
+        // Between its ends nobody is waited for.
+        let rewrite = ends::rewrite(&id).unwrap();
+        device.write(4096, &[1; 4096]).unwrap();
+        drop(rewrite);
+        for offset in [0, BYTES - 4096] {
+            let rewrite = ends::rewrite(&id).unwrap();
+            // What the watch has read by now, and writes again.
+            let mut read = [0; 4096];
+            file.read_exact_at(&mut read, offset).unwrap();
+            let (tell, told) = channel();
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    device.write(offset, &[7; 4096]).unwrap();
+                    tell.send(()).unwrap();
+                });
+                let early = told.recv_timeout(Duration::from_millis(50));
+                file.write_all_at(&read, offset).unwrap();
+                drop(rewrite);
+                if early.is_err() {
+                    told.recv().unwrap();
+                }
+            });
+            file.read_exact_at(&mut read, offset).unwrap();
+            assert_eq!(read, [7; 4096], "at {offset}");
+        }
     }
 }
