@@ -153,10 +153,10 @@ impl World {
         self.director.blamed = who;
     }
 
-    /// A fault that the other head must answer at once: `dead`, a duel's wait, and the claim.
+    /// A fault that the other head must answer at once: `dead`, a duel's wait, and the claim. `patience`: where `dead` is a second.
     fn hurry(&mut self, patience: Time) {
         if self.is_ordinary() {
-            self.director.patience = patience;
+            self.director.patience = patience + self.longer();
         }
     }
 
