@@ -60,6 +60,8 @@ pub enum Refusal {
     PeerBarred,
     /// There is nothing to forget.
     NotFenced,
+    /// This head is about to halt: it takes nothing more, and lets go of what it has.
+    Retiring,
 }
 
 impl fmt::Display for Refusal {
@@ -77,6 +79,9 @@ impl fmt::Display for Refusal {
                 "every cable is silent and the peer's ledger ticks: it lives; mend a cable, or use its own console"
             }
             Refusal::PeerBarred => "the peer was fenced again and again; `readmit` when the cause is mended",
+            Refusal::Retiring => {
+                "this head is on its way down and takes nothing more; say it on the peer's console, or here after the next boot"
+            }
             Refusal::NotFenced => "the peer was not fenced lately: there is nothing to forget",
         })
     }

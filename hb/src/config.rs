@@ -26,8 +26,8 @@ pub struct PoolConfig {
     pub home: HeadId,
 }
 
-/// How long things take. Both heads must use the same values.
-#[derive(Clone, Copy, Debug)]
+/// How long things take. Both heads must use the same values. An operator chooses `dead`, and [`Timing::of`] what goes with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
     /// Interval of beats on the cables.
     pub beat: Duration,
@@ -85,6 +85,36 @@ pub struct Timing {
     pub retry_max: Duration,
 }
 
+impl Timing {
+    /// What goes with a `dead` of an operator's choice. Those of a shorter one than a second stay as they are: they are what disks,
+    /// workers and people take. With a longer one, of how long a head may not run and yet go on:
+    ///
+    /// - The ledger is silent later than the cables: else an owner that stalls for less than `dead` with its cables cut is fenced,
+    ///   and answers its clients with the conflicts that its writes meet then, until its gate shuts `dead` after it ran last.
+    ///   The record that it wrote last may be older than that by `ledger_beat` and a beat. The tenth, and the notice before a
+    ///   claim preempts, are more than those, and than what two clocks differ by.
+    /// - What no read has shown for `ledger_dead` is not known, but before that an owner is patient with its own stalls, and
+    ///   so is its standby.
+    /// - A head that was fenced again and again waits for several times `dead`, or being barred would cost it nothing.
+    /// - Of two that are silent to one another the second waits for what the clocks differ by in a longer silence as well. When both are barred
+    ///   that is four times as long: a fiftieth of `dead` is five thousandths of it, of which clocks differ by less than one.
+    ///
+    /// The rest is how long shelves, kernels and boots take, whatever `dead` is.
+    pub fn of(dead: Duration) -> Timing {
+        let design = Timing::default();
+        let more = dead.checked_sub(design.dead).unwrap_or(Duration::MIN);
+        let ledger_dead = design.ledger_dead + more + more / 10;
+        Timing {
+            dead,
+            ledger_dead,
+            ledger_unread: design.ledger_unread.max(ledger_dead),
+            barred_dead: design.barred_dead.max(dead * 4),
+            duel_wait: design.duel_wait + more / 50,
+            ..design
+        }
+    }
+}
+
 impl Default for Timing {
     fn default() -> Timing {
         Timing {
@@ -125,4 +155,39 @@ pub struct Config {
     pub timing: Timing,
     /// The pools, in the order of the configuration file.
     pub pools: Vec<PoolConfig, MAX_POOLS>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_times_of_a_second_are_the_designs() {
+        assert_eq!(Timing::of(Duration::from_secs(1)), Timing::default());
+    }
+
+    #[test]
+    fn nobody_is_replaced_by_the_ledger_while_its_gate_may_be_open() {
+        for ms in [1000, 1300, 2500, 10_600, 20_000, 60_000] {
+            let timing = Timing::of(Duration::from_millis(ms));
+            // A thousandth by which each clock is wrong.
+            assert!(
+                timing.ledger_dead >= timing.dead + timing.dead / 1000 * 2 || ms == 1000,
+                "{ms}"
+            );
+            assert!(timing.ledger_unread >= timing.ledger_dead, "{ms}");
+            assert!(timing.barred_dead >= timing.dead * 4, "{ms}");
+            let barred = timing.barred_dead / 1000 * 2;
+            assert!(
+                timing.duel_wait >= barred + Duration::from_millis(500),
+                "{ms}"
+            );
+        }
+        // Shorter than a second: of the disks, and of people.
+        let short = Timing::of(Duration::from_millis(300));
+        assert_eq!(
+            (short.ledger_dead, short.barred_dead),
+            (Duration::from_secs(1), Duration::from_secs(10))
+        );
+    }
 }

@@ -219,6 +219,9 @@ impl Head {
             | Command::Destroy(id) => id,
             Command::Readmit => return self.readmit(now),
         };
+        if self.retiring {
+            return Err(Refusal::Retiring);
+        }
         let view = self.view(id, now);
         let pool = self.pools.get_mut(id.index()).ok_or(Refusal::UnknownPool)?;
         let (accepted, wanted) = match command {
@@ -259,11 +262,14 @@ impl Head {
         self.settle(now);
     }
 
-    /// This head is about to halt: it offers every pool to the peer and claims nothing more. See
-    /// [`Head::is_at_rest`].
+    /// This head is about to halt: it offers every pool to the peer and claims nothing more. What is being taken or imported is let
+    /// go as soon as that has ended, each of which has its limit. There is no way back but a boot. See [`Head::is_at_rest`].
     pub fn retire(&mut self, now: Instant) {
         self.notice_gap(now);
         self.retiring = true;
+        // Nobody must hand anything to it from now on.
+        self.unsaid[..self.pools.len()].fill(true);
+        self.due.iter_mut().for_each(|due| due.beat = true);
         self.settle(now);
     }
 

@@ -157,6 +157,15 @@ pub struct PoolBeat {
     pub health: Health,
 }
 
+impl PoolBeat {
+    /// The sender is about to halt, holds nothing of the pool and takes it no more. No other head says of one pool that it
+    /// could not import it and lets go of it for the receiver; a release that does not know this takes it for both, which is what
+    /// is to be done: it hands nothing to such a head, and takes what is free.
+    pub fn retires(&self) -> bool {
+        self.state == PoolState::Faulted && self.wish == Wish::Offer
+    }
+}
+
 /// What a head does with a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum PoolState {

@@ -416,10 +416,7 @@ fn core_config(config: &Config, me: HeadId) -> hb::Config {
         me,
         secret: *config.secret.expose(),
         digest: config.digest,
-        timing: Timing {
-            dead,
-            ..Timing::default()
-        },
+        timing: Timing::of(dead),
         pools,
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use orthrus_hb::{Accepted, Command as HeadCommand, HeadId, PoolId, Refusal};
+use orthrus_hb::{Accepted, Command as HeadCommand, HeadId, PoolId, PoolState, Refusal};
 use serde_json::json;
 use tracing::{error, warn};
 
@@ -18,9 +18,14 @@ use crate::sync::lock;
 use crate::worker::{Orders, PoolOrder};
 use crate::{clock, disk, halt, volume};
 
-/// How long an orderly halt waits until every pool was let go. Longer than a release may take: past
-/// its own limit a release resets the head anyway.
-const HALT_LIMIT: Duration = Duration::from_secs(30);
+/// How long whoever asks for an orderly halt is kept waiting for it. Longer than a release may take. A pool that is being claimed or
+/// imported is let go only after that, which may take minutes: the halt goes on without its asker then, and is never
+/// given up. There is no way back for a head that retired, so one that stayed up would be none that its peer could
+/// rely on. Each step has a limit of its own, past which the head resets: it ends in any case.
+const HALT_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often it looks whether every pool was let go.
+const HALT_LOOK: Duration = Duration::from_millis(50);
 
 /// What exists once there is a valid configuration.
 pub struct Running {
@@ -47,6 +52,8 @@ pub struct Running {
 pub struct Desk {
     running: OnceLock<Running>,
     problem: OnceLock<String>,
+    /// This head is on its way down, and what was said last that it shall do in the end.
+    halting: Arc<Mutex<Option<Halt>>>,
 }
 
 impl Desk {
@@ -87,32 +94,30 @@ impl Desk {
         })
     }
 
-    /// Lets go of every pool, then halts.
+    /// Lets go of every pool, then halts: as was said last, if it is said again meanwhile. Whoever asked gets an answer when that
+    /// takes long.
     pub fn halt(&self, what: Halt) -> Reply {
-        if let Some(running) = self.running.get() {
-            running.handle.post(Input::Retire);
-            let begun = Instant::now();
-            while !lock(&running.snapshot).at_rest {
-                if begun.elapsed() > HALT_LIMIT {
-                    let text = "a pool does not let go; see `pools`. This head claims nothing more: \
-                                cut its power, and the peer takes over";
-                    return Reply::refused(text);
-                }
-                std::thread::sleep(Duration::from_millis(50));
-            }
+        let before = lock(&self.halting).replace(what);
+        match before {
+            None => warn!("{what:?}: this head lets go of its pools and takes nothing more"),
+            Some(before) => warn!("{what:?} instead of {before:?}: this head is on its way down"),
         }
-        warn!("halting: {what:?}");
-        let done = match what {
-            Halt::Reboot => halt::reboot(),
-            Halt::Poweroff => halt::poweroff(),
+        let Some(running) = self.running.get() else {
+            return halt_as_said(&self.halting);
         };
-        match done {
-            Ok(never) => match never {},
-            Err(error) => {
-                error!(%error, "cannot halt");
-                Reply::refused(error)
-            }
+        running.handle.post(Input::Retire);
+        let snapshot = running.snapshot.clone();
+        if before.is_none() {
+            see_through(snapshot.clone(), self.halting.clone());
         }
+        if at_rest_within(&snapshot, HALT_PATIENCE) {
+            return halt_as_said(&self.halting);
+        }
+        let names = running.config.pools.iter().map(|pool| pool.name.as_str());
+        let text = goes_on(what, names, &lock(&snapshot));
+        warn!("{text}");
+        let reply = json!({ "halting": what.name(), "goes_on": text });
+        Reply::done(text, reply)
     }
 
     /// Something that the worker of a pool does.
@@ -241,6 +246,74 @@ pub enum Halt {
     Reboot,
     /// And stay off.
     Poweroff,
+}
+
+impl Halt {
+    /// As it is typed.
+    fn name(self) -> &'static str {
+        match self {
+            Halt::Reboot => "reboot",
+            Halt::Poweroff => "poweroff",
+        }
+    }
+}
+
+/// Waits for as long as it takes until every pool was let go, then halts, whoever still waits for that.
+fn see_through(snapshot: Arc<Mutex<Snapshot>>, halting: Arc<Mutex<Option<Halt>>>) {
+    let halt = move || {
+        while !at_rest_within(&snapshot, HALT_PATIENCE) {}
+        halt_as_said(&halting);
+    };
+    let spawned = std::thread::Builder::new().name("halt".to_owned());
+    if let Err(error) = spawned.spawn(halt) {
+        error!(%error, "nobody sees the halt through: say it again when no pool is held here");
+    }
+}
+
+/// Whether nothing of any pool is held here within this time.
+fn at_rest_within(snapshot: &Mutex<Snapshot>, patience: Duration) -> bool {
+    let begun = Instant::now();
+    while !lock(snapshot).at_rest {
+        if begun.elapsed() > patience {
+            return false;
+        }
+        std::thread::sleep(HALT_LOOK);
+    }
+    true
+}
+
+/// Halts, as was said last. Of several who come here the first one does it, and the others wait for their end.
+fn halt_as_said(halting: &Mutex<Option<Halt>>) -> Reply {
+    let halting = lock(halting);
+    let what = halting.unwrap_or(Halt::Reboot);
+    warn!("halting: {what:?}");
+    let done = match what {
+        Halt::Reboot => halt::reboot(),
+        Halt::Poweroff => halt::poweroff(),
+    };
+    match done {
+        Ok(never) => match never {},
+        Err(error) => {
+            error!(%error, "cannot halt");
+            Reply::refused(error)
+        }
+    }
+}
+
+/// What an operator is answered whose halt takes long: it goes on, and what it waits for.
+fn goes_on<'a>(what: Halt, names: impl Iterator<Item = &'a str>, snapshot: &Snapshot) -> String {
+    let pools = names.zip(&snapshot.pools);
+    let held =
+        pools.filter(|(_, pool)| !matches!(pool.state, PoolState::Standby | PoolState::Faulted));
+    let held: Vec<String> = held
+        .map(|(name, pool)| format!("{name} ({})", pool.state.name()))
+        .collect();
+    format!(
+        "{} goes on: this head halts as soon as it has let go of {}. It takes nothing more, and there is no way back but its next \
+         boot; a step that takes longer than it may ends in a reset",
+        what.name(),
+        held.join(", ")
+    )
 }
 
 impl Operator for Desk {
@@ -397,8 +470,11 @@ fn disks() -> Reply {
 
 #[cfg(test)]
 mod tests {
+    use orthrus_hb::{Epoch, Health, LedgerState};
+
     use super::*;
     use crate::console::DONE;
+    use crate::status::PoolSnapshot;
     use crate::worker::lines::cases;
 
     #[test]
@@ -420,6 +496,9 @@ mod tests {
             Refusal::PeerLessFit => [Refusal::PeerLessFit => ["the peer is less fit", "see `status`"]],
             Refusal::LinksLost => [Refusal::LinksLost => ["every cable is silent", "mend a cable"]],
             Refusal::PeerBarred => [Refusal::PeerBarred => ["the peer was fenced again and again", "`readmit`"]],
+            Refusal::Retiring => [
+                Refusal::Retiring => ["on its way down", "on the peer's console", "after the next boot"],
+            ],
             Refusal::NotFenced => [Refusal::NotFenced => ["the peer was not fenced lately", "nothing to forget"]],
         };
         for (refusal, words) in cases {
@@ -437,6 +516,45 @@ mod tests {
                 );
             }
         }
+    }
+
+    /// What ends it is `halt_as_said`, which nobody tries here: whoever runs this as root would lose the machine.
+    #[test]
+    fn a_halt_that_takes_long_says_what_it_waits_for_and_that_it_goes_on() {
+        let pool = |state| PoolSnapshot {
+            state,
+            epoch: Epoch(3),
+            rest: None,
+            fault: None,
+            peer: None,
+            ledger: LedgerState::None,
+            health: Health::default(),
+            peer_health: Health::default(),
+            answers: false,
+        };
+        let states = [
+            PoolState::Claiming,
+            PoolState::Standby,
+            PoolState::Releasing,
+        ];
+        let mut snapshot = Snapshot {
+            pools: states.into_iter().map(pool).collect(),
+            ..Snapshot::default()
+        };
+        let said = goes_on(
+            Halt::Reboot,
+            ["tank", "well", "pond"].into_iter(),
+            &snapshot,
+        );
+        let begin = "reboot goes on: this head halts as soon as it has let go of tank (claiming), pond (releasing). ";
+        assert!(said.starts_with(begin), "{said}");
+        assert!(said.contains("takes nothing more"), "{said}");
+        // An asker waits, and no longer than that.
+        let shared = Mutex::new(snapshot.clone());
+        assert!(!at_rest_within(&shared, Duration::from_millis(1)));
+        snapshot.at_rest = true;
+        *lock(&shared) = snapshot;
+        assert!(at_rest_within(&shared, Duration::from_millis(1)));
     }
 
     /// Not by `hang_kernel`: with an error in it, whoever runs this as root would lose the machine.

@@ -97,6 +97,11 @@ impl Head {
         (hearing, link.is_heard(UNHEARD_WINDOW))
     }
 
+    /// Whether this head is about to halt.
+    pub fn is_retiring(&self) -> bool {
+        self.retiring
+    }
+
     /// Whether this head retired, and nothing of any pool is held here, nor on its way here.
     pub fn is_at_rest(&self) -> bool {
         self.retiring && self.pools.iter().all(Pool::is_at_rest)

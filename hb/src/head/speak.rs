@@ -40,6 +40,7 @@ impl Head {
         let due = self.due[link.index()];
         let rotation = self.rotation;
         let ages = self.fences.ages(now);
+        let retiring = self.retiring;
         let speak =
             |sequence: u64, body: Body<'_>, peer: &Peer, config: &Config, buffer: &mut [u8]| {
                 let [_, cluster @ ..] = config.cluster.bits().to_be_bytes();
@@ -84,7 +85,7 @@ impl Head {
             let mut pools = heapless::Vec::new();
             for pool in told {
                 pool.said(link, sequence);
-                let _ = pools.push(pool.beat()); // same capacity
+                let _ = pools.push(pool.beat(retiring)); // same capacity
             }
             let digest = self.config.digest.to_be_bytes();
             speak(

@@ -66,7 +66,8 @@ impl Pool {
         view: &View,
     ) -> Option<Wanted> {
         match step {
-            Step::Confirm { .. } if view.retiring => {
+            // A look holds nothing, may never end, and whatever it finds gives no right any more.
+            Step::Confirm { .. } | Step::Survey { .. } if view.retiring => {
                 self.rest_until(Rest::Offered, view.now);
                 None
             }
@@ -184,10 +185,6 @@ impl Pool {
             return None;
         };
         // The world may have changed while the worker looked.
-        if view.retiring {
-            self.rest_until(Rest::Offered, view.now);
-            return None;
-        }
         if view.peer().is_some_and(|beat| beat.state.may_hold()) {
             self.rest_until(Rest::PeerHolds, view.now);
             return None;

@@ -71,7 +71,7 @@ impl Pool {
         // A peer that was not heard yet may be about to be.
         let unheard = view.liveness == Liveness::Unheard && !view.has_waited();
         match view.peer().map(|beat| beat.state) {
-            _ if view.retiring || unheard => return Err(Refusal::Busy),
+            _ if unheard => return Err(Refusal::Busy),
             Some(PoolState::Releasing) => return Err(Refusal::Busy),
             Some(PoolState::Importing | PoolState::Serving) => return Err(Refusal::PeerHolds),
             // Most likely a look for the pool, which ends without one: it is waited for.
@@ -108,7 +108,8 @@ impl Pool {
 
     pub(super) fn decide_making(&mut self, making: Making, view: &View) -> Option<Wanted> {
         match making {
-            Making::Turn { .. } if view.retiring => {
+            // A look holds nothing, and may never end.
+            Making::Turn { .. } | Making::Inspect { .. } if view.retiring => {
                 self.rest_until(Rest::Offered, view.now);
                 None
             }
@@ -180,10 +181,6 @@ impl Pool {
             Err(_) => None,
         };
         // The world may have changed while the worker looked.
-        if view.retiring {
-            self.rest_until(Rest::Offered, view.now);
-            return None;
-        }
         if view.peer().is_some_and(|beat| beat.state.may_hold()) {
             self.rest_until(Rest::PeerHolds, view.now);
             return None;

@@ -305,9 +305,16 @@ impl Pool {
         self.health = health;
     }
 
-    /// What beats say of it.
-    pub(crate) fn beat(&self) -> PoolBeat {
+    /// What beats say of it. `retiring`: this head is about to halt. What rests on it is offered then, and it does not say that it
+    /// stands by: nobody may let go of the pool for its sake. See [`PoolBeat::retires`].
+    pub(crate) fn beat(&self, retiring: bool) -> PoolBeat {
+        let leaves = retiring && self.is_at_rest();
+        let state = match leaves {
+            true => PoolState::Faulted,
+            false => self.state(),
+        };
         let wish = match self.state {
+            _ if leaves => Wish::Offer,
             State::Standby {
                 rest: Rest::Offered,
                 ..
@@ -320,7 +327,7 @@ impl Pool {
         };
         PoolBeat {
             pool: self.id.0,
-            state: self.state(),
+            state,
             epoch: self.epoch(),
             wish,
             health: self.health,

@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used)] // a panic is how a test fails
 
+mod deads;
 mod duel;
 mod fitness;
+mod halting;
 mod ledger;
 mod making;
 mod telling;
@@ -235,8 +237,9 @@ fn an_offer_to_a_head_that_halts_is_withdrawn() {
     let mut world = World::serving();
     let now = world.now;
     world.machines[B].head.as_mut().unwrap().retire(now);
+    // It does not know yet.
     world.command(A, Command::Handover(TANK)).unwrap();
-    world.until("a lets go", |w| w.state(A) == PoolState::Standby);
+    world.until("a lets go", |w| w.let_go == [(A, true)]);
     world.until("a serves again", |w| w.state(A) == PoolState::Serving);
 }
 

@@ -208,7 +208,10 @@ fn a_head_that_retires_makes_nothing() {
     world.run(Duration::from_secs(10));
     assert!(world.head(A).is_at_rest());
     assert_eq!(world.made, [] as [usize; 0]);
-    assert_eq!(world.command(A, Command::Make(TANK)), Err(Refusal::Busy));
+    assert_eq!(
+        world.command(A, Command::Make(TANK)),
+        Err(Refusal::Retiring)
+    );
 }
 
 #[test]

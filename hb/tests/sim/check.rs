@@ -310,14 +310,4 @@ impl Checks {
             ));
         }
     }
-
-    /// A message arrived: it must be one that was sent.
-    pub fn heard(&mut self, said: &[Vec<u8>], message: &[u8]) {
-        if !said.iter().any(|said| said == message) && !said.is_empty() {
-            self.fail(format!(
-                "a message of {} bytes that was never sent",
-                message.len()
-            ));
-        }
-    }
 }

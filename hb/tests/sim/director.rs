@@ -11,7 +11,7 @@
 //! should. After other single faults that end an owner there are four seconds (`hurry` in [`faults`](crate::faults)). What
 //! the kernel needs to activate and export, and a client to come back, is not known here and measured in the lab.
 
-use orthrus_hb::PoolState;
+use orthrus_hb::{PoolState, Timing};
 
 use crate::clock::{MS, SECOND, Time};
 use crate::event::Event;
@@ -208,9 +208,18 @@ impl World {
         }
     }
 
-    /// From the mending of the last fault to service.
+    /// From the mending of the last fault to service. A head may be silent, and then barred, when it is mended.
     fn budget(&self) -> Time {
-        BUDGET + 2 * self.lease_wait()
+        BUDGET + 2 * self.lease_wait() + 8 * self.longer()
+    }
+
+    /// What comes on top of a limit that was made for a `dead` of a second: the longest silence that is waited for by a head
+    /// that may trust itself, and what a duel takes.
+    pub fn longer(&self) -> Time {
+        let (is, design) = (self.timing, Timing::default());
+        let wait = |timing: Timing| timing.dead.max(timing.ledger_dead) + timing.duel_wait;
+        let more = wait(is).checked_sub(wait(design));
+        more.map_or(0, |more| more.as_micros())
     }
 
     fn well(&mut self, since: Time) {
@@ -222,6 +231,7 @@ impl World {
                         .fail("I3: the client waits although all is well".to_owned());
                 }
             }
+            self.newest_messages_were_heard();
             self.director.phase = Phase::Over;
         }
         if over || now < since + self.well_for() {
@@ -276,7 +286,11 @@ impl World {
                 Some(problem) => {
                     let since = *self.director.unserved[pool].get_or_insert(self.now);
                     // Whoever was just refused, or came too late, waits once more.
-                    let patience = self.director.patience + 2 * self.lease_wait();
+                    let stalls = match self.director.patience {
+                        PATIENCE => 4 * self.longer(),
+                        _ => 0,
+                    };
+                    let patience = self.director.patience + 2 * self.lease_wait() + stalls;
                     if self.now > since + patience {
                         let last = &self.director.last;
                         let patience = patience / SECOND;
@@ -381,6 +395,10 @@ impl World {
     /// Everything that is broken is mended; what runs goes on to run.
     fn mend(&mut self) {
         self.trace(|| "=== mended".to_owned());
+        // Whoever crashed may be up again before such a silence is over.
+        if self.longer() > 0 {
+            self.outages.disturbed();
+        }
         for path in self.paths.iter_mut().flatten() {
             path.cut = false;
             path.calm();

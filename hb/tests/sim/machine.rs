@@ -6,12 +6,13 @@ use std::collections::VecDeque;
 
 use orthrus_hb::{
     Accepted, Action, Command, Config, FRAME_MAX_BYTES, Head, HeadId, Health, Incarnation, LinkId,
-    MESSAGE_MAX_BYTES, Outcome, PoolConfig, PoolId, PoolState, Refusal, ResetReason, Timing,
+    Outcome, PoolConfig, PoolId, PoolState, Refusal, ResetReason,
 };
 
 use crate::clock::{Clock, MS, NEVER, SECOND, Time};
 use crate::event::Event;
 use crate::ledger::News;
+use crate::messages::Messages;
 use crate::network::{self, Path, Sent};
 use crate::shelf::Nexus;
 use crate::watchdog::Watchdog;
@@ -76,8 +77,8 @@ pub struct Machine {
     recorded: Vec<u64>,
     /// It halts once it is at rest.
     pub retiring: bool,
-    /// Messages it sent in this boot, by their number.
-    pub said: Vec<Vec<u8>>,
+    /// What it told its peer, and was told.
+    pub messages: Messages,
 }
 
 impl Machine {
@@ -107,7 +108,7 @@ impl Machine {
             is_ending: false,
             recorded: Vec::new(),
             retiring: false,
-            said: Vec::new(),
+            messages: Messages::default(),
         }
     }
 
@@ -132,7 +133,7 @@ impl World {
             me: self.machines[who].id,
             secret: SECRET,
             digest: 1,
-            timing: Timing::default(),
+            timing: self.timing,
             pools: heapless::Vec::from_slice(&homes).expect("at most MAX_POOLS"),
         };
         let incarnation = Incarnation(self.rng.bits().to_be_bytes());
@@ -153,6 +154,7 @@ impl World {
         machine.next_wake = NEVER;
         machine.retiring = false;
         machine.incarnation = incarnation;
+        machine.messages.booted(incarnation);
         machine.is_ending = false;
         machine.recorded = vec![0; pools];
         let now = machine.clock.read(self.now);
@@ -239,7 +241,7 @@ impl World {
             held.next().is_some()
         });
         // A clock that stood still shows no gap; there the watch must see what happened.
-        if halt != Halt::Frozen && holds && now - since > 1100 * MS {
+        if halt != Halt::Frozen && holds && now - since > self.timing.dead.as_micros() + 100 * MS {
             let boot = machine.boot;
             self.at(now + SECOND, Event::Gone { who, boot });
         }
@@ -394,7 +396,7 @@ impl World {
         }
         self.offer_records(who);
         if let Some(message) = message {
-            self.checks.heard(&self.machines[1 - who].said, &message);
+            self.hear(who, &message);
         }
         self.checks.looked(who, &self.machines);
         self.look_at_terms(who, false);
@@ -437,21 +439,6 @@ impl World {
             machine.retiring = true;
             self.trace(|| format!("{who} retires"));
             self.perform(who);
-        }
-    }
-
-    /// It tells the peer something, as it does of its clients.
-    pub fn say(&mut self, who: usize) {
-        let machine = &mut self.machines[who];
-        if !machine.beats() {
-            return;
-        }
-        let length = self.rng.index(MESSAGE_MAX_BYTES + 1);
-        let first = self.rng.bits() as u8;
-        let message: Vec<u8> = (0..length).map(|i| first.wrapping_add(i as u8)).collect();
-        if let Some(head) = machine.head.as_mut() {
-            assert!(head.send_message(&message), "no longer than the limit");
-            machine.said.push(message);
         }
     }
 }

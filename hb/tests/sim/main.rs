@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Reading order: [`director`] and [`faults`] for what is done to the heads, [`check`], [`rights`], [`breaker`] and
-//! [`service`] for what must hold, [`outage`] for how long a crash is felt, [`machine`], [`worker`], [`ledger`], [`watch`]
+//! [`service`] for what must hold, [`outage`] for how long a crash is felt, [`messages`] for what heads tell each other, [`machine`], [`worker`], [`ledger`], [`watch`]
 //! and [`health`] for what of the firmware is copied around the core, [`copied`] for its constants, [`task`] for the
 //! fence's procedure on one disk, [`shelf`], [`region`], [`io`] and [`network`] for the hardware, [`client`] for why it
 //! matters; [`lease`], [`term`] and [`watchdog`] for pools on disks without reservations.
@@ -56,6 +56,7 @@ mod io;
 mod lease;
 mod ledger;
 mod machine;
+mod messages;
 mod network;
 mod outage;
 mod region;

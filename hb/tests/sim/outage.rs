@@ -20,9 +20,9 @@ use crate::world::World;
 /// A crash of less may be over before the other head has the pool.
 const LONG: Time = 30 * SECOND;
 
-/// What a client may feel of a crash: `dead`, and a second.
-fn budget() -> Time {
-    Timing::default().dead.as_micros() + SECOND
+/// What a client may feel of a crash: `dead`, which the ledger may have for itself, and a second.
+fn budget(timing: &Timing) -> Time {
+    timing.dead.max(timing.ledger_dead).as_micros() + SECOND
 }
 
 /// A pool is without service, because its owner crashed.
@@ -37,10 +37,11 @@ struct Outage {
 impl Outage {
     /// Whoever goes second has so little left that the dice of activating and exporting may use it up. What is not known
     /// here is no fault of the core, so they come on top: without them it must keep the budget as well.
-    fn limit(&self) -> Time {
+    fn limit(&self, timing: &Timing) -> Time {
+        let budget = budget(timing);
         match self.yields {
-            true => budget() + STEPS_TO_EXPORT * KERNEL_STEP_MAX,
-            false => budget(),
+            true => budget + STEPS_TO_EXPORT * KERNEL_STEP_MAX,
+            false => budget,
         }
     }
 }
@@ -101,7 +102,7 @@ impl World {
     }
 
     fn keeps_budget(&mut self, pool: usize, outage: Outage) {
-        let (lasted, limit) = (self.now - outage.since, outage.limit());
+        let (lasted, limit) = (self.now - outage.since, outage.limit(&self.timing));
         if lasted > limit {
             let (died, lasted, limit) = (outage.died, seconds(lasted), seconds(limit));
             self.checks.fail(format!(
@@ -115,7 +116,10 @@ impl World {
     pub fn outage_ends(&mut self, who: usize, pool: usize) {
         let open = self.outages.open[pool].take();
         if let Some(outage) = open.filter(|outage| outage.died != who) {
-            self.outages.lasted.push(self.now - outage.since);
+            // Of those times that can be compared.
+            if self.timing.dead == Timing::default().dead {
+                self.outages.lasted.push(self.now - outage.since);
+            }
             self.keeps_budget(pool, outage);
         }
     }
@@ -134,6 +138,6 @@ pub fn summary(mut lasted: Vec<Time>) -> Option<String> {
         "{} times a pool whose owner crashed, all else being well, was served again by its peer: after {median:.2} s in \
          the median, {longest:.2} s at most (allowed: {:.2} s, and of a head that goes second what the kernel takes)",
         lasted.len(),
-        seconds(budget()),
+        seconds(budget(&Timing::default())),
     ))
 }

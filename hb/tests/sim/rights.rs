@@ -12,6 +12,12 @@ use crate::world::World;
 /// How long a state may go on after what should end it.
 const SLACK: Time = 2 * SECOND;
 
+/// How long ago the peer was heard at least, when it is taken for dead: a silence is counted from beat to beat.
+fn quiet_at_least(timing: &Timing) -> Time {
+    let dead = timing.dead.as_micros();
+    (dead * 3 / 4).min(dead.saturating_sub(timing.beat.as_micros() * 3 / 2))
+}
+
 /// Since when what each head says of a pool goes on; by head and pool.
 #[derive(Clone, Copy, Default)]
 pub struct Since {
@@ -38,13 +44,13 @@ impl World {
 
     /// Why this head has no right to take its peer for dead.
     fn no_right(&self, who: usize, pool: usize) -> Option<String> {
-        let timing = Timing::default();
+        let timing = self.timing;
         let machine = &self.machines[who];
         let head = machine.head.as_ref()?;
         let now = machine.clock.read(self.now);
         let quiet = machine.news.map(|at| self.now - at);
         if let Some(quiet) = quiet
-            && quiet < (timing.dead.as_micros() * 3 / 4)
+            && quiet < quiet_at_least(&timing)
         {
             return Some(format!("heard it {} ms ago", quiet / MS));
         }
@@ -89,7 +95,7 @@ impl World {
                 self.checks.since[who][pool] = Since::default();
                 continue;
             };
-            let timing = Timing::default();
+            let timing = self.timing;
             let (rest, ledger) = (head.pools()[pool].rest(), head.ledger(PoolId(pool as u8)));
             let told = machine.workers[pool].ledger.told;
             let reads = now < told.last_at + 500 * MS;
@@ -130,11 +136,17 @@ impl World {
                 wrong = Some("I3: says that a peer lives by one sight of its record");
             }
             let alive = head.liveness() == Liveness::Alive;
-            if machine.news.is_some_and(|at| now < at + 700 * MS) && !alive {
+            if machine
+                .news
+                .is_some_and(|at| now < at + quiet_at_least(&timing) * 14 / 15)
+                && !alive
+            {
                 wrong = Some("I4: takes a peer that is heard for dead");
             }
-            let quiet = machine.news.is_none_or(|at| now >= at + SECOND);
-            if over(&mut since.held_back, alive && quiet, SLACK) {
+            let quiet = machine
+                .news
+                .is_none_or(|at| now >= at + timing.dead.as_micros());
+            if over(&mut since.held_back, alive && quiet, SLACK + self.longer()) {
                 wrong = Some("I3: takes a peer for alive by what a cable held back");
             }
             self.checks.since[who][pool] = since;

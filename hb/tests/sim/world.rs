@@ -4,7 +4,8 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::ops::Range;
 
-use orthrus_hb::{ClusterId, HeadId};
+use embassy_time::Duration;
+use orthrus_hb::{ClusterId, HeadId, Timing};
 
 use crate::check::Checks;
 use crate::client::Client;
@@ -35,6 +36,9 @@ const CROSSED: u64 = 4;
 /// And in which an owner may hang on its path, unheard.
 const HANGS: u64 = 2;
 
+/// By what is left of its seed, divided by this, a run has another `dead` than a second. None of the seeds that once failed.
+const DEADS: u64 = 11;
+
 /// `COPIES` of the ledger: at most.
 pub const COPIES_MAX: usize = 3;
 
@@ -47,6 +51,8 @@ pub struct World {
     /// Source of numbers that are never used twice.
     pub ids: u64,
     pub rng: Rng,
+    /// Both heads' times.
+    pub timing: Timing,
     pub cluster: ClusterId,
     pub machines: [Machine; 2],
     pub homes: Vec<HeadId>,
@@ -131,6 +137,13 @@ impl World {
             queue: BinaryHeap::new(),
             order: 0,
             ids: 10,
+            // Nor this.
+            timing: Timing::of(match seed % DEADS {
+                7 => Duration::from_millis(300),
+                9 => Duration::from_millis(2500),
+                10 => Duration::from_secs(20),
+                _ => Timing::default().dead,
+            }),
             cluster: ClusterId::from_name("sim"),
             machines,
             homes,

@@ -59,6 +59,10 @@ pub struct Snapshot {
     pub barred: heapless::Vec<(HeadId, usize), 2>,
     /// The peer runs another configuration file.
     pub digest_differs: bool,
+    /// This head is about to halt: it lets go of what it has and takes nothing more.
+    pub is_retiring: bool,
+    /// So is the peer, as it says.
+    pub peer_retires: bool,
     /// This head retired and nothing of any pool is held here: it may halt.
     pub at_rest: bool,
 }
@@ -71,6 +75,8 @@ impl Default for Snapshot {
             pools: heapless::Vec::new(),
             barred: heapless::Vec::new(),
             digest_differs: false,
+            is_retiring: false,
+            peer_retires: false,
             at_rest: false,
         }
     }
@@ -95,7 +101,9 @@ impl Snapshot {
                 rejected,
             };
         }
+        self.is_retiring = head.is_retiring();
         self.at_rest = head.is_at_rest();
+        self.peer_retires = false;
         self.barred.clear();
         for id in [HeadId::First, HeadId::Second] {
             if let (count, true) = head.fences(id) {
@@ -106,6 +114,7 @@ impl Snapshot {
         self.pools.clear();
         for (index, pool) in head.pools().iter().enumerate() {
             let word = head.word(PoolId(index as u8));
+            self.peer_retires |= word.is_some_and(|beat| beat.retires());
             // The core's table of pools has the same capacity.
             let _ = self.pools.push(PoolSnapshot {
                 state: pool.state(),

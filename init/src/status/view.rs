@@ -100,7 +100,7 @@ pub struct PoolStatus {
     pub owner: Option<String>,
     /// The head that it prefers.
     pub home: String,
-    /// Its state at the peer.
+    /// Its state at the peer; `halting` where that is about to halt, and rests until then.
     pub peer_state: Option<&'static str>,
     /// What a head could not serve it with, beside what the report says: a sentence each.
     pub broken: Vec<String>,
@@ -167,8 +167,41 @@ impl Status {
         status
     }
 
+    /// Heads that are about to halt, which takes as long as what they are at: the operator who said so may be gone by then.
+    fn way_down(&self, snapshot: &Snapshot) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        if let (true, Some(me)) = (snapshot.is_retiring, &self.head) {
+            let rests = [PoolState::Standby, PoolState::Faulted].map(PoolState::name);
+            let pools = self.pools.iter();
+            let held: Vec<String> = pools
+                .filter(|pool| !rests.contains(&pool.state))
+                .map(|pool| format!("{} ({})", pool.name, pool.state))
+                .collect();
+            let what = match held.is_empty() {
+                true => format!("this head, {me}, is on its way down: it takes nothing more"),
+                false => format!(
+                    "this head, {me}, is on its way down: it takes nothing more, and halts when it has let go of {}",
+                    held.join(", ")
+                ),
+            };
+            problems.push(Problem {
+                what,
+                todo: "wait: each step that is under way has a limit, past which this head resets; there is no way back                        but its next boot"
+                    .to_owned(),
+            });
+        }
+        if let (true, Some(peer)) = (snapshot.peer_retires, &self.peer) {
+            problems.push(Problem {
+                what: format!("head {peer} is on its way down: it takes nothing more"),
+                todo: "wait for its next boot, or switch it on again after a `poweroff`".to_owned(),
+            });
+        }
+        problems
+    }
+
     fn judge(&mut self, sources: &Sources<'_>) {
         let mut problems = Vec::new();
+        problems.extend(self.way_down(sources.snapshot));
         let mut say = |what: String, todo: &str| {
             problems.push(Problem {
                 what,
@@ -478,7 +511,10 @@ fn pools(sources: &Sources<'_>, config: &Config) -> Vec<PoolStatus> {
                 answers: state.answers,
                 owner,
                 home: config.head(pool.home).name.clone(),
-                peer_state: state.peer.map(|(state, _)| state.name()),
+                peer_state: state.peer.map(|(state, _)| match state {
+                    PoolState::Faulted if sources.snapshot.peer_retires => "halting",
+                    state => state.name(),
+                }),
                 broken: broken(state, report, &names),
                 why,
                 addresses: pool.addresses.iter().map(ToString::to_string).collect(),
@@ -534,7 +570,7 @@ fn why_resting(rest: Rest, names: &Names, pool: &str) -> String {
         ),
         Rest::Barred => format!(
             "head {peer} is silent on every cable, and this head was fenced three times within ten minutes, so it \
-             waits longer; it ends when {peer} is heard, after ten seconds of silence, or with `takeover {pool}`"
+             waits longer; it ends when {peer} is heard, after ten seconds of silence (four times `dead_ms`, if that is more), or with `takeover {pool}`"
         ),
     }
 }
@@ -582,6 +618,15 @@ mod tests {
     }
 
     fn standby_for(pool: PoolSnapshot, report: Report, watchdog: Option<WatchdogStatus>) -> Status {
+        let snapshot = Snapshot {
+            pools: heapless::Vec::from_slice(&[pool]).unwrap(),
+            ..Snapshot::default()
+        };
+        status_of(snapshot, report, watchdog)
+    }
+
+    /// Both links up.
+    fn status_of(snapshot: Snapshot, report: Report, watchdog: Option<WatchdogStatus>) -> Status {
         let config = Config::parse(crate::worker::tests::CONFIG).unwrap();
         let link = LinkSnapshot {
             hearing: Hearing::Up,
@@ -591,8 +636,7 @@ mod tests {
         let snapshot = Snapshot {
             liveness: Liveness::Alive,
             links: [link; LinkId::ALL.len()],
-            pools: heapless::Vec::from_slice(&[pool]).unwrap(),
-            ..Snapshot::default()
+            ..snapshot
         };
         Status::of(&Sources {
             config: Some((&config, HeadId::Second)),
@@ -625,6 +669,43 @@ mod tests {
         let status = standby(report, watchdog(false));
         assert!(!status.redundant);
         assert!(status.problems[0].what.contains("a disk is missing"));
+    }
+
+    #[test]
+    fn a_head_on_its_way_down_is_no_redundancy_on_either_head() {
+        let told = |is_retiring, state, peer| {
+            let pool = PoolSnapshot {
+                state,
+                answers: state == PoolState::Serving,
+                peer: Some((peer, Epoch(3))),
+                ..pool_at_standby()
+            };
+            let snapshot = Snapshot {
+                pools: heapless::Vec::from_slice(&[pool]).unwrap(),
+                is_retiring,
+                peer_retires: !is_retiring,
+                ..Snapshot::default()
+            };
+            let status = status_of(snapshot, Report::default(), watchdog(false));
+            assert!(!status.redundant);
+            status
+        };
+        let status = told(true, PoolState::Importing, PoolState::Standby);
+        let said = &status.problems[0].what;
+        let what = "this head, b, is on its way down: it takes nothing more, and halts when it has let go of tank (importing)";
+        assert_eq!(said, what);
+        let status = told(true, PoolState::Standby, PoolState::Serving);
+        let said = &status.problems[0].what;
+        assert_eq!(
+            said,
+            "this head, b, is on its way down: it takes nothing more"
+        );
+        assert!(status.summary().contains(said), "{}", status.summary());
+        // The peer, which has nothing that failed.
+        let status = told(false, PoolState::Serving, PoolState::Faulted);
+        let said: Vec<&str> = status.problems.iter().map(|p| p.what.as_str()).collect();
+        assert_eq!(said, ["head a is on its way down: it takes nothing more"]);
+        assert_eq!(status.pools[0].peer_state, Some("halting"));
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! Cables that are cut, noisy, or come and go.
 
-use orthrus_hb::LinkId;
+use orthrus_hb::{LinkId, Timing};
 
 use crate::clock::{MS, SECOND};
 use crate::director::Expect;
 use crate::event::Event;
 use crate::world::World;
 
+use super::disks::MANY;
 use super::{Draw, Part};
 
 /// How often an owner is cut off in one fence storm: often enough that both heads are barred before its end.
@@ -153,7 +154,12 @@ impl World {
             path.damage = self.rng.below(200);
             path.delay = self.rng.below(if calm { 300 } else { 2000 }) * MS;
         }
-        self.blame([false; 2]);
+        // Such noise is ordinary silence where `dead` is shorter than a second, and who chooses that has takeovers.
+        let is_short = self.timing.dead < Timing::default().dead;
+        self.blame([is_short; 2]);
+        if is_short {
+            self.director.together += MANY;
+        }
         format!("noise on the cables, loss {loss}")
     }
 

@@ -9,7 +9,7 @@ use crate::world::World;
 use super::Draw;
 
 /// More takeovers than there can be while one fault stands.
-const MANY: u32 = 100;
+pub(super) const MANY: u32 = 100;
 
 impl World {
     pub(super) fn cut_power(&mut self) {

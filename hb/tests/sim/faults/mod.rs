@@ -153,10 +153,10 @@ impl World {
         self.director.blamed = who;
     }
 
-    /// A fault that the other head must answer at once: `dead`, a duel's wait, and the claim.
+    /// A fault that the other head must answer at once: `dead`, a duel's wait, and the claim. `patience`: where `dead` is a second.
     fn hurry(&mut self, patience: Time) {
         if self.is_ordinary() {
-            self.director.patience = patience;
+            self.director.patience = patience + self.longer();
         }
     }
 
@@ -194,7 +194,13 @@ impl World {
             0 => drop(self.command(who, Command::Handover(id))),
             1 => drop(self.command(who, Command::Takeover(id))),
             2 => drop(self.command(who, Command::Giveback(id))),
-            3 => self.retire(who),
+            3 => {
+                self.retire(who);
+                // Before it has heard of that; what it let go of it takes back at once.
+                if self.director.storms(self.now) {
+                    self.command(1 - who, Command::Handover(id));
+                }
+            }
             4 => drop(self.command(who, Command::Readmit)),
             _ => {
                 self.command(0, Command::Takeover(id));
