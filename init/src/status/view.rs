@@ -186,7 +186,7 @@ impl Status {
             };
             problems.push(Problem {
                 what,
-                todo: "wait: each step that is under way has a limit, past which this head resets; there is no way back                        but its next boot"
+                todo: "wait: each step that is under way has a limit, past which this head resets; there is no way back but its next boot"
                     .to_owned(),
             });
         }
