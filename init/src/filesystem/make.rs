@@ -186,7 +186,8 @@ fn run(
     }
 }
 
-fn write_tail(node: &Path, start: u64, text: &[u8]) -> io::Result<()> {
+/// Writes over the end of a volume that is no file system's.
+pub(super) fn write_tail(node: &Path, start: u64, text: &[u8]) -> io::Result<()> {
     let file = direct::open_for_writing(node)?;
     let mut block = Aligned::new(TAIL);
     block.bytes()[..text.len()].copy_from_slice(text);

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
+use tracing::warn;
 
+use super::make::write_tail;
 use crate::Step;
 use crate::sys::resize;
 
@@ -88,6 +90,9 @@ pub fn mount_kernels(kind: &'static str, place: &Path, options: &CStr) -> Result
 }
 
 /// Gives a mounted file system all the room of its volume but the end that is not its own ([`super::probe::TAIL`]).
+///
+/// That end is another one than before. In its place may be what a volume that is gone said of a file system that was never made, and
+/// this one would be taken for that: it is wiped first.
 pub fn grow(place: &Path) -> Result<Step, MountError> {
     let open = || {
         let directory = fs::File::open(place)?;
@@ -96,7 +101,13 @@ pub fn grow(place: &Path) -> Result<Step, MountError> {
         let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
         let sectors = fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/size"))?;
         let sectors: u64 = sectors.trim().parse().map_err(io::Error::other)?;
-        let blocks = (sectors * 512).saturating_sub(super::probe::TAIL as u64) / block.max(1);
+        let end = (sectors * 512).saturating_sub(super::probe::TAIL as u64);
+        let blocks = end / block.max(1);
+        let device = fs::read_link(format!("/sys/dev/block/{major}:{minor}"))?;
+        let node = Path::new("/dev").join(device.file_name().unwrap_or_default());
+        if let Err(error) = write_tail(&node, end, b"") {
+            warn!(node = %node.display(), %error, "the end of a volume that grows is not wiped");
+        }
         match rustix::fs::fstatfs(&directory)?.f_type as u64 {
             XFS_SUPER_MAGIC => resize::xfs(&directory, blocks),
             _ => resize::ext4(&directory, blocks),

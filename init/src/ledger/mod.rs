@@ -249,6 +249,11 @@ impl Ledger {
         self.writers.dismiss(disk, END_LIMIT)
     }
 
+    /// Disks are lost, and marked as missing: nothing more is written to them, nor waited for.
+    pub fn give_up(&self, disks: &[DiskId]) {
+        self.writers.give_up(disks);
+    }
+
     /// For the heartbeat thread: what the copies showed since the last call. Never waits, never allocates.
     pub fn news(&self) -> Option<News> {
         self.readers.sights().take()

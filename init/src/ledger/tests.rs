@@ -531,3 +531,49 @@ fn a_disk_leaves_only_when_nothing_is_written_to_it_and_that_counts_for_no_other
     });
     assert!(writers.revoke(LIMIT).is_ok());
 }
+
+/// One more, for another test.
+static LOST: (Mutex<bool>, std::sync::Condvar) = (Mutex::new(false), std::sync::Condvar::new());
+
+/// The disk `sd1` does not answer; the others do.
+fn open_beside_the_lost(region: &Region, access: Access) -> std::io::Result<File> {
+    let is_lost = region.disk.name == "sd1";
+    let opened = LOST.1.wait_while(lock(&LOST.0), |open| is_lost && !*open);
+    drop(opened.unwrap());
+    device::open_path(region, access)
+}
+
+#[test]
+fn a_release_waits_for_no_write_to_a_disk_that_is_marked_as_lost() {
+    let Some(shelf) = Shelf::new() else {
+        return;
+    };
+    let regions = shelf.regions();
+    let writers = Writers::new("tank", keeper(HeadId::First, 1), open_beside_the_lost);
+    writers.grant(Epoch(1), regions.clone());
+    let lost = &regions[0].disk;
+    // As soon as the thread has taken it.
+    await_that(|| {
+        writers.offer(clock::now(), || Some(record(HeadId::First, 1, 1)));
+        writers.dismiss(&lost.id, Duration::ZERO).is_err() || {
+            writers.follow(Epoch(1), regions.clone());
+            false
+        }
+    });
+    assert!(
+        writers
+            .revoke(Duration::ZERO)
+            .unwrap_err()
+            .to_string()
+            .contains("sd1")
+    );
+    writers.grant(Epoch(2), regions[1..].to_vec());
+    writers.give_up(&[lost.id.clone()]);
+    assert!(writers.revoke(LIMIT).is_ok());
+    // Who is taken back counts again.
+    writers.grant(Epoch(3), regions.clone());
+    assert!(writers.revoke(Duration::ZERO).is_err());
+    *lock(&LOST.0) = true;
+    LOST.1.notify_all();
+    assert!(writers.revoke(LIMIT).is_ok());
+}

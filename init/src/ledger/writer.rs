@@ -9,6 +9,7 @@
 //!
 //! A copy that fails is left behind; the others go on. No flush follows a write: see [`Device::write`].
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 use std::time::Duration;
@@ -68,6 +69,27 @@ struct State {
     /// The flight record by place, each with its number.
     pages: [Option<(u64, Arc<Page>)>; FLIGHT_BLOCKS],
     copies: [Copy; COPIES],
+    /// Disks that are lost, and marked so: a write that is under way to one may never end, and nobody reads what gets there.
+    given_up: BTreeSet<DiskId>,
+}
+
+impl State {
+    /// Whoever is to be written to again was taken back.
+    fn take_back(&mut self, regions: &[Region]) {
+        let is_back = |disk: &DiskId| regions.iter().any(|region| region.disk.id == *disk);
+        self.given_up.retain(|disk| !is_back(disk));
+    }
+
+    /// These disks have no copy that is written any more.
+    fn leave_out(&mut self, is_out: &dyn Fn(&DiskId) -> bool) {
+        if let Some(grant) = &mut self.grant
+            && grant.regions.iter().any(|region| is_out(&region.disk.id))
+        {
+            self.number += 1;
+            grant.number = self.number;
+            grant.regions.retain(|region| !is_out(&region.disk.id));
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -157,6 +179,7 @@ impl Writers {
         for number in regions.iter().map(|region| region.copy) {
             shared.begin(&mut state.copies[number], number);
         }
+        state.take_back(&regions);
         // What was left over is of another claim.
         (state.beat, state.pages) = (None, Default::default());
         state.number += 1;
@@ -192,7 +215,8 @@ impl Writers {
         }
         let had_none = grant.regions.is_empty();
         state.number += 1;
-        (grant.number, grant.regions) = (state.number, regions);
+        (grant.number, grant.regions) = (state.number, regions.clone());
+        state.take_back(&regions);
         shared.changed.notify_all();
         had_none
     }
@@ -205,7 +229,17 @@ impl Writers {
         let mut state = lock(&self.shared.state);
         (state.grant, state.beat, state.pages) = (None, None, Default::default());
         self.shared.changed.notify_all();
-        self.await_writes(state, limit, &|_| true)
+        let given_up = state.given_up.clone();
+        self.await_writes(state, limit, &|busy| !given_up.contains(&busy.disk))
+    }
+
+    /// These disks are lost, and the metadata call them so: nothing more is written to them, and what is under way there is waited for
+    /// by nobody. A disk that hangs may never end it, and a release must not wait for that.
+    pub fn give_up(&self, disks: &[DiskId]) {
+        let mut state = lock(&self.shared.state);
+        state.leave_out(&|disk| disks.contains(disk));
+        state.given_up.extend(disks.iter().cloned());
+        self.shared.changed.notify_all();
     }
 
     /// Nothing may be written to this disk any more, which leaves the pool. `Ok` once nothing is. Idempotent.
@@ -213,17 +247,10 @@ impl Writers {
     /// # Errors
     /// A write did not end in time: its key must not go while it may still reach the disk.
     pub fn dismiss(&self, disk: &DiskId, limit: Duration) -> Result<(), WriteStuck> {
-        let mut locked = lock(&self.shared.state);
-        let state = &mut *locked;
-        if let Some(grant) = &mut state.grant
-            && grant.regions.iter().any(|region| region.disk.id == *disk)
-        {
-            state.number += 1;
-            grant.number = state.number;
-            grant.regions.retain(|region| region.disk.id != *disk);
-            self.shared.changed.notify_all();
-        }
-        self.await_writes(locked, limit, &|busy| busy.disk == *disk)
+        let mut state = lock(&self.shared.state);
+        state.leave_out(&|one| one == disk);
+        self.shared.changed.notify_all();
+        self.await_writes(state, limit, &|busy| busy.disk == *disk)
     }
 
     fn await_writes(

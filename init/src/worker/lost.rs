@@ -131,6 +131,7 @@ impl Worker {
         end_watch(before);
         let names = claim.fence.names_of(lost);
         claim.fence.unpin(lost);
+        self.ledger.give_up(lost);
         claim.fence = fence;
         claim.group = group;
         claim.marked = true;
