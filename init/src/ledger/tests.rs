@@ -568,7 +568,7 @@ fn a_release_waits_for_no_write_to_a_disk_that_is_marked_as_lost() {
             .contains("sd1")
     );
     writers.grant(Epoch(2), regions[1..].to_vec());
-    writers.give_up(&[lost.id.clone()]);
+    writers.give_up(std::slice::from_ref(&lost.id));
     assert!(writers.revoke(LIMIT).is_ok());
     // Who is taken back counts again.
     writers.grant(Epoch(3), regions.clone());
