@@ -1,8 +1,9 @@
 //! `dead` as an operator may choose it: what goes with it, for each of several.
 
 use embassy_time::{Duration, Instant};
-use orthrus_hb::{Command, HeadId, LedgerState, PoolState, Rest, Timing};
+use orthrus_hb::{HeadId, LedgerState, PoolState, Rest, Timing};
 
+use crate::fitness::fenced;
 use crate::world::{A, B, TANK, World};
 
 const DEADS_MS: [u64; 5] = [300, 1000, 2500, 10_600, 20_000];
@@ -66,15 +67,7 @@ fn by_its_ledger_nobody_is_replaced_while_its_gate_may_be_open() {
 fn a_head_that_was_fenced_three_times_waits_longer_whatever_dead_is() {
     for dead_ms in DEADS_MS {
         let mut world = serving(dead_ms, false);
-        for _ in 0..3 {
-            world.run(Duration::from_secs(5));
-            let _ = world.command(B, Command::Takeover(TANK));
-            world.until("b serves", |w| w.state(B) == PoolState::Serving);
-            world.crash(B);
-            world.until("a serves", |w| w.state(A) == PoolState::Serving);
-            world.boot(B);
-        }
-        world.run(Duration::from_secs(5));
+        fenced(&mut world, 3);
         assert!(world.head(B).fences(HeadId::Second).1, "{dead_ms}");
         let before = world.preempted.len();
         let begun = world.now;

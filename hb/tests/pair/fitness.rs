@@ -190,7 +190,7 @@ fn a_home_head_that_is_worse_off_does_not_go_first() {
 }
 
 /// B crashes, and A fences it, until that has happened this often.
-fn fenced(world: &mut World, times: usize) {
+pub(crate) fn fenced(world: &mut World, times: usize) {
     for _ in 0..times {
         // B must hold the pool to be fenced.
         world.run(Duration::from_secs(5));

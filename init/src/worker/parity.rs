@@ -15,7 +15,7 @@
 //! - It speaks against a claim, not against standing by: an owner that lives lets go in order, and takes it off.
 //! - A tag that could not be taken off stays, and is told of: the next claim is refused for nothing, rather than served for nothing.
 
-use tracing::{info, warn};
+use tracing::info;
 
 use super::Worker;
 use super::claim::Claim;
@@ -26,6 +26,7 @@ use crate::volume::{Refusal, VolumeGroup};
 
 const NOT_SAID: &str =
     "volumes without an image are let go of in order, and that is not written down";
+const ALLOWED: &str = "served as `dirty_degraded` allows it";
 const REFUSED: &str = "their next claim is refused unless `dirty_degraded = true` allows it";
 
 /// What a group is to say of its parity, where it says something else.
@@ -59,17 +60,18 @@ impl Worker {
                 detail: String::new(),
             });
         }
-        let note = format!(
-            "volume {lv}: served as `dirty_degraded` allows it: without an image, and not let go of in order; data of the missing image may \
-             be wrong where it was being written: check what is on it"
-        );
-        warn!(pool = self.pool().name, "{note}");
-        lock(&self.report).notes.push(note);
+        self.note_metadata(format!(
+            "volume {lv}: {ALLOWED}: without an image, and not let go of in order; data of the missing image may be wrong where it was being \
+             written: check what is on it"
+        ));
         Ok(())
     }
 
     /// The volumes are off.
     pub(super) fn end_use_of_parity(&mut self) {
+        lock(&self.report)
+            .notes
+            .retain(|note| !note.contains(ALLOWED));
         let tagged = |claim: &&Claim| has_tag(&claim.group);
         let Some(claim) = self.claim.as_ref().filter(tagged) else {
             return;
@@ -139,6 +141,12 @@ mod tests {
         let image = behind.lvs.iter_mut().find(|lv| lv.name == "vol_rimage_3");
         image.unwrap().is_behind = true;
         assert_eq!(names(&behind), ["vol"]);
+        let text = whole.text();
+        let at = text.find("vol_rimage_3 {").unwrap();
+        let rebuilt = text[at..].replacen("status = [", "status = [\"REBUILD\", ", 1);
+        let mut rebuilt = VolumeGroup::parse(&format!("{}{rebuilt}", &text[..at])).unwrap();
+        rebuilt.pvs = whole.group().pvs;
+        assert_eq!(names(&rebuilt), ["vol"]);
     }
 
     #[test]
@@ -158,14 +166,19 @@ mod tests {
         let mut config = (*worker.config).clone();
         config.pools[0].dirty_degraded = true;
         worker.config = config.into();
-        assert!(worker.may_use_parity(&group).is_ok());
-        let report = lock(&worker.report);
-        assert!(
-            report
-                .notes
-                .iter()
-                .any(|note| note.contains("check what is on it"))
-        );
+        let said = |worker: &Worker| {
+            let report = lock(&worker.report);
+            let notes = report.notes.iter();
+            notes
+                .filter(|note| note.contains("check what is on it"))
+                .count()
+        };
+        for _ in 0..2 {
+            assert!(worker.may_use_parity(&group).is_ok());
+            assert_eq!(said(&worker), 1);
+        }
+        worker.end_use_of_parity();
+        assert_eq!(said(&worker), 0);
     }
 
     #[test]
