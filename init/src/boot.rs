@@ -38,7 +38,7 @@ use crate::signal::{self, HaltRequest};
 use crate::status::{Report, Snapshot, WatchdogStatus};
 use crate::sync::lock;
 use crate::sys::sched;
-use crate::watchdog::{self, Watchdog};
+use crate::watchdog::{self, Watchdog, WatchdogError};
 use crate::worker::{self, Worker};
 use crate::{clock, health, log, mounts, settings, source};
 
@@ -213,7 +213,7 @@ fn start(
     let mailbox = Arc::new(Mutex::new(Message::new()));
     let incarnation = incarnation()?;
     let ledgers = make_ledgers(&config, me, incarnation, &handle);
-    let watchdog = arm_watchdog();
+    let watchdog = arm_watchdog(&modules);
     let trusted = watchdog
         .as_ref()
         .filter(|dog| dog.kind() != watchdog::Kind::Software);
@@ -290,6 +290,10 @@ fn start(
         lost: heapless::String::new(),
     };
     start_heartbeat(reactor, inputs)?;
+    info!(
+        "{} KiB of module files are given back",
+        modules.free_files() >> 10
+    );
     info!("standby");
     Ok(())
 }
@@ -387,8 +391,13 @@ fn open_cables(config: &Config, me: HeadId) -> [Option<Box<dyn Cable>>; LinkId::
     cables
 }
 
-fn arm_watchdog() -> Option<Watchdog> {
-    match Watchdog::arm(WATCHDOG_SECONDS) {
+fn arm_watchdog(modules: &Modules) -> Option<Watchdog> {
+    let mut armed = Watchdog::arm(WATCHDOG_SECONDS);
+    if let Err(WatchdogError::None { .. }) = armed {
+        load(modules, &["softdog"]);
+        armed = Watchdog::arm(WATCHDOG_SECONDS);
+    }
+    match armed {
         Ok(watchdog) => {
             info!(
                 "watchdog {}, {} s",

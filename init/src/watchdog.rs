@@ -2,8 +2,10 @@
 //!
 //! It is what ends a head whose kernel or heartbeat thread is stuck. Which one: the lowest numbered
 //! that is real hardware, by `/sys/class/watchdog/*/identity` and not by `/dev/watchdog`, which is
-//! whoever's driver came first. IPMI's comes after a chip on the board (its feed goes through a slow
-//! service processor), the kernel's software watchdog last: it dies with the kernel that it watches.
+//! whoever's driver came first. The kernel's software watchdog comes last, and is loaded only where there is no
+//! other: it ends a heartbeat thread that is stuck, but dies with the kernel that it watches, so that no lease rests on it.
+//! A service processor's (IPMI) is not used: its driver is no watchdog device of the kernel's, and each feed
+//! waits for the processor, on which the heartbeat thread must not.
 //!
 //! Closing the device never disarms it, neither on a crash nor by mistake: that takes a magic byte, which
 //! only a watchdog gets that turns out not to be usable. On an orderly halt the kernel stops it by itself
@@ -45,8 +47,6 @@ pub enum WatchdogError {
 pub enum Kind {
     /// The kernel's own timer: it dies with the kernel.
     Software,
-    /// A service processor.
-    Ipmi,
     /// A timer in the chipset or on the board.
     Hardware,
 }
@@ -94,8 +94,6 @@ fn kind(identity: &str) -> Kind {
     let identity = identity.to_ascii_lowercase();
     if identity.contains("software") || identity.contains("softdog") {
         Kind::Software
-    } else if identity.contains("ipmi") {
-        Kind::Ipmi
     } else {
         Kind::Hardware
     }
@@ -237,18 +235,13 @@ mod tests {
     }
 
     #[test]
-    fn hardware_comes_before_ipmi_and_software_whoever_was_first() {
-        let dir = fake(&[
-            (0, "Software Watchdog"),
-            (1, "IPMI"),
-            (2, "i6300ESB timer"),
-            (3, "x"),
-        ]);
+    fn hardware_comes_before_software_whoever_was_first() {
+        let dir = fake(&[(0, "Software Watchdog"), (2, "i6300ESB timer"), (3, "x")]);
         let order: Vec<u32> = candidates(dir.path())
             .iter()
             .map(|one| one.number)
             .collect();
-        assert_eq!(order, [2, 3, 1, 0]);
+        assert_eq!(order, [2, 3, 0]);
     }
 
     #[test]

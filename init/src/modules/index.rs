@@ -127,6 +127,21 @@ impl Index {
         self.modules.get(&canonical(name))
     }
 
+    /// All of them, by name, with their files.
+    pub(super) fn files(&self) -> impl Iterator<Item = (&str, &Path)> {
+        let files = self.modules.iter();
+        files.map(|(name, module)| (name.as_str(), module.file.as_path()))
+    }
+
+    /// The modules that drive something on a bus (`pci:`).
+    pub(super) fn of_bus<'a>(&'a self, bus: &'a str) -> impl Iterator<Item = &'a str> {
+        let of_it = self
+            .aliases
+            .iter()
+            .filter(move |(pattern, _)| pattern.starts_with(bus));
+        of_it.map(|(_, module)| module.as_str())
+    }
+
     pub(super) fn contains(&self, name: &str) -> bool {
         self.module(name).is_some()
     }

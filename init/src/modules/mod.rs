@@ -4,6 +4,9 @@
 //! built in has none, and every load is then `Already`. The kernel cannot load a module by itself, because
 //! there is no modprobe to call: what a module asks for at run time (its soft dependencies) is loaded
 //! before it here, and `crc32c_generic` before all others, for which many ask without saying so.
+//!
+//! The files lie in memory, as all of the image does. Once the head has its hardware, those that nothing will ask for
+//! again are given back ([`Modules::free_files`]): some megabytes of drivers for cards that are not there.
 
 mod glob;
 mod index;
@@ -105,6 +108,8 @@ struct State {
     /// Looked for their hardware in vain: not tried again by themselves.
     idle: BTreeSet<String>,
     loaded_now: Vec<String>,
+    /// The file of what is loaded goes.
+    frees: bool,
 }
 
 impl Modules {
@@ -127,6 +132,7 @@ impl Modules {
             loaded: BTreeSet::new(),
             idle: BTreeSet::new(),
             loaded_now: Vec::new(),
+            frees: false,
         };
         Modules {
             index,
@@ -213,6 +219,17 @@ impl Modules {
         found
     }
 
+    /// Removes the files of what is loaded and of drivers for absent PCI cards, and from now on that of each module that is loaded.
+    /// The bytes that this gave back. Cards do not come while a head runs; all else stays, for a pool may ask for it by name.
+    pub fn free_files(&self) -> u64 {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.frees = true;
+        let of_cards: BTreeSet<&str> = self.index.of_bus("pci:").collect();
+        let spent = |name: &str| state.loaded.contains(name) || of_cards.contains(name);
+        let files = self.index.files().filter(|(name, _)| spent(name));
+        files.map(|(_, file)| remove(file)).sum()
+    }
+
     /// Loads one module after all that it needs. `path` holds those on the way to it: soft dependencies
     /// may form a ring.
     fn load_one(
@@ -270,6 +287,9 @@ impl Modules {
             }
         };
         state.loaded.insert(name.to_owned());
+        if state.frees {
+            remove(&module.file);
+        }
         if step == Step::Changed {
             state.loaded_now.push(name.to_owned());
         }
@@ -285,6 +305,18 @@ impl Modules {
                     tracing::debug!("soft dependency: {error}");
                 }
             }
+        }
+    }
+}
+
+/// Gives the memory of a file back; how much it was.
+fn remove(file: &Path) -> u64 {
+    let length = fs::metadata(file).map_or(0, |file| file.len());
+    match fs::remove_file(file) {
+        Ok(()) => length,
+        Err(error) => {
+            tracing::debug!("module file {}: remove: {error}", file.display());
+            0
         }
     }
 }

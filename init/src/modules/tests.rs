@@ -203,3 +203,39 @@ fn devices_that_appear_behind_a_new_driver_get_theirs() {
     assert!(found.failed.is_empty());
     assert!(modules.load_for_devices(&devices).loaded.is_empty());
 }
+
+#[test]
+fn files_that_nothing_asks_for_again_are_given_back_and_the_others_stay() {
+    let dir = fixture();
+    dir.write(
+        "modules.alias",
+        "alias pci:v00008086d* ring_a\nalias virtio:d00000008v* virtio_scsi\n",
+    );
+    fs::create_dir(dir.0.path().join("k")).unwrap();
+    let there = || {
+        let files = fs::read_dir(dir.0.path().join("k")).unwrap();
+        let mut names: Vec<_> = files
+            .map(|file| file.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    };
+    for name in [
+        "scsi_mod",
+        "scsi_common",
+        "sd_mod",
+        "ring_a",
+        "raid456",
+        "virtio",
+    ] {
+        dir.write(&format!("k/{name}.ko.xz"), "1234567890");
+    }
+    let (modules, _) = open(&dir, Fake::default());
+    modules.load("scsi_mod").unwrap();
+    assert_eq!(modules.free_files(), 30);
+    assert_eq!(there(), ["raid456.ko.xz", "sd_mod.ko.xz", "virtio.ko.xz"]);
+
+    assert_eq!(modules.load("sd_mod").unwrap(), Step::Changed);
+    assert_eq!(modules.load("scsi_mod").unwrap(), Step::Already);
+    assert_eq!(there(), ["raid456.ko.xz", "virtio.ko.xz"]);
+}

@@ -256,12 +256,15 @@ impl Status {
                 "find out why (cables, power, `log`), then say `readmit` on the other head",
             );
         }
-        let trusted = self.watchdog.as_ref().is_some_and(|dog| !dog.is_software);
-        if !trusted && self.head.is_some() {
-            say(
-                "no hardware watchdog: a hung head is not reset".into(),
-                "enable it in the BIOS",
-            );
+        let unwatched = match &self.watchdog {
+            Some(dog) if !dog.is_software => None,
+            Some(_) => Some(
+                "no hardware watchdog, only the kernel's own: a head whose kernel hangs is not reset",
+            ),
+            None => Some("no hardware watchdog: a hung head is not reset"),
+        };
+        if let Some(what) = unwatched.filter(|_| self.head.is_some()) {
+            say(what.into(), "enable it in the BIOS");
         }
         for pool in &self.pools {
             let (troubles, notes) = pool.ledger.judge();
@@ -669,6 +672,24 @@ mod tests {
         let status = standby(report, watchdog(false));
         assert!(!status.redundant);
         assert!(status.problems[0].what.contains("a disk is missing"));
+    }
+
+    #[test]
+    fn what_a_head_without_a_hardware_watchdog_lacks_is_said() {
+        let said = |watchdog| {
+            let problems = standby(Report::default(), watchdog).problems;
+            problems
+                .into_iter()
+                .map(|one| one.what)
+                .find(|what| what.contains("watchdog"))
+        };
+        assert_eq!(said(watchdog(false)), None);
+        assert!(
+            said(watchdog(true))
+                .unwrap()
+                .contains("a head whose kernel hangs")
+        );
+        assert!(said(None).unwrap().ends_with("a hung head is not reset"));
     }
 
     #[test]
