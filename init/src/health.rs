@@ -14,19 +14,21 @@ use tracing::{info, warn};
 
 use crate::clock;
 use crate::config::Config;
-use crate::fence::WatchSlot;
+use crate::fence::{ALL_SILENT, WatchSlot};
 use crate::inbox::{Handle, Input};
 use crate::ledger::Ledger;
 use crate::net::{Gateways, Mac, Raising};
 use crate::status::{LOOK_LIMIT, Report};
 use crate::sync::lock;
+use crate::worker::LOOK_INTERVAL;
 
 /// How often it looks: well within what the core waits before it acts on what is broken.
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// How long no disk of a pool may answer before the path to the shelf counts as broken. A healthy disk answers in
-/// milliseconds, and many that are slow at once are a path that is.
-const ALL_SILENT: Duration = Duration::from_secs(3);
+/// The same of an owner of a pool without a ledger. Its peer finds out what it sees itself by a look at the disks now and then, and must
+/// have found out by the time that the owner lets go: where both are equally broken nothing moves.
+const ALL_SILENT_WITHOUT_LEDGER: Duration =
+    ALL_SILENT.saturating_add(Duration::from_millis(LOOK_INTERVAL.as_millis()));
 
 /// How long one disk may not answer. Its own error recovery takes some seconds and is no broken path: one slow disk
 /// must not move a pool.
@@ -151,8 +153,12 @@ impl Sources {
         if let Some((_, watch)) = &*lock(&self.watches[index]) {
             // Its disks may answer the watch, and its worker could still not let go of the pool. An order of the operator is no look,
             // and takes as long as it takes.
+            let limit = match self.ledgers[index].has_copies() {
+                true => ALL_SILENT,
+                false => ALL_SILENT_WITHOUT_LEDGER,
+            };
             return is_stuck(LOOK_LIMIT)
-                || shelf_is_silent(watch.oldest().map(|(_, age)| age), watch.freshest());
+                || shelf_is_silent(watch.oldest().map(|(_, age)| age), watch.freshest(), limit);
         }
         let limit = match is_imported {
             // Held by a lease: what its worker does is an owner's, and one disk that is slow with it moves nothing.
@@ -196,9 +202,9 @@ fn lasts(since: Option<Instant>, limit: Duration, now: Instant) -> bool {
     took.is_some_and(|took| u128::from(took.as_millis()) >= limit.as_millis())
 }
 
-/// Of an owner: the ages of the oldest and of the newest read-back.
-fn shelf_is_silent(oldest: Option<Duration>, freshest: Option<Duration>) -> bool {
-    oldest.is_some_and(|age| age >= ONE_SILENT) || freshest.is_some_and(|age| age >= ALL_SILENT)
+/// Of an owner: the ages of the oldest and of the newest read-back, and how old the newest may be.
+fn shelf_is_silent(oldest: Option<Duration>, freshest: Option<Duration>, all: Duration) -> bool {
+    oldest.is_some_and(|age| age >= ONE_SILENT) || freshest.is_some_and(|age| age >= all)
 }
 
 #[cfg(test)]
@@ -276,11 +282,28 @@ mod tests {
             shelf_is_silent(
                 Some(Duration::from_secs(oldest)),
                 Some(Duration::from_secs(freshest)),
+                ALL_SILENT,
             )
         };
         assert!(!ages(10, 0));
         assert!(ages(4, 4));
         assert!(ages(15, 0));
-        assert!(!shelf_is_silent(None, None));
+        assert!(!shelf_is_silent(None, None, ALL_SILENT));
+    }
+
+    #[test]
+    fn an_owner_without_a_ledger_lets_go_of_a_silent_shelf_after_its_peer_had_to_notice() {
+        let age = ALL_SILENT + Duration::from_secs(1);
+        assert!(shelf_is_silent(Some(age), Some(age), ALL_SILENT));
+        assert!(!shelf_is_silent(
+            Some(age),
+            Some(age),
+            ALL_SILENT_WITHOUT_LEDGER
+        ));
+        // A look that began just before, its own limit, and what passes until it is told.
+        let noticed = Duration::from_millis(LOOK_INTERVAL.as_millis()) + ALL_SILENT + 2 * INTERVAL;
+        let settles =
+            Duration::from_millis(orthrus_hb::Timing::default().health_settle.as_millis());
+        assert!(ALL_SILENT_WITHOUT_LEDGER + settles > noticed);
     }
 }

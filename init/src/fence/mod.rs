@@ -79,7 +79,7 @@ pub use reservations::{Reservations, Seen};
 pub use routes::{Route, Routes};
 pub use stranger::Stranger;
 pub use survey::{DiskSurvey, Survey};
-pub use watch::{Alarm, Lost, OnLoss, Watch, WatchSlot};
+pub use watch::{ALL_SILENT, Alarm, Lost, OnLoss, Watch, WatchSlot};
 
 /// How long a target may still carry out a write that it accepted before a PREEMPT, when it could not be told
 /// to abort it.

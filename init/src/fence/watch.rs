@@ -40,6 +40,10 @@ pub const ARBITER_INTERVAL: Duration = Duration::from_millis(50);
 /// [`spare_block`]: crate::array::spare_block
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How long no disk at all may answer before that is the way to them, and says nothing of one of them. A healthy disk answers in
+/// milliseconds, and many that are slow at once are a path that is.
+pub const ALL_SILENT: Duration = Duration::from_secs(3);
+
 /// The fence is lost: reset at once.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{disk}: {why}")]
@@ -145,6 +149,8 @@ struct Shared {
     blind: AtomicBool,
     /// The watch was dropped: from here on it is ourselves who take the key away.
     over: AtomicBool,
+    /// When the first disk answered again after none did, in milliseconds after `started`.
+    returned_ms: AtomicU64,
     on_loss: OnLoss,
     disks: Vec<DiskState>,
 }
@@ -166,29 +172,8 @@ struct DiskState {
 
 impl Watch {
     pub(super) fn start(members: &[Member], key: Key, on_loss: OnLoss) -> Watch {
-        let members = members.iter().enumerate();
-        let paths = members.flat_map(|(place, member)| {
-            let routes = member.routes.iter();
-            routes.map(move |route| (place, member, route.clone()))
-        });
-        let paths: Vec<(usize, &Member, Arc<Route>)> = paths.collect();
-        let disks = paths.iter().map(|(_, member, route)| DiskState {
-            id: member.id.clone(),
-            name: member.name.clone(),
-            read_ms: AtomicU64::new(0),
-            failed: AtomicBool::new(false),
-            alarm: Mutex::default(),
-            route: route.clone(),
-        });
-        let shared = Arc::new(Shared {
-            key,
-            started: Instant::now(),
-            lost: OnceLock::new(),
-            blind: AtomicBool::new(false),
-            over: AtomicBool::new(false),
-            on_loss,
-            disks: disks.collect(),
-        });
+        let paths = paths(members);
+        let shared = Arc::new(Shared::of(&paths, key, on_loss));
         let mut stops = Vec::new();
         for (index, (place, _, route)) in paths.into_iter().enumerate() {
             let (stop, stopped) = mpsc::channel();
@@ -223,18 +208,13 @@ impl Watch {
 
     /// How old the newest read-back is, of whichever disk; `None` without disks.
     pub fn freshest(&self) -> Option<Duration> {
-        let now = self.shared.started.elapsed();
-        let disks = self.shared.disks.iter();
-        let read = disks
-            .map(|disk| disk.read_ms.load(Ordering::SeqCst))
-            .max()?;
-        Some(now.saturating_sub(Duration::from_millis(read)))
+        self.shared.freshest(self.shared.now())
     }
 
     /// Whether some disk was read back within that time, and its last look did not fail. Does not wait, lock or
     /// allocate.
     pub fn sees_disks(&self, within: Duration) -> bool {
-        let now = self.shared.started.elapsed();
+        let now = self.shared.now();
         self.shared.disks.iter().any(|disk| {
             let read = Duration::from_millis(disk.read_ms.load(Ordering::SeqCst));
             !disk.failed.load(Ordering::SeqCst) && now.saturating_sub(read) < within
@@ -251,24 +231,78 @@ impl Watch {
         alarms
     }
 
-    /// The disks that were not read back for so long.
+    /// The disks that were not read back for so long. Time in which none was does not count: after a loss of the shelf's power one
+    /// comes back before the other.
     pub fn silent(&self, limit: Duration) -> Vec<DiskId> {
-        let ages = self.ages().into_iter();
-        let silent = ages.filter(|(_, age)| *age > limit);
-        silent.map(|(disk, _)| disk.id.clone()).collect()
+        self.shared.silent(self.shared.now(), limit)
     }
 
     /// The disk whose last read-back is the oldest, by name, and how old it is.
     pub fn oldest(&self) -> Option<(&str, Duration)> {
-        let oldest = self.ages().into_iter().max_by_key(|(_, age)| *age);
+        let ages = self.shared.ages(self.shared.now());
+        let oldest = ages.into_iter().max_by_key(|(_, age)| *age);
         oldest.map(|(disk, age)| (disk.name.as_str(), age))
+    }
+}
+
+impl Shared {
+    fn of(paths: &[(usize, &Member, Arc<Route>)], key: Key, on_loss: OnLoss) -> Shared {
+        let disks = paths.iter().map(|(_, member, route)| DiskState {
+            id: member.id.clone(),
+            name: member.name.clone(),
+            read_ms: AtomicU64::new(0),
+            failed: AtomicBool::new(false),
+            alarm: Mutex::default(),
+            route: route.clone(),
+        });
+        Shared {
+            key,
+            started: Instant::now(),
+            lost: OnceLock::new(),
+            blind: AtomicBool::new(false),
+            over: AtomicBool::new(false),
+            returned_ms: AtomicU64::new(0),
+            on_loss,
+            disks: disks.collect(),
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// A disk was read back by this path, which has a part in the claim.
+    fn note_read(&self, index: usize, now: Duration) {
+        let ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        let newest = self.freshest(now);
+        if newest.is_some_and(|age| age >= ALL_SILENT) {
+            self.returned_ms.store(ms, Ordering::SeqCst);
+        }
+        self.disks[index].read_ms.store(ms, Ordering::SeqCst);
+    }
+
+    fn freshest(&self, now: Duration) -> Option<Duration> {
+        let disks = self.disks.iter();
+        let read = disks
+            .map(|disk| disk.read_ms.load(Ordering::SeqCst))
+            .max()?;
+        Some(now.saturating_sub(Duration::from_millis(read)))
+    }
+
+    fn silent(&self, now: Duration, limit: Duration) -> Vec<DiskId> {
+        let returned = Duration::from_millis(self.returned_ms.load(Ordering::SeqCst));
+        if now.saturating_sub(returned) <= limit {
+            return Vec::new();
+        }
+        let ages = self.ages(now).into_iter();
+        let silent = ages.filter(|(_, age)| *age > limit);
+        silent.map(|(disk, _)| disk.id.clone()).collect()
     }
 
     /// How old the last read-back of each disk is, by whichever path.
-    fn ages(&self) -> Vec<(&DiskState, Duration)> {
-        let now = self.shared.started.elapsed();
+    fn ages(&self, now: Duration) -> Vec<(&DiskState, Duration)> {
         let mut ages: Vec<(&DiskState, Duration)> = Vec::new();
-        for disk in &self.shared.disks {
+        for disk in &self.disks {
             let read = Duration::from_millis(disk.read_ms.load(Ordering::SeqCst));
             let age = now.saturating_sub(read);
             // The paths of a disk stand together.
@@ -279,6 +313,16 @@ impl Watch {
         }
         ages
     }
+}
+
+/// The paths of all members, each with its member's place.
+fn paths(members: &[Member]) -> Vec<(usize, &Member, Arc<Route>)> {
+    let members = members.iter().enumerate();
+    let paths = members.flat_map(|(place, member)| {
+        let routes = member.routes.iter();
+        routes.map(move |route| (place, member, route.clone()))
+    });
+    paths.collect()
 }
 
 impl Drop for Watch {
@@ -324,10 +368,8 @@ fn look(
         }
         match looked {
             Ok(alarm) => {
-                let now = shared.started.elapsed().as_millis();
-                let now = u64::try_from(now).unwrap_or(u64::MAX);
                 if is_used {
-                    disk.read_ms.store(now, Ordering::SeqCst);
+                    shared.note_read(index, shared.now());
                 }
                 let said = std::mem::replace(&mut *lock(&disk.alarm), alarm);
                 if said != alarm
@@ -426,7 +468,41 @@ fn look_once(
 
 #[cfg(test)]
 mod tests {
+    use orthrus_hb::{ClusterId, HeadId};
+
     use super::*;
+    use crate::fence::shelf::Shelf;
+
+    #[test]
+    fn a_disk_that_comes_back_after_the_others_is_not_lost_for_the_time_without_the_shelf() {
+        let shelf = Shelf::new(3);
+        let fence = shelf.fence(0);
+        let key = Key {
+            cluster: ClusterId::from_name("lab"),
+            head: HeadId::First,
+            epoch: Epoch(1),
+        };
+        let paths = paths(fence.members());
+        let shared = Shared::of(&paths, key, Arc::new(|_| ()));
+        let (second, limit) = (Duration::from_secs(1), Duration::from_secs(30));
+        let read = |index, at| shared.note_read(index, at * second);
+        let silent = |at| shared.silent(at * second, limit);
+        for at in 0..10 {
+            (0..3).for_each(|index| read(index, at));
+        }
+        // The shelf is without power from here on, and one disk takes long to spin up.
+        read(0, 60);
+        assert!(silent(61).is_empty());
+        read(1, 61);
+        for at in 62..91 {
+            (0..2).for_each(|index| read(index, at));
+            assert!(silent(at).is_empty(), "{at}");
+        }
+        (0..2).for_each(|index| read(index, 91));
+        assert_eq!(silent(91), [Shelf::id(2)]);
+        read(2, 92);
+        assert!(silent(92).is_empty());
+    }
 
     #[test]
     fn one_failed_command_is_reason_enough_to_probe_at_once() {

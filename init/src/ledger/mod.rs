@@ -269,6 +269,11 @@ impl Ledger {
         self.writers.recorded()
     }
 
+    /// Whether the pool has a ledger, as far as this head has seen.
+    pub fn has_copies(&self) -> bool {
+        !lock(&self.metadata).found.regions.is_empty()
+    }
+
     /// Whether copies were read, and none is any more: the path to the shelf is gone.
     pub fn fell_silent(&self, now: Instant) -> bool {
         let seen = self.readers.seen();

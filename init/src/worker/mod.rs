@@ -81,7 +81,7 @@ use word::Word;
 /// How often a head that does not hold the pool looks whether it could: long enough that a look costs
 /// nothing that matters, short enough that the peer knows whether this head is the better one by the time
 /// that it has made up its mind to let go.
-const LOOK_INTERVAL: embassy_time::Duration = embassy_time::Duration::from_secs(3);
+pub const LOOK_INTERVAL: embassy_time::Duration = embassy_time::Duration::from_secs(3);
 
 /// How often a worker without a job looks for an order of an operator, who does not notice so little. Orders have no way
 /// through the channel of the core's jobs, in which there is always room for the next one.
