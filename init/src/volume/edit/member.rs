@@ -123,9 +123,16 @@ impl Edit<'_> {
         Ok(())
     }
 
+    /// The volumes that have extents on a member.
+    fn on_member(&self, member: &str) -> Vec<String> {
+        let is_on = |volume| tree::segments(volume).any(|segment| tree::is_on(segment, member));
+        let volumes = self.metadata.volumes().filter(|(_, volume)| is_on(volume));
+        volumes.map(|(name, _)| name.to_owned()).collect()
+    }
+
     /// The volumes for people that have extents on a member, or what of them is for nobody.
     fn owners(&self, member: &str) -> Vec<String> {
-        let mut all = self.users(member);
+        let mut all = self.on_member(member);
         let mut at = 0;
         while let Some(part) = all.get(at) {
             at += 1;
@@ -174,7 +181,7 @@ impl Edit<'_> {
                 why,
             })
         };
-        for part in self.users(&from) {
+        for part in self.on_member(&from) {
             let extents = tree::extents(self.volume(&part)?);
             let fate = match self.fate(&part, &to) {
                 Ok(fate) => fate,
@@ -228,9 +235,8 @@ impl Edit<'_> {
         };
         let is_on = |part: &String| {
             let volume = self.volume(part);
-            volume.is_ok_and(|volume| {
-                tree::segments(volume).any(|segment| tree::references(segment).contains(&to))
-            })
+            volume
+                .is_ok_and(|volume| tree::segments(volume).any(|segment| tree::is_on(segment, to)))
         };
         let mut others = self.parts(&owner).into_iter();
         if others.any(|other| index_of(&other) != index_of(part) && is_on(&other)) {

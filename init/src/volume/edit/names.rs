@@ -1,5 +1,7 @@
 //! Which names a new volume may have, and giving a volume another one.
 
+use std::collections::BTreeSet;
+
 use super::super::group;
 use super::super::text::Value;
 use super::tree;
@@ -70,6 +72,8 @@ impl Edit<'_> {
             let is_part = parts.iter().any(|part| part == name);
             is_part.then(|| format!("{new}_{suffix}"))
         };
+        let members = self.member_names();
+        let is_member = |name: &str| members.contains(name);
         let Some(volumes) = tree::section_mut(&mut self.metadata.body, "logical_volumes") else {
             return Err(EditError::NoVolume(old.to_owned()));
         };
@@ -81,7 +85,7 @@ impl Edit<'_> {
                         if let Value::Section(segment) = segment
                             && key.starts_with("segment")
                         {
-                            tree::rename(segment, &change);
+                            tree::rename(segment, &is_member, &change);
                         }
                     }
                 }
@@ -99,10 +103,17 @@ impl Edit<'_> {
         visible || self.snapshot_of(name).is_some()
     }
 
+    fn member_names(&self) -> BTreeSet<String> {
+        let members = self.metadata.members();
+        members.map(|(name, _)| name.to_owned()).collect()
+    }
+
     /// Volumes whose segments refer to this one.
     pub(super) fn users(&self, name: &str) -> Vec<String> {
+        let members = self.member_names();
+        let is_member = |name: &str| members.contains(name);
         let uses = |volume| {
-            tree::segments(volume).any(|segment| tree::references(segment).contains(&name))
+            tree::segments(volume).any(|segment| tree::volumes(segment, &is_member).contains(&name))
         };
         let users = self.metadata.volumes().filter(|(_, volume)| uses(volume));
         users.map(|(user, _)| user.to_owned()).collect()
@@ -110,6 +121,8 @@ impl Edit<'_> {
 
     /// All hidden volumes that only this one stands on.
     pub(super) fn parts(&self, name: &str) -> Vec<String> {
+        let members = self.member_names();
+        let is_member = |name: &str| members.contains(name);
         let mut owners = vec![name.to_owned()];
         let mut at = 0;
         while let Some(owner) = owners.get(at) {
@@ -119,7 +132,7 @@ impl Edit<'_> {
             };
             let segments = tree::segments(volume);
             let names: Vec<String> = segments
-                .flat_map(tree::references)
+                .flat_map(|segment| tree::volumes(segment, &is_member))
                 .filter(|name| {
                     let part = self.volume(name);
                     part.is_ok_and(|part| !tree::has(part, "status", "VISIBLE"))

@@ -10,6 +10,7 @@ use super::*;
 use crate::chance::Chance;
 
 mod growth;
+mod names;
 
 /// Identifiers in a row, of which no test sees one twice.
 fn next() -> Uuid {

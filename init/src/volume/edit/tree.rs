@@ -122,16 +122,41 @@ const REFERENCES: [&str; 19] = [
     "create",
 ];
 
+/// Where a name is a member's, if there is a member of that name, and else a volume's: lvm2 takes a volume that is called `pv0` as
+/// well, and looks for the member first.
+const AREAS: [&str; 2] = ["stripes", "mirrors"];
+
 /// Every name of a volume or a member that a segment refers to.
 pub fn references(segment: &Section) -> Vec<&str> {
+    let named = named(segment).into_iter();
+    named.map(|(_, name)| name).collect()
+}
+
+/// Every name of a volume that a segment refers to, of a group with these members.
+pub fn volumes<'a>(segment: &'a Section, is_member: &impl Fn(&str) -> bool) -> Vec<&'a str> {
+    let named = named(segment).into_iter();
+    let of_volumes = named.filter(|(key, name)| !(AREAS.contains(key) && is_member(name)));
+    of_volumes.map(|(_, name)| name).collect()
+}
+
+/// Whether a segment has extents of the member with this name.
+pub fn is_on(segment: &Section, member: &str) -> bool {
+    let mut named = named(segment).into_iter();
+    named.any(|(key, name)| AREAS.contains(&key) && name == member)
+}
+
+/// Every name that a segment refers to, with the entry that does.
+fn named(segment: &Section) -> Vec<(&str, &str)> {
     let mut found = Vec::new();
     for (key, value) in segment {
         match value {
-            Value::Section(inner) => found.extend(references(inner)),
-            Value::Text(name) if REFERENCES.contains(&key.as_str()) => found.push(name.as_str()),
+            Value::Section(inner) => found.extend(named(inner)),
+            Value::Text(name) if REFERENCES.contains(&key.as_str()) => {
+                found.push((key.as_str(), name.as_str()));
+            }
             Value::List(list) if REFERENCES.contains(&key.as_str()) => {
                 found.extend(list.iter().filter_map(|value| match value {
-                    Value::Text(name) => Some(name.as_str()),
+                    Value::Text(name) => Some((key.as_str(), name.as_str())),
                     _ => None,
                 }));
             }
@@ -141,21 +166,27 @@ pub fn references(segment: &Section) -> Vec<&str> {
     found
 }
 
-/// Puts another name in the place of one, wherever a segment refers to it.
-pub fn rename(segment: &mut Section, change: &impl Fn(&str) -> Option<String>) {
+/// Puts another name in the place of a volume's, wherever a segment of a group with these members refers to it.
+pub fn rename(
+    segment: &mut Section,
+    is_member: &impl Fn(&str) -> bool,
+    change: &impl Fn(&str) -> Option<String>,
+) {
     for (key, value) in segment {
         let is_reference = REFERENCES.contains(&key.as_str());
+        let of_volume = |name: &str| !(AREAS.contains(&key.as_str()) && is_member(name));
+        let renamed = |name: &str| change(name).filter(|_| of_volume(name));
         match value {
-            Value::Section(inner) => rename(inner, change),
+            Value::Section(inner) => rename(inner, is_member, change),
             Value::Text(name) if is_reference => {
-                if let Some(new) = change(name) {
+                if let Some(new) = renamed(name) {
                     *name = new;
                 }
             }
             Value::List(list) if is_reference => {
                 for value in list {
                     if let Value::Text(name) = value
-                        && let Some(new) = change(name)
+                        && let Some(new) = renamed(name)
                     {
                         *name = new;
                     }
