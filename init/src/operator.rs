@@ -167,7 +167,9 @@ impl Desk {
             .filter(|one| pool.is_none_or(|name| one.name == name));
         let disks: Vec<_> = disk::scan().into_iter().filter_map(Result::ok).collect();
         let found = volume::read_groups(&disks);
-        let groups: Vec<_> = wanted.filter_map(|pool| found.find(&pool.vg)).collect();
+        let cluster = &running.config.cluster;
+        let of_pools = wanted.filter_map(|pool| found.find(&pool.vg, cluster));
+        let groups: Vec<_> = of_pools.collect();
         // They differ in where they write, and all read alike.
         let Some(ledger) = running.ledgers.first() else {
             return Reply::refused("no pool is configured");

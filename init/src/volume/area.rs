@@ -189,10 +189,8 @@ impl Location {
             let part = "text";
             return Err(AreaError::Checksum { start, part });
         }
-        let mut text = String::from_utf8(bytes).map_err(|_| AreaError::Malformed {
-            start,
-            what: "its text is not UTF-8",
-        })?;
+        // The description is a command line as somebody typed it, in whatever encoding. A name with what is not UTF-8 is none.
+        let mut text = String::from_utf8_lossy(&bytes).into_owned();
         text.truncate(text.trim_end_matches('\0').len());
         Ok(text)
     }

@@ -337,13 +337,22 @@ fn assemble(places: &[Place], contents: Vec<Contents>) -> Groups {
     let all = std::mem::take(&mut groups.groups);
     (groups.destroyed, groups.groups) = all.into_iter().partition(is_destroyed);
     groups.groups.sort_by(|a, b| a.name.cmp(&b.name));
-    for index in 1..groups.groups.len() {
-        let (before, after) = groups.groups.split_at_mut(index);
-        if let (Some(one), Some(other)) = (before.last_mut(), after.first_mut())
-            && one.name == other.name
-        {
-            one.conflicts.push(Conflict::SameName { other: other.uuid });
-            other.conflicts.push(Conflict::SameName { other: one.uuid });
+    for same in groups
+        .groups
+        .chunk_by_mut(|one, other| one.name == other.name)
+    {
+        let all: Vec<(Uuid, Option<String>)> = same
+            .iter()
+            .map(|group| (group.uuid, group.system_id.clone()))
+            .collect();
+        for (index, group) in same.iter_mut().enumerate() {
+            let others = all.iter().enumerate().filter(|(place, _)| *place != index);
+            group
+                .conflicts
+                .extend(others.map(|(_, (other, system_id))| Conflict::SameName {
+                    other: *other,
+                    system_id: system_id.clone(),
+                }));
         }
     }
     groups
@@ -360,8 +369,11 @@ impl VolumeGroup {
 }
 
 impl Groups {
-    /// The group with this name; of two with the same name either, since both are refused.
-    pub fn find(&self, name: &str) -> Option<&VolumeGroup> {
-        self.groups.iter().find(|group| group.name == name)
+    /// The group with this name; of several the cluster's own, and where that is not one any of them, since all are refused.
+    pub fn find(&self, name: &str, cluster: &str) -> Option<&VolumeGroup> {
+        let named = || self.groups.iter().filter(|group| group.name == name);
+        named()
+            .find(|group| group.is_of(cluster))
+            .or_else(|| named().next())
     }
 }

@@ -95,7 +95,8 @@ pub fn system_id(cluster: &str) -> String {
 impl VolumeGroup {
     /// The first reason to leave the group alone; `cluster` is the name of ours.
     pub fn refusal(&self, cluster: &str) -> Option<Refusal> {
-        if let Some(conflict) = self.conflicts.first() {
+        let mut conflicts = self.conflicts.iter();
+        if let Some(conflict) = conflicts.find(|conflict| !self.comes_before(conflict, cluster)) {
             return Some(self.or_silent(Refusal::Conflict(conflict.clone())));
         }
         if self.has("CLUSTERED") {
@@ -122,6 +123,33 @@ impl VolumeGroup {
         }
         let missing = self.disk_refusal().map(|refusal| self.or_silent(refusal));
         missing.or_else(|| self.volume_refusal())
+    }
+
+    /// Whether the group is this cluster's by its system ID. One that nobody claimed yet is not.
+    pub fn is_of(&self, cluster: &str) -> bool {
+        self.system_id.as_deref() == Some(&*system_id(cluster))
+    }
+
+    /// Whether a conflict is with a group of the same name that is none of ours, while this one is: a disk of another box that somebody
+    /// plugged in.
+    fn comes_before(&self, conflict: &Conflict, cluster: &str) -> bool {
+        match conflict {
+            Conflict::SameName { system_id: of, .. } => {
+                self.is_of(cluster) && of.as_deref() != Some(&*system_id(cluster))
+            }
+            _ => false,
+        }
+    }
+
+    /// Groups with the same name that are none of this cluster's, of a group that is.
+    pub fn namesakes(&self, cluster: &str) -> Vec<Uuid> {
+        let conflicts = self.conflicts.iter();
+        let others = conflicts.filter(|conflict| self.comes_before(conflict, cluster));
+        let others = others.filter_map(|conflict| match conflict {
+            Conflict::SameName { other, .. } => Some(*other),
+            _ => None,
+        });
+        others.collect()
     }
 
     /// A reason that speaks of what is missing counts only when every disk that is here has said what it is.
@@ -269,7 +297,7 @@ impl fmt::Display for Refusal {
                 f,
                 "the newest metadata (seqno {seqno}) are only on disks that they call missing: connect the others"
             ),
-            Refusal::Conflict(Conflict::SameName { other }) => write!(
+            Refusal::Conflict(Conflict::SameName { other, .. }) => write!(
                 f,
                 "another volume group, {other}, has the same name: vgrename one on a host with lvm2"
             ),

@@ -85,6 +85,9 @@ impl Worker {
         }
         let mut report = lock(&self.report);
         report.notes.extend(without_ledger(&group));
+        report
+            .notes
+            .extend(said_of_namesakes(&group, &self.config.cluster));
         report.notes.extend(self.left_reserved.clone());
         drop(report);
         Ok(Done::Surveyed {
@@ -286,11 +289,11 @@ impl Worker {
             false => format!(" ({})", unreadable.join("; ")),
         };
         let vg = &self.pool().vg;
-        let is_there = found.find(vg).is_some();
-        if !is_there && found.destroyed.iter().any(|group| group.name == *vg) {
+        let group = found.find(vg, &self.config.cluster);
+        if group.is_none() && found.destroyed.iter().any(|group| group.name == *vg) {
             return Err(JobError::Destroyed { vg: vg.clone() });
         }
-        let Some(mut group) = found.groups.into_iter().find(|group| group.name == *vg) else {
+        let Some(mut group) = group.cloned() else {
             return Err(JobError::NoGroup {
                 vg: vg.clone(),
                 detail,
@@ -360,6 +363,19 @@ fn without_ledger(group: &VolumeGroup) -> Option<String> {
         "it is on MD arrays alone and has no ledger: all cables cut would mean a takeover from a living head. A small disk \
          that is in the group by itself can have one"
             .to_owned()
+    })
+}
+
+/// That there are disks of another box whose group has the same name.
+fn said_of_namesakes(group: &VolumeGroup, cluster: &str) -> Option<String> {
+    let others = group.namesakes(cluster);
+    let named: Vec<String> = others.iter().map(ToString::to_string).collect();
+    (!named.is_empty()).then(|| {
+        format!(
+            "another volume group of its name, {}, is on disks that are not of this cluster, and is left alone: \
+             disconnect them, or vgrename it on a host with lvm2",
+            named.join(", ")
+        )
     })
 }
 

@@ -129,7 +129,7 @@ impl Worker {
         let seen: Vec<Disk> = disk::scan().into_iter().filter_map(Result::ok).collect();
         let groups = volume::read_groups(&seen);
         let vg = &self.pool().vg;
-        if self.claim.is_some() || groups.find(vg).is_some() {
+        if self.claim.is_some() || groups.find(vg, &self.config.cluster).is_some() {
             return Err(CreateError::Exists(vg.clone()));
         }
         let disks = chosen(&seen, names)?;
@@ -194,7 +194,10 @@ impl Worker {
     /// That no disk is in a group that is a pool of ours, whatever may be wiped.
     pub(super) fn spare_pools(&self, groups: &Groups, disks: &[Disk]) -> Result<(), CreateError> {
         let is_pool = |name: &str| self.config.pools.iter().any(|pool| pool.vg == name);
-        for group in groups.groups.iter().filter(|group| is_pool(&group.name)) {
+        let cluster = &self.config.cluster;
+        // Another box's, of the same name, can be wiped as anything else.
+        let pools = groups.groups.iter().filter(|group| is_pool(&group.name));
+        for group in pools.filter(|group| group.is_of(cluster) || group.system_id.is_none()) {
             let members = group.disks();
             let taken = disks
                 .iter()

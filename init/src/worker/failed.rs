@@ -201,7 +201,7 @@ fn each_reason_to_leave_a_volume_group_alone_has_its_line_in_status() {
                 ["sdx and sdy carry the same physical volume", "one is a copy; disconnect it"],
         ],
         Conflict::SameName { .. } => [
-            Conflict::SameName { other: uuid('2') } => ["another volume group, 222222-2222", "vgrename"],
+            Conflict::SameName { other: uuid('2'), system_id: None } => ["another volume group, 222222-2222", "vgrename"],
         ],
         Conflict::Disagreement { .. } => [
             Conflict::Disagreement { seqno: 9 } =>

@@ -42,6 +42,8 @@ pub use member::{NewMember, new_group};
 pub use order::VolumeOrder;
 pub use thin::PoolSize;
 
+use std::collections::BTreeSet;
+
 use super::text::{Section, Value};
 use super::uuid::Uuid;
 use super::write::{Metadata, id_of};
@@ -110,6 +112,7 @@ impl<'a> Edit<'a> {
         if let Some(new) = broken.find(|one| !self.broken.contains(one)) {
             return Err(new);
         }
+        self.forget_history();
         let volumes = tree::section_mut(&mut self.metadata.body, "logical_volumes");
         if let Some(volumes) = volumes {
             let is_visible = |value: &Value| match value {
@@ -123,6 +126,36 @@ impl<'a> Edit<'a> {
             metadata: self.metadata,
             zeroes: self.zeroes,
         })
+    }
+
+    /// lvm2 keeps a history of removed thin volumes where it is told to (`record_lvs_history`), and reads nothing of a group whose history
+    /// names a volume that is not there. It is for information only.
+    fn forget_history(&mut self) {
+        const HISTORY: &str = "historical_logical_volumes";
+        let volumes: BTreeSet<String> = self
+            .metadata
+            .volumes()
+            .map(|(name, _)| name.to_owned())
+            .collect();
+        let Some(history) = tree::section_mut(&mut self.metadata.body, HISTORY) else {
+            return;
+        };
+        // Those that are history themselves have a hyphen before their names.
+        let is_gone = |name: &str| !name.starts_with('-') && !volumes.contains(name);
+        let names_what_is_gone = |value: &Value| match value {
+            Value::Section(one) => {
+                let descendants = tree::list(one, "descendants").iter();
+                let mut names = descendants.filter_map(|value| match value {
+                    Value::Text(name) => Some(name.as_str()),
+                    _ => None,
+                });
+                names.any(is_gone) || tree::word(one, "origin").is_some_and(is_gone)
+            }
+            _ => false,
+        };
+        if history.values().any(names_what_is_gone) {
+            self.metadata.body.shift_remove(HISTORY);
+        }
     }
 
     /// That all that is to be zeroed lies in extents that a volume has now and none had before: whatever else is there is somebody's

@@ -120,6 +120,8 @@ pub enum Conflict {
     SameName {
         /// The other one.
         other: Uuid,
+        /// Whose that is.
+        system_id: Option<String>,
     },
     /// Two disks carry different metadata of the same age.
     Disagreement {

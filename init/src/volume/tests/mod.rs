@@ -375,6 +375,55 @@ fn two_groups_with_one_name_are_both_refused() {
 }
 
 #[test]
+fn of_groups_with_one_name_the_clusters_own_is_served_beside_those_of_others() {
+    let ours = Some("orthrus-lab".to_owned());
+    for (ids, served) in [
+        ([ours.clone(), None, None], 1),
+        ([None, ours.clone(), Some("backup".to_owned())], 1),
+        ([Some("backup".to_owned()), None, ours.clone()], 1),
+        ([ours.clone(), Some("backup".to_owned()), ours.clone()], 0),
+        ([None, None, Some("backup".to_owned())], 0),
+    ] {
+        let disks = [place(0, 64 << 20), place(1, 64 << 20), place(2, 64 << 20)];
+        let mut contents = vec![
+            image!("wrapped").contents(),
+            image!("wrapped").contents(),
+            image!("wrapped").contents(),
+        ];
+        for (index, id) in ids.iter().enumerate() {
+            let group = &mut contents[index].groups[0];
+            group.uuid = Uuid::from_compact(format!("{index:032}").as_bytes()).unwrap();
+            group.system_id.clone_from(id);
+        }
+        // Only the first has the disk of that label.
+        contents[1].pv = None;
+        contents[2].pv = None;
+        let found = assemble(&disks, contents);
+        assert_eq!(found.groups.len(), 3);
+        let is_named = |group: &&VolumeGroup| {
+            !matches!(
+                group.refusal("lab"),
+                Some(Refusal::Conflict(Conflict::SameName { .. }))
+            )
+        };
+        // One that was found on no disk of its own conflicts with nothing else here.
+        let mut found = found;
+        for group in &mut found.groups {
+            group
+                .conflicts
+                .retain(|conflict| matches!(conflict, Conflict::SameName { .. }));
+        }
+        let free: Vec<&VolumeGroup> = found.groups.iter().filter(is_named).collect();
+        assert_eq!(free.len(), served, "{ids:?}");
+        if let [one] = free[..] {
+            assert!(one.is_of("lab"));
+            assert_eq!(found.find("wrapped", "lab").unwrap().uuid, one.uuid);
+            assert_eq!(one.namesakes("lab").len(), 2);
+        }
+    }
+}
+
+#[test]
 fn a_disk_that_is_smaller_than_its_volume_is_refused() {
     let contents = vec![image!("tank-0").contents(), image!("tank-1").contents()];
     let found = assemble(&[place(0, 64 << 20), place(1, 32 << 20)], contents);

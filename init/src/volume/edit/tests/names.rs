@@ -46,3 +46,36 @@ fn what_lies_on_a_member_is_no_user_of_the_volume_with_its_name() {
     let left: Vec<&str> = after.volumes().map(|(name, _)| name).collect();
     assert_eq!(left, ["pv0"], "a part of nothing that was removed");
 }
+
+#[test]
+fn history_of_what_is_gone_goes_with_it_and_other_history_stays() {
+    let gone = |body: &mut Section, descendant: &str| {
+        let one = tree::section([
+            ("id", text("history")),
+            ("origin", text("-older")),
+            (
+                "descendants",
+                Value::List(vec![text(descendant), text("-other")]),
+            ),
+        ]);
+        let history = tree::section([("old", Value::Section(one))]);
+        body.insert(
+            "historical_logical_volumes".to_owned(),
+            Value::Section(history),
+        );
+    };
+    let mut before = group(2);
+    for name in ["one", "two"] {
+        before = edited(before, |edit| edit.create(name, 4, Layout::Linear)).unwrap();
+    }
+    gone(&mut before.body, "one");
+    let has = |metadata: &Metadata| metadata.body.contains_key("historical_logical_volumes");
+    let kept = edited(before.clone(), |edit| edit.remove("two")).unwrap();
+    assert!(has(&kept));
+    for after in [
+        edited(before.clone(), |edit| edit.remove("one")),
+        edited(before, |edit| edit.rename("one", "three")),
+    ] {
+        assert!(!has(&after.unwrap()));
+    }
+}
