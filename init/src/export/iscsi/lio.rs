@@ -35,11 +35,13 @@ pub const STEP_LIMIT: Duration = Duration::from_secs(12);
 
 /// Who is let in and how: by explicit ACL alone, and CHAP unless the ACL says otherwise, as it does for a client without a password. An ACL that is
 /// just being made while clients log in thus lets nobody in without one. A login without an ACL is refused; no ACL is made of
-/// a login, and none is kept in memory, so that both heads let the same clients in.
-const PORTAL_GROUP: [(&str, &str); 4] = [
+/// a login, and none is kept in memory, so that both heads let the same clients in. Nor is a target named to who asks for targets and has
+/// no ACL (`iscsit_build_sendtargets_response`): all pools of a head answer at one port, whatever address was asked.
+const PORTAL_GROUP: [(&str, &str); 5] = [
     ("authentication", "1"),
     ("generate_node_acls", "0"),
     ("cache_dynamic_acls", "0"),
+    ("demo_mode_discovery", "0"),
     ("demo_mode_write_protect", "1"),
 ];
 

@@ -229,6 +229,16 @@ fn a_lun_is_mapped_to_its_clients_and_to_no_others() {
 }
 
 #[test]
+fn a_target_is_named_to_nobody_who_is_not_let_in() {
+    let (lio, _state) = lio(STEP_LIMIT);
+    lio.open(&plan()).unwrap();
+    let changes = lio.fake().changes();
+    let order = ["attrib/demo_mode_discovery 0", "np/", "tpgt_1/enable 1"];
+    let positions: Vec<usize> = order.iter().map(|part| position(&changes, part)).collect();
+    assert!(positions.is_sorted(), "{positions:?} {changes:#?}");
+}
+
+#[test]
 fn one_client_is_shut_out_and_the_others_keep_what_they_have() {
     let (lio, _state) = lio(STEP_LIMIT);
     let mut plan = plan();
