@@ -141,8 +141,10 @@ pub(super) trait Host: Send {
     fn admitted(&self, place: &Path) -> Result<String, StateError>;
     /// Replaces it, durably.
     fn keep_admitted(&self, place: &Path, text: &str) -> Result<(), StateError>;
-    /// Keeps clients' reservations on the pool from now on, for a plan that is to be opened; returns those that are lost.
-    fn keep_reservations(&self, plan: &mut ExportPlan, state: &Path) -> Vec<String>;
+    /// Keeps clients' reservations on the pool from now on, for a plan that is to be opened, with those that are to be given back.
+    fn keep_reservations(&self, plan: &mut ExportPlan, state: &Path);
+    /// Whether clients are registered on the LUN with this serial number; `None` where that cannot be told.
+    fn has_registrations(&self, state: &Path, serial: &str) -> Option<bool>;
     /// Copies what the kernel writes of them; as long as what is returned lives.
     fn watch_reservations(&self, directory: &Path) -> io::Result<Box<dyn Copying>>;
     /// Makes an export.
@@ -407,11 +409,15 @@ impl Host for Kernel {
         Nvmet::new(STEP_LIMIT).dismiss(plan, nqn).map(drop)
     }
 
-    fn keep_reservations(&self, plan: &mut ExportPlan, state: &Path) -> Vec<String> {
+    fn keep_reservations(&self, plan: &mut ExportPlan, state: &Path) {
         match reservations::directory(state) {
             Ok(directory) => plan.keep_reservations(directory),
-            Err(error) => vec![format!("{}: {error}", state.display())],
+            Err(error) => plan.keep_no_reservations(&format!("{}: {error}", state.display())),
         }
+    }
+
+    fn has_registrations(&self, state: &Path, serial: &str) -> Option<bool> {
+        reservations::has_any(state, serial)
     }
 
     fn watch_reservations(&self, directory: &Path) -> io::Result<Box<dyn Copying>> {

@@ -18,6 +18,7 @@ use crate::array::{AssembleError, Condition, Judged};
 use crate::clock;
 use crate::config::ServiceAddress;
 use crate::disk::Disk;
+use crate::export::iscsi::reservations::Unrestored;
 use crate::export::nfs::{Mounted, NfsPlan, Records, Sharing, StartError, Tracked, Unchecked};
 use crate::export::nvme::{NamespacePlan, NvmePlan};
 use crate::export::{ExportError, ExportPlan, LunPlan};
@@ -345,8 +346,26 @@ impl Host for Witness {
         noted.map_err(|errno| ExportError::kernel(nqn, "dismiss", errno))
     }
 
-    fn keep_reservations(&self, plan: &mut ExportPlan, state: &Path) -> Vec<String> {
-        plan.keep_reservations(state.to_path_buf())
+    fn keep_reservations(&self, plan: &mut ExportPlan, state: &Path) {
+        plan.keep_reservations(state.to_path_buf());
+        for lun in &mut plan.luns {
+            match *self.fails_later.lock().unwrap() {
+                "registered" => {
+                    lun.registrations = vec!["sa_res_key=1".to_owned()];
+                    lun.unrestored = None;
+                }
+                "damaged" => lun.unrestored = Some(Unrestored::Damaged("aptpl_1".to_owned())),
+                "cut" => lun.unrestored = Some(Unrestored::Cut("aptpl_1".to_owned())),
+                _ => {}
+            }
+        }
+    }
+
+    fn has_registrations(&self, _state: &Path, _serial: &str) -> Option<bool> {
+        match *self.fails_later.lock().unwrap() {
+            "damaged" | "cut" => None,
+            what => Some(what == "registered"),
+        }
     }
 
     fn watch_reservations(&self, _directory: &Path) -> io::Result<Box<dyn Copying>> {

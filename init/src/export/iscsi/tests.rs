@@ -7,6 +7,7 @@ use rustix::io::Errno;
 use tempfile::TempDir;
 
 use super::fake::Fake;
+use super::reservations::Unrestored;
 use super::tree::Tree as _;
 use super::*;
 use crate::Step;
@@ -532,7 +533,8 @@ fn clients_reservations_come_back_before_a_lun_does_and_only_once() {
     let directory = TempDir::new().unwrap();
     let pool = directory.path();
     let mut plan = plan();
-    assert_eq!(plan.keep_reservations(pool.to_owned()), [] as [&str; 0]);
+    plan.keep_reservations(pool.to_owned());
+    assert_eq!(plan.luns[1].unrestored, Some(Unrestored::NoFile));
     plan.luns[1].registrations = vec!["sa_res_key=1".to_owned(), "sa_res_key=2".to_owned()];
     lio.open(&plan).unwrap();
     let changes = lio.fake().changes();
@@ -561,6 +563,39 @@ fn clients_reservations_come_back_before_a_lun_does_and_only_once() {
         "a link into a pool that is gone"
     );
     assert!(pool.join(format!("aptpl_{serial}")).exists());
+}
+
+#[test]
+fn what_a_client_that_is_not_let_in_had_registered_does_not_come_back() {
+    let directory = TempDir::new().unwrap();
+    let mut plan = plan();
+    let registration = |number: usize, client: &str| {
+        format!(
+            "PR_REG_START: {number}\ninitiator_fabric=iSCSI\ninitiator_node={client}\nsa_res_key=1\nres_holder=0\nres_all_tg_pt=0\n\
+             mapped_lun=1\ntarget_fabric=iSCSI\ntarget_node=iqn.2026-01.org.orthrus:tank\ntpgt=1\nport_rtpi=1\ntarget_lun=1\n\
+             PR_REG_END: {number}\n"
+        )
+    };
+    let clients = plan.clients.clone();
+    let file = format!(
+        "{}{}\0",
+        registration(0, &clients[0]),
+        registration(1, &clients[1])
+    );
+    let name = reservations::name(&plan.luns[1].serial);
+    std::fs::write(directory.path().join(name), file).unwrap();
+    let restored = |plan: &mut ExportPlan| {
+        plan.keep_reservations(directory.path().to_owned());
+        let registrations = plan.luns[1].registrations.iter();
+        let names = registrations.filter_map(|one| reservations::initiator(one));
+        names.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(restored(&mut plan), clients);
+    plan.luns[1].clients = Some(clients[1..].to_vec());
+    assert_eq!(restored(&mut plan), clients[1..]);
+    plan.luns[1].clients = None;
+    plan.clients.pop();
+    assert_eq!(restored(&mut plan), clients[..1]);
 }
 
 #[test]
