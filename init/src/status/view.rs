@@ -60,7 +60,7 @@ pub struct Status {
 }
 
 /// Something that costs redundancy.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// What is wrong.
     pub what: String,

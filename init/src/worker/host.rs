@@ -137,6 +137,8 @@ pub(super) trait Host: Send {
     fn note_owner(&self, place: &Path, owner: Owner) -> Result<Vec<Owner>, StateError>;
     /// Takes it down.
     fn close_state(&self, place: &Path) -> Result<Step, MountError>;
+    /// Why a file system that is mounted takes no writes any more.
+    fn filesystem_trouble(&self, place: &Path) -> Option<String>;
     /// The list of clients in the state volume; empty where there is none.
     fn admitted(&self, place: &Path) -> Result<String, StateError>;
     /// Replaces it, durably.
@@ -391,6 +393,10 @@ impl Host for Kernel {
 
     fn close_state(&self, place: &Path) -> Result<Step, MountError> {
         state::close(place)
+    }
+
+    fn filesystem_trouble(&self, place: &Path) -> Option<String> {
+        filesystem::trouble(place)
     }
 
     fn admitted(&self, place: &Path) -> Result<String, StateError> {

@@ -30,6 +30,7 @@ mod clients;
 mod create;
 mod destroy;
 mod error;
+mod filesystems;
 mod host;
 mod import;
 mod laps;
@@ -302,6 +303,7 @@ impl Worker {
         self.look_at_rebuilds();
         self.look_at_shares();
         self.look_at_reservations();
+        self.look_at_state();
         self.note_registrations();
         self.look_at_arrays();
         self.ledger.look(clock::now());
@@ -333,6 +335,7 @@ impl Worker {
         found.extend(self.full_stores());
         found.extend(self.failed_merges());
         found.extend(self.fallen_images());
+        found.extend(self.broken_shares());
         found.extend(self.look_at_paths());
         lock(&self.report).alarms = found;
     }

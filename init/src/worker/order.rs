@@ -321,6 +321,11 @@ impl Host for Witness {
         Ok(Step::Changed)
     }
 
+    fn filesystem_trouble(&self, _place: &Path) -> Option<String> {
+        let is_broken = *self.fails_later.lock().unwrap() == "read-only";
+        is_broken.then(|| "the kernel found an error and made it read-only".to_owned())
+    }
+
     fn admitted(&self, _place: &Path) -> Result<String, StateError> {
         Ok(self.admitted.lock().unwrap().clone())
     }
@@ -847,6 +852,14 @@ fn reservations_without_a_copy_are_said_until_there_is_one() {
     worker.release(true).unwrap();
     worker.look_at_reservations();
     assert_eq!(lost(&worker), [] as [&str; 0]);
+}
+
+/// The same as [`sharer`], on a host that fails at what is put there.
+pub(super) fn sharer_failing_later(shelf: &Shelf) -> (Worker, Arc<Mutex<&'static str>>) {
+    let (mut worker, _, fails) = owner_failing_later(shelf);
+    let (sharing, _) = sharer(&Shelf::new(2), "");
+    worker.config = sharing.config;
+    (worker, fails)
 }
 
 /// The same worker, with vol0 shared and offered by nothing else.
