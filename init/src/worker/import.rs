@@ -22,6 +22,7 @@ use super::Worker;
 use super::error::JobError;
 use super::host::Copying;
 use super::laps::Laps;
+use super::registrations::NOWHERE_TO_KEEP;
 use super::shares::Shares;
 use crate::clients;
 use crate::clock;
@@ -108,6 +109,7 @@ impl Worker {
         let targets = self.plan_targets(active)?;
         let withheld = targets.iter().flat_map(|target| target.withheld.clone());
         lock(&self.report).luns_withheld = withheld.collect();
+        self.note_nowhere_to_keep(&targets);
         self.watch_reservations(&targets);
         if let Some(served) = &mut self.served {
             // Kept before the first step, so that a failure half-way is undone.
@@ -317,6 +319,7 @@ impl Worker {
             report.volumes.clear();
             report.luns_withheld.clear();
             report.luns_held.clear();
+            report.notes.retain(|note| note != NOWHERE_TO_KEEP);
             report.namespaces_withheld.clear();
             report.lost_reservations.clear();
             // Also those of which none was offered.

@@ -18,6 +18,7 @@ use tracing::{error, info};
 use super::Worker;
 use crate::export::iscsi::reservations::Unrestored;
 use crate::export::{ExportPlan, LunPlan};
+use crate::status;
 use crate::sync::lock;
 use crate::volume::VolumeGroup;
 use crate::volume::write::stamp::RESERVED_TAG;
@@ -25,7 +26,24 @@ use crate::volume::write::stamp::RESERVED_TAG;
 /// What a note begins with that is over when it is said.
 const UNSAID: &str = "that clients have persistent reservations is not noted on the disks";
 
+/// LIO answers clients as if it kept what they register. No problem that costs redundancy: most clients never ask for it.
+pub(super) const NOWHERE_TO_KEEP: &str = "the pool has no state volume: persistent reservations of its LUNs' clients end with a takeover or a \
+    handover, whatever the clients asked for; `pool import` makes one, and keeps what they have registered by then";
+
 impl Worker {
+    /// Says that nothing keeps what clients of LUNs register, until something does.
+    pub(super) fn note_nowhere_to_keep(&self, targets: &[ExportPlan]) {
+        let has_luns = targets.iter().any(|target| !target.luns.is_empty());
+        let none = status::State::default();
+        let is_so = has_luns && lock(&self.report).state_volume.as_ref() == Some(&none);
+        match is_so {
+            true => self.note_metadata(NOWHERE_TO_KEEP.to_owned()),
+            false => lock(&self.report)
+                .notes
+                .retain(|note| note != NOWHERE_TO_KEEP),
+        }
+    }
+
     /// Has LUNs get back what clients registered, and takes out of the plans those that must not be offered without it.
     pub(super) fn restore_registrations(&self, targets: &mut [ExportPlan]) {
         let place = self.open_state_place();
@@ -262,6 +280,26 @@ mod tests {
         assert_eq!(offered(&worker), 1);
         let lost = lock(&worker.report).lost_reservations.clone();
         assert!(lost.len() == 1 && lost[0].contains("aptpl_1"), "{lost:?}");
+    }
+
+    #[test]
+    fn a_pool_of_luns_that_has_nowhere_to_keep_reservations_says_so_until_it_has() {
+        let (mut worker, _) = owner(&Shelf::new(2), "");
+        worker.import(Epoch(1)).unwrap();
+        let said = |worker: &Worker| {
+            let targets = &worker.served.as_ref().unwrap().targets;
+            worker.note_nowhere_to_keep(targets);
+            let notes = lock(&worker.report).notes.clone();
+            notes.iter().filter(|note| *note == NOWHERE_TO_KEEP).count()
+        };
+        assert_eq!(said(&worker), 0);
+        let state = lock(&worker.report).state_volume.take();
+        lock(&worker.report).state_volume = Some(status::State::default());
+        assert_eq!((said(&worker), said(&worker)), (1, 1));
+        worker.served.as_mut().unwrap().targets[0].luns.clear();
+        assert_eq!(said(&worker), 0, "nobody could register");
+        lock(&worker.report).state_volume = state;
+        assert_eq!(said(&worker), 0);
     }
 
     #[test]

@@ -198,6 +198,39 @@ pub fn initiator(registration: &str) -> Option<&str> {
     fields.find_map(|field| field.strip_prefix("initiator_node="))
 }
 
+/// Takes a file over that the kernel wrote before there was a place for it on the pool, unless it has written another one there
+/// since: that one is newer.
+pub fn take_over(directory: &Path, serial: &str, file: &Path) -> io::Result<()> {
+    let name = name(serial);
+    let bytes = read(file)?;
+    registrations(&bytes).map_err(io::Error::other)?;
+    let taken = format!("{name}.taken");
+    for copy in [format!("{name}{KEPT}"), taken.clone()] {
+        if !directory.join(&name).exists() {
+            state::keep(directory, &copy, &bytes).map_err(io::Error::other)?;
+        }
+    }
+    let taken = directory.join(taken);
+    // Never over another one.
+    let linked = match fs::hard_link(&taken, directory.join(&name)) {
+        Err(error)
+            if !matches!(
+                error.kind(),
+                io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound
+            ) =>
+        {
+            Err(error)
+        }
+        _ => Ok(()),
+    };
+    let removed = match fs::remove_file(&taken) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    };
+    linked.and(removed)?;
+    File::open(directory)?.sync_all()
+}
+
 /// Whether clients are registered on a LUN now, as the kernel wrote it last; `None` where that cannot be told.
 pub fn has_any(state: &Path, serial: &str) -> Option<bool> {
     match read(&state.join(DIRECTORY).join(name(serial))) {

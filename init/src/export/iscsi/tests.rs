@@ -599,6 +599,49 @@ fn what_a_client_that_is_not_let_in_had_registered_does_not_come_back() {
 }
 
 #[test]
+fn what_was_kept_in_memory_goes_to_the_pool_when_there_is_a_place_for_it() {
+    let (lio, state) = lio(STEP_LIMIT);
+    let directory = TempDir::new().unwrap();
+    let pool = directory.path();
+    let mut plan = plan();
+    lio.open(&plan).unwrap();
+    // The kernel wrote these, and nothing was to keep them.
+    let whole = b"No Registrations or Reservations\0";
+    let names: Vec<String> = plan
+        .luns
+        .iter()
+        .map(|lun| reservations::name(&lun.serial))
+        .collect();
+    std::fs::write(state.path().join("pr").join(&names[0]), whole).unwrap();
+    std::fs::write(state.path().join("pr").join(&names[1]), &whole[..9]).unwrap();
+    plan.keep_reservations(pool.to_owned());
+    lio.open(&plan).unwrap();
+    for file in [names[0].clone(), format!("{}.kept", names[0])] {
+        assert_eq!(std::fs::read(pool.join(&file)).unwrap(), whole, "{file}");
+    }
+    assert!(
+        !pool.join(&names[1]).exists(),
+        "one that was cut off is none"
+    );
+    for name in &names {
+        let link = std::fs::read_link(state.path().join("pr").join(name)).unwrap();
+        assert_eq!(link, pool.join(name));
+    }
+    let left = std::fs::read_dir(state.path().join("pr")).unwrap().count();
+    assert_eq!(left, 2, "what was moved is not left");
+    // What the kernel has written there since stays.
+    std::fs::remove_file(state.path().join("pr").join(&names[0])).unwrap();
+    std::fs::write(
+        state.path().join("pr").join(&names[0]),
+        b"No Registrations or Reservations\n\0",
+    )
+    .unwrap();
+    lio.open(&plan).unwrap();
+    assert_eq!(std::fs::read(pool.join(&names[0])).unwrap(), whole);
+    lio.close(&plan).unwrap();
+}
+
+#[test]
 fn clients_reservations_come_back_before_a_lun_does_that_was_half_withdrawn() {
     let (lio, _state) = lio(STEP_LIMIT);
     let directory = TempDir::new().unwrap();
