@@ -133,6 +133,8 @@ pub struct PoolConfig {
     pub gateway_watch: bool,
     /// Whether the network is asked, before they come, if somebody else has one of them.
     pub address_check: bool,
+    /// A LUN whose clients' persistent reservations cannot be read is served without them.
+    pub serve_without_reservations: bool,
     /// An array with parity that lacks a member and was not stopped in order is started all the same.
     pub dirty_degraded: bool,
     /// What it exports by iSCSI; a pool may have nothing to export yet.

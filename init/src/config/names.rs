@@ -23,9 +23,13 @@ pub(super) const NQN: &str =
     "an NVMe name in lower case, at most 223 characters: nqn.YYYY-MM.DOMAIN:ANYTHING";
 pub(super) const NETWORK: &str =
     "an address or a network, such as 10.77.0.0/24 or fd00:77::/64, or a list of them";
-pub(super) const USER: &str = "1 to 64 printable characters without blanks";
+// The kernel reads a name to the first semicolon, one that begins like a number in hex or base 64 as that (`extract_param`), and takes
+// whatever begins with NULL for the order to forget it (`DEF_NACL_AUTH_STR`).
+pub(super) const USER: &str =
+    "1 to 64 printable characters without blanks and semicolons, not beginning with NULL, 0x or 0b";
 // Windows takes no less and no more.
-pub(super) const PASSWORD: &str = "12 to 16 printable characters without blanks";
+pub(super) const PASSWORD: &str =
+    "12 to 16 printable characters without blanks, not beginning with NULL";
 // No dot at the start: it is a directory's name.
 pub(super) const SHARE: &str =
     "1 to 64 characters of a-z, A-Z, 0-9, _, +, . and hyphen, not starting with a hyphen or dot";
@@ -68,11 +72,18 @@ pub(super) fn is_share(text: &str) -> bool {
 }
 
 pub(super) fn is_user(text: &str) -> bool {
-    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
+    let is_taken_otherwise = ["NULL", "0x", "0X", "0b", "0B"]
+        .iter()
+        .any(|begin| text.starts_with(begin));
+    (1..=64).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_graphic() && b != b';')
+        && !is_taken_otherwise
 }
 
 pub(super) fn is_password(text: &str) -> bool {
-    (12..=16).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
+    (12..=16).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_graphic())
+        && !text.starts_with("NULL")
 }
 
 pub(super) fn is_tty(text: &str) -> bool {
@@ -236,6 +247,22 @@ mod tests {
             "iqn.é",
         ] {
             assert!(!is_iscsi(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_the_kernel_takes_for_something_else_is_no_name_and_no_password() {
+        for good in ["client", "x0x", "0", "00x1", "null", "a=b", "#NULL"] {
+            assert!(is_user(good), "{good}");
+        }
+        for bad in [
+            "", "a b", "a;b", "NULL", "NULLA", "0x1f", "0Xa", "0bab", "0Bab",
+        ] {
+            assert!(!is_user(bad), "{bad}");
+        }
+        assert!(is_password("0x;clients-sec") && is_password("clients-NULL"));
+        for bad in ["NULLclients-sec", "clients sec-ret", "clients-sec"] {
+            assert!(!is_password(bad), "{bad}");
         }
     }
 

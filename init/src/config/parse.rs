@@ -233,6 +233,7 @@ fn pool(section: &Section<'_>, heads: &[HeadConfig; 2]) -> Result<PoolConfig, Co
         "gateway_watch",
         "address_check",
         "dirty_degraded",
+        "serve_without_reservations",
         "iscsi",
         "nfs",
         "nvme",
@@ -270,6 +271,9 @@ fn pool(section: &Section<'_>, heads: &[HeadConfig; 2]) -> Result<PoolConfig, Co
         vg,
         home: home(section, heads)?,
         dirty_degraded: section.optional_switch("dirty_degraded")?.unwrap_or(false),
+        serve_without_reservations: section
+            .optional_switch("serve_without_reservations")?
+            .unwrap_or(false),
         addresses,
         gateways,
         gateway_watch: section.optional_switch("gateway_watch")?.unwrap_or(true),

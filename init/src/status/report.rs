@@ -26,6 +26,8 @@ pub struct Report {
     pub lost_reservations: Vec<String>,
     /// LUNs of the configuration that cannot be offered, and why.
     pub luns_withheld: Vec<String>,
+    /// LUNs that are not offered because what their clients registered for persistent reservations cannot be read.
+    pub luns_held: Vec<String>,
     /// Namespaces of the configuration that cannot be offered, and why.
     pub namespaces_withheld: Vec<String>,
     /// What is shared, while it is served here, and what should be.

@@ -60,7 +60,7 @@ pub struct Status {
 }
 
 /// Something that costs redundancy.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// What is wrong.
     pub what: String,
@@ -391,6 +391,13 @@ impl Status {
                 say(
                     format!("pool {name}: clients' persistent reservations are lost: {lost}"),
                     "let those clients register again; see `pools` for the state volume",
+                );
+            }
+            for held in &pool.report.luns_held {
+                say(
+                    format!("pool {name}: {held}"),
+                    "`handover`, if the other head may be able to read it; else `serve_without_reservations = true` in the pool's part of the \
+                     configuration on both heads, after its clients were stopped: nobody who was shut out by a reservation is then",
                 );
             }
             for withheld in &pool.report.luns_withheld {
@@ -770,6 +777,22 @@ mod tests {
         assert!(status.summary().contains(said), "{}", status.summary());
         let listed = "/dev/dm-0, gets back what snapshot before had: 40 %";
         assert!(status.pools_text().contains(listed));
+    }
+
+    #[test]
+    fn a_lun_that_is_held_back_for_its_reservations_is_said_with_the_way_out() {
+        let report = Report {
+            luns_held: vec!["LUN 0 of iqn is not offered".into()],
+            ..Report::default()
+        };
+        let status = standby(report, watchdog(false));
+        let problem = &status.problems[0];
+        assert_eq!(problem.what, "pool tank: LUN 0 of iqn is not offered");
+        assert!(
+            problem.todo.contains("serve_without_reservations = true"),
+            "{}",
+            problem.todo
+        );
     }
 
     #[test]

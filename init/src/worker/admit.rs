@@ -176,6 +176,7 @@ impl Worker {
     /// Lets in those that the pool has now.
     fn offer_to_clients(&mut self) -> Result<(), ExportError> {
         let pool = self.pool().clone();
+        let place = self.open_state_place();
         let Some(served) = &mut self.served else {
             return Ok(());
         };
@@ -183,6 +184,10 @@ impl Worker {
             if let Some(target) = pool.targets.iter().find(|target| target.iqn == plan.iqn) {
                 plan.clients.clone_from(&target.clients);
                 plan.chap.clone_from(&target.chap);
+            }
+            // A LUN that is half made gets back what its clients have registered now, and not what they had at the import.
+            if let Ok(place) = &place {
+                self.host.keep_reservations(plan, place);
             }
             self.host.open(plan)?;
         }
@@ -299,6 +304,20 @@ mod tests {
         worker.take_down(&mut Laps::begin()).unwrap();
         worker.import(Epoch(1)).unwrap();
         assert!(!lets_in(&worker));
+    }
+
+    #[test]
+    fn a_lun_that_is_half_made_gets_what_is_registered_when_a_client_is_let_in() {
+        let (mut worker, _, now) = owner_failing_later(&Shelf::new(2));
+        worker.import(Epoch(1)).unwrap();
+        let registered = |worker: &Worker| {
+            let served = worker.served.as_ref().unwrap();
+            served.targets[0].luns[0].registrations.len()
+        };
+        assert_eq!(registered(&worker), 0);
+        *now.lock().unwrap() = "registered";
+        worker.change_client(&ClientOrder::Add(client())).unwrap();
+        assert_eq!(registered(&worker), 1);
     }
 
     #[test]

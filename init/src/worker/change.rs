@@ -526,7 +526,7 @@ impl Worker {
     }
 
     /// That a new volume changes the number of no LUN.
-    fn keeps_numbers(&self, name: &str) -> Result<(), ChangeError> {
+    pub(super) fn keeps_numbers(&self, name: &str) -> Result<(), ChangeError> {
         if self.pool().keeps_from_luns(name) || self.pool().lists(name) {
             return Ok(());
         }
@@ -547,7 +547,7 @@ impl Worker {
             });
         }
         self.is_no_namespace(name)?;
-        let Some((target, lun)) = self.lun(name) else {
+        let Some((target, lun)) = self.numbered_lun(name) else {
             return Ok(());
         };
         if !target.by_name {
@@ -597,7 +597,7 @@ impl Worker {
         }
         self.is_no_namespace(name)?;
         self.is_no_namespace(new)?;
-        let Some((target, lun)) = self.lun(name) else {
+        let Some((target, lun)) = self.numbered_lun(name) else {
             return Ok(());
         };
         if !target.by_name {
@@ -621,7 +621,7 @@ impl Worker {
     fn offered_by_name(&self) -> impl Iterator<Item = String> {
         let targets = self.served.iter().flat_map(|served| &served.targets);
         let by_name = targets.filter(|target| target.by_name);
-        by_name.flat_map(|target| target.luns.iter().map(|lun| lun.volume.clone()))
+        by_name.flat_map(|target| target.numbered().map(|lun| lun.volume.clone()))
     }
 
     /// That a new volume is what the configuration makes of it: one with a file system is for a share, and a share's has one.

@@ -137,12 +137,16 @@ pub(super) trait Host: Send {
     fn note_owner(&self, place: &Path, owner: Owner) -> Result<Vec<Owner>, StateError>;
     /// Takes it down.
     fn close_state(&self, place: &Path) -> Result<Step, MountError>;
+    /// Why a file system that is mounted takes no writes any more.
+    fn filesystem_trouble(&self, place: &Path) -> Option<String>;
     /// The list of clients in the state volume; empty where there is none.
     fn admitted(&self, place: &Path) -> Result<String, StateError>;
     /// Replaces it, durably.
     fn keep_admitted(&self, place: &Path, text: &str) -> Result<(), StateError>;
-    /// Keeps clients' reservations on the pool from now on, for a plan that is to be opened; returns those that are lost.
-    fn keep_reservations(&self, plan: &mut ExportPlan, state: &Path) -> Vec<String>;
+    /// Keeps clients' reservations on the pool from now on, for a plan that is to be opened, with those that are to be given back.
+    fn keep_reservations(&self, plan: &mut ExportPlan, state: &Path);
+    /// Whether clients are registered on the LUN with this serial number; `None` where that cannot be told.
+    fn has_registrations(&self, state: &Path, serial: &str) -> Option<bool>;
     /// Copies what the kernel writes of them; as long as what is returned lives.
     fn watch_reservations(&self, directory: &Path) -> io::Result<Box<dyn Copying>>;
     /// Makes an export.
@@ -391,6 +395,10 @@ impl Host for Kernel {
         state::close(place)
     }
 
+    fn filesystem_trouble(&self, place: &Path) -> Option<String> {
+        filesystem::trouble(place)
+    }
+
     fn admitted(&self, place: &Path) -> Result<String, StateError> {
         state::read(place, ADMITTED)
     }
@@ -407,11 +415,15 @@ impl Host for Kernel {
         Nvmet::new(STEP_LIMIT).dismiss(plan, nqn).map(drop)
     }
 
-    fn keep_reservations(&self, plan: &mut ExportPlan, state: &Path) -> Vec<String> {
+    fn keep_reservations(&self, plan: &mut ExportPlan, state: &Path) {
         match reservations::directory(state) {
             Ok(directory) => plan.keep_reservations(directory),
-            Err(error) => vec![format!("{}: {error}", state.display())],
+            Err(error) => plan.keep_no_reservations(&format!("{}: {error}", state.display())),
         }
+    }
+
+    fn has_registrations(&self, state: &Path, serial: &str) -> Option<bool> {
+        reservations::has_any(state, serial)
     }
 
     fn watch_reservations(&self, directory: &Path) -> io::Result<Box<dyn Copying>> {

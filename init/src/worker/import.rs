@@ -22,6 +22,7 @@ use super::Worker;
 use super::error::JobError;
 use super::host::Copying;
 use super::laps::Laps;
+use super::registrations::NOWHERE_TO_KEEP;
 use super::shares::Shares;
 use crate::clients;
 use crate::clock;
@@ -108,6 +109,7 @@ impl Worker {
         let targets = self.plan_targets(active)?;
         let withheld = targets.iter().flat_map(|target| target.withheld.clone());
         lock(&self.report).luns_withheld = withheld.collect();
+        self.note_nowhere_to_keep(&targets);
         self.watch_reservations(&targets);
         if let Some(served) = &mut self.served {
             // Kept before the first step, so that a failure half-way is undone.
@@ -145,19 +147,7 @@ impl Worker {
             })
             .collect();
         let mut targets = ExportPlan::all(&self.config, self.pool(), &volumes)?;
-        let Ok(place) = self.open_state_place() else {
-            return Ok(targets);
-        };
-        for target in &mut targets {
-            let lost = self.host.keep_reservations(target, &place);
-            let mut report = lock(&self.report);
-            // What was said of an import stands as long as it does.
-            for problem in lost {
-                if !report.lost_reservations.contains(&problem) {
-                    report.lost_reservations.push(problem);
-                }
-            }
-        }
+        self.restore_registrations(&mut targets);
         Ok(targets)
     }
 
@@ -328,6 +318,8 @@ impl Worker {
             let mut report = lock(&self.report);
             report.volumes.clear();
             report.luns_withheld.clear();
+            report.luns_held.clear();
+            report.notes.retain(|note| note != NOWHERE_TO_KEEP);
             report.namespaces_withheld.clear();
             report.lost_reservations.clear();
             // Also those of which none was offered.
@@ -469,6 +461,13 @@ impl Worker {
     pub(super) fn lun(&self, volume: &str) -> Option<(&ExportPlan, &LunPlan)> {
         let targets = self.served.iter().flat_map(|served| &served.targets);
         let mut luns = targets.flat_map(|target| target.luns.iter().map(move |lun| (target, lun)));
+        luns.find(|(_, lun)| lun.volume == volume)
+    }
+
+    /// The same, also where nobody is offered it.
+    pub(super) fn numbered_lun(&self, volume: &str) -> Option<(&ExportPlan, &LunPlan)> {
+        let targets = self.served.iter().flat_map(|served| &served.targets);
+        let mut luns = targets.flat_map(|target| target.numbered().map(move |lun| (target, lun)));
         luns.find(|(_, lun)| lun.volume == volume)
     }
 

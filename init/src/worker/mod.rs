@@ -16,6 +16,8 @@
 //! An owner that loses a disk for good notes that, so that the pool can be taken over without it: [`lost`]; [`replace`]
 //! puts a new one in. One that was lost while nobody held the pool is an operator's to give up: [`word`].
 //!
+//! What clients registered for persistent reservations is given back, or their LUNs are held back: [`registrations`].
+//!
 //! An outcome repeats its job's ticket and epoch; words for the operator go into the [`Report`].
 
 mod admit;
@@ -28,6 +30,7 @@ mod clients;
 mod create;
 mod destroy;
 mod error;
+mod filesystems;
 mod host;
 mod import;
 mod laps;
@@ -39,6 +42,7 @@ mod merges;
 mod orders;
 mod parity;
 mod paths;
+mod registrations;
 mod remedy;
 mod replace;
 mod shares;
@@ -299,6 +303,8 @@ impl Worker {
         self.look_at_rebuilds();
         self.look_at_shares();
         self.look_at_reservations();
+        self.look_at_state();
+        self.note_registrations();
         self.look_at_arrays();
         self.ledger.look(clock::now());
         let unready = match &self.claim {
@@ -329,6 +335,7 @@ impl Worker {
         found.extend(self.full_stores());
         found.extend(self.failed_merges());
         found.extend(self.fallen_images());
+        found.extend(self.broken_shares());
         found.extend(self.look_at_paths());
         lock(&self.report).alarms = found;
     }

@@ -18,6 +18,7 @@ use crate::array::{AssembleError, Condition, Judged};
 use crate::clock;
 use crate::config::ServiceAddress;
 use crate::disk::Disk;
+use crate::export::iscsi::reservations::Unrestored;
 use crate::export::nfs::{Mounted, NfsPlan, Records, Sharing, StartError, Tracked, Unchecked};
 use crate::export::nvme::{NamespacePlan, NvmePlan};
 use crate::export::{ExportError, ExportPlan, LunPlan};
@@ -320,6 +321,11 @@ impl Host for Witness {
         Ok(Step::Changed)
     }
 
+    fn filesystem_trouble(&self, _place: &Path) -> Option<String> {
+        let is_broken = *self.fails_later.lock().unwrap() == "read-only";
+        is_broken.then(|| "the kernel found an error and made it read-only".to_owned())
+    }
+
     fn admitted(&self, _place: &Path) -> Result<String, StateError> {
         Ok(self.admitted.lock().unwrap().clone())
     }
@@ -345,8 +351,26 @@ impl Host for Witness {
         noted.map_err(|errno| ExportError::kernel(nqn, "dismiss", errno))
     }
 
-    fn keep_reservations(&self, plan: &mut ExportPlan, state: &Path) -> Vec<String> {
-        plan.keep_reservations(state.to_path_buf())
+    fn keep_reservations(&self, plan: &mut ExportPlan, state: &Path) {
+        plan.keep_reservations(state.to_path_buf());
+        for lun in &mut plan.luns {
+            match *self.fails_later.lock().unwrap() {
+                "registered" => {
+                    lun.registrations = vec!["sa_res_key=1".to_owned()];
+                    lun.unrestored = None;
+                }
+                "damaged" => lun.unrestored = Some(Unrestored::Damaged("aptpl_1".to_owned())),
+                "cut" => lun.unrestored = Some(Unrestored::Cut("aptpl_1".to_owned())),
+                _ => {}
+            }
+        }
+    }
+
+    fn has_registrations(&self, _state: &Path, _serial: &str) -> Option<bool> {
+        match *self.fails_later.lock().unwrap() {
+            "damaged" | "cut" => None,
+            what => Some(what == "registered"),
+        }
     }
 
     fn watch_reservations(&self, _directory: &Path) -> io::Result<Box<dyn Copying>> {
@@ -828,6 +852,14 @@ fn reservations_without_a_copy_are_said_until_there_is_one() {
     worker.release(true).unwrap();
     worker.look_at_reservations();
     assert_eq!(lost(&worker), [] as [&str; 0]);
+}
+
+/// The same as [`sharer`], on a host that fails at what is put there.
+pub(super) fn sharer_failing_later(shelf: &Shelf) -> (Worker, Arc<Mutex<&'static str>>) {
+    let (mut worker, _, fails) = owner_failing_later(shelf);
+    let (sharing, _) = sharer(&Shelf::new(2), "");
+    worker.config = sharing.config;
+    (worker, fails)
 }
 
 /// The same worker, with vol0 shared and offered by nothing else.

@@ -139,6 +139,18 @@ fn a_gateway_is_for_the_addresses_on_its_network() {
 }
 
 #[test]
+fn a_lun_is_not_served_without_its_reservations_unless_the_pool_says_so() {
+    let with = |line: &str| {
+        let text = GOOD.replacen("home = \"b\"", &format!("home = \"b\"\n{line}"), 1);
+        Config::parse(&text).map(|config| config.pools[0].serve_without_reservations)
+    };
+    assert_eq!(with(""), Ok(false));
+    assert_eq!(with("serve_without_reservations = true"), Ok(true));
+    let error = with("serve_without_reservations = 1").unwrap_err();
+    assert!(error.to_string().contains("true or false"), "{error}");
+}
+
+#[test]
 fn an_address_is_checked_for_unless_the_pool_says_otherwise() {
     let with = |line: &str| {
         let text = GOOD.replacen("home = \"b\"", &format!("home = \"b\"\n{line}"), 1);

@@ -161,6 +161,7 @@ fn attributes(path: &Path) -> Vec<(&'static str, &'static str)> {
             ("attrib/authentication", "1\n"),
             ("attrib/generate_node_acls", "0\n"),
             ("attrib/cache_dynamic_acls", "0\n"),
+            ("attrib/demo_mode_discovery", "1\n"),
             ("attrib/demo_mode_write_protect", "1\n"),
             ("param/DefaultTime2Wait", "2\n"),
             ("np/", ""),

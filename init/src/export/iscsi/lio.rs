@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::io::Errno;
+use tracing::warn;
 
 use super::action::Action;
 use super::identity::REVISION;
@@ -35,11 +36,13 @@ pub const STEP_LIMIT: Duration = Duration::from_secs(12);
 
 /// Who is let in and how: by explicit ACL alone, and CHAP unless the ACL says otherwise, as it does for a client without a password. An ACL that is
 /// just being made while clients log in thus lets nobody in without one. A login without an ACL is refused; no ACL is made of
-/// a login, and none is kept in memory, so that both heads let the same clients in.
-const PORTAL_GROUP: [(&str, &str); 4] = [
+/// a login, and none is kept in memory, so that both heads let the same clients in. Nor is a target named to who asks for targets and has
+/// no ACL (`iscsit_build_sendtargets_response`): all pools of a head answer at one port, whatever address was asked.
+const PORTAL_GROUP: [(&str, &str); 5] = [
     ("authentication", "1"),
     ("generate_node_acls", "0"),
     ("cache_dynamic_acls", "0"),
+    ("demo_mode_discovery", "0"),
     ("demo_mode_write_protect", "1"),
 ];
 
@@ -52,6 +55,9 @@ const PARAMETERS: [(&str, &str); 1] = [("DefaultTime2Wait", "0")];
 /// What every LUN can, whatever a kernel begins with: COMPARE AND WRITE (clusters' heartbeats), writes with FUA, and EXTENDED COPY.
 /// Two heads may run different kernels while they are upgraded, and a client asks once.
 const ALWAYS: [&str; 3] = ["emulate_caw", "emulate_fua_write", "emulate_3pc"];
+
+/// Behind the name of a file that was kept in memory, while it is copied to the pool.
+const MOVED: &str = ".moved";
 
 /// LIO of this kernel.
 pub struct Lio<T: Tree = Configfs> {
@@ -174,8 +180,26 @@ impl<T: Tree> Lio<T> {
         if fs::read_link(&link).is_ok_and(|found| found == file) {
             return Ok(());
         }
+        // A file is what the kernel kept in memory while the pool had no place for it. From the link on it writes to the pool.
+        let old = self.state.join("pr").join(format!("{name}{MOVED}"));
+        let was_kept = fs::symlink_metadata(&link).is_ok_and(|found| found.is_file());
+        if was_kept {
+            fs::rename(&link, &old).map_err(|error| failed(link.clone(), "rename", &error))?;
+        }
         self.forget_reservations(lun)?;
-        std::os::unix::fs::symlink(&file, &link).map_err(|error| failed(link, "link", &error))
+        std::os::unix::fs::symlink(&file, &link)
+            .map_err(|error| failed(link.clone(), "link", &error))?;
+        if was_kept {
+            if let Err(error) = reservations::take_over(directory, &lun.serial, &old) {
+                warn!(
+                    pool = plan.pool,
+                    lun = lun.lun,
+                    "clients' reservations are kept from their next change on: {error}"
+                );
+            }
+            fs::remove_file(&old).map_err(|error| failed(old, "remove", &error))?;
+        }
+        Ok(())
     }
 
     /// Takes the link away again; what is kept on the pool stays.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::identity::{PRODUCT, VENDOR, unit_serial};
-use super::reservations;
+use super::reservations::{self, Unrestored};
 use crate::config::{
     ChapConfig, Config, IscsiConfig, LunConfig, Luns, MAX_LUNS, MAX_POOLS, PoolConfig,
 };
@@ -53,6 +53,8 @@ pub struct ExportPlan {
     pub portals: Vec<SocketAddr>,
     /// The LUNs, by number.
     pub luns: Vec<LunPlan>,
+    /// LUNs that it has as well and that nobody is offered, since clients' registrations of them cannot be given back.
+    pub held: Vec<LunPlan>,
     /// Which LUNs of the configuration are not among them, and why.
     pub withheld: Vec<String>,
     /// They are numbered by the names of their volumes, so that a new one may move others.
@@ -86,6 +88,8 @@ pub struct LunPlan {
     pub clients: Option<Vec<String>>,
     /// Clients' registrations that it gets back before anybody is let in, each as the kernel takes it.
     pub registrations: Vec<String>,
+    /// Why it gets none back; `None` also while nobody looked for any.
+    pub unrestored: Option<Unrestored>,
 }
 
 /// Configuration and volumes do not fit.
@@ -112,18 +116,36 @@ impl LunPlan {
 }
 
 impl ExportPlan {
-    /// Keeps clients' reservations in a directory of the pool's from now on, and gives back those that are there. Returns what
-    /// could not be read: those are lost.
-    pub fn keep_reservations(&mut self, directory: PathBuf) -> Vec<String> {
-        let mut lost = Vec::new();
+    /// Keeps clients' reservations in a directory of the pool's from now on, and gives back those that are there: of clients that
+    /// see the LUN. One that was shut out is forgotten by the kernel, which leaves its file as it is, and must not hold against the others
+    /// when it is let in again what it had.
+    pub fn keep_reservations(&mut self, directory: PathBuf) {
         for lun in &mut self.luns {
             match reservations::restored(&directory, &lun.serial) {
-                Ok(found) => lun.registrations = found,
-                Err(error) => lost.push(format!("LUN {} of {}: {error}", lun.lun, self.iqn)),
+                Ok(mut found) => {
+                    found.retain(|registration| {
+                        reservations::initiator(registration).is_some_and(|name| {
+                            lun.is_for(name) && self.clients.iter().any(|client| client == name)
+                        })
+                    });
+                    (lun.registrations, lun.unrestored) = (found, None);
+                }
+                Err(why) => lun.unrestored = Some(why),
             }
         }
         self.reservations = Some(directory);
-        lost
+    }
+
+    /// There is no place where they are, or could be.
+    pub fn keep_no_reservations(&mut self, why: &str) {
+        for lun in &mut self.luns {
+            lun.unrestored = Some(Unrestored::NoPlace(why.to_owned()));
+        }
+    }
+
+    /// All that it has a number for, offered or not.
+    pub fn numbered(&self) -> impl Iterator<Item = &LunPlan> {
+        self.luns.iter().chain(&self.held)
     }
 
     /// Plans the targets of a pool, given its active visible volumes in any order; none when the configuration has none for it.
@@ -147,6 +169,7 @@ impl ExportPlan {
                 product: target.product.clone().unwrap_or_else(|| PRODUCT.to_owned()),
                 portals: pool.addresses.iter().map(portal).collect(),
                 luns,
+                held: Vec::new(),
                 withheld,
                 by_name: target.luns == Luns::All,
                 clients: target.clients.clone(),
@@ -180,6 +203,7 @@ fn luns(
         unmaps: volume.gives_space_back && volume.is_writable,
         clients: of.and_then(|of| of.clients.clone()),
         registrations: Vec::new(),
+        unrestored: None,
     };
     // The firmware's own are never a client's, whatever the configuration says, and one that is offered in another way is
     // nothing to write blocks of.

@@ -82,6 +82,24 @@ pub enum FileError {
     },
 }
 
+/// Why a LUN does not get clients' registrations back.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unrestored {
+    /// There is no file of them: clients never asked for any, as far as the file system knows.
+    #[error("there is no file of them in the state volume")]
+    NoFile,
+    /// There is no place for one.
+    #[error("{0}")]
+    NoPlace(String),
+    /// There is a file that is not whole, and there never was a whole one to copy: the first change was cut off, and not answered; or it
+    /// cannot be read.
+    #[error("{0}")]
+    Cut(String),
+    /// Neither the file nor its copy is whole.
+    #[error("{0}")]
+    Damaged(String),
+}
+
 /// The registrations of a file, each as the kernel takes it back (`target_pr_res_aptpl_metadata_store`): one line, with
 /// numbers that it cannot take for octal ones.
 pub fn registrations(bytes: &[u8]) -> Result<Vec<String>, FileError> {
@@ -174,15 +192,63 @@ pub fn name(serial: &str) -> String {
     format!("{PREFIX}{serial}")
 }
 
-/// The registrations of a LUN that are to be given back to the kernel: of its file, or of the copy where that is torn.
-pub fn restored(directory: &Path, serial: &str) -> io::Result<Vec<String>> {
+/// Who made a registration.
+pub fn initiator(registration: &str) -> Option<&str> {
+    let mut fields = registration.split(',');
+    fields.find_map(|field| field.strip_prefix("initiator_node="))
+}
+
+/// Takes a file over that the kernel wrote before there was a place for it on the pool, unless it has written another one there
+/// since: that one is newer.
+pub fn take_over(directory: &Path, serial: &str, file: &Path) -> io::Result<()> {
     let name = name(serial);
-    let mut torn = None;
+    let bytes = read(file)?;
+    registrations(&bytes).map_err(io::Error::other)?;
+    let taken = format!("{name}.taken");
+    for copy in [format!("{name}{KEPT}"), taken.clone()] {
+        if !directory.join(&name).exists() {
+            state::keep(directory, &copy, &bytes).map_err(io::Error::other)?;
+        }
+    }
+    let taken = directory.join(taken);
+    // Never over another one.
+    let linked = match fs::hard_link(&taken, directory.join(&name)) {
+        Err(error)
+            if !matches!(
+                error.kind(),
+                io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound
+            ) =>
+        {
+            Err(error)
+        }
+        _ => Ok(()),
+    };
+    let removed = match fs::remove_file(&taken) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    };
+    linked.and(removed)?;
+    File::open(directory)?.sync_all()
+}
+
+/// Whether clients are registered on a LUN now, as the kernel wrote it last; `None` where that cannot be told.
+pub fn has_any(state: &Path, serial: &str) -> Option<bool> {
+    match read(&state.join(DIRECTORY).join(name(serial))) {
+        Ok(bytes) => Some(!registrations(&bytes).ok()?.is_empty()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Some(false),
+        Err(_) => None,
+    }
+}
+
+/// The registrations of a LUN that are to be given back to the kernel: of its file, or of the copy where that is torn.
+pub fn restored(directory: &Path, serial: &str) -> Result<Vec<String>, Unrestored> {
+    let name = name(serial);
+    let (mut torn, mut is_copied) = (None, false);
     for file in [name.clone(), format!("{name}{KEPT}")] {
         let bytes = match read(&directory.join(&file)) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(error),
+            Err(error) => return Err(Unrestored::Cut(format!("{file}: {error}"))),
         };
         match registrations(&bytes) {
             Ok(found) => {
@@ -201,13 +267,17 @@ pub fn restored(directory: &Path, serial: &str) -> io::Result<Vec<String>> {
                 }
                 return Ok(found);
             }
-            Err(why) => torn = Some(why),
+            Err(why) => {
+                is_copied = file != name;
+                torn = Some(why);
+            }
         }
     }
-    match torn {
-        None => Ok(Vec::new()),
-        Some(why) => Err(io::Error::other(format!("{name}: {why}"))),
-    }
+    Err(match torn {
+        None => Unrestored::NoFile,
+        Some(why) if is_copied => Unrestored::Damaged(format!("{name}: {why}")),
+        Some(why) => Unrestored::Cut(format!("{name}: {why}")),
+    })
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
@@ -468,7 +538,10 @@ mod tests {
         let directory = TempDir::new().unwrap();
         let place = directory.path();
         let file = place.join(name("77"));
-        assert_eq!(restored(place, "77").unwrap(), [] as [&str; 0]);
+        assert_eq!(restored(place, "77"), Err(Unrestored::NoFile));
+        fs::write(&file, &FILE[..100]).unwrap();
+        let first = restored(place, "77");
+        assert!(matches!(first, Err(Unrestored::Cut(_))), "{first:?}");
         fs::write(&file, FILE).unwrap();
         keep(place, &name("77")).unwrap();
         let whole = restored(place, "77").unwrap();
@@ -479,8 +552,33 @@ mod tests {
         assert!(matches!(torn, Err(CopyError::File(FileError::Torn))));
         assert_eq!(restored(place, "77").unwrap(), whole);
         fs::write(place.join(format!("{}{KEPT}", name("77"))), "").unwrap();
-        let error = restored(place, "77").unwrap_err().to_string();
-        assert_eq!(error, "aptpl_77: it is cut off");
+        let error = restored(place, "77").unwrap_err();
+        assert_eq!(
+            error,
+            Unrestored::Damaged("aptpl_77: it is cut off".to_owned())
+        );
+    }
+
+    #[test]
+    fn whether_clients_are_registered_is_what_the_kernel_wrote_last() {
+        let state = TempDir::new().unwrap();
+        let place = state.path().join(DIRECTORY);
+        fs::create_dir(&place).unwrap();
+        let file = place.join(name("76"));
+        for (written, has) in [
+            (None, Some(false)),
+            (Some(FILE), Some(true)),
+            (Some(&FILE[..100]), None),
+            (Some("No Registrations or Reservations\0"), Some(false)),
+        ] {
+            if let Some(written) = written {
+                fs::write(&file, written).unwrap();
+            }
+            assert_eq!(has_any(state.path(), "76"), has, "{written:?}");
+        }
+        let registration = &registrations(FILE.as_bytes()).unwrap()[1];
+        let other = "iqn.1993-08.org.debian:01:other";
+        assert_eq!(initiator(registration), Some(other));
     }
 
     /// Until something is so.

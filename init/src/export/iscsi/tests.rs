@@ -7,6 +7,7 @@ use rustix::io::Errno;
 use tempfile::TempDir;
 
 use super::fake::Fake;
+use super::reservations::Unrestored;
 use super::tree::Tree as _;
 use super::*;
 use crate::Step;
@@ -226,6 +227,16 @@ fn a_lun_is_mapped_to_its_clients_and_to_no_others() {
     assert!(maps("client", 0) && maps("other", 0) && maps("other", 1));
     assert!(!maps("client", 1), "{changes:#?}");
     lio.close(&plan).unwrap();
+}
+
+#[test]
+fn a_target_is_named_to_nobody_who_is_not_let_in() {
+    let (lio, _state) = lio(STEP_LIMIT);
+    lio.open(&plan()).unwrap();
+    let changes = lio.fake().changes();
+    let order = ["attrib/demo_mode_discovery 0", "np/", "tpgt_1/enable 1"];
+    let positions: Vec<usize> = order.iter().map(|part| position(&changes, part)).collect();
+    assert!(positions.is_sorted(), "{positions:?} {changes:#?}");
 }
 
 #[test]
@@ -522,7 +533,8 @@ fn clients_reservations_come_back_before_a_lun_does_and_only_once() {
     let directory = TempDir::new().unwrap();
     let pool = directory.path();
     let mut plan = plan();
-    assert_eq!(plan.keep_reservations(pool.to_owned()), [] as [&str; 0]);
+    plan.keep_reservations(pool.to_owned());
+    assert_eq!(plan.luns[1].unrestored, Some(Unrestored::NoFile));
     plan.luns[1].registrations = vec!["sa_res_key=1".to_owned(), "sa_res_key=2".to_owned()];
     lio.open(&plan).unwrap();
     let changes = lio.fake().changes();
@@ -551,6 +563,82 @@ fn clients_reservations_come_back_before_a_lun_does_and_only_once() {
         "a link into a pool that is gone"
     );
     assert!(pool.join(format!("aptpl_{serial}")).exists());
+}
+
+#[test]
+fn what_a_client_that_is_not_let_in_had_registered_does_not_come_back() {
+    let directory = TempDir::new().unwrap();
+    let mut plan = plan();
+    let registration = |number: usize, client: &str| {
+        format!(
+            "PR_REG_START: {number}\ninitiator_fabric=iSCSI\ninitiator_node={client}\nsa_res_key=1\nres_holder=0\nres_all_tg_pt=0\n\
+             mapped_lun=1\ntarget_fabric=iSCSI\ntarget_node=iqn.2026-01.org.orthrus:tank\ntpgt=1\nport_rtpi=1\ntarget_lun=1\n\
+             PR_REG_END: {number}\n"
+        )
+    };
+    let clients = plan.clients.clone();
+    let file = format!(
+        "{}{}\0",
+        registration(0, &clients[0]),
+        registration(1, &clients[1])
+    );
+    let name = reservations::name(&plan.luns[1].serial);
+    std::fs::write(directory.path().join(name), file).unwrap();
+    let restored = |plan: &mut ExportPlan| {
+        plan.keep_reservations(directory.path().to_owned());
+        let registrations = plan.luns[1].registrations.iter();
+        let names = registrations.filter_map(|one| reservations::initiator(one));
+        names.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(restored(&mut plan), clients);
+    plan.luns[1].clients = Some(clients[1..].to_vec());
+    assert_eq!(restored(&mut plan), clients[1..]);
+    plan.luns[1].clients = None;
+    plan.clients.pop();
+    assert_eq!(restored(&mut plan), clients[..1]);
+}
+
+#[test]
+fn what_was_kept_in_memory_goes_to_the_pool_when_there_is_a_place_for_it() {
+    let (lio, state) = lio(STEP_LIMIT);
+    let directory = TempDir::new().unwrap();
+    let pool = directory.path();
+    let mut plan = plan();
+    lio.open(&plan).unwrap();
+    // The kernel wrote these, and nothing was to keep them.
+    let whole = b"No Registrations or Reservations\0";
+    let names: Vec<String> = plan
+        .luns
+        .iter()
+        .map(|lun| reservations::name(&lun.serial))
+        .collect();
+    std::fs::write(state.path().join("pr").join(&names[0]), whole).unwrap();
+    std::fs::write(state.path().join("pr").join(&names[1]), &whole[..9]).unwrap();
+    plan.keep_reservations(pool.to_owned());
+    lio.open(&plan).unwrap();
+    for file in [names[0].clone(), format!("{}.kept", names[0])] {
+        assert_eq!(std::fs::read(pool.join(&file)).unwrap(), whole, "{file}");
+    }
+    assert!(
+        !pool.join(&names[1]).exists(),
+        "one that was cut off is none"
+    );
+    for name in &names {
+        let link = std::fs::read_link(state.path().join("pr").join(name)).unwrap();
+        assert_eq!(link, pool.join(name));
+    }
+    let left = std::fs::read_dir(state.path().join("pr")).unwrap().count();
+    assert_eq!(left, 2, "what was moved is not left");
+    // What the kernel has written there since stays.
+    std::fs::remove_file(state.path().join("pr").join(&names[0])).unwrap();
+    std::fs::write(
+        state.path().join("pr").join(&names[0]),
+        b"No Registrations or Reservations\n\0",
+    )
+    .unwrap();
+    lio.open(&plan).unwrap();
+    assert_eq!(std::fs::read(pool.join(&names[0])).unwrap(), whole);
+    lio.close(&plan).unwrap();
 }
 
 #[test]

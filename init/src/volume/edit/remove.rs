@@ -1,7 +1,7 @@
 //! Volumes that go, with their parts.
 
 use super::super::text::Value;
-use super::super::write::stamp::{DESTROYED_TAG, PARITY_TAG, tag};
+use super::super::write::stamp::{DESTROYED_TAG, PARITY_TAG, RESERVED_TAG, tag};
 use super::tree::{self, value};
 use super::{Edit, EditError, Raid};
 
@@ -16,6 +16,13 @@ impl Edit<'_> {
     /// Notes that volumes of RAID with parity that lack an image are in use, or that they are not any more: see [`PARITY_TAG`].
     pub fn use_parity(&mut self, is_in_use: bool) {
         tag(&mut self.metadata, PARITY_TAG, is_in_use);
+    }
+
+    /// Notes that clients of the LUN with this serial number are registered for persistent reservations, or that none is any more: see
+    /// [`RESERVED_TAG`].
+    pub fn note_reserved(&mut self, serial: &str, is_reserved: bool) {
+        let reserved = format!("{RESERVED_TAG}{serial}");
+        tag(&mut self.metadata, &reserved, is_reserved);
     }
 
     /// Removes a volume: its extents are free then, and what is on them stays there until they are used again.

@@ -24,6 +24,10 @@ pub const DESTROYED_TAG: &str = "orthrus.destroyed";
 /// computed from parity that does not fit. Their bitmap does not say: with an image gone its bits stay set.
 pub const PARITY_TAG: &str = "orthrus.parity_in_use";
 
+/// What the tag begins with that says of a LUN, by its serial number, that clients of it had registered for persistent reservations which
+/// are to outlive a takeover. Who cannot read them must not serve it as if there were none.
+pub const RESERVED_TAG: &str = "orthrus.reserved=";
+
 /// Whose a group is.
 #[derive(Clone, Debug)]
 pub struct Stamp {
