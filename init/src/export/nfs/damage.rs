@@ -96,11 +96,11 @@ fn a_damaged_file_of_records_is_an_error_or_other_records_and_they_are_kept_as_t
             continue;
         };
         let mut written = Vec::new();
-        let said = records.follow(Ask::Create(client("new")), &mut |bytes| {
+        let followed = records.follow(vec![Ask::Create(client("new"))], &mut |bytes| {
             written = bytes.to_vec();
             Ok(())
         });
-        said.unwrap();
+        followed.kept.unwrap();
         assert_eq!(Records::parse(&written).unwrap(), records);
     }
 }
