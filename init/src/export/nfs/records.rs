@@ -13,6 +13,9 @@
 //! of a grace period, and goes on whatever it is told (`nfsd4_cld_create_v2` and `nfsd4_cld_grace_done` of `fs/nfsd/nfs4recover.c`, 6.12).
 //! Were a record forgotten here, nobody would ever bring it again; were the end of a grace period, the next start would take those
 //! that came after it for clients that had not reclaimed yet. Only a start that cannot be kept did not happen: there is no server after it.
+//!
+//! The file has a bound. When all clients are more than that those with the longest names are left out of it, and are there again when there
+//! is room: a real client's name is short, and one that makes up long ones harms itself.
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +24,12 @@ use super::tracking::{Ask, Client};
 
 /// The file's format.
 const FORMAT: u32 = 1;
+/// Bytes of the file at most. It stands twice while it is replaced, in a volume of 8 MiB that has clients' reservations as well. It is room for
+/// four thousand clients with names of a hundred bytes, those of Linux with some sixty of them; anybody who is let in can make up names of a
+/// thousand, as many as the kernel has memory for.
+const FILE_MAX: usize = 1 << 20;
+/// Bytes of the file for a client, beside the digits of its name and of its principal's hash.
+const CLIENT_BYTES: usize = br#"{"name":"","principal":""},"#.len();
 
 /// Where the records are kept: replaced whole, durably, before it returns.
 pub type Keep<'a> = dyn FnMut(&[u8]) -> Result<(), String> + 'a;
@@ -50,6 +59,8 @@ pub struct Records {
     in_grace: bool,
     /// The file has not all of it.
     is_behind: bool,
+    /// Clients for which it has no room.
+    left_out: usize,
 }
 
 /// The file.
@@ -113,19 +124,36 @@ impl Records {
             current: clients(written.current)?,
             in_grace: written.in_grace,
             is_behind: false,
+            left_out: 0,
         })
     }
 
-    fn encode(&self) -> Vec<u8> {
-        let clients = |list: &[Client]| list.iter().map(WrittenClient::of).collect();
+    /// The file, and for how many clients it has no room.
+    fn encode(&self) -> (Vec<u8>, usize) {
+        let all = self.before.iter().chain(&self.current);
+        let mut by_size: Vec<(usize, usize)> = all.map(file_bytes).zip(0..).collect();
+        // Of two that are as long, who may reclaim goes first, then who came first.
+        by_size.sort_unstable();
+        let mut has_room = vec![false; by_size.len()];
+        let mut bytes = 0;
+        for (size, at) in by_size {
+            bytes += size;
+            has_room[at] = bytes <= FILE_MAX;
+        }
+        let (before, current) = has_room.split_at(self.before.len());
+        let clients = |list: &[Client], has_room: &[bool]| {
+            let kept = list.iter().zip(has_room).filter(|(_, has_room)| **has_room);
+            kept.map(|(client, _)| WrittenClient::of(client)).collect()
+        };
         let written = Written {
             format: FORMAT,
             in_grace: self.in_grace,
-            before: clients(&self.before),
-            current: clients(&self.current),
+            before: clients(&self.before, before),
+            current: clients(&self.current, current),
         };
+        let left_out = has_room.iter().filter(|has_room| !**has_room).count();
         // Texts, numbers and lists of them: there is nothing in it that cannot be written.
-        serde_json::to_vec(&written).unwrap_or_default()
+        (serde_json::to_vec(&written).unwrap_or_default(), left_out)
     }
 
     /// Does what the kernel wants by these messages, in order, and keeps what came of all of them at once, with what could not be kept before.
@@ -144,10 +172,16 @@ impl Records {
     /// Keeps what is not kept yet.
     pub fn catch_up(&mut self, keep: &mut Keep<'_>) -> Result<(), String> {
         if self.is_behind {
-            keep(&self.encode())?;
-            self.is_behind = false;
+            let (bytes, left_out) = self.encode();
+            keep(&bytes)?;
+            (self.is_behind, self.left_out) = (false, left_out);
         }
         Ok(())
+    }
+
+    /// Clients of which nothing is kept, since the file has no room for them.
+    pub fn left_out(&self) -> usize {
+        self.left_out
     }
 
     /// Whether there is something that is not kept yet.
@@ -201,6 +235,10 @@ impl Records {
     pub fn counts(&self) -> (usize, usize) {
         (self.current.len(), self.before.len())
     }
+}
+
+fn file_bytes(client: &Client) -> usize {
+    CLIENT_BYTES + 2 * (client.name.len() + client.principal.len())
 }
 
 impl WrittenClient {
@@ -369,6 +407,41 @@ mod tests {
     }
 
     #[test]
+    fn names_that_somebody_makes_up_leave_room_on_the_volume_and_in_the_file_for_everybody_else() {
+        let mut records = Records::default();
+        let mut file = Vec::new();
+        let mut follow = |records: &mut Records, asks: Vec<Ask>| {
+            let followed = records.follow(asks, &mut |bytes| {
+                file = bytes.to_vec();
+                Ok(())
+            });
+            assert_eq!(followed.kept, Ok(()));
+            assert!(file.len() <= FILE_MAX + 100, "{} bytes", file.len());
+            Records::parse(&file).unwrap().current
+        };
+        let long = |n: usize| client(&format!("{n:01024}"));
+        let short = |n: usize| client(&format!("Linux NFSv4.2 host{n}.example.org"));
+        let kept = follow(
+            &mut records,
+            (0..2000).map(|n| Ask::Create(long(n))).collect(),
+        );
+        assert_eq!(kept.len() + records.left_out(), 2000);
+        let kept = follow(
+            &mut records,
+            (0..1000).map(|n| Ask::Create(short(n))).collect(),
+        );
+        assert!((0..1000).all(|n| kept.contains(&short(n))));
+        assert!(records.left_out() > 1500);
+        // Who was left out is kept as soon as there is room.
+        let kept = follow(
+            &mut records,
+            (0..1900).map(|n| Ask::Remove(long(n))).collect(),
+        );
+        assert_eq!((kept.len(), records.left_out()), (1100, 0));
+        assert!(kept.contains(&long(1999)));
+    }
+
+    #[test]
     fn a_file_that_is_none_is_an_error_and_not_an_empty_one() {
         for (bytes, said) in [
             (&b"{"[..], "no records"),
@@ -387,6 +460,6 @@ mod tests {
         let golden = br#"{"format":1,"in_grace":true,"before":[{"name":"6f6e65"}],"current":[]}"#;
         let records = Records::parse(golden).unwrap();
         assert_eq!(records.before, [client("one")]);
-        assert_eq!(records.encode(), golden);
+        assert_eq!(records.encode(), (golden.to_vec(), 0));
     }
 }

@@ -1,8 +1,8 @@
 //! Who answers the kernel while it serves: a thread for its caches, one for its clients' records.
 //!
 //! Two, because a record is on a disk before it is answered, and a client that is known need not wait for that. Each message of the
-//! kernel's holds a thread of the server until its answer, so all that have come are kept by one write ([`Clients::follow`]). A question that makes no sense is said once and stays without an answer: the client that
-//! caused it waits, and nobody else.
+//! kernel's holds a thread of the server until its answer, so all that have come are kept by one write ([`Clients::follow`]). A question
+//! that makes no sense is said once and stays without an answer: the client that caused it waits, and nobody else.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write as _};
@@ -10,11 +10,12 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
 use rustix::event::Timespec;
 use tracing::{error, info, warn};
 
-use super::caches::{self, Cache};
+use super::caches::{self, Answer, Cache};
 use super::plan::NfsPlan;
 use super::records::{Records, Said};
 use super::tracking::Message;
@@ -30,6 +31,8 @@ const PIPE_LOOK: Timespec = Timespec {
     tv_nsec: 10_000_000,
 };
 
+/// Questions that may wait for a share: more than there are clients' addresses, but for somebody who makes them up.
+const MOST_UNANSWERED: usize = 4096;
 /// Messages that are followed at once. There are no more than threads of the server.
 const MOST_MESSAGES: usize = 64;
 /// How soon is tried again what could not be kept, when no message comes before.
@@ -40,7 +43,7 @@ const AGAIN: Timespec = Timespec {
 
 /// The file of records, in the state volume.
 pub const RECORDS: &str = "nfs-clients.json";
-/// More bytes than the records of ten thousand clients have.
+/// More bytes than any file of ours has.
 const RECORDS_MAX: u64 = 64 << 20;
 
 /// What is known of clients.
@@ -65,40 +68,106 @@ pub fn answer_caches(plan: Arc<Mutex<Arc<NfsPlan>>>) -> io::Result<Background> {
         channels.push((cache, open(&path, 0).map_err(|error| named(&path, &error))?));
     }
     Background::spawn("nfs caches", move |stop| {
+        let mut unanswered = Unanswered::default();
         let mut told = false;
+        let mut followed = lock(&plan).clone();
         loop {
             let fds: Vec<BorrowedFd<'_>> = channels.iter().map(|(_, file)| file.as_fd()).collect();
-            let Some(ready) = stop.wait(&fds, None) else {
+            let limit = (!unanswered.0.is_empty()).then_some(&AGAIN);
+            let Some(ready) = stop.wait(&fds, limit) else {
                 return;
             };
+            let plan = lock(&plan).clone();
+            let mut answers = match Arc::ptr_eq(&plan, &followed) {
+                true => Vec::new(),
+                false => unanswered.again(&plan, now()),
+            };
+            followed = plan;
+            let mut problem = None;
             for ((cache, file), is_ready) in channels.iter_mut().zip(ready) {
                 if !is_ready {
                     continue;
                 }
-                let plan = lock(&plan).clone();
-                if let Err(error) = answer_one(*cache, file, &plan)
-                    && !std::mem::replace(&mut told, true)
-                {
-                    warn!(cache = cache.name(), "{error}");
+                let answer = ask(file).and_then(|question| match question {
+                    Some(question) => unanswered.answer(*cache, &question, &followed, now()),
+                    None => Ok(None),
+                });
+                match answer {
+                    Ok(answer) => answers.extend(answer.map(|answer| (*cache, answer))),
+                    Err(error) => problem = Some((*cache, error)),
                 }
+            }
+            for (cache, answer) in answers {
+                let channel = channels.iter_mut().find(|(of, _)| *of == cache);
+                if let Some((_, file)) = channel
+                    && let Err(error) = file.write_all(answer.as_bytes())
+                {
+                    problem = Some((cache, error));
+                }
+            }
+            if let Some((cache, error)) = problem
+                && !std::mem::replace(&mut told, true)
+            {
+                warn!(cache = cache.name(), "{error}");
             }
         }
     })
 }
 
-fn answer_one(cache: Cache, channel: &mut File, plan: &NfsPlan) -> io::Result<()> {
+/// The next question of a cache, if there is one.
+fn ask(channel: &mut impl Read) -> io::Result<Option<Vec<u8>>> {
     let mut question = [0; QUESTION_MAX];
-    let length = match channel.read(&mut question) {
-        Ok(length) => length,
+    match channel.read(&mut question) {
         // Somebody's answer to another question was one to this as well.
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    if length == 0 {
-        return Ok(());
+        Ok(0) => Ok(None),
+        Ok(length) => Ok(Some(question[..length].to_vec())),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error),
     }
-    let answer = caches::answer(cache, &question[..length], plan).map_err(io::Error::other)?;
-    channel.write_all(answer.as_bytes())
+}
+
+/// Seconds since 1970, by the clock that the kernel compares with.
+fn now() -> i64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.map_or(0, |now| now.as_secs().try_into().unwrap_or(i64::MAX))
+}
+
+/// Questions that wait for another plan. The kernel does not ask again while it has one in its queue, and forgets them no sooner than after
+/// two minutes.
+#[derive(Default)]
+struct Unanswered(Vec<(Cache, Vec<u8>)>);
+
+impl Unanswered {
+    /// The answer, if it has one by this plan.
+    fn answer(
+        &mut self,
+        cache: Cache,
+        question: &[u8],
+        plan: &NfsPlan,
+        now: i64,
+    ) -> io::Result<Option<String>> {
+        let answer = caches::answer(cache, question, plan, now);
+        if let Answer::Now(line) = answer.map_err(io::Error::other)? {
+            return Ok(Some(line));
+        }
+        let asked = (cache, question.to_vec());
+        // What is beyond the bound waits until the kernel has forgotten it.
+        if self.0.len() < MOST_UNANSWERED && !self.0.contains(&asked) {
+            self.0.push(asked);
+        }
+        Ok(None)
+    }
+
+    /// The answers that there are by another plan.
+    fn again(&mut self, plan: &NfsPlan, now: i64) -> Vec<(Cache, String)> {
+        let mut answers = Vec::new();
+        for (cache, question) in std::mem::take(&mut self.0) {
+            if let Ok(Some(answer)) = self.answer(cache, &question, plan, now) {
+                answers.push((cache, answer));
+            }
+        }
+        answers
+    }
 }
 
 /// Forgets what the caches were told, and with it each path that they hold.
@@ -117,11 +186,14 @@ fn rpc(cache: Cache, file: &str) -> PathBuf {
         .join(file)
 }
 
+/// Keeps the records of a pool.
+type Keeping = Box<dyn FnMut(&[u8]) -> Result<(), String> + Send>;
+
 /// The clients of a pool and where their records are kept.
 pub struct Clients {
     pool: String,
     records: Records,
-    keep: Option<Box<dyn FnMut(&[u8]) -> Result<(), String> + Send>>,
+    keep: Option<Keeping>,
     tracked: Arc<Mutex<Tracked>>,
 }
 
@@ -224,7 +296,13 @@ impl Clients {
 
     /// Says what cannot be kept, once.
     fn report(&self, kept: Result<(), String>) {
-        let problem = kept.err();
+        let left_out = self.records.left_out();
+        let full =
+            || "there is no room for all of their names, and the longest are left out".to_owned();
+        let problem = match kept {
+            Ok(()) => (left_out > 0).then(full),
+            Err(why) => Some(why),
+        };
         let mut tracked = lock(&self.tracked);
         (tracked.clients, tracked.awaited) = self.records.counts();
         if tracked.problem == problem {
@@ -232,7 +310,7 @@ impl Clients {
         }
         let pool = &self.pool;
         match &problem {
-            Some(why) => error!(pool, "the records of NFS clients are not kept: {why}"),
+            Some(why) => error!(pool, "the records of NFS clients are not all kept: {why}"),
             None => info!(pool, "the records of NFS clients are kept again"),
         }
         tracked.problem = problem;
@@ -240,9 +318,7 @@ impl Clients {
 }
 
 /// Where records are kept until their server has ended.
-fn keeper<'a>(
-    keep: &'a mut Option<Box<dyn FnMut(&[u8]) -> Result<(), String> + Send>>,
-) -> impl FnMut(&[u8]) -> Result<(), String> + 'a {
+fn keeper<'a>(keep: &'a mut Option<Keeping>) -> impl FnMut(&[u8]) -> Result<(), String> + 'a {
     move |bytes| match keep {
         Some(keep) => keep(bytes),
         None => Err("the server of shares has ended".to_owned()),
@@ -379,6 +455,24 @@ mod tests {
         let end = message(3, None);
         assert_eq!(clients.follow(&[end.clone()]), [end]);
         assert_eq!(counts(&clients), (true, 1, 0));
+    }
+
+    #[test]
+    fn a_question_about_a_withheld_share_waits_for_the_plan_that_offers_it() {
+        let offered = caches::tests::plan();
+        let mut withheld = offered.clone();
+        withheld.withheld = std::mem::take(&mut withheld.shares);
+        let handle = format!("{} 6 \\x{}\n", caches::tests::IN, "01".repeat(16)).into_bytes();
+        let mut unanswered = Unanswered::default();
+        for _ in 0..2 {
+            let answer = unanswered.answer(Cache::Handle, &handle, &withheld, 0);
+            assert_eq!(answer.unwrap(), None);
+        }
+        assert_eq!(unanswered.again(&withheld, 0), []);
+        let answers = unanswered.again(&offered, 0);
+        assert_eq!(answers.len(), 1, "it was asked twice, and is one");
+        assert!(answers[0].1.ends_with(" /run/pool/tank/shares/home \n"));
+        assert_eq!(unanswered.again(&offered, 0), []);
     }
 
     #[test]
