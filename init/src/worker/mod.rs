@@ -301,6 +301,7 @@ impl Worker {
         self.note_lost_snapshots();
         self.look_at_merges();
         self.look_at_rebuilds();
+        self.try_shares_again();
         self.look_at_shares();
         self.look_at_reservations();
         self.look_at_state();

@@ -6,9 +6,11 @@
 //! the same one on the other head, and LUNs have nothing to do with it.
 //! What cannot be stopped again, or taken down, is an error: it holds the volumes.
 
+use std::cell::Cell;
 use std::path::Path;
+use std::time::Instant;
 
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::Worker;
 use super::host::Host;
@@ -20,16 +22,29 @@ use crate::status;
 use crate::sync::lock;
 use crate::volume::Active;
 
+/// How often a server that did not start is tried again, with one look after the other.
+const MOST_TRIES: u32 = 5;
+
 /// What stands of shares.
 pub struct Shares {
     plan: NfsPlan,
     server: Option<Box<dyn Sharing>>,
+    /// Taken when it is tried, or all is taken down.
+    again: Cell<Option<Again>>,
+}
+
+/// A server that did not start is to be tried again.
+struct Again {
+    active: Vec<Active>,
+    /// After the next time.
+    tries_left: u32,
 }
 
 impl Shares {
     /// Goes on with other clients.
     pub(super) fn offer_to(&mut self, nfs: &NfsConfig) -> Result<(), ExportError> {
-        for share in &mut self.plan.shares {
+        let plan = &mut self.plan;
+        for share in plan.shares.iter_mut().chain(&mut plan.withheld) {
             let rules = nfs.shares.iter().find(|rules| rules.name == share.name);
             if let Some(rules) = rules {
                 share.rules.clients.clone_from(&rules.clients);
@@ -94,6 +109,38 @@ impl Worker {
         active: &[Active],
         budget: Budget,
     ) -> Result<(), SharesError> {
+        self.try_shares(active, budget, MOST_TRIES)
+    }
+
+    /// Tries once more to start a server that did not start.
+    pub(super) fn try_shares_again(&mut self) {
+        let shares = self
+            .served
+            .as_ref()
+            .and_then(|served| served.shares.as_ref());
+        let Some(again) = shares.and_then(|shares| shares.again.take()) else {
+            return;
+        };
+        let budget = Budget::begin(Instant::now());
+        if let Err(error) = self.try_shares(&again.active, budget, again.tries_left) {
+            error!(pool = self.pool().name, "{error}");
+            let why = format!("{error}; `handover {}` is the way out", self.pool().name);
+            let shares = self
+                .served
+                .as_ref()
+                .and_then(|served| served.shares.as_ref());
+            if let Some(plan) = shares.map(|shares| shares.plan.clone()) {
+                self.withhold_all(plan, &why);
+            }
+        }
+    }
+
+    fn try_shares(
+        &mut self,
+        active: &[Active],
+        budget: Budget,
+        tries_left: u32,
+    ) -> Result<(), SharesError> {
         let planned = NfsPlan::new(&self.config, self.pool(), active);
         let Some((mut plan, mut withheld)) = planned else {
             return Ok(());
@@ -132,6 +179,7 @@ impl Worker {
         let shares = served.shares.insert(Shares {
             plan: plan.clone(),
             server,
+            again: Cell::default(),
         });
         let unchecked = match (&shares.server, records) {
             (None, Some(records)) => {
@@ -143,11 +191,19 @@ impl Worker {
                         started.unchecked
                     }
                     Err(why) => {
-                        served.shares = None;
+                        let soon = match tries_left {
+                            0 => String::new(),
+                            left => format!("up to {left} times in the next seconds, "),
+                        };
                         let why = format!(
-                            "{why}; it is tried again with each change of the pool and with each import (`handover {}`), see `log`",
+                            "{why}; it is tried again {soon}with each change of the pool and with each import (`handover {}`), see `log`",
                             plan.pool
                         );
+                        let again = tries_left.checked_sub(1).map(|tries_left| Again {
+                            active: active.to_vec(),
+                            tries_left,
+                        });
+                        shares.again.set(again);
                         self.withhold_all(plan, &why);
                         return Ok(());
                     }
@@ -180,6 +236,7 @@ impl Worker {
 
     /// Ends the server, then takes the file systems down: until then its clients write.
     pub(super) fn close_shares(&self, shares: &Shares) -> Result<(), SharesError> {
+        shares.again.take();
         if let Some(server) = &shares.server {
             server.stop()?;
         }
@@ -241,5 +298,75 @@ impl Worker {
             warn!(pool = plan.pool, "{withheld}");
         }
         lock(&self.report).shares = shares;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use orthrus_hb::Epoch;
+
+    use super::super::order::{Log, owner_failing_later, taken};
+    use super::*;
+    use crate::config::Config;
+    use crate::fence::shelf::Shelf;
+
+    /// A pool that is served without its shares, and what fails on its host.
+    fn without_server() -> (Worker, Log, Arc<Mutex<&'static str>>) {
+        let (mut worker, log, fails) = owner_failing_later(&Shelf::new(2));
+        let share =
+            "[pool.nfs]\n[[pool.nfs.share]]\nvolume = \"vol0\"\nclients = \"192.0.2.0/24\"\n";
+        let config = format!("{}{share}", super::super::tests::CONFIG);
+        worker.config = Arc::new(Config::parse(&config).unwrap());
+        *fails.lock().unwrap() = "NFS on";
+        worker.import(Epoch(1)).unwrap();
+        taken(&log);
+        (worker, log, fails)
+    }
+
+    fn withheld(worker: &Worker) -> Option<String> {
+        lock(&worker.report).shares[0].withheld.clone()
+    }
+
+    #[test]
+    fn a_server_that_did_not_start_is_tried_again_until_it_does() {
+        let (mut worker, log, fails) = without_server();
+        let why = withheld(&worker).unwrap();
+        assert!(why.contains("up to 5 times"), "{why}");
+        worker.try_shares_again();
+        assert_eq!(
+            taken(&log),
+            ["shares mounted", "NFS on", "shares unmounted"]
+        );
+        assert!(withheld(&worker).unwrap().contains("up to 4 times"));
+        *fails.lock().unwrap() = "";
+        worker.try_shares_again();
+        assert_eq!(taken(&log), ["shares mounted", "NFS on"]);
+        assert_eq!(withheld(&worker), None);
+        worker.try_shares_again();
+        assert_eq!(taken(&log), [""; 0]);
+    }
+
+    #[test]
+    fn a_server_that_never_starts_is_not_tried_for_ever_and_not_while_all_is_taken_down() {
+        let (mut worker, log, _) = without_server();
+        for _ in 0..10 {
+            worker.try_shares_again();
+        }
+        let tries = taken(&log).iter().filter(|step| *step == "NFS on").count();
+        assert_eq!(tries, 5);
+        let why = withheld(&worker).unwrap();
+        assert!(
+            !why.contains("times in the next seconds") && why.contains("`handover tank`"),
+            "{why}"
+        );
+
+        let (mut worker, log, fails) = without_server();
+        *fails.lock().unwrap() = "export off";
+        assert!(worker.release(true).is_err());
+        taken(&log);
+        worker.try_shares_again();
+        assert_eq!(taken(&log), [""; 0]);
     }
 }

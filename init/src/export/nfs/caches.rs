@@ -5,13 +5,22 @@
 //! A client is known by its address alone, which is also the name of its *domain* in the kernel: what an address may do with
 //! a share depends on nothing else. An answer without its last fields is a no, and kept as one.
 //!
-//! Answers hold until they are flushed: a plan that changes while it is served flushes them.
+//! A plan that changes while it is served flushes what was answered. Answers age all the same: anybody can make up handles and addresses, and each
+//! that was asked for is in the kernel's memory until then.
+//!
+//! A share that is withheld may be offered soon, and to be told no costs its clients what they have open there. So its question has
+//! no answer: the kernel tells the client to come again (`NFS4ERR_DELAY`), and a hard mount waits. But only of a client that may use
+//! nothing else of the pool. For its own recovery a client of Linux asks for the next open when it has an answer for the one before, of whatever
+//! share (`nfs4_do_open_reclaim` of `fs/nfs/nfs4proc.c`, 6.12, tries again without an end): one that waits for one share waits for all of
+//! them, and once the grace period is over has lost its locks on all. Who has another share to go on with is told no, as by a server
+//! that has it no more. A request that waits holds a thread of the server for up to five seconds, one when no other is idle
+//! (`svc_handle_xprt` and `cache_wait_req` of `net/sunrpc`).
 
 use std::net::IpAddr;
 use std::path::Path;
 
 use super::line::{Line, LineError, words};
-use super::plan::{NfsPlan, SharePlan};
+use super::plan::{NfsPlan, SharePlan, Wanted};
 use crate::config::Squash;
 
 // `include/uapi/linux/nfsd/export.h`.
@@ -37,8 +46,10 @@ const TYPE_UUID: &[u8] = b"6";
 const TYPE_INODE_UUID: &[u8] = b"7";
 /// `RPC_AUTH_UNIX`.
 const AUTH_UNIX: u32 = 1;
-/// Answers do not age: this is after the end of the kernel's own time. Seconds since 1970.
-const FOR_EVER: i64 = 1 << 40;
+/// How long a yes holds, in seconds. It is asked for again in time while it is in use. As mountd of nfs-utils (`DEFAULT_TTL`).
+const YES_S: i64 = 30 * 60;
+/// How long a no holds. Long enough that who is not let in and knocks all the time costs nothing.
+const NO_S: i64 = 3 * 60;
 
 /// A cache of the kernel's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,13 +87,27 @@ pub enum QuestionError {
     Words(Vec<String>),
 }
 
-/// Answers a question; for other servers than nfsd the answer is no.
-pub fn answer(cache: Cache, question: &[u8], plan: &NfsPlan) -> Result<String, QuestionError> {
+/// What is said to a question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// This line.
+    Now(String),
+    /// Nothing, until there is another plan.
+    Later,
+}
+
+/// Answers a question, at this time in seconds since 1970; for other servers than nfsd the answer is no.
+pub fn answer(
+    cache: Cache,
+    question: &[u8],
+    plan: &NfsPlan,
+    now: i64,
+) -> Result<Answer, QuestionError> {
     let words = words(question)?;
     let answer = match (cache, &words[..]) {
-        (Cache::Address, [class, address]) => who(class, address, plan),
-        (Cache::Handle, [domain, kind, id]) => what(domain, kind, id, plan),
-        (Cache::Export, [domain, path]) => may(domain, path, plan),
+        (Cache::Address, [class, address]) => who(class, address, plan, now),
+        (Cache::Handle, [domain, kind, id]) => what(domain, kind, id, plan, now),
+        (Cache::Export, [domain, path]) => may(domain, path, plan, now),
         _ => None,
     };
     answer.ok_or_else(|| {
@@ -92,59 +117,70 @@ pub fn answer(cache: Cache, question: &[u8], plan: &NfsPlan) -> Result<String, Q
 }
 
 /// `CLASS ADDRESS` ─► `CLASS ADDRESS EXPIRY [DOMAIN]`.
-fn who(class: &[u8], address: &[u8], plan: &NfsPlan) -> Option<String> {
+fn who(class: &[u8], address: &[u8], plan: &NfsPlan, now: i64) -> Option<Answer> {
     let (class, address) = (text(class)?, text(address)?);
-    let line = Line::default().word(class).word(address).number(FOR_EVER);
+    let line = Line::default().word(class).word(address);
     // Addresses of IPv6 come in the long form, those of IPv4 as such.
     let client = address.parse::<IpAddr>().ok()?.to_canonical();
-    match class == "nfsd" && plan.lets_in(client) {
-        true => Some(line.word(&client.to_string()).end()),
-        false => Some(line.end()),
-    }
+    Some(match class == "nfsd" && plan.lets_in(client) {
+        true => yes(line, now, |line| line.word(&client.to_string())),
+        false => no(line, now),
+    })
 }
 
 /// `DOMAIN TYPE ID` ─► `DOMAIN TYPE ID EXPIRY [PATH]`.
-fn what(domain: &[u8], kind: &[u8], id: &[u8], plan: &NfsPlan) -> Option<String> {
+fn what(domain: &[u8], kind: &[u8], id: &[u8], plan: &NfsPlan, now: i64) -> Option<Answer> {
     let line = Line::default().word(text(domain)?).word(text(kind)?);
-    let line = line.bytes(id).number(FOR_EVER);
+    let line = line.bytes(id);
     let client: IpAddr = text(domain)?.parse().ok()?;
-    let share = |uuid: &[u8]| {
-        let found = plan.shares.iter().find(|share| share.uuid == uuid);
-        found.filter(|share| share.lets_in(client))
+    let uuid = match kind {
+        TYPE_NUMBER if id == ROOT_FSID.to_ne_bytes() => {
+            let path = plan.root.to_str()?;
+            return Some(yes(line, now, |line| line.word(path)));
+        }
+        TYPE_UUID => id,
+        TYPE_INODE_UUID => id.get(8..)?,
+        _ => return Some(no(line, now)),
     };
-    let path: Option<&Path> = match kind {
-        TYPE_NUMBER if id == ROOT_FSID.to_ne_bytes() => Some(&plan.root),
-        TYPE_UUID => share(id).map(|share| share.place.as_path()),
-        TYPE_INODE_UUID => share(id.get(8..)?).map(|share| share.place.as_path()),
-        _ => None,
-    };
-    match path {
-        Some(path) => Some(line.word(path.to_str()?).end()),
-        None => Some(line.end()),
-    }
+    Some(match plan.find(client, |share| share.uuid == uuid) {
+        Wanted::Offered(share) => {
+            let path = share.place.to_str()?;
+            yes(line, now, |line| line.word(path))
+        }
+        Wanted::Awaited => Answer::Later,
+        Wanted::Nothing => no(line, now),
+    })
 }
 
 /// `DOMAIN PATH` ─► `DOMAIN PATH EXPIRY [FLAGS ANONUID ANONGID FSID uuid UUID secinfo 1 AUTH FLAGS]`.
-fn may(domain: &[u8], path: &[u8], plan: &NfsPlan) -> Option<String> {
+fn may(domain: &[u8], path: &[u8], plan: &NfsPlan, now: i64) -> Option<Answer> {
     let (domain, path) = (text(domain)?, text(path)?);
-    let line = Line::default().word(domain).word(path).number(FOR_EVER);
+    let line = Line::default().word(domain).word(path);
     let client: IpAddr = domain.parse().ok()?;
-    if Path::new(path) == plan.root && plan.lets_in(client) {
+    let path = Path::new(path);
+    if path == plan.root && plan.lets_in(client) {
         let flags =
             READONLY | INSECURE_PORT | ROOTSQUASH | NOHIDE | NOSUBTREECHECK | FSID | CROSSMOUNT;
-        return Some(rights(line, flags | V4ROOT, (65534, 65534), None));
+        let rights = |line| rights(line, flags | V4ROOT, (65534, 65534), None);
+        return Some(yes(line, now, rights));
     }
-    let share = plan
-        .shares
-        .iter()
-        .find(|share| share.place == Path::new(path));
-    match share.filter(|share| share.lets_in(client)) {
-        Some(share) => {
+    Some(match plan.find(client, |share| share.place == path) {
+        Wanted::Offered(share) => {
             let anonymous = (share.rules.anonymous_uid, share.rules.anonymous_gid);
-            Some(rights(line, flags(share), anonymous, Some(&share.uuid)))
+            let rights = |line| rights(line, flags(share), anonymous, Some(&share.uuid));
+            yes(line, now, rights)
         }
-        None => Some(line.end()),
-    }
+        Wanted::Awaited => Answer::Later,
+        Wanted::Nothing => no(line, now),
+    })
+}
+
+fn yes(question: Line, now: i64, granted: impl FnOnce(Line) -> Line) -> Answer {
+    Answer::Now(granted(question.number(now + YES_S)).end())
+}
+
+fn no(question: Line, now: i64) -> Answer {
+    Answer::Now(question.number(now + NO_S).end())
 }
 
 fn flags(share: &SharePlan) -> u32 {
@@ -160,7 +196,7 @@ fn flags(share: &SharePlan) -> u32 {
     flags
 }
 
-fn rights(line: Line, flags: u32, anonymous: (u32, u32), uuid: Option<&[u8; 16]>) -> String {
+fn rights(line: Line, flags: u32, anonymous: (u32, u32), uuid: Option<&[u8; 16]>) -> Line {
     let line = line.number(flags).number(anonymous.0).number(anonymous.1);
     let mut line = line.number(ROOT_FSID);
     if let Some(uuid) = uuid {
@@ -170,7 +206,6 @@ fn rights(line: Line, flags: u32, anonymous: (u32, u32), uuid: Option<&[u8; 16]>
         .number(1)
         .number(AUTH_UNIX)
         .number(flags)
-        .end()
 }
 
 fn text(word: &[u8]) -> Option<&str> {
@@ -184,6 +219,8 @@ pub(super) mod tests {
 
     pub const IN: &str = "10.77.0.100";
     const OUT: &str = "10.78.0.100";
+    /// With it a yes holds until 1700000000, a no until 1699998380.
+    const NOW: i64 = 1_699_998_200;
 
     pub fn plan() -> NfsPlan {
         let share = |name: &str, id: u8, access, squash| SharePlan {
@@ -217,11 +254,27 @@ pub(super) mod tests {
                 share("home", 1, Access::ReadWrite, Squash::Root),
                 share("pub", 2, Access::ReadOnly, Squash::All),
             ],
+            withheld: Vec::new(),
         }
     }
 
     fn said(cache: Cache, question: &str) -> String {
-        answer(cache, question.as_bytes(), &plan()).unwrap()
+        match answer(cache, question.as_bytes(), &plan(), NOW).unwrap() {
+            Answer::Now(line) => line,
+            Answer::Later => panic!("no answer to {question}"),
+        }
+    }
+
+    /// What is granted, and that it holds as long as it should.
+    fn granted(answer: &str, question: &str) -> String {
+        let rest = answer.strip_prefix(question).unwrap();
+        let (until, granted) = rest.trim_start().split_once(' ').unwrap();
+        let holds = match granted {
+            "\n" => NO_S,
+            _ => YES_S,
+        };
+        assert_eq!(until.parse::<i64>().unwrap() - NOW, holds, "{answer}");
+        granted.to_owned()
     }
 
     #[test]
@@ -229,22 +282,22 @@ pub(super) mod tests {
         for (question, expected) in [
             (
                 "nfsd 10.77.0.100\n",
-                "nfsd 10.77.0.100 1099511627776 10.77.0.100 \n",
+                "nfsd 10.77.0.100 1700000000 10.77.0.100 \n",
             ),
-            ("nfsd 10.78.0.100\n", "nfsd 10.78.0.100 1099511627776 \n"),
+            ("nfsd 10.78.0.100\n", "nfsd 10.78.0.100 1699998380 \n"),
             (
                 "nfsd 0000:0000:0000:0000:0000:ffff:0a4d:0064\n",
-                "nfsd 0000:0000:0000:0000:0000:ffff:0a4d:0064 1099511627776 10.77.0.100 \n",
+                "nfsd 0000:0000:0000:0000:0000:ffff:0a4d:0064 1700000000 10.77.0.100 \n",
             ),
             (
                 "nfsd fe80:0000:0000:0000:0000:0000:0000:0001\n",
-                "nfsd fe80:0000:0000:0000:0000:0000:0000:0001 1099511627776 \n",
+                "nfsd fe80:0000:0000:0000:0000:0000:0000:0001 1699998380 \n",
             ),
             (
                 "nfsd fd00:0077:0000:0000:0000:0000:0000:0100\n",
-                "nfsd fd00:0077:0000:0000:0000:0000:0000:0100 1099511627776 fd00:77::100 \n",
+                "nfsd fd00:0077:0000:0000:0000:0000:0000:0100 1700000000 fd00:77::100 \n",
             ),
-            ("lockd 10.77.0.100\n", "lockd 10.77.0.100 1099511627776 \n"),
+            ("lockd 10.77.0.100\n", "lockd 10.77.0.100 1699998380 \n"),
         ] {
             assert_eq!(said(Cache::Address, question), expected);
         }
@@ -254,8 +307,7 @@ pub(super) mod tests {
     fn a_handle_leads_to_a_share_that_the_client_may_use_and_to_nothing_else() {
         let of = |client: &str, kind: &str, id: &str| {
             let answer = said(Cache::Handle, &format!("{client} {kind} \\x{id}\n"));
-            let question = format!("{client} {kind} \\x{id} 1099511627776 ");
-            answer.strip_prefix(&question).unwrap().to_owned()
+            granted(&answer, &format!("{client} {kind} \\x{id}"))
         };
         let (one, three) = ("01".repeat(16), "03".repeat(16));
         assert_eq!(of(IN, "1", "00000000"), "/run/pool/tank/shares \n");
@@ -279,8 +331,7 @@ pub(super) mod tests {
     fn a_share_is_what_its_rules_say() {
         let of = |client: &str, path: &str| {
             let answer = said(Cache::Export, &format!("{client} {path}\n"));
-            let question = format!("{client} {path} 1099511627776 ");
-            answer.strip_prefix(&question).unwrap().to_owned()
+            granted(&answer, &format!("{client} {path}"))
         };
         assert_eq!(
             of(IN, "/run/pool/tank/shares"),
@@ -308,6 +359,50 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_share_that_is_withheld_lets_those_wait_that_have_no_other() {
+        let mut all = plan();
+        all.shares[1].rules.clients.truncate(1);
+        let home = all.shares.remove(0);
+        all.withheld.push(home);
+        let one = "01".repeat(16);
+        let inode = "80".repeat(8);
+        let only_home = "fd00:77::100";
+        let both = IN;
+        for client in [only_home, both, OUT] {
+            for (cache, question) in [
+                (Cache::Handle, format!("{client} 6 \\x{one}\n")),
+                (Cache::Handle, format!("{client} 7 \\x{inode}{one}\n")),
+                (
+                    Cache::Export,
+                    format!("{client} /run/pool/tank/shares/home\n"),
+                ),
+            ] {
+                let said = answer(cache, question.as_bytes(), &all, NOW).unwrap();
+                match said {
+                    Answer::Later => assert_eq!(client, only_home, "{question}"),
+                    Answer::Now(line) => {
+                        assert_ne!(client, only_home, "{question}");
+                        assert_eq!(granted(&line, question.trim_end()), "\n", "{question}");
+                    }
+                }
+            }
+        }
+        // It is let in, or it would take the server for one that never knew it.
+        let who = answer(
+            Cache::Address,
+            format!("nfsd {only_home}\n").as_bytes(),
+            &all,
+            NOW,
+        );
+        let expected = format!("nfsd {only_home} 1700000000 {only_home} \n");
+        assert_eq!(who, Ok(Answer::Now(expected)));
+        // What nobody has is a no for everybody.
+        let unknown = format!("{only_home} 6 \\x{}\n", "03".repeat(16));
+        let said = answer(Cache::Handle, unknown.as_bytes(), &all, NOW);
+        assert_ne!(said, Ok(Answer::Later));
+    }
+
+    #[test]
     fn what_is_no_question_is_said_to_be_none() {
         for (cache, question) in [
             (Cache::Address, &b"nfsd\n"[..]),
@@ -318,7 +413,10 @@ pub(super) mod tests {
             (Cache::Export, b"\n"),
             (Cache::Export, b"10.77.0.100 /a"),
         ] {
-            assert!(answer(cache, question, &plan()).is_err(), "{question:?}");
+            assert!(
+                answer(cache, question, &plan(), NOW).is_err(),
+                "{question:?}"
+            );
         }
     }
 }

@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use super::caches::tests::{IN, plan};
-use super::caches::{Cache, answer};
+use super::caches::{Answer, Cache, answer};
 use super::line::words;
 use super::records::Records;
 use super::tracking::tests::{client, message};
@@ -33,7 +33,7 @@ fn a_damaged_question_gets_one_line_or_none_and_no_path_of_anybody_elses() {
         let (cache, question) = chance.of(&questions);
         let mut bytes = question.clone().into_bytes();
         chance.damage(&mut bytes);
-        let Ok(said) = answer(*cache, &bytes, &plan) else {
+        let Ok(Answer::Now(said)) = answer(*cache, &bytes, &plan, 0) else {
             continue;
         };
         answered += 1;
@@ -96,11 +96,11 @@ fn a_damaged_file_of_records_is_an_error_or_other_records_and_they_are_kept_as_t
             continue;
         };
         let mut written = Vec::new();
-        let said = records.follow(Ask::Create(client("new")), &mut |bytes| {
+        let followed = records.follow(vec![Ask::Create(client("new"))], &mut |bytes| {
             written = bytes.to_vec();
             Ok(())
         });
-        said.unwrap();
+        followed.kept.unwrap();
         assert_eq!(Records::parse(&written).unwrap(), records);
     }
 }

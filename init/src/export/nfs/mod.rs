@@ -15,7 +15,7 @@
 //!   server again by its address alone, and delegations need connections back to them.
 //! - nfsd's state is one a network namespace, so each pool with shares has one of its own (`net/branch.rs`), in which all of
 //!   this is done: pools move one by one, with their own clients, grace period and name.
-//! - The root that clients see is a small file system in memory with a directory for each share, made in the same order on both
+//! - The root that clients see is a small file system in memory with a directory for each share, made in the order of the file on both
 //!   heads, so that its handles and inode numbers agree. A share's own handles have its UUID and inode numbers.
 //! - Without a state volume nothing is shared: after a takeover locks would be given to whoever asks first.
 //!

@@ -18,7 +18,8 @@ pub struct NfsPlan {
     pub scope: String,
     /// Where the shares are mounted, each in a directory of its name: the root that clients see.
     pub root: PathBuf,
-    /// A directory there for each share of the configuration, offered or not, in order.
+    /// A directory there for each share of the configuration, offered or not, in its order: one that comes at the end of the file
+    /// leaves the inode numbers of the others as they are.
     pub directories: Vec<String>,
     /// Threads of the server.
     pub threads: u32,
@@ -26,6 +27,19 @@ pub struct NfsPlan {
     pub lease_s: u32,
     /// The shares, by name.
     pub shares: Vec<SharePlan>,
+    /// Those whose volume is there and cannot be mounted.
+    pub withheld: Vec<SharePlan>,
+}
+
+/// A share that a client asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted<'a> {
+    /// It may use it.
+    Offered(&'a SharePlan),
+    /// It may use this one and no other, and it is withheld.
+    Awaited,
+    /// There is none for it, or none that it should wait for.
+    Nothing,
 }
 
 /// One share.
@@ -99,25 +113,37 @@ impl NfsPlan {
                 rules: rules.clone(),
             });
         }
-        let mut directories: Vec<String> =
-            nfs.shares.iter().map(|rules| rules.name.clone()).collect();
-        directories.sort();
         shares.sort_by(|a, b| a.name.cmp(&b.name));
         let plan = NfsPlan {
             pool: pool.name.clone(),
             scope: scope(&config.cluster, &pool.name),
             root,
-            directories,
+            directories: nfs.shares.iter().map(|rules| rules.name.clone()).collect(),
             threads: nfs.threads,
             lease_s: nfs.lease_s,
             shares,
+            withheld: Vec::new(),
         };
         Some((plan, withheld))
     }
 
-    /// Whether a client may use any share.
+    /// Whether a client may use any share, be it a withheld one.
     pub fn lets_in(&self, client: IpAddr) -> bool {
-        self.shares.iter().any(|share| share.lets_in(client))
+        let mut all = self.shares.iter().chain(&self.withheld);
+        all.any(|share| share.lets_in(client))
+    }
+
+    /// The share that a client asks for.
+    pub fn find(&self, client: IpAddr, is_it: impl Fn(&SharePlan) -> bool) -> Wanted<'_> {
+        let for_it = |share: &&SharePlan| is_it(share) && share.lets_in(client);
+        if let Some(share) = self.shares.iter().find(for_it) {
+            return Wanted::Offered(share);
+        }
+        let has_another = self.shares.iter().any(|share| share.lets_in(client));
+        match !has_another && self.withheld.iter().any(|share| for_it(&share)) {
+            true => Wanted::Awaited,
+            false => Wanted::Nothing,
+        }
     }
 }
 
@@ -153,6 +179,22 @@ fn scope(cluster: &str, pool: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_share_that_comes_at_the_end_of_the_file_changes_nothing_for_those_before_it() {
+        let share = |name: &str| {
+            format!("[[pool.nfs.share]]\nvolume = \"{name}\"\nclients = \"192.0.2.0/24\"\n")
+        };
+        let directories = |names: &[&str]| {
+            let shares: String = names.iter().map(|name| share(name)).collect();
+            let text = format!("{}[pool.nfs]\n{shares}", crate::worker::tests::CONFIG);
+            let config = Config::parse(&text).unwrap();
+            let planned = NfsPlan::new(&config, &config.pools[0], &[]);
+            planned.unwrap().0.directories
+        };
+        assert_eq!(directories(&["home", "pub"]), ["home", "pub"]);
+        assert_eq!(directories(&["home", "pub", "a"]), ["home", "pub", "a"]);
+    }
 
     #[test]
     fn what_clients_know_a_server_and_its_files_by_is_frozen() {

@@ -1,19 +1,21 @@
 //! Who answers the kernel while it serves: a thread for its caches, one for its clients' records.
 //!
-//! Two, because a record is on a disk before it is answered, and a client that is known need not wait for that. A question that makes no sense is said once and stays without an answer: the client that
-//! caused it waits, and nobody else.
+//! Two, because a record is on a disk before it is answered, and a client that is known need not wait for that. Each message of the
+//! kernel's holds a thread of the server until its answer, so all that have come are kept by one write ([`Clients::follow`]). A question
+//! that makes no sense is said once and stays without an answer: the client that caused it waits, and nobody else.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
 use rustix::event::Timespec;
 use tracing::{error, info, warn};
 
-use super::caches::{self, Cache};
+use super::caches::{self, Answer, Cache};
 use super::plan::NfsPlan;
 use super::records::{Records, Said};
 use super::tracking::Message;
@@ -29,9 +31,19 @@ const PIPE_LOOK: Timespec = Timespec {
     tv_nsec: 10_000_000,
 };
 
+/// Questions that may wait for a share: more than there are clients' addresses, but for somebody who makes them up.
+const MOST_UNANSWERED: usize = 4096;
+/// Messages that are followed at once. There are no more than threads of the server.
+const MOST_MESSAGES: usize = 64;
+/// How soon is tried again what could not be kept, when no message comes before.
+const AGAIN: Timespec = Timespec {
+    tv_sec: 1,
+    tv_nsec: 0,
+};
+
 /// The file of records, in the state volume.
 pub const RECORDS: &str = "nfs-clients.json";
-/// More bytes than the records of ten thousand clients have.
+/// More bytes than any file of ours has.
 const RECORDS_MAX: u64 = 64 << 20;
 
 /// What is known of clients.
@@ -43,7 +55,7 @@ pub struct Tracked {
     pub clients: usize,
     /// Clients that may still reclaim it: the grace period lasts while there are some.
     pub awaited: usize,
-    /// What could not be kept.
+    /// Why not all of it is kept. It stays until all is.
     pub problem: Option<String>,
 }
 
@@ -56,40 +68,106 @@ pub fn answer_caches(plan: Arc<Mutex<Arc<NfsPlan>>>) -> io::Result<Background> {
         channels.push((cache, open(&path, 0).map_err(|error| named(&path, &error))?));
     }
     Background::spawn("nfs caches", move |stop| {
+        let mut unanswered = Unanswered::default();
         let mut told = false;
+        let mut followed = lock(&plan).clone();
         loop {
             let fds: Vec<BorrowedFd<'_>> = channels.iter().map(|(_, file)| file.as_fd()).collect();
-            let Some(ready) = stop.wait(&fds, None) else {
+            let limit = (!unanswered.0.is_empty()).then_some(&AGAIN);
+            let Some(ready) = stop.wait(&fds, limit) else {
                 return;
             };
+            let plan = lock(&plan).clone();
+            let mut answers = match Arc::ptr_eq(&plan, &followed) {
+                true => Vec::new(),
+                false => unanswered.again(&plan, now()),
+            };
+            followed = plan;
+            let mut problem = None;
             for ((cache, file), is_ready) in channels.iter_mut().zip(ready) {
                 if !is_ready {
                     continue;
                 }
-                let plan = lock(&plan).clone();
-                if let Err(error) = answer_one(*cache, file, &plan)
-                    && !std::mem::replace(&mut told, true)
-                {
-                    warn!(cache = cache.name(), "{error}");
+                let answer = ask(file).and_then(|question| match question {
+                    Some(question) => unanswered.answer(*cache, &question, &followed, now()),
+                    None => Ok(None),
+                });
+                match answer {
+                    Ok(answer) => answers.extend(answer.map(|answer| (*cache, answer))),
+                    Err(error) => problem = Some((*cache, error)),
                 }
+            }
+            for (cache, answer) in answers {
+                let channel = channels.iter_mut().find(|(of, _)| *of == cache);
+                if let Some((_, file)) = channel
+                    && let Err(error) = file.write_all(answer.as_bytes())
+                {
+                    problem = Some((cache, error));
+                }
+            }
+            if let Some((cache, error)) = problem
+                && !std::mem::replace(&mut told, true)
+            {
+                warn!(cache = cache.name(), "{error}");
             }
         }
     })
 }
 
-fn answer_one(cache: Cache, channel: &mut File, plan: &NfsPlan) -> io::Result<()> {
+/// The next question of a cache, if there is one.
+fn ask(channel: &mut impl Read) -> io::Result<Option<Vec<u8>>> {
     let mut question = [0; QUESTION_MAX];
-    let length = match channel.read(&mut question) {
-        Ok(length) => length,
+    match channel.read(&mut question) {
         // Somebody's answer to another question was one to this as well.
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    if length == 0 {
-        return Ok(());
+        Ok(0) => Ok(None),
+        Ok(length) => Ok(Some(question[..length].to_vec())),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error),
     }
-    let answer = caches::answer(cache, &question[..length], plan).map_err(io::Error::other)?;
-    channel.write_all(answer.as_bytes())
+}
+
+/// Seconds since 1970, by the clock that the kernel compares with.
+fn now() -> i64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.map_or(0, |now| now.as_secs().try_into().unwrap_or(i64::MAX))
+}
+
+/// Questions that wait for another plan. The kernel does not ask again while it has one in its queue, and forgets them no sooner than after
+/// two minutes.
+#[derive(Default)]
+struct Unanswered(Vec<(Cache, Vec<u8>)>);
+
+impl Unanswered {
+    /// The answer, if it has one by this plan.
+    fn answer(
+        &mut self,
+        cache: Cache,
+        question: &[u8],
+        plan: &NfsPlan,
+        now: i64,
+    ) -> io::Result<Option<String>> {
+        let answer = caches::answer(cache, question, plan, now);
+        if let Answer::Now(line) = answer.map_err(io::Error::other)? {
+            return Ok(Some(line));
+        }
+        let asked = (cache, question.to_vec());
+        // What is beyond the bound waits until the kernel has forgotten it.
+        if self.0.len() < MOST_UNANSWERED && !self.0.contains(&asked) {
+            self.0.push(asked);
+        }
+        Ok(None)
+    }
+
+    /// The answers that there are by another plan.
+    fn again(&mut self, plan: &NfsPlan, now: i64) -> Vec<(Cache, String)> {
+        let mut answers = Vec::new();
+        for (cache, question) in std::mem::take(&mut self.0) {
+            if let Ok(Some(answer)) = self.answer(cache, &question, plan, now) {
+                answers.push((cache, answer));
+            }
+        }
+        answers
+    }
 }
 
 /// Forgets what the caches were told, and with it each path that they hold.
@@ -108,16 +186,148 @@ fn rpc(cache: Cache, file: &str) -> PathBuf {
         .join(file)
 }
 
-/// Keeps the records of a pool's clients, as they were read of a directory, there, for a kernel whose pipe comes below `pipes`.
-pub fn track_clients(
-    pool: &str,
-    pipes: &Path,
-    directory: &Path,
-    mut records: Records,
+/// Keeps the records of a pool.
+type Keeping = Box<dyn FnMut(&[u8]) -> Result<(), String> + Send>;
+
+/// The clients of a pool and where their records are kept.
+pub struct Clients {
+    pool: String,
+    records: Records,
+    keep: Option<Keeping>,
     tracked: Arc<Mutex<Tracked>>,
-) -> io::Result<Background> {
+}
+
+impl Clients {
+    /// With the records that were read of a directory, kept there.
+    pub fn new(pool: &str, directory: &Path, records: Records) -> Clients {
+        let directory = directory.to_owned();
+        let keep = move |bytes: &[u8]| {
+            state::keep(&directory, RECORDS, bytes).map_err(|error| error.to_string())
+        };
+        Clients {
+            pool: pool.to_owned(),
+            records,
+            keep: Some(Box::new(keep)),
+            tracked: Arc::default(),
+        }
+    }
+
+    /// What is known of them, for who does not wait for a disk.
+    pub fn tracked(&self) -> Arc<Mutex<Tracked>> {
+        self.tracked.clone()
+    }
+
+    /// The answers to some messages, when what they change is kept.
+    fn follow(&mut self, questions: &[Vec<u8>]) -> Vec<Vec<u8>> {
+        let (mut messages, mut asks, mut answers) = (Vec::new(), Vec::new(), Vec::new());
+        for question in questions {
+            match Message::parse(question) {
+                Ok((message, ask)) => {
+                    messages.push(message);
+                    asks.push(ask);
+                }
+                Err(error) => {
+                    warn!(pool = self.pool, "a message about NFS clients: {error}");
+                    answers.extend(Message::refusal(question));
+                }
+            }
+        }
+        let followed = self.records.follow(asks, &mut keeper(&mut self.keep));
+        let is_kept = followed.kept.is_ok();
+        self.report(followed.kept);
+        for (message, said) in messages.into_iter().zip(followed.said) {
+            answers.extend(self.answers(message, said, is_kept));
+        }
+        answers
+    }
+
+    fn answers(&self, message: Message, said: Said, is_kept: bool) -> Vec<Vec<u8>> {
+        let pool = &self.pool;
+        let done = |message: Message| match is_kept {
+            true => message.done(),
+            // The kernel says it as well, and goes on.
+            false => message.failed(),
+        };
+        match said {
+            Said::Known(is_known) => vec![message.checked(is_known)],
+            Said::Version => vec![message.version()],
+            Said::Done => vec![done(message)],
+            Said::GraceOver { back, lost } => {
+                info!(pool, "{}", grace_over(back, lost));
+                vec![done(message)]
+            }
+            Said::MayReclaim(_) if !is_kept => vec![message.failed()],
+            Said::MayReclaim(clients) => {
+                let count = clients.len();
+                info!(pool, "{count} NFS clients may reclaim their locks");
+                lock(&self.tracked).is_started = true;
+                let answers = clients.iter().map(|client| message.may_reclaim(client));
+                let answers: Result<Vec<Vec<u8>>, _> = answers.collect();
+                match answers {
+                    Ok(mut answers) => {
+                        answers.push(message.done());
+                        answers
+                    }
+                    Err(error) => {
+                        error!(pool, "the records of NFS clients: {error}");
+                        vec![message.failed()]
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tries again to keep what could not be kept; whether there is nothing more of it.
+    fn catch_up(&mut self) -> bool {
+        if self.records.is_behind() {
+            let kept = self.records.catch_up(&mut keeper(&mut self.keep));
+            self.report(kept);
+        }
+        !self.records.is_behind()
+    }
+
+    /// The server has ended: what is not kept by now is lost, and nothing is written any more.
+    pub fn close(&mut self) {
+        if self.keep.is_some() && !self.catch_up() {
+            error!(pool = self.pool, "the last records of NFS clients are lost");
+        }
+        self.keep = None;
+    }
+
+    /// Says what cannot be kept, once.
+    fn report(&self, kept: Result<(), String>) {
+        let left_out = self.records.left_out();
+        let full =
+            || "there is no room for all of their names, and the longest are left out".to_owned();
+        let problem = match kept {
+            Ok(()) => (left_out > 0).then(full),
+            Err(why) => Some(why),
+        };
+        let mut tracked = lock(&self.tracked);
+        (tracked.clients, tracked.awaited) = self.records.counts();
+        if tracked.problem == problem {
+            return;
+        }
+        let pool = &self.pool;
+        match &problem {
+            Some(why) => error!(pool, "the records of NFS clients are not all kept: {why}"),
+            None => info!(pool, "the records of NFS clients are kept again"),
+        }
+        tracked.problem = problem;
+    }
+}
+
+/// Where records are kept until their server has ended.
+fn keeper<'a>(keep: &'a mut Option<Keeping>) -> impl FnMut(&[u8]) -> Result<(), String> + 'a {
+    move |bytes| match keep {
+        Some(keep) => keep(bytes),
+        None => Err("the server of shares has ended".to_owned()),
+    }
+}
+
+/// Follows what a kernel says of the clients, whose pipe comes below `pipes`.
+pub fn track_clients(pipes: &Path, clients: Arc<Mutex<Clients>>) -> io::Result<Background> {
     let pipe = pipes.join("nfsd/cld");
-    let (pool, directory) = (pool.to_owned(), directory.to_owned());
     Background::spawn("nfs clients", move |stop| {
         let mut file = loop {
             match open(&pipe, libc::O_NONBLOCK) {
@@ -129,85 +339,47 @@ pub fn track_clients(
                 return;
             }
         };
-        let mut keep = |bytes: &[u8]| {
-            state::keep(&directory, RECORDS, bytes).map_err(|error| error.to_string())
-        };
-        while stop.wait(&[file.as_fd()], None).is_some() {
-            let mut question = [0; QUESTION_MAX];
-            let length = match file.read(&mut question) {
-                Ok(length) => length,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+        let mut limit = None;
+        while stop.wait(&[file.as_fd()], limit).is_some() {
+            let questions = match all_messages(&mut file) {
+                Ok(questions) => questions,
                 // The server has ended.
                 Err(error) if error.raw_os_error() == Some(libc::EPIPE) => return,
                 Err(error) => return error!("{}: {error}", pipe.display()),
             };
-            let question = &question[..length];
-            let answers = track(&pool, question, &mut records, &mut keep, &tracked);
+            let mut clients = lock(&clients);
+            let answers = match questions.is_empty() {
+                true => Vec::new(),
+                false => clients.follow(&questions),
+            };
             for answer in answers {
                 if let Err(error) = file.write_all(&answer) {
                     warn!("{}: {error}", pipe.display());
                 }
             }
+            let is_kept = match questions.is_empty() {
+                true => clients.catch_up(),
+                false => !clients.records.is_behind(),
+            };
+            limit = (!is_kept).then_some(&AGAIN);
         }
     })
 }
 
-/// The answers to one message.
-fn track(
-    pool: &str,
-    question: &[u8],
-    records: &mut Records,
-    keep: &mut super::records::Keep<'_>,
-    tracked: &Mutex<Tracked>,
-) -> Vec<Vec<u8>> {
-    let (message, ask) = match Message::parse(question) {
-        Ok(parsed) => parsed,
-        Err(error) => {
-            warn!(pool, "a message about NFS clients: {error}");
-            return Message::refusal(question).into_iter().collect();
-        }
-    };
-    let said = records.follow(ask, keep);
-    let mut tracked = lock(tracked);
-    (tracked.clients, tracked.awaited) = records.counts();
-    match said {
-        Ok(Said::Done) => {
-            tracked.problem = None;
-            vec![message.done()]
-        }
-        Ok(Said::GraceOver { back, lost }) => {
-            info!(pool, "{}", grace_over(back, lost));
-            tracked.problem = None;
-            vec![message.done()]
-        }
-        Ok(Said::Known(is_known)) => vec![message.checked(is_known)],
-        Ok(Said::Version) => vec![message.version()],
-        Ok(Said::MayReclaim(clients)) => {
-            info!(
-                pool,
-                "{} NFS clients may reclaim their locks",
-                clients.len()
-            );
-            tracked.is_started = true;
-            let answers = clients.iter().map(|client| message.may_reclaim(client));
-            let answers: Result<Vec<Vec<u8>>, _> = answers.collect();
-            match answers {
-                Ok(mut answers) => {
-                    answers.push(message.done());
-                    answers
-                }
-                Err(error) => {
-                    error!(pool, "the records of NFS clients: {error}");
-                    vec![message.failed()]
-                }
-            }
-        }
-        Err(error) => {
-            error!(pool, "the records of NFS clients are not kept: {error}");
-            tracked.problem = Some(error);
-            vec![message.failed()]
+/// The messages that are there. An error comes after all of them.
+fn all_messages(pipe: &mut impl Read) -> io::Result<Vec<Vec<u8>>> {
+    let mut messages = Vec::new();
+    while messages.len() < MOST_MESSAGES {
+        let mut message = [0; QUESTION_MAX];
+        match pipe.read(&mut message) {
+            Ok(0) => break,
+            Ok(length) => messages.push(message[..length].to_vec()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) if messages.is_empty() => return Err(error),
+            Err(_) => break,
         }
     }
+    Ok(messages)
 }
 
 /// How the wait for clients ended that might reclaim their locks. Whoever waits for a lock after a takeover looks for this line.
@@ -247,38 +419,60 @@ fn named(path: &Path, error: &io::Error) -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
     use super::super::tracking::tests::{client, message};
     use super::*;
 
+    fn clients(keep: impl FnMut(&[u8]) -> Result<(), String> + Send + 'static) -> Clients {
+        let mut clients = Clients::new("tank", Path::new("/nowhere"), Records::default());
+        clients.keep = Some(Box::new(keep));
+        clients
+    }
+
+    fn problem(clients: &Clients) -> Option<String> {
+        lock(&clients.tracked).problem.clone()
+    }
+
     #[test]
     fn a_start_is_answered_with_all_that_may_reclaim_and_then_an_end() {
-        let tracked = Mutex::default();
-        let mut records = Records::default();
-        let mut keep = |_: &[u8]| Ok(());
+        let mut clients = clients(|_| Ok(()));
         for name in ["one", "two"] {
             let create = message(0, Some(&client(name)));
-            let answers = track("tank", &create, &mut records, &mut keep, &tracked);
-            assert_eq!(answers, [create]);
+            assert_eq!(clients.follow(&[create.clone()]), [create]);
         }
-        let counts = || {
-            let tracked = lock(&tracked);
+        let counts = |clients: &Clients| {
+            let tracked = lock(&clients.tracked);
             (tracked.is_started, tracked.clients, tracked.awaited)
         };
-        assert_eq!(counts(), (false, 2, 0));
-        let start = message(4, None);
-        let answers = track("tank", &start, &mut records, &mut keep, &tracked);
+        assert_eq!(counts(&clients), (false, 2, 0));
+        let answers = clients.follow(&[message(4, None)]);
         let status: Vec<&[u8]> = answers.iter().map(|answer| &answer[2..4]).collect();
         let (more, end) = ((-115i16).to_ne_bytes(), [0, 0]);
         assert_eq!(status, [&more[..], &more, &end]);
-        assert_eq!(counts(), (true, 0, 2));
-        let back = message(0, Some(&client("two")));
-        track("tank", &back, &mut records, &mut keep, &tracked);
+        assert_eq!(counts(&clients), (true, 0, 2));
+        clients.follow(&[message(0, Some(&client("two")))]);
         let end = message(3, None);
-        assert_eq!(
-            track("tank", &end, &mut records, &mut keep, &tracked),
-            [end]
-        );
-        assert_eq!(counts(), (true, 1, 0));
+        assert_eq!(clients.follow(&[end.clone()]), [end]);
+        assert_eq!(counts(&clients), (true, 1, 0));
+    }
+
+    #[test]
+    fn a_question_about_a_withheld_share_waits_for_the_plan_that_offers_it() {
+        let offered = caches::tests::plan();
+        let mut withheld = offered.clone();
+        withheld.withheld = std::mem::take(&mut withheld.shares);
+        let handle = format!("{} 6 \\x{}\n", caches::tests::IN, "01".repeat(16)).into_bytes();
+        let mut unanswered = Unanswered::default();
+        for _ in 0..2 {
+            let answer = unanswered.answer(Cache::Handle, &handle, &withheld, 0);
+            assert_eq!(answer.unwrap(), None);
+        }
+        assert_eq!(unanswered.again(&withheld, 0), []);
+        let answers = unanswered.again(&offered, 0);
+        assert_eq!(answers.len(), 1, "it was asked twice, and is one");
+        assert!(answers[0].1.ends_with(" /run/pool/tank/shares/home \n"));
+        assert_eq!(unanswered.again(&offered, 0), []);
     }
 
     #[test]
@@ -292,18 +486,78 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_kept_is_refused_and_said() {
-        let tracked = Mutex::default();
-        let mut records = Records::default();
-        let mut full = |_: &[u8]| Err("no space".to_owned());
-        let create = message(0, Some(&client("one")));
-        let answers = track("tank", &create, &mut records, &mut full, &tracked);
+    fn what_cannot_be_kept_is_refused_and_said_until_it_is_kept() {
+        let is_full = Arc::new(AtomicBool::new(true));
+        let full = is_full.clone();
+        let mut clients = clients(move |_| match full.load(Ordering::Relaxed) {
+            true => Err("no space".to_owned()),
+            false => Ok(()),
+        });
+        let start = clients.follow(&[message(4, None)]);
+        assert_eq!(start[0][2..4], [0, 0], "nothing is to be kept for it");
+        let answers = clients.follow(&[message(0, Some(&client("one")))]);
         assert_eq!(answers[0][2..4], (-5i16).to_ne_bytes());
-        assert_eq!(lock(&tracked).problem.as_deref(), Some("no space"));
-        let unknown = message(9, None);
-        let answers = track("tank", &unknown, &mut records, &mut full, &tracked);
+        assert_eq!(problem(&clients).as_deref(), Some("no space"));
+        // What needs no write does not hide it.
+        let answers = clients.follow(&[message(2, Some(&client("one"))), message(9, None)]);
+        assert_eq!(answers.len(), 2);
         assert_eq!(answers[0][2..4], (-95i16).to_ne_bytes());
-        assert!(track("tank", b"?", &mut records, &mut full, &tracked).is_empty());
+        assert_eq!(answers[1][2..4], [0, 0]);
+        assert!(problem(&clients).is_some());
+        assert!(!clients.catch_up());
+        is_full.store(false, Ordering::Relaxed);
+        assert!(clients.catch_up());
+        assert_eq!(problem(&clients), None);
+        assert!(clients.follow(&[b"?".to_vec()]).is_empty());
+    }
+
+    #[test]
+    fn messages_that_wait_are_read_at_once_and_kept_by_one_write_and_each_is_answered() {
+        /// A pipe with so many messages in it.
+        struct Pipe(usize);
+        impl Read for Pipe {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                if self.0 == 0 {
+                    return Ok(0);
+                }
+                self.0 -= 1;
+                let message = message(0, Some(&client(&self.0.to_string())));
+                buffer[..message.len()].copy_from_slice(&message);
+                Ok(message.len())
+            }
+        }
+        let writes = Arc::new(AtomicUsize::new(0));
+        let count = writes.clone();
+        let mut clients = clients(move |_| {
+            count.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        });
+        let mut pipe = Pipe(MOST_MESSAGES + 3);
+        for (expected, so_far) in [(MOST_MESSAGES, 1), (3, 2), (0, 2)] {
+            let questions = all_messages(&mut pipe).unwrap();
+            assert_eq!(questions.len(), expected);
+            assert_eq!(
+                clients.follow(&questions),
+                questions,
+                "each in its own words"
+            );
+            assert_eq!(writes.load(Ordering::Relaxed), so_far);
+        }
+    }
+
+    #[test]
+    fn an_end_keeps_what_is_left_and_nothing_is_written_after_it() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let place = directory.path().join("state");
+        let mut clients = Clients::new("tank", &place, Records::default());
+        clients.follow(&[message(0, Some(&client("one")))]);
+        assert!(problem(&clients).is_some(), "there is no such directory");
+        std::fs::create_dir(&place).unwrap();
+        clients.close();
+        assert_eq!(read_records(&place).unwrap().counts(), (1, 0));
+        clients.follow(&[message(0, Some(&client("two")))]);
+        clients.close();
+        assert_eq!(read_records(&place).unwrap().counts(), (1, 0));
     }
 
     #[test]
@@ -311,12 +565,9 @@ mod tests {
         let directory = tempfile::TempDir::new().unwrap();
         let place = directory.path();
         assert_eq!(read_records(place).unwrap(), Records::default());
-        let mut records = Records::default();
-        let mut keep =
-            |bytes: &[u8]| state::keep(place, RECORDS, bytes).map_err(|error| error.to_string());
-        let create = message(0, Some(&client("one")));
-        track("tank", &create, &mut records, &mut keep, &Mutex::default());
-        assert_eq!(read_records(place).unwrap(), records);
+        let mut clients = Clients::new("tank", place, Records::default());
+        clients.follow(&[message(0, Some(&client("one")))]);
+        assert_eq!(read_records(place).unwrap(), clients.records);
         std::fs::write(place.join(RECORDS), "{").unwrap();
         let error = read_records(place).unwrap_err().to_string();
         assert!(error.contains("NFS clients"), "{error}");

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! start:  answers ready ─► versions, lease, grace ─► port ─► threads (they ask who may reclaim)
-//! stop:   threads end, with all sockets and state ─► answers end ─► caches forget their paths
+//! stop:   threads end, with all sockets and state ─► the last records ─► answers end ─► caches forget their paths
 //! ```
 //!
 //! The kernel calls a server by the name of the host that starts its threads. So the thread that does it has a name of its
@@ -21,7 +21,7 @@ use super::super::{Cause, ExportError};
 use super::delegations;
 use super::plan::NfsPlan;
 use super::records::Records;
-use super::responder::{self, Tracked};
+use super::responder::{self, Clients, Tracked};
 use crate::background::Background;
 use crate::filesystem::mount::mount_kernels;
 use crate::sync::lock;
@@ -66,6 +66,7 @@ pub struct Server {
     control: PathBuf,
     plan: Arc<Mutex<Arc<NfsPlan>>>,
     tracked: Arc<Mutex<Tracked>>,
+    clients: Arc<Mutex<Clients>>,
     answers: Mutex<Option<[Background; 2]>>,
 }
 
@@ -89,16 +90,18 @@ impl Server {
         delegations::give_none(switch)
             .map_err(|error| undone(switch, "give no delegations", &error))?;
         let shared = Arc::new(Mutex::new(Arc::new(plan.clone())));
-        let tracked = Arc::new(Mutex::new(Tracked::default()));
+        let clients = Clients::new(&plan.pool, kept, records);
+        let (tracked, clients) = (clients.tracked(), Arc::new(Mutex::new(clients)));
         let caches = responder::answer_caches(shared.clone());
         let caches = caches.map_err(|error| undone(&control, "answer its caches", &error))?;
-        let clients = responder::track_clients(&plan.pool, &pipes, kept, records, tracked.clone());
-        let clients = clients.map_err(|error| undone(kept, "keep its clients", &error))?;
+        let tracking = responder::track_clients(&pipes, clients.clone());
+        let tracking = tracking.map_err(|error| undone(kept, "keep its clients", &error))?;
         let server = Server {
             control: control.clone(),
             plan: shared,
             tracked,
-            answers: Mutex::new(Some([caches, clients])),
+            clients,
+            answers: Mutex::new(Some([caches, tracking])),
         };
         let (settings, scope) = (settings(plan), plan.scope.clone());
         let threads = format!("{}\n", plan.threads);
@@ -124,18 +127,17 @@ impl Server {
     /// The kernel starts even when it could not ask for its clients, and would let nobody reclaim.
     fn is_tracked(&self) -> Result<(), ExportError> {
         let tracked = lock(&self.tracked);
-        match (tracked.is_started, &tracked.problem) {
-            (true, None) => Ok(()),
-            (_, problem) => {
-                Err(ExportError {
-                    path: self.control.join("threads"),
-                    step: "start the server",
-                    cause: Cause::Said(problem.clone().unwrap_or_else(|| {
-                        "it did not ask for the records of its clients".to_owned()
-                    })),
-                })
-            }
+        if tracked.is_started {
+            return Ok(());
         }
+        let why = tracked.problem.clone();
+        Err(ExportError {
+            path: self.control.join("threads"),
+            step: "start the server",
+            cause: Cause::Said(
+                why.unwrap_or_else(|| "it did not ask for the records of its clients".to_owned()),
+            ),
+        })
     }
 }
 
@@ -150,11 +152,13 @@ impl Sharing for Server {
     }
 
     fn stop(&self) -> Result<(), ExportError> {
-        let control = self.control.clone();
+        let (control, clients) = (self.control.clone(), self.clients.clone());
         within(STOP_LIMIT, &self.control, "stop the server", move || {
             if threads(&control)? != 0 {
                 write(&control.join("threads"), "0\n")?;
             }
+            // Nobody brings a record any more, and nothing may write to a volume that is taken down.
+            lock(&clients).close();
             // Also what a start left that did not come to its threads.
             responder::flush_caches().map_err(|error| failed(&control, "flush its caches", &error))
         })?;

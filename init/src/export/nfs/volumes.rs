@@ -5,8 +5,8 @@
 //! ROOT/SHARE    the volume's
 //! ```
 //!
-//! All directories are made, in order, whether or not their volumes are there: their inode numbers are what clients of the
-//! other head know them by. A share that cannot be mounted is withheld, said, and the others are offered. So is one that is damaged when
+//! All directories are made, in the order of the configuration, whether or not their volumes are there: their inode numbers are what
+//! clients of the other head know them by (`mounted_on_fileid`). A share that cannot be mounted is withheld, said, and the others are offered. So is one that is damaged when
 //! the time for checks is over; one that is only to be checked always is served all the same.
 
 use std::fmt;
@@ -161,10 +161,13 @@ fn mount_all(plan: &mut NfsPlan, ground: &dyn Ground, budget: Budget) -> Mounted
                 }
                 plan.shares.push(share);
             }
-            Err(why) => mounted.withheld.push(Withheld {
-                share: share.name,
-                why,
-            }),
+            Err(why) => {
+                mounted.withheld.push(Withheld {
+                    share: share.name.clone(),
+                    why,
+                });
+                plan.withheld.push(share);
+            }
         }
     }
     plan.shares.sort_by(|a, b| a.name.cmp(&b.name));
@@ -409,6 +412,7 @@ mod tests {
             panic!("{mounted:?}");
         };
         assert_eq!(withheld.share, "d");
+        assert_eq!(plan.withheld[0].name, "d", "its clients wait for it");
         assert!(
             withheld.why.contains("within 12 s") && withheld.why.contains("`handover tank`"),
             "{withheld}"
