@@ -11,6 +11,11 @@
 //! one takeover. It is no duel: the fence decides who writes, the former owner finds it lost and resets, and as long as it hears
 //! nothing in its new boot it takes its peer for unheard, not for dead, and fences nobody.
 //!
+//! An operator is told: `handover` to a barred head and `giveback` to it, on whichever console they are said, are refused until
+//! `readmit` is said to the other head. They bring a pool to where it ought to be, and who says them may not know what became of that
+//! head. `takeover` said to the barred head itself counts as told: it names the head that is to serve, and it is what is left when
+//! the other one cannot be asked. It does not readmit.
+//!
 //! A head that is fenced forgets everything, so each tells the other in its beats, and one of the two is always
 //! the one that fenced. Who forgot says at first that there was nothing: that is believed only once it has heard
 //! what there was. (It was believed at once, and two heads that fenced each other in turn were never barred.)

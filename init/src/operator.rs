@@ -496,6 +496,7 @@ mod tests {
             Refusal::PeerLessFit => [Refusal::PeerLessFit => ["the peer is less fit", "see `status`"]],
             Refusal::LinksLost => [Refusal::LinksLost => ["every cable is silent", "mend a cable"]],
             Refusal::PeerBarred => [Refusal::PeerBarred => ["the peer was fenced again and again", "`readmit`"]],
+            Refusal::Barred => [Refusal::Barred => ["this head was fenced again and again", "`readmit` on the peer's console"]],
             Refusal::Retiring => [
                 Refusal::Retiring => ["on its way down", "on the peer's console", "after the next boot"],
             ],

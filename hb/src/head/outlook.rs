@@ -125,7 +125,8 @@ impl Head {
             dead, barred_dead, ..
         } = self.config.timing;
         let (liveness, ledger) = (self.liveness(), self.ledger(pool));
-        let is_barred = self.fences.is_barred(self.config.me, now) && ledger != LedgerState::Silent;
+        let me_barred = self.fences.is_barred(self.config.me, now);
+        let is_barred = me_barred && ledger != LedgerState::Silent;
         // How long the peer must be silent to be dead beyond what this head may doubt.
         let beyond_doubt = match is_barred {
             true => barred_dead,
@@ -143,6 +144,7 @@ impl Head {
             ledger,
             record: own.and_then(Ledger::newest),
             barred: is_barred && self.peer.silence() < barred_dead,
+            me_barred,
             peer_barred: self.fences.is_barred(self.config.me.peer(), now),
             yields: self.yields(beyond_doubt),
             word: self.living_word(pool),

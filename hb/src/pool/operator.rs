@@ -112,6 +112,7 @@ impl Pool {
         if self.home == view.me {
             return match view.peer() {
                 None => Err(Refusal::PeerNotHeard),
+                _ if view.me_barred => Err(Refusal::Barred),
                 // In order: nobody was asked whether the peer may be fenced.
                 Some(_) => self.fetch(Authority::PeerYields, view),
             };

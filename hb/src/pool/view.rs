@@ -26,6 +26,8 @@ pub(crate) struct View {
     pub(crate) record: Option<Record>,
     /// This head was fenced again and again, and its peer may be alive for all that is known.
     pub(crate) barred: bool,
+    /// It was fenced again and again, whatever is known of its peer.
+    pub(crate) me_barred: bool,
     /// So was the peer.
     pub(crate) peer_barred: bool,
     /// The peer, if it lives and only the cables are cut, is about to take what this head holds.

@@ -67,6 +67,8 @@ pub struct World {
     pub told_to_claim: Vec<(usize, bool)>,
     pub let_go: Vec<(usize, bool)>,
     pub preempted: Vec<(usize, Epoch)>,
+    /// The head that the pools prefer, from the next boot on.
+    pub home: HeadId,
     /// Digests of the heads' configurations, from their next boot on.
     pub digests: [u32; 2],
     /// The pool does not exist yet: there are only disks.
@@ -139,6 +141,7 @@ impl World {
             told_to_claim: Vec::new(),
             let_go: Vec::new(),
             preempted: Vec::new(),
+            home: HeadId::First,
             digests: [1; 2],
             is_bare: false,
             more_pools: 0,
@@ -195,7 +198,7 @@ impl World {
             secret: SECRET,
             digest: self.digests[who],
             timing: self.timing,
-            pools: std::iter::repeat_n(HeadId::First, 1 + self.more_pools)
+            pools: std::iter::repeat_n(self.home, 1 + self.more_pools)
                 .map(|home| PoolConfig { home })
                 .collect(),
         };
