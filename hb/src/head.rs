@@ -182,6 +182,16 @@ impl Head {
         self.settle(now);
     }
 
+    /// All copies of a pool's ledger are others than those that were read until now: it was made, made again, or
+    /// moved. To be told before any read of them, and before the outcome of the look that found them.
+    pub fn handle_new_ledger(&mut self, pool: PoolId, now: Instant) {
+        self.notice_gap(now);
+        if let Some(ledger) = self.ledgers.get_mut(pool.index()) {
+            ledger.renew();
+        }
+        self.settle(now);
+    }
+
     /// A record of [`Head::poll_record`] is on a copy of the ledger.
     pub fn handle_recorded(&mut self, pool: PoolId, sequence: u64, now: Instant) {
         self.notice_gap(now);
