@@ -338,7 +338,7 @@ impl World {
         let frame = wire::decode(&bytes, link, &SECRET).expect("what a head sends is a frame");
         let beat = match &frame.body {
             Body::Beat { pools, .. } => pools.first().copied(),
-            Body::Fragment { .. } | Body::Received { .. } => None,
+            Body::Fragment { .. } | Body::Received { .. } | Body::Fences => None,
         };
         let (incarnation, echo) = (frame.incarnation, frame.echo);
         let (sequence, heard) = (frame.sequence, frame.heard(link));
