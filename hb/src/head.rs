@@ -70,6 +70,8 @@ pub struct Head {
     /// One of the two tells of a fence, or did in this boot of the peer: it is told on serial, then and thereafter, so that whoever
     /// was readmitted hears of it.
     counts_fences: bool,
+    /// By pool: the peer, in its present boot, has another one in this place of its configuration.
+    strange: [bool; MAX_POOLS],
     actions: Deque<Action, ACTIONS_MAX>,
     outbox: Outbox,
     inbox: Inbox,
@@ -107,6 +109,7 @@ impl Head {
             fences_heard: None,
             fences_learnt: 0,
             counts_fences: false,
+            strange: [false; MAX_POOLS],
             actions: Deque::new(),
             outbox: Outbox::default(),
             inbox: Inbox::default(),

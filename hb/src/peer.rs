@@ -167,7 +167,7 @@ impl Peer {
         }
         if let Body::Beat { digest, pools } = &frame.body {
             self.digest = Some(*digest);
-            self.takes_fences |= frame.takes_fences;
+            self.takes_fences |= frame.names.is_some();
             let order = match has_one_numbering {
                 true => frame.sequence,
                 false => 0,
@@ -403,7 +403,7 @@ mod tests {
                     pools: heapless::Vec::from_slice(&[beat]).expect("one pool fits"),
                 },
                 fences: None,
-                takes_fences: false,
+                names: None,
                 lag,
             };
             let now = Instant::from_secs(1);
@@ -544,7 +544,7 @@ mod tests {
                 pools: heapless::Vec::new(),
             },
             fences: None,
-            takes_fences: false,
+            names: None,
             lag: None,
         };
         peer.accept(&frame, LinkId::Serial, ME, DEAD, now)

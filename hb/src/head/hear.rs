@@ -3,12 +3,13 @@
 use embassy_time::Instant;
 
 use super::{Event, Head};
+use crate::config::PoolId;
 use crate::fences;
 use crate::link::LinkId;
 use crate::message::Piece;
 use crate::peer::Admitted;
 use crate::pool::Pool;
-use crate::wire::{self, Body, Frame, FrameError};
+use crate::wire::{self, Body, Frame, FrameError, part_of_name};
 
 impl Head {
     /// An authentic frame of the peer counts, and is taken apart; of any other nothing but counters and our echo depend.
@@ -37,6 +38,7 @@ impl Head {
             self.told_fences = Default::default();
             self.fences_heard = None;
             (self.fences_learnt, self.counts_fences) = (0, false);
+            self.strange = Default::default();
             self.outbox.restart();
             self.inbox.restart();
             self.pools.iter_mut().for_each(Pool::peer_booted);
@@ -46,7 +48,14 @@ impl Head {
         }
         self.learn_fences(&frame, &heard, now);
         match frame.body {
-            Body::Beat { .. } => {}
+            Body::Beat { ref pools, .. } => {
+                for (beat, part) in pools.iter().zip(frame.names.iter().flatten()) {
+                    let index = PoolId(beat.pool).index();
+                    if let Some(own) = self.config.pools.get(index) {
+                        self.strange[index] |= *part != part_of_name(own.name, frame.sequence);
+                    }
+                }
+            }
             Body::Fragment {
                 message,
                 total,
@@ -74,8 +83,8 @@ impl Head {
         for link in LinkId::ALL {
             let told = &mut self.told_fences[link.index()];
             // Counted from the first frame that it heard, which may have been sent long after this head heard it, and
-            // may be none that tells of fences.
-            if self.peer.link(link).acknowledged > 0 {
+            // may be none that tells of fences; and not before the first account of its own, which is news whatever it has heard.
+            if frame.fences.is_some() && self.peer.link(link).acknowledged > 0 {
                 told.get_or_insert_default();
             }
             if let Some(told) = told {

@@ -5,11 +5,11 @@ use core::ops::Range;
 use embassy_time::Instant;
 
 use super::Head;
-use crate::config::Config;
+use crate::config::{Config, PoolId};
 use crate::link::LinkId;
 use crate::message::Piece;
 use crate::peer::Peer;
-use crate::wire::{self, Body, FRAGMENT_MAX_BYTES, Frame};
+use crate::wire::{self, Body, FRAGMENT_MAX_BYTES, Frame, Names, PoolBeat, part_of_name};
 
 /// Data bytes of a fragment on serial: with header and tag about 13 ms of the line, once a beat.
 const SERIAL_FRAGMENT_BYTES: usize = 96;
@@ -28,6 +28,16 @@ enum Turn {
     Pools(Range<usize>),
     /// None of them: a frame of the fences in its place.
     Fences,
+}
+
+/// A part of the name of each pool of a beat.
+fn names_of(pools: &[PoolBeat], config: &Config, sequence: u64) -> Names {
+    let mut names = Names::default();
+    for (name, beat) in names.iter_mut().zip(pools) {
+        let pool = config.pools.get(PoolId(beat.pool).index());
+        *name = pool.map_or(0, |pool| part_of_name(pool.name, sequence));
+    }
+    names
 }
 
 impl Head {
@@ -54,6 +64,10 @@ impl Head {
             |sequence: u64, body: Body<'_>, peer: &Peer, config: &Config, buffer: &mut [u8]| {
                 let [_, cluster @ ..] = config.cluster.bits().to_be_bytes();
                 let (acknowledged, lag) = peer.acknowledged(link, config.timing.dead, now);
+                let names = match &body {
+                    Body::Beat { pools, .. } => Some(names_of(pools, config, sequence)),
+                    Body::Fragment { .. } | Body::Received { .. } | Body::Fences => None,
+                };
                 let tells_fences = link == LinkId::Ether || matches!(body, Body::Fences);
                 let frame = Frame {
                     version: wire::VERSION,
@@ -65,7 +79,7 @@ impl Head {
                     acknowledged,
                     body,
                     fences: tells_fences.then_some(ages),
-                    takes_fences: true,
+                    names,
                     lag,
                 };
                 wire::encode(&frame, link, &config.secret, buffer).ok()

@@ -28,7 +28,7 @@ fn beat(sequence: u64) -> Frame<'static> {
             pools: Vec::from_slice(&[pool]).unwrap(),
         },
         fences: None,
-        takes_fences: false,
+        names: None,
         lag: Some(Lag::of([sequence, sequence - 2]).1),
     }
 }
@@ -60,17 +60,32 @@ fn the_longest_beat_of_one_pool_fits_the_serial_line() {
 }
 
 #[test]
-fn whoever_reads_a_frame_of_fences_says_so_beside_its_health() {
+fn a_part_of_the_pools_name_is_told_beside_its_health() {
     let mut buffer = [0; FRAME_MAX_BYTES];
     let frame = Frame {
-        takes_fences: true,
+        names: Some([0x15, 0, 0, 0, 0, 0, 0, 0]),
         ..beat(5)
     };
     let n = encode(&frame, LinkId::Serial, &SECRET, &mut buffer).unwrap();
     // To others it is a bit of health that they do not know.
     let health = buffer[n - TAG_BYTES - 2];
-    assert_eq!((health, Health::from_bits(health).bits()), (0x82, 2));
+    assert_eq!(
+        (health, Health::from_bits(health).bits()),
+        (0x82 | 0x15 << 2, 2)
+    );
     assert_eq!(decode(&buffer[..n], LinkId::Serial, &SECRET), Ok(frame));
+}
+
+#[test]
+fn frames_of_one_link_tell_the_whole_of_a_name() {
+    for apart in [1, 2, 3, 4] {
+        for bit in 0..25 {
+            let mut numbers = (0..5).map(|turn| 1000 + turn * apart);
+            let other = 0x0123_4567 ^ 1 << bit;
+            let differ = |number| part_of_name(0x0123_4567, number) != part_of_name(other, number);
+            assert!(numbers.any(differ), "{apart} {bit}");
+        }
+    }
 }
 
 /// Ten beats a second on each of two links. From the fifth month on it takes five bytes, for fifty years.

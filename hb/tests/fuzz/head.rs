@@ -115,7 +115,10 @@ impl<'a> Script<'a> {
             secret: SECRET,
             digest: 1,
             timing: Timing::default(),
-            pools: home.map(|home| PoolConfig { home }).into_iter().collect(),
+            pools: home
+                .map(|home| PoolConfig { home, name: 0 })
+                .into_iter()
+                .collect(),
         };
         let word = |pool| PoolBeat {
             pool,
@@ -388,7 +391,7 @@ impl<'a> Script<'a> {
             acknowledged,
             body,
             fences: None,
-            takes_fences: false,
+            names: None,
             lag: (self.version() == VERSION).then_some(lag),
         }
     }

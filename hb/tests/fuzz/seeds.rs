@@ -49,7 +49,7 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
         acknowledged: 4,
         body,
         fences: None,
-        takes_fences: false,
+        names: None,
         lag: Some(Lag::of([1, 4]).1),
     };
     let beat = |pools: usize| {

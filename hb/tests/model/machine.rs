@@ -126,6 +126,7 @@ impl World {
         let mut pools = heapless::Vec::new();
         let _ = pools.push(PoolConfig {
             home: HeadId::First,
+            name: 0,
         });
         let config = Config {
             cluster: ClusterId::from_name(CLUSTER),
