@@ -58,6 +58,10 @@ pub enum Refusal {
     LinksLost,
     /// The peer was fenced again and again.
     PeerBarred,
+    /// So was this head.
+    Barred,
+    /// The peer's configuration has another pool in this one's place, and cannot be asked about this one.
+    OtherPool,
     /// There is nothing to forget.
     NotFenced,
     /// This head is about to halt: it takes nothing more, and lets go of what it has.
@@ -79,8 +83,14 @@ impl fmt::Display for Refusal {
                 "every cable is silent and the peer's ledger ticks: it lives; mend a cable, or use its own console"
             }
             Refusal::PeerBarred => "the peer was fenced again and again; `readmit` when the cause is mended",
+            Refusal::Barred => {
+                "this head was fenced again and again and is given nothing back; say `readmit` on the peer's console when the cause is mended, or `takeover` here"
+            }
             Refusal::Retiring => {
                 "this head is on its way down and takes nothing more; say it on the peer's console, or here after the next boot"
+            }
+            Refusal::OtherPool => {
+                "the peer's configuration has another pool in this one's place, and it cannot be asked about this one; copy one file to both heads and boot the one that got it"
             }
             Refusal::NotFenced => "the peer was not fenced lately: there is nothing to forget",
         })

@@ -71,7 +71,7 @@ impl Head {
 
     fn living_word(&self, pool: PoolId) -> Option<Word> {
         match self.liveness() {
-            Liveness::Alive => self.peer.word(pool.index()),
+            Liveness::Alive => self.word_by_cable(pool),
             Liveness::LinksLost if self.ledger(pool) == LedgerState::Ticking => {
                 let ledger = self.ledgers.get(pool.index());
                 let beat = ledger.and_then(|ledger| ledger.beat(pool));
@@ -79,6 +79,20 @@ impl Head {
             }
             Liveness::LinksLost | Liveness::Dead | Liveness::Unheard => None,
         }
+    }
+
+    /// What the peer said of a pool last, unless that may have been of another one.
+    fn word_by_cable(&self, pool: PoolId) -> Option<Word> {
+        self.peer
+            .word(pool.index())
+            .filter(|_| !self.is_strange(pool))
+    }
+
+    /// Whether the peer has another pool in this one's place of its configuration: what it says there is of that.
+    pub fn is_strange(&self, pool: PoolId) -> bool {
+        self.strange
+            .get(pool.index())
+            .is_some_and(|strange| *strange)
     }
 
     /// How often a head was fenced within the last ten minutes, and whether it is barred for that.
@@ -125,7 +139,8 @@ impl Head {
             dead, barred_dead, ..
         } = self.config.timing;
         let (liveness, ledger) = (self.liveness(), self.ledger(pool));
-        let is_barred = self.fences.is_barred(self.config.me, now) && ledger != LedgerState::Silent;
+        let me_barred = self.fences.is_barred(self.config.me, now);
+        let is_barred = me_barred && ledger != LedgerState::Silent;
         // How long the peer must be silent to be dead beyond what this head may doubt.
         let beyond_doubt = match is_barred {
             true => barred_dead,
@@ -143,10 +158,12 @@ impl Head {
             ledger,
             record: own.and_then(Ledger::newest),
             barred: is_barred && self.peer.silence() < barred_dead,
+            me_barred,
             peer_barred: self.fences.is_barred(self.config.me.peer(), now),
             yields: self.yields(beyond_doubt),
             word: self.living_word(pool),
-            last_word: self.peer.word(pool.index()),
+            last_word: self.word_by_cable(pool),
+            is_strange: self.is_strange(pool),
             digest_differs: self.digest_differs(),
             mark: self.peer.next_number(),
         }

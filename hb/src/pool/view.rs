@@ -26,6 +26,8 @@ pub(crate) struct View {
     pub(crate) record: Option<Record>,
     /// This head was fenced again and again, and its peer may be alive for all that is known.
     pub(crate) barred: bool,
+    /// It was fenced again and again, whatever is known of its peer.
+    pub(crate) me_barred: bool,
     /// So was the peer.
     pub(crate) peer_barred: bool,
     /// The peer, if it lives and only the cables are cut, is about to take what this head holds.
@@ -35,8 +37,10 @@ pub(crate) struct View {
     pub(crate) word: Option<Word>,
     /// The same by cable, from before the silence as well.
     pub(crate) last_word: Option<Word>,
-    /// The peer runs another configuration: its pools may stand in another order, and what it says of this one
-    /// may be of another.
+    /// The peer has another pool in this one's place: it has no word on this one.
+    pub(crate) is_strange: bool,
+    /// The peer runs another configuration: its pools may stand in another order, and what a release that tells no names says of
+    /// this one may be of another.
     pub(crate) digest_differs: bool,
     /// The next sequence number.
     pub(crate) mark: u64,

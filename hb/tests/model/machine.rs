@@ -126,6 +126,7 @@ impl World {
         let mut pools = heapless::Vec::new();
         let _ = pools.push(PoolConfig {
             home: HeadId::First,
+            name: 0,
         });
         let config = Config {
             cluster: ClusterId::from_name(CLUSTER),
@@ -338,7 +339,7 @@ impl World {
         let frame = wire::decode(&bytes, link, &SECRET).expect("what a head sends is a frame");
         let beat = match &frame.body {
             Body::Beat { pools, .. } => pools.first().copied(),
-            Body::Fragment { .. } | Body::Received { .. } => None,
+            Body::Fragment { .. } | Body::Received { .. } | Body::Fences => None,
         };
         let (incarnation, echo) = (frame.incarnation, frame.echo);
         let (sequence, heard) = (frame.sequence, frame.heard(link));

@@ -1,7 +1,9 @@
 //! The better head serves, and one that was fenced again and again is trusted less.
 
 use embassy_time::Duration;
-use orthrus_hb::{Accepted, Command, Epoch, Health, PoolState, Refusal, ResetReason, Rest, Timing};
+use orthrus_hb::{
+    Accepted, Command, Epoch, HeadId, Health, LinkId, PoolState, Refusal, ResetReason, Rest, Timing,
+};
 
 use crate::world::{A, B, TANK, World};
 
@@ -213,7 +215,7 @@ fn time_until_b_serves(world: &mut World) -> Duration {
 fn a_head_that_was_fenced_three_times_does_not_preempt_a_living_peer_at_once() {
     let mut world = World::serving();
     fenced(&mut world, 3);
-    assert!(world.head(B).fences(orthrus_hb::HeadId::Second).1, "barred");
+    assert!(world.head(B).fences(HeadId::Second).1, "barred");
     let before = world.preempted.len();
     // The cables are cut for a while: it waits, and says why.
     world.cut_cables();
@@ -294,6 +296,33 @@ fn nothing_is_given_to_a_barred_head_until_it_is_readmitted() {
     world.until("a serves", |w| w.state(A) == PoolState::Serving);
 }
 
+/// `takeover` names the head that is to serve, and counts as told; see the head of `fences`.
+#[test]
+fn nothing_is_given_back_to_a_barred_home_head_and_an_order_to_take_over_is_obeyed() {
+    let mut world = World::new();
+    world.home = HeadId::Second;
+    world.boot(A);
+    world.boot(B);
+    world.until("b serves", |w| w.state(B) == PoolState::Serving);
+    fenced(&mut world, 3);
+    assert_eq!(world.state(A), PoolState::Serving);
+    let on_either = [A, B].map(|who| world.command(who, Command::Giveback(TANK)));
+    let refused = [Refusal::PeerBarred, Refusal::Barred].map(Err);
+    assert_eq!(on_either, refused);
+    world.run(Duration::from_secs(60));
+    assert_eq!(world.state(A), PoolState::Serving);
+    let asked = world.command(B, Command::Takeover(TANK));
+    assert_eq!(asked, Ok(Accepted::AskedPeer));
+    world.until("b serves", |w| w.state(B) == PoolState::Serving);
+    world.command(B, Command::Handover(TANK)).unwrap();
+    world.until("a serves", |w| w.state(A) == PoolState::Serving);
+    world.command(A, Command::Readmit).unwrap();
+    world.run(Duration::from_secs(2));
+    let given = world.command(B, Command::Giveback(TANK));
+    assert_eq!(given, Ok(Accepted::AskedPeer));
+    world.until("b serves", |w| w.state(B) == PoolState::Serving);
+}
+
 /// Whoever pulls a head's power on purpose says so after each time, and need not be barred first.
 #[test]
 fn fences_that_are_forgotten_before_there_are_three_do_not_count() {
@@ -302,6 +331,58 @@ fn fences_that_are_forgotten_before_there_are_three_do_not_count() {
     world.command(A, Command::Readmit).unwrap();
     world.run(Duration::from_secs(2));
     fenced(&mut world, 2);
+    world.command(A, Command::Handover(TANK)).unwrap();
+    world.until("b serves", |w| w.state(B) == PoolState::Serving);
+}
+
+/// Serial alone comes and goes between two heads that live.
+#[test]
+fn heads_that_lose_each_other_on_serial_alone_are_barred_as_well() {
+    let mut world = World::serving();
+    for who in [A, B] {
+        world.cut[who][LinkId::Ether.index()] = true;
+    }
+    let mut claims = Vec::new();
+    for _ in 0..8 {
+        world.run(Duration::from_secs(20));
+        let owner = if world.state(A) == PoolState::Serving {
+            A
+        } else {
+            B
+        };
+        let before = world.preempted.len();
+        let begun = world.now;
+        world.cut_cables();
+        world.run(Duration::from_secs(4));
+        claims.push((world.preempted.len() > before).then_some(owner));
+        for who in [A, B] {
+            world.cut[who][LinkId::Serial.index()] = false;
+        }
+        assert!(world.now < begun + world.timing.barred_dead);
+    }
+    // In turn, until one was fenced three times.
+    let fenced = [Some(A), Some(B), Some(A), Some(B), Some(A)];
+    assert_eq!(claims[..5], fenced);
+    assert_eq!(claims[5..], [None; 3]);
+    for who in [A, B] {
+        let fences = [HeadId::First, HeadId::Second].map(|head| world.head(who).fences(head));
+        assert_eq!(fences, [(3, true), (2, false)], "as {who} knows");
+    }
+}
+
+#[test]
+fn a_head_is_barred_and_readmitted_over_serial_alone() {
+    let mut world = World::serving();
+    for who in [A, B] {
+        world.cut[who][LinkId::Ether.index()] = true;
+    }
+    fenced(&mut world, 3);
+    assert_eq!(world.head(B).fences(HeadId::Second), (3, true));
+    let refused = world.command(A, Command::Handover(TANK));
+    assert_eq!(refused, Err(Refusal::PeerBarred));
+    world.command(A, Command::Readmit).unwrap();
+    world.run(Duration::from_secs(2));
+    assert_eq!(world.head(B).fences(HeadId::Second), (0, false));
     world.command(A, Command::Handover(TANK)).unwrap();
     world.until("b serves", |w| w.state(B) == PoolState::Serving);
 }
@@ -326,7 +407,7 @@ fn heads_that_fence_each_other_in_turn_are_barred() {
         }
     }
     for who in [A, B] {
-        for head in [orthrus_hb::HeadId::First, orthrus_hb::HeadId::Second] {
+        for head in [HeadId::First, HeadId::Second] {
             assert_eq!(
                 world.head(who).fences(head),
                 (3, true),

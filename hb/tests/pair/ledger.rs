@@ -207,6 +207,81 @@ fn a_copy_of_an_old_record_is_neither_life_nor_death() {
     assert_nothing_moved(&world);
 }
 
+/// B looks at the disks, and finds other copies than it has read until now.
+fn find_new_copies(world: &mut World) {
+    let now = world.now;
+    world.machines[B]
+        .head
+        .as_mut()
+        .unwrap()
+        .handle_new_ledger(TANK, now);
+}
+
+#[test]
+fn the_owner_of_a_pool_that_was_made_again_lives_whatever_the_old_one_told() {
+    let mut world = World::serving_with_ledger();
+    // Some claims later.
+    for (to, from) in [(B, A), (A, B)] {
+        world.command(from, Command::Handover(TANK)).unwrap();
+        world.until("the other serves", |w| w.state(to) == PoolState::Serving);
+    }
+    world.run(Duration::from_secs(5));
+    world.command(A, Command::Destroy(TANK)).unwrap();
+    world.until("it is gone", |w| w.is_bare);
+    world.run(Duration::from_secs(1));
+    // Only A boots, and has forgotten the old pool's epochs.
+    world.cut_cables();
+    world.records = [None; 2];
+    world.crash(A);
+    world.run(Duration::from_secs(5));
+    world.boot(A);
+    world.run(world.timing.peer_wait + Duration::from_secs(1));
+    world.command(A, Command::Make(TANK)).unwrap();
+    world.until("a holds it", |w| w.disk == Registrant::Head(A, Epoch(1)));
+    find_new_copies(&mut world);
+    world.run(Duration::from_secs(120));
+    assert_eq!(world.head(B).ledger(TANK), LedgerState::Ticking);
+    assert_nothing_moved(&world);
+    // It is no hindrance when that one dies.
+    world.crash(A);
+    world.until("b serves", |w| w.state(B) == PoolState::Serving);
+}
+
+#[test]
+fn an_owner_that_dies_before_it_wrote_to_new_copies_is_replaced() {
+    let mut world = World::serving_with_ledger();
+    world.run(Duration::from_secs(5));
+    world.crash(A);
+    world.records[A] = None;
+    find_new_copies(&mut world);
+    let died = world.now;
+    world.until("b serves", |w| w.state(B) == PoolState::Serving);
+    let limit = world.timing.ledger_dead + world.work_time * 3 + Duration::from_millis(500);
+    assert!(world.now < died + limit);
+}
+
+#[test]
+fn a_look_that_finds_new_copies_takes_the_right_that_the_silence_of_the_old_ones_gave() {
+    let mut world = World::serving_with_ledger();
+    world.cut_cables();
+    world.run(Duration::from_secs(5));
+    // A moves all copies: what B goes on to read changes no more.
+    let stale = world.records[A];
+    world.blind[B] = true;
+    let looks = |world: &World| world.head(B).pools()[0].state() == PoolState::Claiming;
+    while !looks(&world) {
+        world.run(Duration::from_millis(50));
+        let begun = world.now;
+        let head = world.machines[B].head.as_mut().unwrap();
+        head.handle_ledger(TANK, &Sight { peer: stale, begun }, begun);
+    }
+    find_new_copies(&mut world);
+    world.blind[B] = false;
+    world.run(Duration::from_secs(120));
+    assert_nothing_moved(&world);
+    assert_eq!(world.head(B).ledger(TANK), LedgerState::Ticking);
+}
+
 #[test]
 fn a_pool_without_a_ledger_goes_by_its_cables() {
     let mut world = World::serving();

@@ -67,6 +67,7 @@ impl Bench {
             timing: Timing::default(),
             pools: [PoolConfig {
                 home: HeadId::First,
+                name: 0,
             }]
             .into_iter()
             .collect(),
