@@ -19,8 +19,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::decision::{Decision, Slot};
-use super::{Array, ArrayId};
+use super::{Array, ArrayId, Member};
 use crate::Step;
+use crate::disk::direct;
 use crate::sys::md;
 
 const SYSFS_BLOCK: &str = "/sys/block";
@@ -278,6 +279,52 @@ fn go(name: &str) -> Result<Step, AssembleError> {
     }
     let node = open(name).map_err(failed(name, "open"))?;
     md::restart(node.as_fd()).map_err(failed(name, "go"))?;
+    Ok(Step::Changed)
+}
+
+/// Gives members that were thrown out back to an array that runs: the kernel fills them, with a bitmap by what was written without them
+/// and without one from end to end, and counts on each only when that is over. Their disks must be claimed, their own caches off. Idempotent.
+///
+/// Each is read again first: one that is not as it was when that was decided is left alone. All of them come in before the first is
+/// filled: one that comes later is a spare until then, and after a takeover in between would stay one.
+///
+/// # Errors
+/// Which step failed, of all of them or of each.
+pub fn take_back(
+    array: &Array,
+    members: &[usize],
+) -> Result<Vec<Result<Step, AssembleError>>, AssembleError> {
+    let name = device_name(&array.id);
+    let gone = || failed(&name, "take back")(io::Error::from(io::ErrorKind::NotFound));
+    let running = running(&array.id)?.ok_or_else(gone)?;
+    let action = attribute(&running.name, "sync_action");
+    fs::write(&action, "frozen").map_err(failed(&running.name, "sync_action"))?;
+    let each = members.iter();
+    let each = each.map(|index| take_one_back(&running, &array.members[*index]));
+    let outcomes = each.collect();
+    fs::write(&action, "idle").map_err(failed(&running.name, "sync_action"))?;
+    Ok(outcomes)
+}
+
+fn take_one_back(running: &Running, member: &Member) -> Result<Step, AssembleError> {
+    let (name, disk) = (&running.name, &member.disk);
+    if running.members.contains(&(disk.number, true)) {
+        return Ok(Step::Already);
+    }
+    let step = |what: &str| format!("{what} {}", disk.name);
+    let file = direct::open(&disk.path).map_err(failed(name, step("open")))?;
+    let mut read = |offset, length| direct::read(&file, offset, length);
+    let found = super::superblock_of(disk.bytes, &mut read);
+    let found = found.map_err(|error| failed(name, step("read"))(io::Error::other(error)))?;
+    if found.as_ref() != Some(&member.superblock) {
+        let what = io::Error::other("somebody wrote to its superblock after the claim");
+        return Err(failed(name, step("take back"))(what));
+    }
+    let node = open(name).map_err(failed(name, "open"))?;
+    let superblock = &member.superblock;
+    let (write_mostly, fail_fast) = (superblock.is_write_mostly, superblock.is_fail_fast);
+    md::add_again(node.as_fd(), disk.number, write_mostly, fail_fast)
+        .map_err(failed(name, step("take back")))?;
     Ok(Step::Changed)
 }
 
