@@ -442,8 +442,6 @@ mod tests {
                 Some(gone(which)),
                 "{name}"
             );
-            // Nothing was fenced: it failed by itself.
-            assert_eq!(thrown_out(&before, &after, false), None, "{name}");
             // What was out before is not claimed, and of no concern.
             assert_eq!(thrown_out(&after, &after, true), Some(Vec::new()), "{name}");
             // It came back: it is not fenced.
@@ -452,9 +450,18 @@ mod tests {
             let long_ago = group_on(tests::thrown_out(name, which, 17));
             assert_eq!(thrown_out(&before, &long_ago, true), None, "{name}");
         }
+        // Its disk is gone.
         let mirror = group_on(tests::thrown_out("raid1-12", &[], 0));
         let absent = group_on(tests::some_of("raid1-12", &[0, 1]));
         assert_eq!(thrown_out(&mirror, &absent, true), None);
+    }
+
+    #[test]
+    fn a_member_that_failed_while_nobody_was_fenced_was_not_thrown_out_by_a_takeover() {
+        let before = group_on(tests::thrown_out("raid6-ls", &[], 0));
+        let after = group_on(tests::thrown_out("raid6-ls", &[0], 2));
+        assert_eq!(thrown_out(&before, &after, false), None);
+        assert_eq!(thrown_out(&before, &before, false), Some(Vec::new()));
     }
 
     #[test]
