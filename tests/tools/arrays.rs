@@ -3,7 +3,7 @@
 
 use libtest_mimic::Trial;
 use orthrus_image::Workspace;
-use orthrus_tests::arrays::{ARRAYS, Array, Bed};
+use orthrus_tests::arrays::{ARRAYS, Array, Bed, THROWN};
 
 use crate::beds::Beds;
 
@@ -20,6 +20,14 @@ const CHOSEN: [&str; 9] = [
     "raid10-f2",
 ];
 
+/// The same of those of which a takeover throws members out.
+const CHOSEN_OUT: [&str; 4] = [
+    "out-raid1-bitmap",
+    "out-raid5-dirty",
+    "out-raid6-two",
+    "out-raid10-bitmap",
+];
+
 pub fn trials() -> Vec<Trial> {
     let beds = Beds::new(env!("CARGO_BIN_EXE_arrays"), Bed::up);
     let mut trials = Vec::new();
@@ -33,6 +41,13 @@ pub fn trials() -> Vec<Trial> {
             let trial = beds.trial(name, move |bed| run(bed, array));
             trials.push(trial.with_ignored_flag(!is_chosen));
         }
+    }
+    for thrown in THROWN {
+        let name = thrown.array.name;
+        let trial = beds.trial(format!("arrays::thrown::{name}"), move |bed| {
+            bed.take_back(thrown)
+        });
+        trials.push(trial.with_ignored_flag(!CHOSEN_OUT.contains(&name)));
     }
     trials.push(beds.trial("arrays::state::dirty".into(), Bed::dirty));
     trials.push(beds.trial("arrays::state::diverged".into(), Bed::diverged));

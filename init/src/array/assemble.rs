@@ -19,8 +19,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::decision::{Decision, Slot};
-use super::{Array, ArrayId};
+use super::{Array, ArrayId, Member, Superblock};
 use crate::Step;
+use crate::disk::{Disk, direct};
 use crate::sys::md;
 
 const SYSFS_BLOCK: &str = "/sys/block";
@@ -281,6 +282,82 @@ fn go(name: &str) -> Result<Step, AssembleError> {
     Ok(Step::Changed)
 }
 
+/// Gives members that were thrown out back to an array that runs: the kernel fills them, with a bitmap by what was written without them
+/// and without one from end to end, and counts on each only when that is over. Their disks must be claimed, their own caches off. Idempotent.
+///
+/// Each is read again first: one that is not as it was when that was decided is left alone. So is one that an array has as many
+/// changes as: the kernel would take it for one that lacks nothing, and of mirrors without a bitmap fill none of it (`raid1_sync_request`,
+/// `raid10_sync_request`). The first write to the array makes it older, as that of the epoch is. All of them come in before the first is
+/// filled: one that comes later is a spare until then, and after a takeover in between would stay one.
+///
+/// # Errors
+/// Which step failed, of all of them or of each.
+pub fn take_back(
+    array: &Array,
+    members: &[usize],
+) -> Result<Vec<Result<Step, AssembleError>>, AssembleError> {
+    let name = device_name(&array.id);
+    let gone = || failed(&name, "take back")(io::Error::from(io::ErrorKind::NotFound));
+    let running = running(&array.id)?.ok_or_else(gone)?;
+    let now = superblocks(array, &running);
+    let action = attribute(&running.name, "sync_action");
+    fs::write(&action, "frozen").map_err(failed(&running.name, "sync_action"))?;
+    let each = members.iter();
+    let each = each.map(|index| take_one_back(&running, &array.members[*index], &now));
+    let outcomes = each.collect();
+    fs::write(&action, "idle").map_err(failed(&running.name, "sync_action"))?;
+    Ok(outcomes)
+}
+
+/// What the members say now that take part in what runs; those that can be read.
+fn superblocks(array: &Array, running: &Running) -> Vec<Superblock> {
+    let members = array.members.iter().map(|member| &member.disk);
+    let members = members.filter(|disk| running.members.contains(&(disk.number, true)));
+    members
+        .filter_map(|disk| superblock_of(disk).ok().flatten())
+        .collect()
+}
+
+fn superblock_of(disk: &Disk) -> io::Result<Option<Superblock>> {
+    let file = direct::open(&disk.path)?;
+    let mut read = |offset, length| direct::read(&file, offset, length);
+    super::superblock_of(disk.bytes, &mut read).map_err(io::Error::other)
+}
+
+/// An array went on without a member and says so: by a count that is greater than the member's.
+fn has_gone_on(without: &Superblock, now: &[Superblock]) -> bool {
+    let of_array = |one: &&Superblock| one.array == without.array;
+    let mut now = now.iter().filter(of_array);
+    now.any(|one| one.events > without.events && !one.counts(without.number))
+}
+
+fn take_one_back(
+    running: &Running,
+    member: &Member,
+    now: &[Superblock],
+) -> Result<Step, AssembleError> {
+    let (name, disk) = (&running.name, &member.disk);
+    if running.members.contains(&(disk.number, true)) {
+        return Ok(Step::Already);
+    }
+    let step = |what: &str| format!("{what} {}", disk.name);
+    let found = superblock_of(disk).map_err(failed(name, step("read")))?;
+    if found.as_ref() != Some(&member.superblock) {
+        let what = io::Error::other("somebody wrote to its superblock after the claim");
+        return Err(failed(name, step("take back"))(what));
+    }
+    if !has_gone_on(&member.superblock, now) {
+        let what = io::Error::other("it is as new as the array");
+        return Err(failed(name, step("take back"))(what));
+    }
+    let node = open(name).map_err(failed(name, "open"))?;
+    let superblock = &member.superblock;
+    let (write_mostly, fail_fast) = (superblock.is_write_mostly, superblock.is_fail_fast);
+    md::add_again(node.as_fd(), disk.number, write_mostly, fail_fast)
+        .map_err(failed(name, step("take back")))?;
+    Ok(Step::Changed)
+}
+
 /// Stops an array and lets go of its members. Idempotent. Fails while it is in use.
 ///
 /// Its superblocks are written: to be done before the members' reservations are given up.
@@ -407,6 +484,7 @@ fn text(name: &str, what: &str) -> io::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::thrown_out;
     use super::*;
 
     #[test]
@@ -415,6 +493,29 @@ mod tests {
         // DISK_NAME_LEN with its zero.
         assert!(name.len() < 32 && name.starts_with("md_a5a5"));
         assert_ne!(name, device_name(&ArrayId([0xa6; 16])));
+    }
+
+    #[test]
+    fn nothing_is_taken_back_that_the_kernel_would_take_for_new() {
+        let superblocks = |lacks| -> Vec<Superblock> {
+            let array = thrown_out("raid1-10", &[0], lacks);
+            array
+                .members
+                .into_iter()
+                .map(|one| one.superblock)
+                .collect()
+        };
+        let [same, behind] = [superblocks(0), superblocks(1)];
+        assert!(has_gone_on(&behind[0], &behind[1..]));
+        assert!(!has_gone_on(&same[0], &same[1..]));
+        assert!(!has_gone_on(&behind[0], &[]));
+        let mut other = behind[1].clone();
+        other.array = ArrayId([0xa5; 16]);
+        assert!(!has_gone_on(&behind[0], &[other]));
+        // One that counts on it knows nothing of its being thrown out.
+        let mut counts = behind[1].clone();
+        counts.roles.clone_from(&behind[0].roles);
+        assert!(!has_gone_on(&behind[0], &[counts]));
     }
 
     #[test]

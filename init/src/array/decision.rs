@@ -8,7 +8,17 @@
 //! Histories. A member that dropped out is called faulty or gone by those that went on, and still calls them good. Two that
 //! call one another bad each went on without the other one; that is an order of events only when a third one, fresh and
 //! here, was with both. Otherwise they diverged, and nobody but an operator knows which of them is to be believed.
-//! Counters alone do not show it: whoever wrote more has the greater one.
+//! Counters alone do not show it: whoever wrote more has the greater one. Of the same count there is one history, with one
+//! exception: the kernel counts back by one when an array that was written to becomes clean, so that a member which did not get that
+//! and was called faulty right after has the count of those that call it so. It excludes none of them, and they exclude it: theirs is later.
+//!
+//! Thrown out. A takeover takes the arbiter before the other disks. An owner that still writes in between calls that member faulty, on the
+//! others, because its write was refused: nothing is the matter with it. It looks like one that failed, and is told from it by
+//! three things together: it is called faulty (one that somebody took out is called a spare); it lacks no more changes than there can
+//! be while disks are being fenced ([`MOST_CHANGES`]); and the head that claims saw it as a fresh one when it looked before, so that it
+//! was fenced with the others (`worker/claim.rs`; superblocks do not say it). What failed before the claim lacks the last, whatever its
+//! count, and is left to an operator. It is left out like every other one, and may come back only to be filled: what it has is
+//! never merged, and that it is not newer than the array is what being left out means.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,6 +26,12 @@ use super::geometry::Geometry;
 use super::refusal::Refusal;
 use super::superblock::{Features, Role, Superblock};
 use super::{Array, Member};
+
+/// Changes that a member which was thrown out by a takeover can lack. One was refused to it; each that is thrown out makes two, called
+/// faulty and taken out of its slot; and an array makes two for each time that it rests for a fifth of a second and goes on, until its
+/// last disk is claimed. That takes some tenths of a second, and no array has to be told from one that ran on without a member for longer:
+/// who does not find it fresh before its claim does not take it back.
+const MOST_CHANGES: u64 = 16;
 
 /// What there is for a slot of the array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +51,8 @@ pub enum Slot {
 pub enum LeftOut {
     /// The array went on without it: the newest superblock does not have it in a slot.
     Dropped,
+    /// The same, a few changes ago, and it is called faulty: as an owner does that writes while its disks are fenced.
+    ThrownOut,
     /// The newest superblock counts on it, and it did not see the last changes.
     Behind,
     /// It waits for a member to fail. The newest superblock does not tell a spare from a disk that was removed, so that a
@@ -160,10 +178,16 @@ impl<'a> View<'a> {
     fn new(members: &'a [Member]) -> Result<View<'a>, Refusal> {
         let in_slots = members.iter().enumerate();
         let in_slots = in_slots.filter(|(_, m)| matches!(m.superblock.own_role(), Role::Slot(_)));
+        let is_excluded = |one: &Superblock| {
+            let others = members.iter().map(|member| &member.superblock);
+            let mut same = others.filter(|other| other.events == one.events);
+            same.any(|other| is_later(other, one))
+        };
         // Of several the first: which one does not matter, since they must say the same.
-        let newest = in_slots
-            .rev()
-            .max_by_key(|(_, member)| member.superblock.events);
+        let newest = in_slots.rev().max_by_key(|(_, member)| {
+            let superblock = &member.superblock;
+            (superblock.events, !is_excluded(superblock))
+        });
         let (newest, _) = newest.ok_or(Refusal::NoMember)?;
         Ok(View { members, newest })
     }
@@ -203,7 +227,7 @@ impl<'a> View<'a> {
             }
             let diverged = if other.events == newest.events {
                 // The count grows whenever a role changes: with the same count there is one history only.
-                roles(other) != roles(newest)
+                roles(other) != roles(newest) && !is_later(newest, other)
             } else {
                 let exclude_each_other =
                     !newest.counts(other.number) && !other.counts(newest.number);
@@ -243,8 +267,19 @@ impl<'a> View<'a> {
                 Standing::Slot(u32::from(slot), !is_filled && !is_spare)
             }
             (Role::Journal, Role::Journal) => Standing::Beside,
+            (Role::Slot(_), Role::Faulty) if self.is_thrown_out(index) => {
+                Standing::LeftOut(LeftOut::ThrownOut)
+            }
             _ => Standing::LeftOut(LeftOut::Dropped),
         }
+    }
+
+    /// As far as superblocks tell it.
+    fn is_thrown_out(&self, index: usize) -> bool {
+        let (own, newest) = (self.superblock(index), self.superblock(self.newest));
+        let is_plain = !own.features.is_reshape() && !own.features.any(Features::REPLACEMENT);
+        let lacks_few = own.events.saturating_add(MOST_CHANGES) >= newest.events;
+        is_plain && lacks_few && own.counts(newest.number) && self.check_fresh(index).is_ok()
     }
 
     /// A member that is taken must be of the same array in every respect.
@@ -342,6 +377,11 @@ impl<'a> View<'a> {
         decision.is_dirty_degraded = is_hole;
         Ok(decision)
     }
+}
+
+/// The one excludes the other, which still counts on it: it went on.
+fn is_later(one: &Superblock, other: &Superblock) -> bool {
+    !one.counts(other.number) && other.counts(one.number) && one.counts(one.number)
 }
 
 /// The roles, whatever the length of the table.

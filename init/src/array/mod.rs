@@ -3,7 +3,8 @@
 //! From the disk upwards: [`place`] says where a superblock is, [`superblock`] what it says, [`geometry`] what shape that
 //! is, [`decision`] which members count and whether the array can run, [`refusal`] why not. [`layout`] says where the
 //! bytes of an array are on its members, [`read`] reads them there: so that a head that may not write yet learns what is
-//! on an array without assembling it. Nothing here writes; nothing but [`assemble`] changes the kernel.
+//! on an array without assembling it. Nothing here writes; nothing but [`assemble`] changes the kernel. A member that a takeover threw
+//! out of an array is told from one that failed by [`decision`], and given back by [`assemble`].
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,7 +26,7 @@ mod syndrome;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use assemble::{AssembleError, Running, running, start, stop};
+pub use assemble::{AssembleError, Running, running, start, stop, take_back};
 pub use condition::{Condition, condition};
 pub use decision::{Decision, LeftOut, Slot};
 pub use geometry::Geometry;
@@ -137,6 +138,39 @@ impl Judged {
             }
         }
         self.decision.taken.retain(|index| !is_lost(index));
+    }
+
+    /// Members that were thrown out, as far as superblocks tell it: their places among the members.
+    pub fn thrown_out(&self) -> impl Iterator<Item = usize> {
+        let left_out = self.decision.left_out.iter();
+        let thrown_out = left_out.filter(|(_, why)| *why == LeftOut::ThrownOut);
+        thrown_out.map(|(index, _)| *index)
+    }
+
+    /// One of them is being filled: it takes part from now on.
+    pub fn took_back(&mut self, index: usize) {
+        let decision = &mut self.decision;
+        decision.left_out.retain(|(left_out, _)| *left_out != index);
+        decision.taken.push(index);
+        // Its own, or another one that is empty: the kernel chooses where there is no bitmap.
+        let own = self.array.members[index].superblock.own_role();
+        let is_own =
+            |slot: usize| matches!(own, superblock::Role::Slot(of) if usize::from(of) == slot);
+        let empty = |slot: &usize| decision.slots[*slot] == Slot::Empty;
+        let slots = 0..decision.slots.len();
+        let slot = slots.clone().find(|slot| is_own(*slot) && empty(slot));
+        if let Some(slot) = slot.or_else(|| slots.clone().find(empty)) {
+            decision.slots[slot] = Slot::Rebuilding(index);
+        }
+    }
+
+    /// The kernel says that each member has all data.
+    pub fn is_whole_again(&mut self) {
+        for slot in &mut self.decision.slots {
+            if let Slot::Rebuilding(index) = *slot {
+                *slot = Slot::Fresh(index);
+            }
+        }
     }
 
     /// The array as a disk with something on it. Its node is there only while it runs, and its number is `(0, 0)` until then.

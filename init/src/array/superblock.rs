@@ -149,6 +149,8 @@ pub struct Superblock {
     pub device: [u8; 16],
     /// Reads go to others first.
     pub is_write_mostly: bool,
+    /// An error is not waited for.
+    pub is_fail_fast: bool,
     /// When it was written, by the clock of the machine: seconds.
     pub updated: u64,
     /// How often the array changed.
@@ -255,6 +257,7 @@ impl Superblock {
             number: raw.u32(at::DEV_NUMBER)?,
             device: raw.bytes(at::DEVICE)?,
             is_write_mostly: raw.bytes::<1>(at::DEVFLAGS)?[0] & 1 != 0,
+            is_fail_fast: raw.bytes::<1>(at::DEVFLAGS)?[0] & 2 != 0,
             // 40 bits of seconds, then microseconds.
             updated: raw.u64(at::UTIME)? & ((1 << 40) - 1),
             events: raw.u64(at::EVENTS)?,

@@ -21,6 +21,14 @@ pub struct Claimed {
     pub notes: Vec<Note>,
 }
 
+impl Claimed {
+    /// A key of the peer's was taken off: it had not let go.
+    pub fn has_preempted(&self) -> bool {
+        let mut notes = self.notes.iter();
+        notes.any(|note| matches!(note, Note::Aborted { .. } | Note::Preempted { .. }))
+    }
+}
+
 /// Something that a claim did besides registering and reserving.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {

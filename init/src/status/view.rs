@@ -356,7 +356,7 @@ impl Status {
                         "pool {name}: MD arrays lack a member: {}",
                         arrays.join(", ")
                     ),
-                    "mdadm --add on another host, while neither head holds the pool; the next disk that fails may be one too many",
+                    "wait if it is made equal; else mdadm --add on another host, while neither head holds the pool: the next disk that fails may be one too many",
                 );
             }
             let resyncs = pool.report.volumes.iter().filter_map(|volume| {

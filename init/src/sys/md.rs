@@ -58,6 +58,9 @@ pub struct DiskInfo {
 
 /// `MD_DISK_SYNC`, a bit's number.
 const SYNC: i32 = 2;
+/// `MD_DISK_WRITEMOSTLY` and `MD_DISK_FAILFAST`: of a member that is added to an array that runs, they are not taken from its superblock.
+const WRITE_MOSTLY: i32 = 9;
+const FAIL_FAST: i32 = 10;
 
 impl DiskInfo {
     /// The member's device number; `None` where the array has no member of that number.
@@ -92,11 +95,28 @@ pub fn set_version(array: BorrowedFd<'_>, minor: u8) -> Result<()> {
 }
 
 /// Gives the array a member, of which the superblock says what it is. Nothing is written.
-pub fn add(array: BorrowedFd<'_>, (major, minor): (u32, u32)) -> Result<()> {
+pub fn add(array: BorrowedFd<'_>, device: (u32, u32)) -> Result<()> {
+    add_with(array, device, 0)
+}
+
+/// Gives an array that runs a member back, which is filled: with a bitmap, and a superblock that is not older than what the bitmap
+/// knows, only by what was written meanwhile. Writes to all members.
+pub fn add_again(
+    array: BorrowedFd<'_>,
+    device: (u32, u32),
+    is_write_mostly: bool,
+    is_fail_fast: bool,
+) -> Result<()> {
+    let state = i32::from(is_write_mostly) << WRITE_MOSTLY | i32::from(is_fail_fast) << FAIL_FAST;
+    add_with(array, device, state)
+}
+
+fn add_with(array: BorrowedFd<'_>, (major, minor): (u32, u32), state: i32) -> Result<()> {
     let number = |number: u32| i32::try_from(number).map_err(|_| rustix::io::Errno::OVERFLOW);
     let info = DiskInfo {
         major: number(major)?,
         minor: number(minor)?,
+        state,
         ..DiskInfo::default()
     };
     // SAFETY: the kernel reads an mdu_disk_info_t, whose layout this is (tested).
@@ -174,6 +194,8 @@ mod tests {
                 "STOP_ARRAY",
                 "RESTART_ARRAY_RW",
                 "MD_DISK_SYNC",
+                "MD_DISK_WRITEMOSTLY",
+                "MD_DISK_FAILFAST",
             ],
         ) else {
             return;
@@ -198,6 +220,8 @@ mod tests {
             u64::from(STOP_ARRAY),
             u64::from(RESTART_ARRAY_RW),
             SYNC as u64,
+            WRITE_MOSTLY as u64,
+            FAIL_FAST as u64,
         ];
         assert_eq!(kernel, ours);
     }

@@ -14,7 +14,7 @@ use super::error::JobError;
 use super::lease::Lease;
 use super::paths;
 use crate::clock;
-use crate::disk::{self, Disk, DiskError, WriteCache};
+use crate::disk::{self, Disk, DiskError, DiskId, WriteCache};
 use crate::fence::{COMMAND_LIFETIME, ClaimRequest, Claimed, Fence, Forgotten, Survey};
 use crate::multipath::keeper::Keeper;
 use crate::status;
@@ -48,6 +48,10 @@ pub struct Claim {
     pub rebuilt: BTreeSet<String>,
     /// Snapshots that were lost since, and are noted so.
     pub lost_snapshots: BTreeSet<String>,
+    /// It took disks from a peer that had not let go.
+    pub has_preempted: bool,
+    /// Its disks whose members of arrays were thrown out while it was made, and are not taken back yet: see [`super::arrays`].
+    pub thrown_out: Vec<DiskId>,
 }
 
 impl Worker {
@@ -134,6 +138,8 @@ impl Worker {
             behind: None,
             rebuilt: BTreeSet::new(),
             lost_snapshots: BTreeSet::new(),
+            has_preempted: claimed.has_preempted(),
+            thrown_out: Vec::new(),
         });
         self.settle_claim(&group, peer_is_done, Done::Claimed)
     }
@@ -231,14 +237,11 @@ impl Worker {
     fn settle_members(&mut self, before: &VolumeGroup) -> Result<(), JobError> {
         self.join_paths(before);
         let group = self.read_group()?;
-        let ids = |group: &VolumeGroup| -> Vec<_> {
-            group.disks().into_iter().map(|disk| disk.id).collect()
-        };
-        if ids(&group) != ids(before) {
-            return Err(JobError::Changed {
-                vg: self.pool().vg.clone(),
-            });
-        }
+        let has_preempted = self.claim.as_ref().is_some_and(|claim| claim.has_preempted);
+        let thrown_out = thrown_out(before, &group, has_preempted);
+        let thrown_out = thrown_out.ok_or_else(|| JobError::Changed {
+            vg: self.pool().vg.clone(),
+        })?;
         let disks = group.disks();
         for (disk, outcome) in disks.iter().zip(disk::disable_write_caches(&disks)) {
             match outcome {
@@ -265,6 +268,7 @@ impl Worker {
             // Before the import, which may take long: whoever hears no cable sees us tick meanwhile.
             self.ledger.begin(claim.key.epoch, &group);
             claim.group = group;
+            claim.thrown_out = thrown_out;
         }
         if let Some(claim) = &self.claim {
             self.report_disks(&disks, &claim.fence);
@@ -356,6 +360,31 @@ pub(super) fn allows_cache(
     }
 }
 
+/// Disks of a group as it was before its claim that it does without after it, since its former owner, which was being fenced and still
+/// wrote, threw their members out of arrays: they are claimed like the others. `None` where anything else came or went.
+fn thrown_out(
+    before: &VolumeGroup,
+    after: &VolumeGroup,
+    has_preempted: bool,
+) -> Option<Vec<DiskId>> {
+    let arrays = after.arrays().filter(|_| has_preempted);
+    let thrown_out: Vec<DiskId> = arrays
+        .flat_map(|on| {
+            let members = on.thrown_out().map(|index| &on.array.members[index]);
+            members.map(|member| member.disk.id.clone())
+        })
+        .collect();
+    let (before, after) = (ids(before), ids(after));
+    let gone: Vec<DiskId> = before.difference(&after).cloned().collect();
+    let is_explained = gone.iter().all(|id| thrown_out.contains(id));
+    (is_explained && after.is_subset(&before)).then_some(gone)
+}
+
+/// The disks of a group; in no order, which for an array's is that of whose superblock was the newest at that moment.
+pub(super) fn ids(group: &VolumeGroup) -> BTreeSet<DiskId> {
+    group.disks().into_iter().map(|disk| disk.id).collect()
+}
+
 /// Why a group has no ledger that could have none.
 fn without_ledger(group: &VolumeGroup) -> Option<String> {
     let on_arrays = group.arrays().count();
@@ -408,8 +437,48 @@ pub(super) fn until_undone<T, E: Display>(pool: &str, mut undo: impl FnMut() -> 
 mod tests {
     use orthrus_hb::{ClusterId, Failure, HeadId};
 
+    use super::super::order::group_on;
     use super::*;
+    use crate::array::tests;
     use crate::volume::tests::made::Made;
+
+    #[test]
+    fn a_claim_that_preempted_stands_when_the_former_owner_threw_members_out_meanwhile() {
+        let gone = |which: &[usize]| -> Vec<DiskId> {
+            which
+                .iter()
+                .map(|index| DiskId(format!("naa.{index}")))
+                .collect()
+        };
+        for (name, which) in [("raid1-10", &[0][..]), ("raid6-ls", &[0, 3])] {
+            let before = group_on(tests::thrown_out(name, &[], 0));
+            let after = group_on(tests::thrown_out(name, which, 2));
+            assert_eq!(
+                thrown_out(&before, &after, true),
+                Some(gone(which)),
+                "{name}"
+            );
+            // What was out before is not claimed, and of no concern.
+            assert_eq!(thrown_out(&after, &after, true), Some(Vec::new()), "{name}");
+            // It came back: it is not fenced.
+            assert_eq!(thrown_out(&after, &before, true), None, "{name}");
+            // It lacks too much.
+            let long_ago = group_on(tests::thrown_out(name, which, 17));
+            assert_eq!(thrown_out(&before, &long_ago, true), None, "{name}");
+        }
+        // Its disk is gone.
+        let mirror = group_on(tests::thrown_out("raid1-12", &[], 0));
+        let absent = group_on(tests::some_of("raid1-12", &[0, 1]));
+        assert_eq!(thrown_out(&mirror, &absent, true), None);
+    }
+
+    #[test]
+    fn a_member_that_failed_while_nobody_was_fenced_was_not_thrown_out_by_a_takeover() {
+        let before = group_on(tests::thrown_out("raid6-ls", &[], 0));
+        let after = group_on(tests::thrown_out("raid6-ls", &[0], 2));
+        assert_eq!(thrown_out(&before, &after, false), None);
+        assert_eq!(thrown_out(&before, &before, false), Some(Vec::new()));
+    }
 
     #[test]
     fn a_cache_that_stays_is_refused_under_raid_and_told_of_elsewhere() {

@@ -14,10 +14,10 @@ use tracing::warn;
 
 use super::error::JobError;
 use crate::Step;
-use crate::array::{self, AssembleError, Condition};
+use crate::array::{self, AssembleError, Condition, Judged};
 use crate::clock;
 use crate::config::ServiceAddress;
-use crate::disk::{Disk, direct, parallel};
+use crate::disk::{self, Disk, direct, parallel};
 use crate::export::iscsi::reservations::{self, Copies};
 use crate::export::nfs::{self, Mounted, NfsPlan, Records, Server, Sharing, StartError};
 use crate::export::nvme::{NamespacePlan, NvmePlan, Nvmet};
@@ -52,6 +52,8 @@ const ADMITTED: &str = "clients.jsonl";
 
 /// How long a write to an array is waited for that only shows whether its members answer.
 const TOUCH_LIMIT: Duration = Duration::from_secs(2);
+/// The same for a member that is taken back, of which its superblock is read.
+const TAKE_BACK_LIMIT: Duration = Duration::from_secs(5);
 
 /// What is done to metadata.
 pub(super) type ChangeOf<'a> = dyn Fn(&mut Edit<'_>) -> Result<(), EditError> + 'a;
@@ -84,6 +86,9 @@ pub(super) trait Host: Send {
         group: &VolumeGroup,
         read: &dyn Fn() -> Result<VolumeGroup, JobError>,
     ) -> Result<VolumeGroup, JobError>;
+    /// Gives an array that runs members back that were thrown out, by their places among the members: their own caches off, and filled.
+    /// What came of each. Ends in a bounded time.
+    fn take_back(&self, on: &Judged, members: &[usize]) -> Vec<Result<Step, AssembleError>>;
     /// Stops them.
     fn stop_arrays(&self, group: &VolumeGroup) -> Result<Step, AssembleError>;
     /// Makes the kernel write to all members of an array, by a write that changes nothing. Does not wait for long.
@@ -266,6 +271,45 @@ impl Host for Kernel {
             array::start(&on.array, &on.decision)?;
         }
         read()
+    }
+
+    fn take_back(&self, on: &Judged, members: &[usize]) -> Vec<Result<Step, AssembleError>> {
+        let disk = |index: &usize| on.array.members[*index].disk.clone();
+        let disks: Vec<Disk> = members.iter().map(disk).collect();
+        let failed = |disk: &Disk, source| AssembleError::Call {
+            array: on.array.name(),
+            step: format!("take back {}", disk.name),
+            source,
+        };
+        let mut outcomes: Vec<Option<AssembleError>> = Vec::new();
+        for (disk, switched) in disks.iter().zip(disk::disable_write_caches(&disks)) {
+            outcomes.push(
+                switched
+                    .err()
+                    .map(|error| failed(disk, io::Error::other(error))),
+            );
+        }
+        let without_cache = members.iter().zip(&outcomes);
+        let without_cache = without_cache.filter(|(_, failed)| failed.is_none());
+        let without_cache: Vec<usize> = without_cache.map(|(index, _)| *index).collect();
+        let work = [(on.array.clone(), without_cache)];
+        let back = parallel::each(&work, TAKE_BACK_LIMIT, |(array, members)| {
+            array::take_back(array, members)
+        });
+        let timed_out = || io::Error::from(io::ErrorKind::TimedOut);
+        let (mut back, why) = match back.into_iter().next().flatten() {
+            Some(Ok(back)) => (back.into_iter(), String::new()),
+            Some(Err(error)) => (Vec::new().into_iter(), error.to_string()),
+            None => (Vec::new().into_iter(), timed_out().to_string()),
+        };
+        let each = disks.iter().zip(outcomes);
+        let each = each.map(|(disk, outcome)| match outcome {
+            Some(error) => Err(error),
+            None => back
+                .next()
+                .unwrap_or_else(|| Err(failed(disk, io::Error::other(why.clone())))),
+        });
+        each.collect()
     }
 
     fn stop_arrays(&self, group: &VolumeGroup) -> Result<Step, AssembleError> {

@@ -89,6 +89,8 @@ impl Worker {
             paths: None,
             rebuilt: BTreeSet::new(),
             lost_snapshots: BTreeSet::new(),
+            has_preempted: false,
+            thrown_out: Vec::new(),
         });
         self.settle_claim(&group, true, Done::Leased { lease, submitted })
     }

@@ -158,6 +158,8 @@ impl Worker {
             paths: None,
             rebuilt: BTreeSet::new(),
             lost_snapshots: BTreeSet::new(),
+            has_preempted: false,
+            thrown_out: Vec::new(),
         });
         if let Some(making) = &mut self.making {
             making.made = Some(format!("volume group {vg} is made of {count} disks"));

@@ -14,7 +14,7 @@ use super::tests::claimant;
 use super::{Worker, lock};
 use crate::Step;
 use crate::array::tests::some_of;
-use crate::array::{AssembleError, Condition, Judged};
+use crate::array::{Array, AssembleError, Condition, Judged};
 use crate::clock;
 use crate::config::ServiceAddress;
 use crate::disk::Disk;
@@ -137,6 +137,16 @@ impl Host for Witness {
         let noted = self.note("arrays on");
         noted.map_err(|errno| failed_array("start", errno))?;
         Ok(group.clone())
+    }
+
+    fn take_back(&self, on: &Judged, members: &[usize]) -> Vec<Result<Step, AssembleError>> {
+        assert!(on.thrown_out().eq(members.iter().copied()));
+        let noted = self.note("take back");
+        let outcome = |_: &usize| {
+            let noted = noted.map(|()| Step::Changed);
+            noted.map_err(|errno| failed_array("take back", errno))
+        };
+        members.iter().map(outcome).collect()
     }
 
     fn stop_arrays(&self, _group: &VolumeGroup) -> Result<Step, AssembleError> {
@@ -661,8 +671,13 @@ fn the_address_comes_last_and_goes_first_and_all_is_held_until_the_volumes_are_g
 /// The same of a group on an array.
 pub(super) fn owner_of_array(shelf: &Shelf, fails: &'static str) -> (Worker, Log) {
     let (mut worker, log) = owner(shelf, fails);
-    let array = some_of("raid1-11", &[0, 1]);
-    let decision = array.decide(false).unwrap();
+    worker.claim.as_mut().unwrap().group = group_on(some_of("raid1-11", &[0, 1]));
+    (worker, log)
+}
+
+/// A group on an array.
+pub(super) fn group_on(array: Array) -> VolumeGroup {
+    let decision = array.decide(true).unwrap();
     let mut group = Made::on(1).simple("vol0", 0).group();
     let on = Judged {
         array,
@@ -671,8 +686,7 @@ pub(super) fn owner_of_array(shelf: &Shelf, fails: &'static str) -> (Worker, Log
     };
     group.pvs[0].disk = Some(on.device(None));
     group.pvs[0].array = Some(Box::new(on));
-    worker.claim.as_mut().unwrap().group = group;
-    (worker, log)
+    group
 }
 
 #[test]

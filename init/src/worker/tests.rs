@@ -76,6 +76,8 @@ pub(super) fn claimant(shelf: &Shelf) -> Worker {
         paths: None,
         rebuilt: Default::default(),
         lost_snapshots: Default::default(),
+        has_preempted: false,
+        thrown_out: Vec::new(),
         fence: shelf.fence(PATH),
         key,
         group: VolumeGroup {

@@ -10,12 +10,16 @@ use orthrus_qemu::artifacts;
 use orthrus_qemu::maker::{Drive, Maker};
 
 use super::fixture;
-use super::{ARRAYS, Array, STATES, State};
+use super::{ARRAYS, Array, STATES, State, Thrown};
 
 /// Disks, and the last one, which is smaller. Their lengths are no multiples of four kilobytes, as real ones are not.
 const DISKS: usize = 7;
 const DISK_BYTES: u64 = (24 << 20) + 5 * 512;
 const LAST_BYTES: u64 = (16 << 20) + 3 * 512;
+
+/// What is used of each member of an array that is not a raid0, for mdadm and in sectors.
+const MEMBER_SIZE: &str = "-z3M";
+const SIZE_SECTORS: u64 = 3 << 11;
 
 /// Limit of one script. Emulation on a busy machine takes a tenth of it.
 const LIMIT: Duration = Duration::from_secs(240);
@@ -242,6 +246,106 @@ impl Bed {
         Ok(())
     }
 
+    /// A takeover from a living owner, whose kernel threw members out before all disks were fenced, and wrote on without them: they are
+    /// taken back and filled, through a stop and a start on the way where that takes long, and all is right afterwards.
+    ///
+    /// # Errors
+    /// What is not as it must be.
+    pub fn take_back(&self, thrown: &Thrown) -> Result<()> {
+        let Thrown {
+            array,
+            which,
+            is_dirty,
+        } = *thrown;
+        let name = array.name;
+        let has_bitmap = !array.options.contains("-b none");
+        let (all, out) = (numbers(array.disks), numbers(which));
+        let rest = array.disks.iter().copied();
+        let rest: Vec<usize> = rest.filter(|disk| !which.contains(disk)).collect();
+        self.with(&array, || {
+            // The last superblocks of an owner that dies instead of stopping. Data begin behind the first megabyte.
+            let (busy, keep, put) = match is_dirty {
+                false => ("true", String::new(), String::new()),
+                true => (
+                    "echo 600 >/sys/block/md7/md/safe_mode_delay",
+                    format!("for i in {}; do dd if=$(disk $i) of=/run/head$i bs=1M count=1 iflag=direct status=none; done", numbers(&rest)),
+                    format!("for i in {}; do dd if=/run/head$i of=$(disk $i) bs=1M oflag=direct status=none; done", numbers(&rest)),
+                ),
+            };
+            // Until nothing is written there any more, which takes the kernel some seconds, a bitmap has what is filled anyway.
+            let quiet = match (has_bitmap, rest.first()) {
+                (true, Some(other)) => format!("for i in $(seq 60); do ! mdadm -X $(disk {other}) | grep -q ' 0 dirty' || break; sleep 1; done"),
+                _ => "true".to_owned(),
+            };
+            let kernel = self.script(&format!(
+                "{quiet}; {busy}
+                 for i in {out}; do mdadm $md --fail $(disk $i) >&2; done; sleep 0.5
+                 dd if=/dev/urandom of=$md bs=64K count=2 seek=3 oflag=direct conv=notrunc status=none
+                 dd if=/dev/urandom of=$md bs=4K count=1 seek=501 oflag=direct conv=notrunc status=none
+                 sum; {keep}
+                 stop; {put}"
+            ))?;
+            let how = match is_dirty && array.options.contains("-l5") {
+                false => "takeover",
+                true => {
+                    let said = self.script(&format!("/run/arrays takeover {name} 2>&1 && exit 9; gone"))?;
+                    ensure!(said.contains("it was not stopped in order"), "{said}");
+                    "takeover-dirty"
+                }
+            };
+            // Without a bitmap it takes long enough to be seen under way, and to be stopped there.
+            let slow = match has_bitmap {
+                true => "false",
+                false => "true",
+            };
+            let said = self.script(&format!(
+                r#"limits() {{ echo $1 >/proc/sys/dev/raid/speed_limit_max; echo $1 >/proc/sys/dev/raid/speed_limit_min; }}
+                 written() {{ n=0; for i in {out}; do d=$(disk $i); set -- $(cat /sys/block/${{d##*/}}/stat); n=$((n + $7)); done; echo $n; }}
+                 state() {{ cat /sys/block/$node/md/sync_action /sys/block/$node/md/degraded | tr -d '\n'; }}
+                 filled() {{ for i in $(seq 600); do [ "$(state)" != idle0 ] || return 0; sleep 0.1; done; state; echo never filled; exit 8; }}
+                 node_of() {{ md=$(grep -o '/dev/md_[0-9a-f]*' /run/started | head -n1); node=${{md##*/}}; }}
+                 before=$(written)
+                 {slow} && limits 1
+                 /run/arrays {how} {name} >/run/started || {{ cat /run/started; exit 9; }}
+                 node_of
+                 for i in {out}; do grep -q "^back Changed $(disk $i)$" /run/started || {{ cat /run/started; echo $i is not back; exit 9; }}; done
+                 # The data are there at once.
+                 sum >/run/sum
+                 if {slow}; then
+                   [ "$(cat /sys/block/$node/md/sync_action)" = recover ] || {{ state; echo not under way; exit 9; }}
+                   /run/arrays stop {name} >&2; gone
+                   /run/arrays start {name} >/run/started || {{ cat /run/started; exit 9; }}
+                   node_of; limits 200000
+                   [ $(grep -c '^/dev/vd' /run/started) = {count} ] || {{ cat /run/started; exit 9; }}
+                 fi
+                 filled
+                 after=$(written)
+                 mdadm --detail $md >/run/detail
+                 grep -qE 'State : (clean|active) *$' /run/detail || {{ cat /run/detail; exit 9; }}
+                 grep -qE 'Failed Devices : 0$' /run/detail || {{ cat /run/detail; exit 9; }}
+                 echo check >/sys/block/$node/md/sync_action; filled
+                 mismatches=$(cat /sys/block/$node/md/mismatch_cnt)
+                 [ $mismatches = 0 ] || {{ echo $mismatches mismatches; exit 9; }}
+                 sum | cmp - /run/sum >&2
+                 /run/arrays stop {name} >&2; gone
+                 echo ===; echo $((after - before)); cat /run/sum"#,
+                count = array.disks.len(),
+            ))?;
+            let (_, said) = said.split_once("===\n").context("no sum")?;
+            let (sectors, sum) = said.split_once('\n').context("no count")?;
+            ensure!(sum == kernel, "{sum} and not {kernel}");
+            let sectors: u64 = sectors.trim().parse()?;
+            let whole = SIZE_SECTORS * which.len() as u64;
+            ensure!((sectors < whole / 2) == has_bitmap, "{sectors} sectors of {whole} were written to members that came back");
+            // What came back is worth what it says: without one of the others all is there.
+            let (lost, _) = rest.split_last().context("no other member")?;
+            self.wipe(*lost)?;
+            let left: Vec<usize> = array.disks.iter().copied().filter(|disk| disk != lost).collect();
+            self.runs(&array, "degraded", &left, &kernel)
+                .with_context(|| format!("without {lost}, of {all}"))
+        })
+    }
+
     /// Parity that may be wrong: a raid5 as a crash leaves it, with a disk less.
     ///
     /// # Errors
@@ -312,7 +416,7 @@ impl Bed {
         let size = if array.options.contains("-l0") {
             ""
         } else {
-            "-z3M"
+            MEMBER_SIZE
         };
         self.script(&format!(
             "{}; dd if=/dev/urandom of=$md bs=1M oflag=direct status=none 2>/dev/null || true; sync",

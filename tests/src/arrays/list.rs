@@ -72,6 +72,60 @@ pub const ARRAYS: &[Array] = &[
     redundant("raid10-o2-odd", FIVE, "-l10 -c4 -p o2 -e1.0 -b none"),
 ];
 
+/// An array of which a takeover throws members out.
+#[derive(Clone, Copy, Debug)]
+pub struct Thrown {
+    /// The array.
+    pub array: Array,
+    /// Disks whose members are thrown out.
+    pub which: &'static [usize],
+    /// Its owner was writing when it was fenced.
+    pub is_dirty: bool,
+}
+
+const fn thrown(array: Array, which: &'static [usize]) -> Thrown {
+    Thrown {
+        array,
+        which,
+        is_dirty: false,
+    }
+}
+
+const fn thrown_dirty(array: Array, which: &'static [usize]) -> Thrown {
+    Thrown {
+        is_dirty: true,
+        ..thrown(array, which)
+    }
+}
+
+/// A bitmap with a bit for so little that what is filled by it is less than all.
+const BY_BITMAP: [&str; 4] = [
+    "-l1 -e1.2 -b internal --bitmap-chunk=64K",
+    "-l5 -c4 -p ls -e1.2 -b internal --bitmap-chunk=64K",
+    "-l6 -c4 -p ls -e1.2 -b internal --bitmap-chunk=64K",
+    "-l10 -c4 -p n2 -e1.2 -b internal --bitmap-chunk=64K",
+];
+
+/// With the arbiter alone, and with a second one before the rest was fenced.
+pub const THROWN: &[Thrown] = &[
+    thrown(redundant("out-raid1", TWO, "-l1 -e1.0 -b none"), &[0]),
+    thrown_dirty(redundant("out-raid1-bitmap", THREE, BY_BITMAP[0]), &[0]),
+    thrown(redundant("out-raid4", THREE, "-l4 -c4 -b none"), &[0]),
+    thrown(redundant("out-raid5", FOUR, "-l5 -c4 -e1.1 -b none"), &[0]),
+    thrown(redundant("out-raid5-bitmap", FOUR, BY_BITMAP[1]), &[0]),
+    thrown_dirty(redundant("out-raid5-dirty", FOUR, BY_BITMAP[1]), &[0]),
+    thrown(redundant("out-raid6-two", FIVE, "-l6 -c4 -b none"), &[0, 3]),
+    thrown(
+        redundant("out-raid6-two-bitmap", FIVE, BY_BITMAP[2]),
+        &[0, 3],
+    ),
+    thrown(
+        redundant("out-raid10", FOUR, "-l10 -c4 -p f2 -b none"),
+        &[0],
+    ),
+    thrown_dirty(redundant("out-raid10-bitmap", FOUR, BY_BITMAP[3]), &[0, 2]),
+];
+
 /// A state that an array gets into, kept for the unit tests.
 #[derive(Clone, Copy, Debug)]
 pub struct State {

@@ -7,4 +7,4 @@ mod fixture;
 mod list;
 
 pub use bed::Bed;
-pub use list::{ARRAYS, Array, STATES, State};
+pub use list::{ARRAYS, Array, STATES, State, THROWN, Thrown};

@@ -6,6 +6,8 @@
 //!     arrays start NAME            node, step, state, members; refused where a member is missing that nobody marked
 //!     arrays degraded NAME         the same without those that are missing
 //!     arrays dirty NAME            the same where parity may be wrong
+//!     arrays takeover NAME         the same as start, then the members that a takeover threw out are taken back: each of those on a line
+//!     arrays takeover-dirty NAME   the same where parity may be wrong
 //!     arrays stop NAME             the step
 
 use std::error::Error;
@@ -13,7 +15,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::FileExt as _;
 
-use orthrus_init::array::{self, Array, ArrayReader, Member};
+use orthrus_init::array::{self, Array, ArrayReader, LeftOut, Member};
 use orthrus_init::disk::{self, direct};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -29,6 +31,8 @@ fn main() -> Outcome<()> {
         ["fill", node, number] => fill(node, number.parse()?),
         ["read", name, ref without @ ..] => read(&find(name)?, without),
         [how @ ("start" | "degraded" | "dirty"), name] => start(&find(name)?, how),
+        ["takeover", name] => take_over(&find(name)?, false),
+        ["takeover-dirty", name] => take_over(&find(name)?, true),
         ["stop", name] => {
             println!("{:?}", array::stop(&find(name)?.id)?);
             Ok(())
@@ -123,6 +127,25 @@ fn start(array: &Array, how: &str) -> Outcome<()> {
         if running.members.contains(&(number, true)) {
             println!("{}", member.disk.path.display());
         }
+    }
+    Ok(())
+}
+
+fn take_over(array: &Array, allows_dirty: bool) -> Outcome<()> {
+    start(array, if allows_dirty { "dirty" } else { "start" })?;
+    // As it was decided before it ran: superblocks change from here on.
+    let decision = array.decide(true);
+    let decision = decision.map_err(|refusal| format!("refused: {refusal}"))?;
+    let thrown_out = decision.left_out.iter();
+    let thrown_out = thrown_out.filter(|(_, why)| *why == LeftOut::ThrownOut);
+    let members: Vec<usize> = thrown_out.map(|(index, _)| *index).collect();
+    let outcomes = array::take_back(array, &members)?;
+    for (index, step) in members.into_iter().zip(outcomes) {
+        println!(
+            "back {:?} {}",
+            step?,
+            array.members[index].disk.path.display()
+        );
     }
     Ok(())
 }

@@ -83,10 +83,11 @@ fn the_last_member_of_a_mirror_alone_and_too_few_of_others() {
 
 #[test]
 fn members_that_the_array_went_on_without_are_left_out() {
-    for (name, slots) in [
-        ("stale", &[1][..]),
-        ("failed", &[2]),
-        ("twice-stale", &[0, 3]),
+    // Which of them were taken out by somebody, and which one was only called faulty, three changes ago.
+    for (name, slots, expected_why) in [
+        ("stale", &[1][..], LeftOut::Dropped),
+        ("failed", &[2], LeftOut::ThrownOut),
+        ("twice-stale", &[0, 3], LeftOut::Dropped),
     ] {
         let decision = array(name).decide(false).unwrap();
         assert_eq!(decision.missing().collect::<Vec<_>>(), slots, "{name}");
@@ -96,7 +97,7 @@ fn members_that_the_array_went_on_without_are_left_out() {
         let expected: Vec<usize> = slots.iter().map(|slot| *slot as usize).collect();
         assert_eq!(left_out, expected, "{name}");
         for (index, why) in &decision.left_out {
-            assert_eq!(*why, LeftOut::Dropped);
+            assert_eq!(*why, expected_why, "{name}");
             assert!(!decision.taken.contains(index));
         }
     }
@@ -165,6 +166,128 @@ fn of_the_same_age_there_is_one_history_only() {
     assert!(matches!(array.decide(false), Err(Refusal::Diverged { .. })));
 }
 
+/// A member of each kind that a takeover threw out: it could not be told from a healthy one by itself.
+const THROWN_OUT: [(&str, &[usize]); 7] = [
+    ("raid1-10", &[0]),
+    ("raid1-12", &[0, 2]),
+    ("raid4", &[0]),
+    ("raid5-ls", &[1]),
+    ("raid6-ls", &[0]),
+    ("raid6-ls", &[0, 3]),
+    ("raid10-n2", &[0, 2]),
+];
+
+#[test]
+fn what_was_thrown_out_by_a_takeover_is_left_out_and_known_and_the_others_run() {
+    for (name, which) in THROWN_OUT {
+        for lacks in [1, 2, 16] {
+            let array = thrown_out(name, which, lacks);
+            let decision = array.decide(false).unwrap();
+            let expected: Vec<_> = which
+                .iter()
+                .map(|index| (*index, LeftOut::ThrownOut))
+                .collect();
+            assert_eq!(decision.left_out, expected, "{name} {lacks}");
+            // An owner has written that it goes on without them: nobody waits for their disks.
+            assert_eq!(decision.absent().count(), 0, "{name}");
+            assert!(decision.taken.iter().all(|index| !which.contains(index)));
+            // Whatever the order in which they are found.
+            let mut turned = array.clone();
+            turned.members.reverse();
+            assert_eq!(turned.decide(false).unwrap().left_out.len(), which.len());
+        }
+    }
+}
+
+#[test]
+fn one_that_failed_long_ago_or_was_taken_out_or_knows_another_history_was_not_thrown_out_by_a_takeover()
+ {
+    for (name, which) in THROWN_OUT {
+        let why = |array: Array| -> Vec<LeftOut> {
+            let decision = array.decide(false).unwrap();
+            decision.left_out.iter().map(|(_, why)| *why).collect()
+        };
+        let dropped = vec![LeftOut::Dropped; which.len()];
+        assert_eq!(why(thrown_out(name, which, 17)), dropped, "{name}");
+        let mut taken_out = thrown_out(name, which, 1);
+        for member in &mut taken_out.members {
+            for role in &mut member.superblock.roles {
+                if *role == Role::Faulty {
+                    *role = Role::Spare;
+                }
+            }
+        }
+        assert_eq!(why(taken_out), dropped, "{name}");
+        let mut other_shape = thrown_out(name, which, 1);
+        for index in which {
+            other_shape.members[*index].superblock.size -= 8;
+        }
+        assert_eq!(why(other_shape), dropped, "{name}");
+        let mut dirty = thrown_out(name, which, 1);
+        for (index, member) in dirty.members.iter_mut().enumerate() {
+            if !which.contains(&index) {
+                member.superblock.resync_offset = Some(0);
+            }
+        }
+        let has_parity = !name.starts_with("raid1");
+        assert_eq!(
+            dirty.decide(false) == Err(Refusal::DirtyDegraded),
+            has_parity,
+            "{name}"
+        );
+    }
+    let mut went_on = thrown_out("raid1-10", &[0], 1);
+    went_on.members[0].superblock.roles[1] = Role::Faulty;
+    let refusal = went_on.decide(false).unwrap_err();
+    assert!(matches!(refusal, Refusal::Diverged { .. }), "{refusal}");
+}
+
+#[test]
+fn of_the_same_count_the_one_that_calls_the_other_faulty_is_later_unless_both_do() {
+    // The kernel counts back when an array becomes clean, which was refused to the first; then it was called faulty.
+    for (name, which) in THROWN_OUT {
+        let mut array = thrown_out(name, which, 0);
+        for _ in 0..2 {
+            let decision = array.decide(false).unwrap();
+            assert_eq!(decision.left_out.len(), which.len(), "{name}");
+            let why = |(_, why): &(usize, LeftOut)| *why == LeftOut::ThrownOut;
+            assert!(decision.left_out.iter().all(why), "{name}");
+            array.members.reverse();
+        }
+    }
+    let mut both = thrown_out("raid1-10", &[0], 0);
+    both.members[0].superblock.roles[1] = Role::Faulty;
+    let refusal = both.decide(false).unwrap_err();
+    assert!(matches!(refusal, Refusal::Diverged { .. }), "{refusal}");
+}
+
+#[test]
+fn a_member_that_is_taken_back_takes_part_and_counts_when_it_is_filled() {
+    for (name, which) in THROWN_OUT {
+        let array = thrown_out(name, which, 2);
+        let decision = array.decide(false).unwrap();
+        let mut on = Judged {
+            array,
+            decision,
+            is_running: true,
+        };
+        let before = on.disks().count();
+        assert_eq!(on.thrown_out().collect::<Vec<_>>(), which);
+        for index in which {
+            on.took_back(*index);
+            assert_eq!(
+                on.decision.slots[*index],
+                Slot::Rebuilding(*index),
+                "{name}"
+            );
+        }
+        assert_eq!(on.disks().count(), before + which.len());
+        assert!(on.thrown_out().next().is_none() && on.decision.is_degraded());
+        on.is_whole_again();
+        assert!(!on.decision.is_degraded(), "{name}");
+    }
+}
+
 #[test]
 fn one_change_behind_is_fresh_and_two_are_not() {
     let behind = |by: u64| {
@@ -185,7 +308,7 @@ fn one_change_behind_is_fresh_and_two_are_not() {
         }
     });
     let decision = failed.decide(false).unwrap();
-    assert_eq!(decision.left_out, [(1, LeftOut::Dropped)]);
+    assert_eq!(decision.left_out, [(1, LeftOut::ThrownOut)]);
     assert_eq!(decision.absent().count(), 0);
 }
 

@@ -135,6 +135,21 @@ pub(crate) fn some_of(name: &str, disks: &[usize]) -> Array {
     only(members)
 }
 
+/// The array of a fixture after a takeover: these members lack so many changes, and the others call them faulty.
+pub(crate) fn thrown_out(name: &str, which: &[usize], lacks: u64) -> Array {
+    let mut array = array(name);
+    for lost in which {
+        let number = array.members[*lost].superblock.number as usize;
+        array.members[*lost].superblock.events -= lacks;
+        for (index, member) in array.members.iter_mut().enumerate() {
+            if !which.contains(&index) {
+                member.superblock.roles[number] = superblock::Role::Faulty;
+            }
+        }
+    }
+    array
+}
+
 /// What mdadm said of each member of a fixture: values by name.
 fn report() -> BTreeMap<(String, usize), BTreeMap<String, String>> {
     let text = std::fs::read_to_string(directory().join("report.txt")).unwrap();

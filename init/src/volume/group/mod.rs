@@ -177,6 +177,12 @@ impl VolumeGroup {
         members.filter_map(|pv| pv.array.as_deref())
     }
 
+    /// The same, of which more is known than before.
+    pub fn arrays_mut(&mut self) -> impl Iterator<Item = &mut Judged> {
+        let members = self.pvs.iter_mut().filter(|pv| !pv.is_missing);
+        members.filter_map(|pv| pv.array.as_deref_mut())
+    }
+
     /// Whether the group has this word in its status.
     pub fn has(&self, word: &str) -> bool {
         self.status.iter().any(|known| known == word)
