@@ -11,7 +11,7 @@ pub mod mount;
 pub mod probe;
 
 pub use budget::Budget;
-pub use make::{MakeError, Use, check, check_whole, make};
+pub use make::{MakeError, Use, check, check_whole, command, make};
 pub use mount::{MountError, grow, mount, unmount};
 pub use probe::{Found, probe};
 
