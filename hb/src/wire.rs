@@ -379,16 +379,16 @@ fn append(frame: &Frame<'_>, room: &mut [u8]) -> Option<usize> {
 
 /// Reads what later versions added, as far as it is there.
 fn take_appended(frame: &mut Frame<'_>, mut rest: &[u8]) {
-    if let Body::Beat { pools, .. } = &mut frame.body {
-        if let Some((health, more)) = rest.split_at_checked(pools.len()) {
-            for (place, (beat, bits)) in pools.iter_mut().zip(health).enumerate() {
-                beat.health = Health::from_bits(*bits);
-                if bits & NAMED != 0 {
-                    frame.names.get_or_insert_default()[place] = bits >> 2 & NAME_MASK;
-                }
+    if let Body::Beat { pools, .. } = &mut frame.body
+        && let Some((health, more)) = rest.split_at_checked(pools.len())
+    {
+        for (place, (beat, bits)) in pools.iter_mut().zip(health).enumerate() {
+            beat.health = Health::from_bits(*bits);
+            if bits & NAMED != 0 {
+                frame.names.get_or_insert_default()[place] = bits >> 2 & NAME_MASK;
             }
-            rest = more;
         }
+        rest = more;
     }
     if matches!(frame.body, Body::Beat { .. } | Body::Fences) {
         let mut ages = Ages::default();

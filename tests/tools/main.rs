@@ -6,6 +6,7 @@
 mod arrays;
 mod beds;
 mod kinds;
+mod large;
 mod written;
 
 use std::process::ExitCode;
@@ -19,9 +20,14 @@ fn main() -> ExitCode {
     orthrus_qemu::supervisor::enter_if_asked();
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(AT_ONCE);
-    let trials: Vec<Trial> = [written::trials(), arrays::trials(), kinds::trials()]
-        .into_iter()
-        .flatten()
-        .collect();
+    let trials: Vec<Trial> = [
+        written::trials(),
+        large::trials(),
+        arrays::trials(),
+        kinds::trials(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -18,19 +18,36 @@ const LIMIT: Duration = Duration::from_secs(540);
 const DISKS: usize = 7;
 const DISK_BYTES: u64 = 96 << 20;
 
-/// Runs a script on disks with blocks of this size, in a machine of its own.
-fn machine(script: &str, block: u32) -> Result<String> {
+/// What a machine has besides lvm2.
+#[derive(Clone, Copy)]
+pub struct Disks {
+    /// Of each disk; sparse.
+    pub bytes: u64,
+    /// Of a block.
+    pub block: u32,
+    /// How long a script may take: under emulation, on a busy machine.
+    pub limit: Duration,
+    /// Programs of the firmware's, by the serial number of the disk on which each is.
+    pub programs: &'static [(&'static str, &'static str)],
+}
+
+/// Runs a script in a machine of its own.
+fn machine(script: &str, disks: &Disks) -> Result<String> {
     let dir = artifacts::machine_dir("written")?;
-    let mut drives = vec![tool(&dir)?];
+    let programs = disks.programs.iter();
+    let drives: Result<Vec<Drive>> = programs
+        .map(|(serial, file)| program(&dir, serial, file))
+        .collect();
+    let mut drives = drives?;
     for index in 0..DISKS {
         let file = dir.join(format!("disk{index}.raw"));
-        File::create(&file)?.set_len(DISK_BYTES)?;
+        File::create(&file)?.set_len(disks.bytes)?;
         let mut drive = Drive::new(format!("disk-{index}"), file);
-        drive.block = block;
+        drive.block = disks.block;
         drives.push(drive);
     }
     let script = format!("{}\n{script}", include_str!("prelude.sh"));
-    let said = artifacts::maker(&dir, &drives).and_then(|maker| maker.script(&script, LIMIT));
+    let said = artifacts::maker(&dir, &drives).and_then(|maker| maker.script(&script, disks.limit));
     if let Ok(said) = &said {
         eprintln!("{said}");
         fs::remove_dir_all(&dir)?;
@@ -38,30 +55,41 @@ fn machine(script: &str, block: u32) -> Result<String> {
     said
 }
 
-/// The firmware's tool as a disk: the machine has no other way to a file.
-fn tool(dir: &Path) -> Result<Drive> {
-    let mut bytes = fs::read(env!("CARGO_BIN_EXE_metadata"))?;
+/// A program as a disk: the machine has no other way to a file.
+fn program(dir: &Path, serial: &str, file: &str) -> Result<Drive> {
+    let mut bytes = fs::read(file)?;
     bytes.resize(bytes.len().next_multiple_of(4096), 0);
-    let file = dir.join("tool.raw");
+    let file = dir.join(format!("{serial}.raw"));
     File::create(&file)?.write_all(&bytes)?;
     Ok(Drive {
         is_read_only: true,
-        ..Drive::new("tool", file)
+        ..Drive::new(serial, file)
+    })
+}
+
+/// A test of a script that ends well.
+pub fn trial(name: String, script: impl AsRef<str> + Send + 'static, disks: Disks) -> Trial {
+    Trial::test(name, move || {
+        let said =
+            machine(script.as_ref(), &disks).map_err(|error| Failed::from(format!("{error:#}")))?;
+        if said.ends_with("all is well\n") {
+            Ok(())
+        } else {
+            Err(Failed::from(said))
+        }
     })
 }
 
 /// The longest of them first, so that the others fill the time beside it.
 pub fn trials() -> Vec<Trial> {
     let trial = |name: &str, script: &'static str, block: u32| {
-        Trial::test(format!("written::{name}"), move || {
-            let said =
-                machine(script, block).map_err(|error| Failed::from(format!("{error:#}")))?;
-            if said.ends_with("all is well\n") {
-                Ok(())
-            } else {
-                Err(Failed::from(said))
-            }
-        })
+        let disks = Disks {
+            bytes: DISK_BYTES,
+            block,
+            limit: LIMIT,
+            programs: &[("tool", env!("CARGO_BIN_EXE_metadata"))],
+        };
+        trial(format!("written::{name}"), script, disks)
     };
     let firmware = include_str!("firmware.sh");
     vec![

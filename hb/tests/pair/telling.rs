@@ -105,7 +105,11 @@ fn what_a_peer_says_of_another_pool_in_that_place_moves_nothing() {
         (B, Command::Make(TANK)),
     ];
     for (who, order) in orders {
-        assert_eq!(world.command(who, order), Err(Refusal::OtherPool), "{order:?}");
+        assert_eq!(
+            world.command(who, order),
+            Err(Refusal::OtherPool),
+            "{order:?}"
+        );
     }
     // That it stands by for the other one is no reason to let go of this one.
     let network = Health {

@@ -13,6 +13,12 @@ use crate::helper::{self, HelperError};
 /// How long the making of a file system may take, at most: it is an import that waits, or an operator.
 const MAKE_LIMIT: Duration = Duration::from_secs(20);
 
+/// From so many bytes on `mkfs.xfs` makes a log that is larger than [`XFS_LOG`], of up to two gigabytes, and writes all of it: longer than
+/// [`MAKE_LIMIT`] on parity that is made equal meanwhile, or on any disks that do less than 100 MB in a second.
+const XFS_LARGE: u64 = 1 << 40;
+/// The log that a file system of [`XFS_LARGE`] gets, for all larger ones.
+const XFS_LOG: &str = "size=512m";
+
 /// `XFSLABEL_MAX`.
 const XFS_LABEL_MAX: usize = 12;
 
@@ -111,38 +117,45 @@ pub fn make(
         bytes,
     })?;
     write_tail(node, start, BEING_MADE).map_err(io_error(&name, "say that it is being made"))?;
-    match kind {
-        Kind::Ext4 => make_ext4(&name, start, label, purpose, limit)?,
-        Kind::Xfs => make_xfs(&name, start, label, limit)?,
-    }
+    let (helper, arguments) = command(&name, start, kind, label, purpose);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    run(helper, &name, &arguments, limit, 0)?;
     // The helper flushed what it wrote, so what is said now comes after it.
     write_tail(node, start, b"").map_err(io_error(&name, "say that it is made"))
 }
 
-fn make_ext4(
-    name: &str,
+/// The helper that makes a file system of so many bytes, and its arguments.
+pub fn command(
+    node: &str,
     bytes: u64,
+    kind: Kind,
     label: &str,
     purpose: Use,
-    limit: Duration,
-) -> Result<(), MakeError> {
-    let size = format!("{}k", bytes / 1024);
-    let (block, features) = match purpose {
-        Use::State => ("1024", "lazy_itable_init=0,lazy_journal_init=0,nodiscard"),
-        Use::Share => ("4096", "lazy_itable_init=1,lazy_journal_init=0,nodiscard"),
-    };
-    let arguments = [
-        "-q", "-F", "-t", "ext4", "-b", block, "-L", label, "-E", features, name, &size,
-    ];
-    run("mke2fs", name, &arguments, limit, 0)
-}
-
-fn make_xfs(name: &str, bytes: u64, label: &str, limit: Duration) -> Result<(), MakeError> {
-    let size = format!("size={bytes}");
-    // Its labels are short. What a disk would discard is left: it may take long.
-    let label: String = label.chars().take(XFS_LABEL_MAX).collect();
-    let arguments = ["-q", "-f", "-K", "-L", &label, "-d", &size, name];
-    run("mkfs.xfs", name, &arguments, limit, 0)
+) -> (&'static str, Vec<String>) {
+    let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    match kind {
+        Kind::Ext4 => {
+            let size = format!("{}k", bytes / 1024);
+            let (block, features) = match purpose {
+                Use::State => ("1024", "lazy_itable_init=0,lazy_journal_init=0,nodiscard"),
+                Use::Share => ("4096", "lazy_itable_init=1,lazy_journal_init=0,nodiscard"),
+            };
+            let options = ["-q", "-F", "-t", "ext4", "-b", block];
+            let rest = ["-L", label, "-E", features, node, &size];
+            ("mke2fs", owned(&[&options[..], &rest].concat()))
+        }
+        Kind::Xfs => {
+            let size = format!("size={bytes}");
+            // Its labels are short. What a disk would discard is left: it may take long.
+            let label: String = label.chars().take(XFS_LABEL_MAX).collect();
+            let mut arguments = vec!["-q", "-f", "-K", "-L", &label, "-d", &size];
+            if bytes > XFS_LARGE {
+                arguments.extend(["-l", XFS_LOG]);
+            }
+            arguments.push(node);
+            ("mkfs.xfs", owned(&arguments))
+        }
+    }
 }
 
 /// Mends what can be mended without a question, in what is `left` of a budget, and no longer than is good for any.
@@ -198,4 +211,23 @@ pub(super) fn write_tail(node: &Path, start: u64, text: &[u8]) -> io::Result<()>
 fn io_error(node: &str, step: &'static str) -> impl FnOnce(io::Error) -> MakeError {
     let node = node.to_owned();
     move |source| MakeError::Io { node, step, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_is_no_larger_than_can_be_written_in_the_time_that_there_is() {
+        let words = |bytes| {
+            let (_, words) = command("/dev/dm-1", bytes, Kind::Xfs, "share", Use::Share);
+            words.join(" ")
+        };
+        assert_eq!(
+            words(1 << 30),
+            "-q -f -K -L share -d size=1073741824 /dev/dm-1"
+        );
+        assert!(!words(1 << 40).contains(" -l "));
+        assert!(words((1 << 40) + 4096).ends_with(" -l size=512m /dev/dm-1"));
+    }
 }

@@ -13,7 +13,7 @@ pub mod probe;
 
 pub use budget::Budget;
 pub use health::trouble;
-pub use make::{MakeError, Use, check, check_whole, make};
+pub use make::{MakeError, Use, check, check_whole, command, make};
 pub use mount::{MountError, grow, mount, unmount};
 pub use probe::{Found, probe};
 

@@ -20,6 +20,7 @@ pub mod area;
 pub mod bare;
 mod crc;
 pub mod edit;
+mod ends;
 pub mod flushes;
 pub mod group;
 pub mod health;
@@ -211,6 +212,7 @@ type Read<'a> = dyn FnMut(u64, usize) -> io::Result<Vec<u8>> + 'a;
 
 /// One disk: label, then every copy of the metadata on it.
 fn read_disk(bytes: u64, read: &mut Read<'_>) -> Contents {
+    let read = &mut ends::at_once(bytes, read);
     let mut contents = Contents::default();
     match array::superblock_of(bytes, read) {
         Ok(None) => {}

@@ -6,17 +6,25 @@
 //!     metadata add NEW DISK...                        one more disk into the group of the others
 //!     metadata wipe DISK...                           what a pool that is destroyed or a disk that leaves it ends as
 //!     metadata edit DISK... -- WORDS                  WORDS as in `edit` below
+//!     metadata change DISK... -- WORDS                the same while the group is active, which follows
+//!     metadata usage DISK...                          how full pools and stores are, and how far RAID is, a line each
+//!     metadata file-system ext4|xfs NODE              the command that makes one as `volume create --fs` does
+//!     metadata more-room PLACE                        gives the one that is mounted there its volume's room
 use std::error::Error;
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 
 use orthrus_hb::Epoch;
-use orthrus_init::volume::Uuid;
+use orthrus_init::disk;
+use orthrus_init::filesystem::{self, Kind, Use, probe};
 use orthrus_init::volume::bare::BareDisk;
 use orthrus_init::volume::edit::{self, Edit, EditError, Layout, PoolSize, Raid, apply};
+use orthrus_init::volume::group::{Segment, SegmentKind};
 use orthrus_init::volume::label;
 use orthrus_init::volume::write::stamp::Stamp;
 use orthrus_init::volume::write::{Author, BlockDevice, Medium as _, Metadata};
+use orthrus_init::volume::{self, Uuid, VolumeGroup};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -52,16 +60,20 @@ fn main() -> Outcome<()> {
         ["wipe", disks @ ..] => disks
             .iter()
             .try_for_each(|disk| bare(disk, |bare| Ok(bare.wipe()?))),
-        ["edit", rest @ ..] => {
-            let end = rest.iter().position(|word| *word == "--");
-            let (disks, words) = rest.split_at(end.ok_or("no -- before the words")?);
-            let group = group(disks)?;
-            let (_, written) = apply::apply(open(disks)?, &group, &author(), |work| {
-                edit(work, &words[1..])
-            })?;
-            println!("{written:?}");
+        ["file-system", kind, node] => file_system(kind, node),
+        ["more-room", place] => {
+            filesystem::grow(Path::new(place))?;
             Ok(())
         }
+        ["edit", rest @ ..] => {
+            let (disks, words) = words_of(rest)?;
+            changed(disks, words)
+        }
+        ["change", rest @ ..] => {
+            let (disks, words) = words_of(rest)?;
+            change(disks, words)
+        }
+        ["usage", disks @ ..] => usage(&now(&group(disks)?)?),
         _ => Err("see the head of the source".into()),
     }
 }
@@ -79,6 +91,75 @@ fn pool(name: &str, disks: &[&str]) -> Outcome<()> {
         work.create_reserved(Layout::Raid(Raid::Raid1, 2))
     })?;
     println!("{written:?}");
+    Ok(())
+}
+
+fn words_of<'a>(rest: &'a [&'a str]) -> Outcome<(&'a [&'a str], &'a [&'a str])> {
+    let end = rest.iter().position(|word| *word == "--");
+    let (disks, words) = rest.split_at(end.ok_or("no -- before the words")?);
+    Ok((disks, &words[1..]))
+}
+
+fn changed(disks: &[&str], words: &[&str]) -> Outcome<()> {
+    let group = group(disks)?;
+    let (_, written) = apply::apply(open(disks)?, &group, &author(), |work| edit(work, words))?;
+    println!("{written:?}");
+    Ok(())
+}
+
+/// As the owner does it under clients: the metadata, then the kernel, then the metadata without what thin pools were told.
+fn change(disks: &[&str], words: &[&str]) -> Outcome<()> {
+    let id = group(disks)?;
+    let before = now(&id)?;
+    changed(disks, words)?;
+    let after = now(&id)?;
+    volume::reactivate(&before, &after)?;
+    let waits = |segment: &Segment| matches!(&segment.kind, SegmentKind::ThinPool(pool) if !pool.messages.is_empty());
+    if after.lvs.iter().flat_map(|lv| &lv.segments).any(waits) {
+        apply::apply(open(disks)?, &id, &author(), |work| work.settle_all())?;
+    }
+    Ok(())
+}
+
+fn usage(group: &VolumeGroup) -> Outcome<()> {
+    for one in volume::pool_usage(group)? {
+        println!(
+            "{}: data {} %, metadata {} %",
+            one.pool, one.data, one.metadata
+        );
+    }
+    for one in volume::store_usage(group)? {
+        println!(
+            "{}: {:?} %, invalid: {}",
+            one.snapshot, one.percent, one.is_invalid
+        );
+    }
+    for one in volume::progress(group)? {
+        println!(
+            "{}: {} %, of all: {}, whole: {}",
+            one.lv, one.percent, one.is_resync, one.is_whole
+        );
+    }
+    Ok(())
+}
+
+/// The group as it is on the disks.
+fn now(id: &Uuid) -> Outcome<VolumeGroup> {
+    let disks: Vec<_> = disk::scan().into_iter().filter_map(Result::ok).collect();
+    let found = volume::read_groups(&disks);
+    let mut groups = found.groups.iter();
+    let group = groups.find(|group| group.uuid == *id).cloned();
+    Ok(group.ok_or_else(|| format!("no group {id}: {:?}", found.problems))?)
+}
+
+fn file_system(kind: &str, node: &str) -> Outcome<()> {
+    let mut kinds = Kind::ALL.into_iter();
+    let kind = kinds.find(|known| known.name() == kind);
+    let kind = kind.ok_or("no such kind")?;
+    let bytes = std::io::Seek::seek(&mut fs::File::open(node)?, std::io::SeekFrom::End(0))?;
+    let bytes = bytes - probe::TAIL as u64;
+    let (helper, words) = filesystem::command(node, bytes, kind, "share", Use::Share);
+    println!("{helper} {}", words.join(" "));
     Ok(())
 }
 

@@ -11,6 +11,8 @@ const CHUNK: u64 = 128;
 const REGION: u64 = 4096;
 /// The kernel's limit (`validate_region_size` of dm-raid.c, for MD's bitmap): a region is no smaller than this part of a volume.
 const MOST_REGIONS: u64 = 1 << 21;
+/// The largest region, in sectors: the kernel has its bytes in an `int` (`raid_preresume` of dm-raid.c).
+pub(super) const MOST_REGION: u64 = 1 << 21;
 /// Zeroed at the start of new data, so that nothing of an earlier life is recognised there.
 const FRESH: u64 = 256 << 10;
 
@@ -73,6 +75,15 @@ impl Raid {
         }
     }
 
+    /// Extents that each image's bitmap is of, in a volume of so many in all, and so many in each image: MD's of raid10 is of the volume
+    /// (`resync_max_sectors`). lvm2 reckons with an image there too, and has too little room for it where extents are small.
+    pub(super) fn mapped(self, volume: u64, image: u64) -> u64 {
+        match self {
+            Raid::Raid10 => volume,
+            _ => image,
+        }
+    }
+
     /// The level of a segment's type, with its layouts.
     pub(super) fn of_kind(kind: &str) -> Option<Raid> {
         match kind {
@@ -115,9 +126,10 @@ impl Layout {
     }
 }
 
-/// Extents of the metadata of one image, as lvm2 reckons (`_raid_rmeta_extents`): two superblocks and a bitmap.
-pub(super) fn meta_extents(image_extents: u64, region: u64, extent: u64) -> u64 {
-    let regions = image_extents.saturating_mul(extent) / region.max(1);
+/// Extents of the metadata of one image, as lvm2 reckons (`_raid_rmeta_extents`): two superblocks and a bitmap, which is of so many
+/// extents: see [`Raid::mapped`].
+pub(super) fn meta_extents(mapped: u64, region: u64, extent: u64) -> u64 {
+    let regions = mapped.saturating_mul(extent) / region.max(1);
     let bytes = 2 * 4096 + regions.div_ceil(8);
     bytes.div_ceil(512).div_ceil(extent.max(1))
 }
@@ -131,6 +143,17 @@ pub(super) fn region_for(region: u64, sectors: u64) -> u64 {
         region *= 2;
     }
     region
+}
+
+/// The same with a bitmap that fits into so many extents, if one does.
+pub(super) fn region_with_room(region: u64, mapped: u64, room: u64, extent: u64) -> Option<u64> {
+    let mut region = region;
+    while meta_extents(mapped, region, extent) > room {
+        region = region
+            .checked_mul(2)
+            .filter(|region| *region <= MOST_REGION)?;
+    }
+    Some(region)
 }
 
 /// A stretch that is on one member after the other.
@@ -250,7 +273,7 @@ impl Edit<'_> {
         }
         let has_meta = level != Raid::Raid0;
         let meta = if has_meta {
-            meta_extents(each, region, extent)
+            meta_extents(level.mapped(extents, each), region, extent)
         } else {
             0
         };

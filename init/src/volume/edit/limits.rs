@@ -1,4 +1,4 @@
-//! What no kernel takes, of a group as it would be written: the last look at an edit before it gets to the disks.
+//! What no kernel takes, nor lvm2, of a group as it would be written: the last look at an edit before it gets to the disks.
 //!
 //! Each edit has its own reasons to refuse, with words that fit what was asked for. This is for what they overlook: metadata are
 //! written before the kernel sees a table of theirs, and a pool with a table that it refuses is imported by no head. Only what an edit makes
@@ -7,26 +7,36 @@
 use super::super::text::Section;
 use super::super::write::Metadata;
 use super::EditError;
-use super::layout::{Raid, region_for};
+use super::layout::{MOST_REGION, Raid, region_for};
 use super::tree;
 
 /// Segments of these types are alone in their table (`DM_TARGET_SINGLETON` of dm-integrity, dm-thin and dm-vdo), those of RAID by what
 /// lvm2 reads.
 const ALONE: [&str; 3] = ["integrity", "thin-pool", "vdo-pool"];
 
-/// The largest region, in sectors: the kernel has its bytes in an `int` (`raid_preresume` of dm-raid.c).
-const MOST_REGION: u64 = 1 << 21;
+/// The longest device, in sectors: the kernel has its bytes in a signed number (`loff_t`).
+const MOST_SECTORS: u64 = (1 << 54) - 1;
 
 /// All that is wrong in a group.
 pub(super) fn broken(metadata: &Metadata) -> Vec<EditError> {
     let extent = tree::number(&metadata.body, "extent_size").unwrap_or(0);
     let all = metadata.volumes();
+    let extents = metadata
+        .members()
+        .filter_map(|(_, member)| tree::number(member, "pe_count"));
+    let extents = extents.fold(0, u64::saturating_add);
+    let too_many = (extents > u64::from(u32::MAX)).then(|| {
+        EditError::Size(format!(
+            "the group would have {extents} extents, and lvm2 counts to {}: disks of that size want a group with larger ones",
+            u32::MAX
+        ))
+    });
     let wrong = all.filter_map(|(name, volume)| {
         let why = volume_is_broken(metadata, volume, extent)?;
         let lv = name.to_owned();
         Some(EditError::Refused { lv, why })
     });
-    wrong.collect()
+    too_many.into_iter().chain(wrong).collect()
 }
 
 fn volume_is_broken(metadata: &Metadata, volume: &Section, extent: u64) -> Option<String> {
@@ -40,6 +50,9 @@ fn volume_is_broken(metadata: &Metadata, volume: &Section, extent: u64) -> Optio
     }
     let segment = tree::segments(volume).next()?;
     let sectors = tree::extents(volume).saturating_mul(extent);
+    if sectors > MOST_SECTORS {
+        return Some("be longer than 8 EiB, which no kernel has".to_owned());
+    }
     let length_of = |part: &str| {
         let mut volumes = metadata.volumes();
         let found = volumes.find(|(name, _)| *name == part);

@@ -127,13 +127,18 @@ impl Edit<'_> {
                 .into_iter()
                 .find(|part| part.contains("_rmeta_"));
             let meta = meta.map(|meta| self.volume(meta)).transpose()?;
-            if meta.is_some_and(|meta| {
-                tree::extents(meta) < layout::meta_extents(image_length, region, extent)
-            }) {
-                return Err(EditError::Size(format!(
-                    "the metadata of {name}'s images have no room for a map of that length"
-                )));
-            }
+            let region = match meta.map(tree::extents) {
+                None => region,
+                Some(room) => {
+                    let mapped = level.mapped(length, image_length);
+                    let fits = layout::region_with_room(region, mapped, room, extent);
+                    fits.ok_or_else(|| {
+                        EditError::Size(format!(
+                            "the metadata of {name}'s images have no room for a map of that length"
+                        ))
+                    })?
+                }
+            };
             self.only_segment(name)?
                 .insert("region_size".to_owned(), value(region));
         }

@@ -256,6 +256,19 @@ fn a_disk_whose_read_hangs_costs_the_limit_and_is_named() {
     assert!(matches!(trouble, ReadTrouble::TimedOut), "{trouble}");
 }
 
+#[test]
+fn a_disk_that_takes_seconds_for_each_answer_shows_its_group_within_the_limit() {
+    let image = image!("tank-0");
+    let mut asked = 0;
+    let contents = read_disk(64 << 20, &mut |offset, length| {
+        asked += 1;
+        image.read(offset, length)
+    });
+    assert_eq!(contents.groups.len(), 1);
+    // Both ends and the text.
+    assert!(asked <= 3, "{asked} answers");
+}
+
 /// What each of two heads may serve of a group when one sees only the first disk and the other only the second.
 fn halves(first: Image, second: Image) -> usize {
     let heads = [groups(&[first]), groups(&[second])];

@@ -303,3 +303,97 @@ fn a_thin_pool_without_a_spare_gets_none_by_growing() {
     assert_eq!(length(&grown, "p_tmeta"), 2);
     assert!(grown.volumes().all(|(name, _)| name != "lvol0_pmspare"));
 }
+
+#[test]
+fn a_group_gets_no_more_extents_than_lvm2_counts() {
+    let id = Uuid::from_compact(&[b'v'; 32]).unwrap();
+    // Extents of 4 KiB, and disks of 15 TiB: each by itself is possible.
+    let made = new_group("tank", id, 8).unwrap();
+    let disk = |number| NewMember {
+        sectors: 15 << 31,
+        ..member(number)
+    };
+    let made = edited(made, |edit| edit.add_member(&disk(0))).unwrap();
+    let refused = edited(made.clone(), |edit| edit.add_member(&disk(1))).unwrap_err();
+    let refused = refused.to_string();
+    assert!(
+        refused.contains("lvm2 counts to 4294967295") && refused.contains("larger ones"),
+        "{refused}"
+    );
+    // One that takes the place of another one is no more.
+    edited(made, |edit| {
+        edit.add_member(&disk(1))?;
+        edit.remove_member(disk(0).id)
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_volume_is_no_longer_than_the_kernel_counts() {
+    let id = Uuid::from_compact(&[b'v'; 32]).unwrap();
+    // Extents of 4 GiB.
+    let made = edited(new_group("tank", id, 1 << 23).unwrap(), |edit| {
+        edit.add_member(&NewMember {
+            sectors: 15 << 31,
+            ..member(0)
+        })?;
+        let size = PoolSize {
+            extents: 16,
+            data: Layout::Linear,
+            metadata: Layout::Linear,
+        };
+        edit.create_pool("p", size)
+    })
+    .unwrap();
+    let thin = |extents| edited(made.clone(), |edit| edit.create_thin("p", "t", extents));
+    assert!(thin((1 << 31) - 1).is_ok());
+    let refused = thin(1 << 31).unwrap_err().to_string();
+    assert!(refused.contains("longer than 8 EiB"), "{refused}");
+}
+
+/// A group of extents of 64 KiB.
+fn fine(members: u64) -> Metadata {
+    let id = Uuid::from_compact(&[b'v'; 32]).unwrap();
+    edited(new_group("tank", id, 128).unwrap(), |edit| {
+        (0..members).try_for_each(|number| {
+            edit.add_member(&NewMember {
+                sectors: 1 << 35,
+                ..member(number)
+            })
+        })
+    })
+    .unwrap()
+}
+
+/// Bytes of superblocks and of a bitmap of so many sectors.
+fn wanted(sectors: u64, region: u64) -> u64 {
+    4096 + 256 + (sectors / region).div_ceil(8)
+}
+
+#[test]
+fn the_map_of_raid10_is_of_the_volume_and_not_of_an_image() {
+    let made = edited(fine(4), |edit| {
+        edit.create("v", 1 << 24, Layout::Raid(Raid::Raid10, 4))
+    })
+    .unwrap();
+    let room = length(&made, "v_rmeta_0") * 65536;
+    assert!(room >= wanted(1 << 31, region(&made, "v")), "{room}");
+}
+
+#[test]
+fn regions_grow_where_a_map_has_no_more_room() {
+    for (kind, images) in [(Raid::Raid1, 2), (Raid::Raid10, 4)] {
+        let made = edited(fine(4), |edit| {
+            edit.create("v", 100 << 14, Layout::Raid(kind, images))
+        })
+        .unwrap();
+        let room = length(&made, "v_rmeta_0");
+        assert_eq!(room, 1);
+        let grown = edited(made, |edit| edit.grow("v", 5 << 24)).unwrap();
+        fits(&grown);
+        assert_eq!(length(&grown, "v_rmeta_0"), room);
+        let region = region(&grown, "v");
+        assert_eq!(region, 32768, "{kind:?}");
+        assert!(wanted(5 << 31, region) <= 65536);
+    }
+}
