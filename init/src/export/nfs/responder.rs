@@ -439,7 +439,7 @@ mod tests {
         let mut clients = clients(|_| Ok(()));
         for name in ["one", "two"] {
             let create = message(0, Some(&client(name)));
-            assert_eq!(clients.follow(&[create.clone()]), [create]);
+            assert_eq!(clients.follow(std::slice::from_ref(&create)), [create]);
         }
         let counts = |clients: &Clients| {
             let tracked = lock(&clients.tracked);
@@ -453,7 +453,7 @@ mod tests {
         assert_eq!(counts(&clients), (true, 0, 2));
         clients.follow(&[message(0, Some(&client("two")))]);
         let end = message(3, None);
-        assert_eq!(clients.follow(&[end.clone()]), [end]);
+        assert_eq!(clients.follow(std::slice::from_ref(&end)), [end]);
         assert_eq!(counts(&clients), (true, 1, 0));
     }
 
