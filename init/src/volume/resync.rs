@@ -20,6 +20,8 @@
 //! - A raid1 with such an image is made equal from the beginning, or not at all. From there MD writes that image like the others; from
 //!   anywhere else dm-raid asks for a comparison, which writes to it what happens to be in memory (`raid_preresume`, `process_checks`).
 //! - Images that the table has to be rebuilt are MD's: it takes all others for equal (`size_check` of `raid_ctr`).
+//! - As an image is recovered, MD clears the bits of what it passes (`start_sync`), also where other images differ. Parity fits then,
+//!   since whole stripes are computed. Mirrors are compared when all have all: see `worker::unsure`.
 //! - What cannot be read or written is the kernel's to say: it reads the same block a moment later, and goes on without that image.
 
 use std::io;

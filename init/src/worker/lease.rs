@@ -88,6 +88,8 @@ impl Worker {
             behind: None,
             paths: None,
             rebuilt: BTreeSet::new(),
+            unsure: group.lacking_mirrors(),
+            compared: BTreeSet::new(),
             lost_snapshots: BTreeSet::new(),
         });
         self.settle_claim(&group, true, Done::Leased { lease, submitted })
