@@ -119,8 +119,8 @@ impl Bed {
         };
         self.with(&kind, || {
             for script in [
-                include_str!("crashed/compare.sh"),
                 include_str!("crashed/behind.sh"),
+                include_str!("crashed/compare.sh"),
             ] {
                 let said = self.script(script)?;
                 print!("{said}");
