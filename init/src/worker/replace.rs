@@ -15,6 +15,8 @@
 //!   in the other superblocks as failed, and the next table takes it back *by the bitmap*, as if it had been whole once
 //!   (`super_validate` gives it its `saved_raid_disk`): what was never copied, and not written since, would stay what the disk had, and
 //!   be called equal. Only the word in the metadata says better, and whoever is to write it again may die first.
+//!   (To go on all the same the word would stay, and only the table do without `rebuild`: where the superblock of each such image is as
+//!   new as the others', and between the beginning and the end, and none of these says that an image failed.)
 //!   Nor would anything be gained for the other images: while one lacks something, MD makes parity not equal at all, and a raid10
 //!   wrongly (see `volume::resync`). These are seen to afterwards: see [`super::unsure`].
 //! - Only a member that an owner has marked as missing is replaced, and only after the pool was imported without it:
