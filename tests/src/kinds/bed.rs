@@ -119,7 +119,14 @@ impl Bed {
         };
         self.with(&kind, || {
             for script in [
-                include_str!("crashed/behind.sh"),
+                concat!(
+                    include_str!("crashed/thrown_out.sh"),
+                    include_str!("crashed/old.sh")
+                ),
+                concat!(
+                    include_str!("crashed/thrown_out.sh"),
+                    include_str!("crashed/behind.sh")
+                ),
                 include_str!("crashed/compare.sh"),
             ] {
                 let said = self.script(script)?;
