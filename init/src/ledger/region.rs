@@ -267,6 +267,7 @@ pub(crate) mod tests {
             flags: Flags::default(),
             is_lost: false,
             is_behind: false,
+            is_unsure: false,
             segments: vec![Segment {
                 start: 0,
                 extents: 1,

@@ -48,7 +48,7 @@ pub use active::{
 pub use group::{Conflict, LogicalVolume, PhysicalVolume, VolumeGroup};
 pub use merge::{Merge, MergeState, merges};
 pub use plan::{Choice, Plan};
-pub use progress::{ImageState, Progress, progress};
+pub use progress::{ImageState, Progress, compare, progress};
 pub use refusal::{Refusal, system_id};
 pub use release::{active_devices, deactivate};
 pub use usage::{PoolUsage, StoreUsage, pool_usage, store_usage};

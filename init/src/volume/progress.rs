@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::active::{VolumeError, failed};
-use super::group::{Flag, Links, SegmentKind, VolumeGroup};
-use super::plan::{Choice, Plan};
+use super::group::{Flag, Links, RaidLevel, SegmentKind, VolumeGroup};
+use super::plan::{Choice, Device, Plan, Target};
 use crate::sys::dm::{Control, TableLine};
 
 /// A RAID volume, or a part of another one that is RAID.
@@ -14,7 +14,7 @@ pub struct Progress {
     pub lv: String,
     /// Of all that is to be made equal, rounded down.
     pub percent: u8,
-    /// Every image is there and equal to the others.
+    /// Every image is there and equal to the others, and nothing is done to find that out.
     pub is_whole: bool,
     /// All of it is made equal, or waits for that: which of its images are right is not known everywhere.
     pub is_resync: bool,
@@ -65,6 +65,28 @@ pub fn progress(group: &VolumeGroup) -> Result<Vec<Progress>, VolumeError> {
     Ok(found)
 }
 
+/// Has the kernel compare all images of a RAID volume that is active, and make equal what is not.
+///
+/// # Errors
+/// Device-mapper's.
+pub fn compare(group: &VolumeGroup, name: &str) -> Result<(), VolumeError> {
+    let plan = Plan::new(group, &Choice::serving())?;
+    let control = Control::open().map_err(VolumeError::Control)?;
+    let devices = plan.devices.iter();
+    let mut devices = devices.filter(|device| group.lvs[device.lv].name == name);
+    let is_raid = |device: &&Device| {
+        let mut lines = device.lines.iter();
+        lines.any(|line| matches!(line.target, Target::Raid(_)))
+    };
+    match devices.find(is_raid) {
+        Some(device) => {
+            let told = control.message(&device.uuid, 0, "repair");
+            told.map_err(failed(device, "message"))
+        }
+        None => Ok(()),
+    }
+}
+
 fn is_raid(group: &VolumeGroup, lv: usize) -> bool {
     let segments = &group.lvs[lv].segments;
     let mut raids = segments.iter();
@@ -101,7 +123,9 @@ impl Progress {
         Some(Progress {
             lv: lv.to_owned(),
             percent: u8::try_from(percent).unwrap_or(100).min(100),
-            is_whole: done >= all && images.iter().all(|image| *image == ImageState::InSync),
+            is_whole: done >= all
+                && action == "idle"
+                && images.iter().all(|image| *image == ImageState::InSync),
             is_resync: action == "resync" || (done < all && is_of_all),
             is_under_way: done < all || images.contains(&ImageState::Behind),
             images,
@@ -192,6 +216,39 @@ impl VolumeGroup {
             .min()
     }
 
+    /// Volumes with more than one image that should be equal beside one that is to be rebuilt, or is old, by name.
+    pub fn lacking_mirrors(&self) -> BTreeSet<String> {
+        let lacks = |image: usize| {
+            let image = &self.lvs[image];
+            image.flags.has(Flag::Rebuild) || image.is_behind
+        };
+        let lvs = self.lvs.iter().filter(|lv| self.has_twins(&lv.name));
+        let lvs = lvs.filter(|lv| self.images_of(&lv.name).into_iter().any(lacks));
+        lvs.map(|lv| lv.name.clone()).collect()
+    }
+
+    /// The same of one that the kernel makes equal now, and that the metadata do not call to be rebuilt.
+    pub fn takes_back(&self, progress: &Progress) -> bool {
+        let mut states = self.states(progress).into_iter();
+        let is_back = |(image, state): (usize, ImageState)| {
+            state == ImageState::Behind && !self.lvs[image].flags.has(Flag::Rebuild)
+        };
+        self.has_twins(&progress.lv) && !progress.is_resync && states.any(is_back)
+    }
+
+    /// Whether images that should be equal are left when one is not counted.
+    fn has_twins(&self, name: &str) -> bool {
+        let volume = self.lvs.iter().filter(|lv| lv.name == name);
+        let mut segments = volume.flat_map(|lv| &lv.segments);
+        segments.any(|segment| match &segment.kind {
+            SegmentKind::Raid(raid) => {
+                let is_mirror = matches!(raid.level, RaidLevel::Raid1 | RaidLevel::Raid10);
+                is_mirror && raid.images.len() > 2
+            }
+            _ => false,
+        })
+    }
+
     /// RAID volumes with images that the metadata call to be rebuilt, by name.
     pub fn rebuilding(&self) -> Vec<String> {
         let volumes = self.lvs.iter().filter(|lv| {
@@ -220,6 +277,8 @@ mod tests {
     fn what_dm_raid_says_is_understood() {
         let whole = said("raid1 2 AA 8192/8192 idle 0 0 -").unwrap();
         assert!(whole.is_whole && whole.percent == 100);
+        // Told to, and not begun.
+        assert!(!said("raid1 2 AA 8192/8192 repair 0 0 -").unwrap().is_whole);
         let under_way = said("raid5_ls 3 AAa 300/4096 recover 0 0 -").unwrap();
         assert!(!under_way.is_whole && under_way.percent == 7);
         assert!(under_way.is_under_way && !under_way.is_resync);

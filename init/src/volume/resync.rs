@@ -14,8 +14,14 @@
 //!   here leaves superblocks that say either. The next import asks again.
 //! - Parity is left alone unless every image is there and has all: MD starts no *dirty degraded* array. With a lost image the bits stay
 //!   set (`bitmap_endwrite` keeps them for its return), whether it was stopped in order or not.
-//! - Images that the table has to be rebuilt are MD's: it takes all others for equal (`size_check` of `raid_ctr`). Their bits stay, and
-//!   are found at the next import.
+//! - While a raid10 has an image that lacks something, nothing of it is made equal, also where MD would by itself. It recovers such
+//!   an image from its twin, but when all is made equal it reads every image that did not fail, that one as well, and the first of two
+//!   is right (`raid10_sync_request`, `sync_request_write`): what was acknowledged since would be overwritten with what is old.
+//! - A raid1 with such an image is made equal from the beginning, or not at all. From there MD writes that image like the others; from
+//!   anywhere else dm-raid asks for a comparison, which writes to it what happens to be in memory (`raid_preresume`, `process_checks`).
+//! - Images that the table has to be rebuilt are MD's: it takes all others for equal (`size_check` of `raid_ctr`).
+//! - As an image is recovered, MD clears the bits of what it passes (`start_sync`), also where other images differ. Parity fits then,
+//!   since whole stripes are computed. Mirrors are compared when all have all: see `worker::unsure`.
 //! - What cannot be read or written is the kernel's to say: it reads the same block a moment later, and goes on without that image.
 
 use std::io;
@@ -38,6 +44,8 @@ const BITMAP_HEAD: u64 = 256;
 const STALE: u32 = 1 << 1;
 /// An offset that stands for all.
 const ALL: u64 = u64::MAX;
+/// Where `array_position` is.
+const POSITION: usize = 12;
 /// Where `array_resync_offset` is.
 const RESYNC_OFFSET: usize = 40;
 /// Bytes that are read at once.
@@ -49,8 +57,10 @@ const BLOCK: usize = 4096;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Superblock {
     events: u64,
-    /// It knows of an image that failed.
-    has_failed: bool,
+    /// Which image it is.
+    position: u32,
+    /// A bit for each image that failed.
+    failed: [u64; 4],
     /// How much of this image is rebuilt.
     recovery: u64,
     /// How much of all images is equal.
@@ -65,19 +75,22 @@ impl Superblock {
         if !block.starts_with(MAGIC) {
             return None;
         }
-        let mut failed = number(24)?;
-        for at in [120, 128, 136] {
-            failed |= number(at)?;
-        }
+        let short = |at: usize| Some(u32::from_le_bytes(block.get(at..at + 4)?.try_into().ok()?));
         // Those written before 1.9 of dm-raid have zero there, as one that began at the first sector would.
         let is_extended = block.get(4..8)? != [0; 4];
         Some(Superblock {
             events: number(16)?,
-            has_failed: failed != 0,
+            position: short(POSITION)?,
+            failed: [number(24)?, number(120)?, number(128)?, number(136)?],
             recovery: number(32)?,
             resync: number(RESYNC_OFFSET)?,
             is_reshaped: is_extended && number(64)? != ALL,
         })
+    }
+
+    fn knows_failed(&self, image: u32) -> bool {
+        let word = self.failed.get(image as usize / 64);
+        word.is_some_and(|word| word >> (image % 64) & 1 != 0)
     }
 }
 
@@ -114,23 +127,37 @@ fn may_differ(read: &dyn Fn(u64, u64) -> io::Result<Vec<u8>>, events: u64) -> io
     Ok(false)
 }
 
-/// Whether MD is to make equal what the bitmaps say: of each image its superblock, where it has one, and whether its bitmap has bits.
-fn is_due(target: &RaidTarget, images: &[Option<(Superblock, bool)>]) -> bool {
-    let known = || images.iter().flatten();
-    let newest = known().map(|(superblock, _)| superblock.events).max();
-    let mut newest = known().filter(|(superblock, _)| Some(superblock.events) == newest);
-    let mut is_dirty = false;
-    let mut is_equal = false;
-    for (superblock, has_bits) in newest.by_ref() {
-        is_dirty |= has_bits;
-        is_equal |= superblock.resync != 0;
+/// The offset that the superblocks are to have, if it is another one than they have; of each image what its superblock says, where it
+/// has one, and whether its bitmap has bits.
+fn wanted(target: &RaidTarget, images: &[Option<(Superblock, bool)>]) -> Option<u64> {
+    let known = || images.iter().flatten().map(|(superblock, _)| superblock);
+    let events = known().map(|superblock| superblock.events).max()?;
+    if !target.rebuild.is_empty() || known().any(|superblock| superblock.is_reshaped) {
+        return None;
     }
-    let is_whole = images.iter().all(|image| {
-        image.is_some_and(|(superblock, _)| !superblock.has_failed && superblock.recovery == ALL)
-    });
-    let is_parity = matches!(target.level, RaidLevel::Parity(..));
-    let is_reshaped = known().any(|(superblock, _)| superblock.is_reshaped);
-    is_dirty && is_equal && !is_reshaped && target.rebuild.is_empty() && (is_whole || !is_parity)
+    let is_newest = |superblock: &Superblock| superblock.events == events;
+    let newest = || known().filter(|superblock| is_newest(superblock));
+    let mut all = images.iter().flatten();
+    let is_dirty = all.any(|(superblock, has_bits)| is_newest(superblock) && *has_bits);
+    let is_begun = newest().all(|superblock| superblock.resync == 0);
+    let is_over = newest().all(|superblock| superblock.resync == ALL);
+    // One that is here: MD knows by the newest what failed, and makes that equal when it comes back.
+    let lacks = |superblock: &Superblock| {
+        superblock.recovery != ALL
+            || newest().any(|newest| newest.knows_failed(superblock.position))
+    };
+    let is_behind = known().any(lacks);
+    let (is_due, offset) = match target.level {
+        RaidLevel::Parity(..) => {
+            let has_failed = known().any(|superblock| superblock.failed != [0; 4]);
+            let is_whole = images.iter().all(Option::is_some) && !is_behind && !has_failed;
+            (is_dirty && is_whole, 0)
+        }
+        RaidLevel::Raid10 if is_behind => (!is_over, ALL),
+        _ if is_behind => (is_dirty || !is_over, 0),
+        _ => (is_dirty, 0),
+    };
+    (is_due && !(offset == 0 && is_begun)).then_some(offset)
 }
 
 /// Has a RAID volume made equal where it was written when it was not stopped. To be called while what it stands on is active and it
@@ -185,17 +212,23 @@ fn of_target(
             })
         })
         .collect();
-    if !is_due(target, &images) {
+    let Some(offset) = wanted(target, &images) else {
         return;
+    };
+    match offset {
+        ALL => info!(
+            volume = name,
+            "an image lacks something: it is made equal, and the others are not"
+        ),
+        _ => info!(
+            volume = name,
+            "was not stopped: where it was written its images are made equal again"
+        ),
     }
-    info!(
-        volume = name,
-        "was not stopped: where it was written its images are made equal again"
-    );
     let known = places.iter().zip(&images);
     for place in known.filter_map(|(place, image)| image.and(*place)) {
         let begun = mapper.read(place, 0, BLOCK).and_then(|mut block| {
-            block[RESYNC_OFFSET..RESYNC_OFFSET + 8].fill(0);
+            block[RESYNC_OFFSET..RESYNC_OFFSET + 8].copy_from_slice(&offset.to_le_bytes());
             mapper.write(place, 0, &block)
         });
         if let Err(error) = begun {
@@ -299,56 +332,107 @@ pub(super) mod tests {
         assert_eq!(Superblock::parse(b"DmRd"), None);
     }
 
+    const CLEAN: Superblock = Superblock {
+        events: 8,
+        position: 0,
+        failed: [0; 4],
+        recovery: ALL,
+        resync: ALL,
+        is_reshaped: false,
+    };
+
+    fn with(change: &dyn Fn(&mut Superblock)) -> Option<(Superblock, bool)> {
+        let mut other = CLEAN;
+        change(&mut other);
+        Some((other, true))
+    }
+
     #[test]
     fn images_are_made_equal_where_that_is_known_to_be_due_and_md_can() {
-        let clean = Superblock {
-            events: 8,
-            has_failed: false,
-            recovery: ALL,
-            resync: ALL,
-            is_reshaped: false,
-        };
-        let (quiet, dirty) = (Some((clean, false)), Some((clean, true)));
-        let with = |change: &dyn Fn(&mut Superblock)| {
-            let mut other = clean;
-            change(&mut other);
-            Some((other, true))
-        };
+        let (quiet, dirty) = (Some((CLEAN, false)), with(&|_| {}));
         let half = with(&|one| one.recovery = 512);
         let begun = with(&|one| one.resync = 0);
         let under_way = with(&|one| one.resync = 512);
         let old = with(&|one| one.events = 7);
-        let failed = with(&|one| one.has_failed = true);
+        // The third of them, which is not here.
+        let failed = with(&|one| one.failed = [4, 0, 0, 0]);
         let reshaped = with(&|one| one.is_reshaped = true);
-        for (images, mirror, parity) in [
-            ([quiet; 3], false, false),
-            ([dirty; 3], true, true),
+        let due = Some(0);
+        for (images, raid1, raid10, parity) in [
+            ([quiet; 3], None, None, None),
+            ([dirty; 3], due, due, due),
             // A bitmap that not all have yet.
-            ([quiet, dirty, quiet], true, true),
-            ([old, quiet, quiet], false, false),
-            ([begun; 3], false, false),
-            ([under_way; 3], true, true),
-            ([dirty, dirty, half], true, false),
-            ([dirty, dirty, None], true, false),
-            ([failed, failed, dirty], true, false),
-            ([reshaped, dirty, dirty], false, false),
-            ([None; 3], false, false),
+            ([quiet, dirty, quiet], due, due, due),
+            ([old, quiet, quiet], None, None, None),
+            ([begun; 3], None, None, None),
+            ([under_way; 3], due, due, due),
+            ([dirty, dirty, half], due, None, None),
+            ([dirty, dirty, None], due, due, None),
+            ([failed, failed, None], due, due, None),
+            ([reshaped, dirty, dirty], None, None, None),
+            ([None; 3], None, None, None),
         ] {
             for (level, due) in [
-                ("raid1", mirror),
-                ("raid10", mirror),
+                ("raid1", raid1),
+                ("raid10", raid10),
                 ("raid5_ls", parity),
                 ("raid4", parity),
             ] {
                 assert_eq!(
-                    is_due(&target(level, 3), &images),
+                    wanted(&target(level, 3), &images),
                     due,
                     "{level} {images:?}"
                 );
             }
             let mut rebuilt = target("raid10", 3);
             rebuilt.rebuild = vec![2];
-            assert!(!is_due(&rebuilt, &images));
+            assert_eq!(wanted(&rebuilt, &images), None);
+        }
+    }
+
+    #[test]
+    fn what_is_old_is_never_copied_over_what_is_new() {
+        // The first image: where it was thrown out, its own superblock says nothing of it, and is older or not.
+        for (first, word) in [(0, 0), (65, 1)] {
+            let others = |resync: u64| {
+                with(&|one| {
+                    one.position = 7;
+                    one.resync = resync;
+                    one.failed[word] = 1 << (first % 64);
+                })
+            };
+            let thrown_out = |resync: u64| {
+                with(&|one| {
+                    one.position = first;
+                    one.resync = resync;
+                    one.events = 5;
+                })
+            };
+            let half = |resync: u64| {
+                with(&|one| {
+                    one.recovery = 512;
+                    one.resync = resync;
+                })
+            };
+            let whole = |resync: u64| with(&|one| one.resync = resync);
+            let quiet = |image: Option<(Superblock, bool)>| image.map(|(one, _)| (one, false));
+            for (resync, raid10, raid1, raid1_quiet) in [
+                (ALL, None, Some(0), None),
+                (512, Some(ALL), Some(0), Some(0)),
+                (0, Some(ALL), None, None),
+            ] {
+                for images in [
+                    [thrown_out(resync), others(resync), others(resync)],
+                    [half(resync), whole(resync), whole(resync)],
+                ] {
+                    assert_eq!(wanted(&target("raid10", 3), &images), raid10, "{images:?}");
+                    assert_eq!(wanted(&target("raid1", 3), &images), raid1, "{images:?}");
+                    assert_eq!(wanted(&target("raid5_ls", 3), &images), None);
+                    let images = images.map(quiet);
+                    assert_eq!(wanted(&target("raid10", 3), &images), raid10);
+                    assert_eq!(wanted(&target("raid1", 3), &images), raid1_quiet);
+                }
+            }
         }
     }
 }

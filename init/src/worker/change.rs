@@ -506,6 +506,8 @@ impl Worker {
             claim.group = group;
             // They have no word any more in what was just read.
             claim.rebuilt.clear();
+            // What got another table was not followed to its end.
+            claim.compared.clear();
             claim.lost_snapshots.clear();
         }
         let budget = Budget::begin(Instant::now());

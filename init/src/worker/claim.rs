@@ -46,6 +46,10 @@ pub struct Claim {
     pub paths: Option<Keeper>,
     /// Volumes that were rebuilt since, and are noted so.
     pub rebuilt: BTreeSet<String>,
+    /// Volumes with images that may come to differ unseen: see [`super::unsure`].
+    pub unsure: BTreeSet<String>,
+    /// Those that the kernel was told to compare.
+    pub compared: BTreeSet<String>,
     /// Snapshots that were lost since, and are noted so.
     pub lost_snapshots: BTreeSet<String>,
     /// It took disks from a peer that had not let go.
@@ -137,6 +141,8 @@ impl Worker {
             marked: false,
             behind: None,
             rebuilt: BTreeSet::new(),
+            unsure: group.lacking_mirrors(),
+            compared: BTreeSet::new(),
             lost_snapshots: BTreeSet::new(),
             has_preempted: claimed.has_preempted(),
             thrown_out: Vec::new(),

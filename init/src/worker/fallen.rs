@@ -76,7 +76,9 @@ impl Worker {
         let fallen = claim.group.thrown_out(progress);
         let new = fallen.iter().map(|(image, ..)| (*image, true));
         let new = new.filter(|(image, _)| !lvs[*image].is_behind);
-        let whole = progress.iter().filter(|one| one.is_whole);
+        let whole = progress
+            .iter()
+            .filter(|one| one.is_whole && !claim.unsure.contains(&one.lv));
         let over = whole.flat_map(|one| claim.group.images_of(&one.lv));
         let over = over.filter(|image| lvs[*image].is_behind);
         let changes: Vec<(usize, bool)> = new.chain(over.map(|image| (image, false))).collect();

@@ -121,6 +121,8 @@ pub(super) trait Host: Send {
     ) -> Result<Vec<Active>, VolumeError>;
     /// How far the volumes are that are made equal.
     fn progress(&self, group: &VolumeGroup) -> Result<Vec<Progress>, VolumeError>;
+    /// Has all images of a RAID volume compared, and made equal.
+    fn compare(&self, group: &VolumeGroup, name: &str) -> Result<(), VolumeError>;
     /// How full the thin pools are.
     fn pool_usage(&self, group: &VolumeGroup) -> Result<Vec<PoolUsage>, VolumeError>;
     /// How full the stores of snapshots are.
@@ -393,6 +395,10 @@ impl Host for Kernel {
 
     fn progress(&self, group: &VolumeGroup) -> Result<Vec<Progress>, VolumeError> {
         volume::progress(group)
+    }
+
+    fn compare(&self, group: &VolumeGroup, name: &str) -> Result<(), VolumeError> {
+        volume::compare(group, name)
     }
 
     fn pool_usage(&self, group: &VolumeGroup) -> Result<Vec<PoolUsage>, VolumeError> {

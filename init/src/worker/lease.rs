@@ -88,6 +88,8 @@ impl Worker {
             behind: None,
             paths: None,
             rebuilt: BTreeSet::new(),
+            unsure: group.lacking_mirrors(),
+            compared: BTreeSet::new(),
             lost_snapshots: BTreeSet::new(),
             has_preempted: false,
             thrown_out: Vec::new(),

@@ -157,6 +157,8 @@ impl Worker {
             behind: None,
             paths: None,
             rebuilt: BTreeSet::new(),
+            unsure: BTreeSet::new(),
+            compared: BTreeSet::new(),
             lost_snapshots: BTreeSet::new(),
             has_preempted: false,
             thrown_out: Vec::new(),

@@ -538,3 +538,4 @@ mod order;
 pub(crate) mod tests;
 #[cfg(test)]
 mod told;
+mod unsure;

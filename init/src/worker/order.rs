@@ -232,10 +232,17 @@ impl Host for Witness {
         let said = |name: &str| match name {
             "fallen" => Progress::said(name, "raid1 2 AD 8192/8192 idle 0 0 -"),
             "mended" => Progress::said(name, "raid1 2 AA 8192/8192 idle 0 0 -"),
+            "rebuilt" => Progress::said(name, "raid10 4 AAAA 8192/8192 idle 0 0 -"),
+            "taken" => Progress::said(name, "raid10 4 aAAA 300/8192 recover 0 0 -"),
             "unequal" => Progress::said(name, "raid6_zr 5 aaaaD 300/8192 resync 0 0 -"),
             _ => None,
         };
         Ok(group.lvs.iter().filter_map(|lv| said(&lv.name)).collect())
+    }
+
+    fn compare(&self, _group: &VolumeGroup, _name: &str) -> Result<(), VolumeError> {
+        self.note("compare")
+            .map_err(|errno| VolumeError::Control(errno.into()))
     }
 
     fn pool_usage(&self, _group: &VolumeGroup) -> Result<Vec<PoolUsage>, VolumeError> {

@@ -10,6 +10,15 @@
 //! - Images on it carry lvm2's word `REBUILD` until they are whole. A takeover before that begins the rebuild anew. lvm2 takes the
 //!   word away as soon as the kernel has the images; whoever dies before the kernel has written its own superblock there leaves a
 //!   volume that it refuses.
+//! - That word is not dropped earlier, as soon as the kernel's superblock says how far it is (`disk_recovery_offset`), though the kernel
+//!   would go on from there (6.12: `super_validate`, `md_sync_position`). An image that fails a write in the middle of its rebuild is
+//!   in the other superblocks as failed, and the next table takes it back *by the bitmap*, as if it had been whole once
+//!   (`super_validate` gives it its `saved_raid_disk`): what was never copied, and not written since, would stay what the disk had, and
+//!   be called equal. Only the word in the metadata says better, and whoever is to write it again may die first.
+//!   (To go on all the same the word would stay, and only the table do without `rebuild`: where the superblock of each such image is as
+//!   new as the others', and between the beginning and the end, and none of these says that an image failed.)
+//!   Nor would anything be gained for the other images: while one lacks something, MD makes parity not equal at all, and a raid10
+//!   wrongly (see `volume::resync`). These are seen to afterwards: see [`super::unsure`].
 //! - Only a member that an owner has marked as missing is replaced, and only after the pool was imported without it:
 //!   until then the kernel has the lost disk in its tables.
 
@@ -53,17 +62,20 @@ impl Worker {
             Ok(progress) => progress,
             Err(error) => return warn!(pool = self.pool().name, "{error}"),
         };
+        self.note_unsure(&progress);
+        let Some(claim) = &self.claim else { return };
         let done: Vec<String> = claim
             .group
             .rebuilding()
             .into_iter()
-            .filter(|name| !claim.rebuilt.contains(name))
+            .filter(|name| !claim.rebuilt.contains(name) && !claim.unsure.contains(name))
             .filter(|name| progress.iter().any(|one| one.lv == *name && one.is_whole))
             .collect();
         for volume in &mut lock(&self.report).volumes {
             volume.resync = claim.group.under_way(&volume.name, &progress);
         }
         self.note_fallen(&progress);
+        self.compare_unsure(&progress);
         if done.is_empty() {
             return;
         }

@@ -75,6 +75,8 @@ pub(super) fn claimant(shelf: &Shelf) -> Worker {
         behind: None,
         paths: None,
         rebuilt: Default::default(),
+        unsure: Default::default(),
+        compared: Default::default(),
         lost_snapshots: Default::default(),
         has_preempted: false,
         thrown_out: Vec::new(),

@@ -105,7 +105,8 @@ impl Bed {
     }
 
     /// RAID as a crash leaves it: a write that one image lacks, and a bitmap that knows of it. lvm2 and the kernel leave it so; after
-    /// an activation by the firmware all is equal, and nothing is made equal after a stop in order.
+    /// an activation by the firmware all is equal, and nothing is made equal after a stop in order. And RAID with an image that was thrown
+    /// out and is here again: after an activation it has what was acknowledged meanwhile.
     ///
     /// # Errors
     /// What differs.
@@ -117,9 +118,21 @@ impl Bed {
             is_redundant: true,
         };
         self.with(&kind, || {
-            let said = self.script(include_str!("crashed/compare.sh"))?;
-            print!("{said}");
-            ensure!(said.ends_with("all is well\n"), "{said}");
+            for script in [
+                concat!(
+                    include_str!("crashed/thrown_out.sh"),
+                    include_str!("crashed/old.sh")
+                ),
+                concat!(
+                    include_str!("crashed/thrown_out.sh"),
+                    include_str!("crashed/behind.sh")
+                ),
+                include_str!("crashed/compare.sh"),
+            ] {
+                let said = self.script(script)?;
+                print!("{said}");
+                ensure!(said.ends_with("all is well\n"), "{said}");
+            }
             Ok(())
         })
     }

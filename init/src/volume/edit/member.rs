@@ -1,7 +1,7 @@
 //! Members that come, go, and take another's place; and a group of new members.
 
 use super::super::group;
-use super::super::group::BEHIND_TAG;
+use super::super::group::{BEHIND_TAG, UNSURE_TAG};
 use super::super::reserved;
 use super::super::text::{Section, Value};
 use super::super::uuid::Uuid;
@@ -267,9 +267,21 @@ impl Edit<'_> {
     /// # Errors
     /// There is no such volume.
     pub fn set_behind(&mut self, image: &str, is_behind: bool) -> Result<(), EditError> {
-        let volume = self.volume_mut(image)?;
+        self.set_tag(image, BEHIND_TAG, is_behind)
+    }
+
+    /// Notes that the images of a RAID volume are to be compared; or that this is done.
+    ///
+    /// # Errors
+    /// There is no such volume.
+    pub fn set_unsure(&mut self, name: &str, is_unsure: bool) -> Result<(), EditError> {
+        self.set_tag(name, UNSURE_TAG, is_unsure)
+    }
+
+    fn set_tag(&mut self, name: &str, tag: &str, is_set: bool) -> Result<(), EditError> {
+        let volume = self.volume_mut(name)?;
         let is_new = !volume.contains_key("tags");
-        tree::set_word(volume, "tags", BEHIND_TAG, is_behind);
+        tree::set_word(volume, "tags", tag, is_set);
         if tree::list(volume, "tags").is_empty() {
             volume.shift_remove("tags");
         }

@@ -831,6 +831,28 @@ fn an_image_that_is_old_is_tagged_once_behind_its_flags_until_it_has_all() {
     assert!(edited(again, |edit| edit.set_behind("r_rimage_2", true)).is_err());
 }
 
+#[test]
+fn a_volume_whose_images_are_to_be_compared_is_tagged_until_that_is_done() {
+    let before = edited(group(3), |edit| {
+        edit.create("r", 2, Layout::Raid(Raid::Raid1, 3))
+    })
+    .unwrap();
+    let unsure = edited(before.clone(), |edit| edit.set_unsure("r", true)).unwrap();
+    check(&unsure);
+    let tagged = unsure
+        .volumes()
+        .filter(|(_, volume)| tree::has(volume, "tags", "orthrus.images_unsure"));
+    assert_eq!(tagged.map(|(name, _)| name).collect::<Vec<_>>(), ["r"]);
+    let sure = edited(unsure, |edit| edit.set_unsure("r", false)).unwrap();
+    let volumes = |metadata: &Metadata| -> Vec<_> {
+        let volumes = metadata.volumes();
+        volumes
+            .map(|(name, volume)| (name.to_owned(), volume.clone()))
+            .collect()
+    };
+    assert_eq!(volumes(&sure), volumes(&before));
+}
+
 /// The first extent of a stretch, and its bytes, on the member whose data begin at 1 MiB, with extents of 32 KiB.
 fn place(zero: &Stretch) -> (u64, u64) {
     ((zero.start - (1 << 20)) / (32 << 10), zero.bytes)

@@ -30,7 +30,7 @@ pub use flags::{Flag, Flags};
 pub use integrity::{Integrity, SETTINGS as INTEGRITY_SETTINGS};
 pub use links::{Links, Part, needs_of};
 pub use mirror::Mirror;
-pub use raid::{BEHIND_TAG, Image, Raid, RaidLevel};
+pub use raid::{BEHIND_TAG, Image, Raid, RaidLevel, UNSURE_TAG};
 pub use segment::{Area, Segment, SegmentKind};
 pub use snapshot::{LOST_TAG, Snapshot};
 pub use thin::{Discards, Message, Thin, ThinPool};
@@ -102,6 +102,8 @@ pub struct LogicalVolume {
     pub is_lost: bool,
     /// An owner's kernel has thrown it out as an image of RAID: what is on it is old until it is made equal.
     pub is_behind: bool,
+    /// It is RAID that has all of its images, and whether they are equal was not looked at yet.
+    pub is_unsure: bool,
     /// In order, without gaps.
     pub segments: Vec<Segment>,
 }

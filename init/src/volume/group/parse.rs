@@ -4,7 +4,7 @@ use super::entries::{Entries, Names};
 use super::error::{GroupError, nonsense};
 use super::flags::Flags;
 use super::links::Links;
-use super::raid::BEHIND_TAG;
+use super::raid::{BEHIND_TAG, UNSURE_TAG};
 use super::segment::{Area, Segment};
 use super::snapshot::LOST_TAG;
 use super::{LogicalVolume, PhysicalVolume, VolumeGroup, is_name};
@@ -157,6 +157,7 @@ fn parse_lv(
         flags: Flags::new(&status, &compatible),
         is_lost: tags.iter().any(|tag| tag == LOST_TAG),
         is_behind: tags.iter().any(|tag| tag == BEHIND_TAG),
+        is_unsure: tags.iter().any(|tag| tag == UNSURE_TAG),
         segments,
     })
 }

@@ -11,6 +11,9 @@ const MOST_IMAGES: usize = 253;
 /// The tag of an image that the kernel has thrown out, which its own superblock does not say. lvm2 keeps it, and does nothing of it.
 pub const BEHIND_TAG: &str = "orthrus.image_behind";
 
+/// The tag of a RAID volume whose images are to be compared. lvm2 keeps it, and does nothing of it.
+pub const UNSURE_TAG: &str = "orthrus.images_unsure";
+
 /// A level with its layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RaidLevel {

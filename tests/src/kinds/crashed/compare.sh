@@ -17,9 +17,10 @@ crash() { parts
   for r in $raids; do dd if=/dev/urandom of=$(node ${r}_rimage_1) bs=64k seek=1 count=1 oflag=direct conv=notrunc status=none; done
   run vgchange -an k; }
 
+# No more of them than has bits, which are gone some seconds after the writes.
 saved=$(metas)
 for r in $raids; do dd if=/dev/urandom of=$(node $r) bs=1M count=1 oflag=direct conv=notrunc status=none; done
-for m in $saved; do dd if=$(node $m) of=/run/$m bs=64k iflag=direct status=none; done
+for m in $saved; do dd if=$(node $m) of=/run/$m bs=64k count=1 iflag=direct status=none; done
 run vgchange -an k
 
 crash
