@@ -6,6 +6,7 @@
 mod arrays;
 mod beds;
 mod kinds;
+mod reservations;
 mod written;
 
 use std::process::ExitCode;
@@ -19,9 +20,12 @@ fn main() -> ExitCode {
     orthrus_qemu::supervisor::enter_if_asked();
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(AT_ONCE);
-    let trials: Vec<Trial> = [written::trials(), arrays::trials(), kinds::trials()]
-        .into_iter()
-        .flatten()
-        .collect();
+    let trials = [
+        written::trials(),
+        arrays::trials(),
+        kinds::trials(),
+        reservations::trials(),
+    ];
+    let trials: Vec<Trial> = trials.into_iter().flatten().collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }
