@@ -4,10 +4,11 @@
 //! Reading order is building order: [`workspace`] (where things go), [`apt`] (which packages, from
 //! where), [`tree`] (packages unpacked under `target/cache`), [`tools`] (running what was unpacked),
 //! [`kernel`], [`modules`] and [`helpers`] (what of Debian is taken), [`mkosi`] (putting images together),
-//! [`firmware`] and [`client`] (the two images). [`fingerprint`] says what need not be built again.
+//! [`firmware`], [`client`] and [`backported`] (the images). [`fingerprint`] says what need not be built again.
 //! Nothing here installs, removes or configures a package of the host, or starts a service on it.
 
 pub mod apt;
+pub mod backported;
 pub mod client;
 pub mod fingerprint;
 pub mod firmware;

@@ -17,7 +17,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
 
-use crate::{apt::Apt, progress::step, workspace::Workspace};
+use crate::{progress::step, workspace::Workspace};
 
 /// Grows when trees are unpacked in another way, so that older ones are not used.
 const FORMAT: u32 = 1;
@@ -39,7 +39,7 @@ pub fn ensure(
     workspace: &Workspace,
     name: &str,
     list: &[&str],
-    fetch: impl FnOnce(&Apt) -> Result<Vec<PathBuf>>,
+    fetch: impl FnOnce() -> Result<Vec<PathBuf>>,
     finish: impl FnOnce(&Path) -> Result<()>,
 ) -> Result<PathBuf> {
     let place = workspace.cache().join(format!("{name}-{}", key(list)));
@@ -50,7 +50,7 @@ pub fn ensure(
     if place.exists() {
         return Ok(place); // made by the process that we waited for
     }
-    let files = fetch(&Apt::new(workspace)?)?;
+    let files = fetch()?;
     let making = workspace.cache().join(format!("{name}.making"));
     if making.exists() {
         fs::remove_dir_all(&making).with_context(|| format!("remove {}", making.display()))?;

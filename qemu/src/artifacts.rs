@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context as _, bail};
-use orthrus_image::{Tools, Workspace, client, firmware};
+use orthrus_image::{ClientImage, Tools, Workspace, backported, client, firmware};
 
 use crate::accel::Accel;
 use crate::cpio::{self, Entry};
@@ -115,6 +115,16 @@ pub fn maker(dir: &Path, drives: &[Drive]) -> anyhow::Result<Maker> {
     Maker::boot(&tools, accel, &guest, dir, drives)
 }
 
+/// The same with Debian's newest kernel, for what that of the release lacks.
+pub fn backported_maker(dir: &Path, drives: &[Drive]) -> anyhow::Result<Maker> {
+    let workspace = Workspace::here()?;
+    let tools = Tools::ensure(&workspace)?;
+    let image = backported::build(&workspace, &tools)?;
+    let guest = with_agent(&workspace, &image, "guest-backports.initrd")?;
+    let accel = Accel::probe(&workspace, &tools, &guest.kernel, &guest.initrd)?;
+    Maker::boot(&tools, accel, &guest, dir, drives)
+}
+
 fn guest_parts(workspace: &Workspace) -> anyhow::Result<(Tools, GuestImage, Accel)> {
     let tools = Tools::ensure(workspace)?;
     let guest = guest_image(workspace, &tools)?;
@@ -144,8 +154,17 @@ fn spare_disks(disks: &Disks, state: &StateDir) -> anyhow::Result<()> {
 /// The client image with the agent as its `/init`.
 fn guest_image(workspace: &Workspace, tools: &Tools) -> anyhow::Result<GuestImage> {
     let image = client::build(workspace, tools)?;
+    with_agent(workspace, &image, "guest.initrd")
+}
+
+/// An image whose initramfs ends with the agent, in this file.
+fn with_agent(
+    workspace: &Workspace,
+    image: &ClientImage,
+    name: &str,
+) -> anyhow::Result<GuestImage> {
     let agent = fs::read(build_agent(workspace)?).context("reading the guest agent")?;
-    let initrd = workspace.images().join("guest.initrd");
+    let initrd = workspace.images().join(name);
     // Machines of one process may be started at a time, which the name of what is being made does not tell apart.
     let _lock = Workspace::lock(&workspace.images().join("lock"))?;
     append(
@@ -158,9 +177,9 @@ fn guest_image(workspace: &Workspace, tools: &Tools) -> anyhow::Result<GuestImag
         &initrd,
     )?;
     Ok(GuestImage {
-        kernel: image.kernel,
+        kernel: image.kernel.clone(),
         initrd,
-        root: image.root,
+        root: image.root.clone(),
     })
 }
 

@@ -7,6 +7,7 @@ mod arrays;
 mod beds;
 mod kinds;
 mod large;
+mod reservations;
 mod written;
 
 use std::process::ExitCode;
@@ -20,14 +21,13 @@ fn main() -> ExitCode {
     orthrus_qemu::supervisor::enter_if_asked();
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(AT_ONCE);
-    let trials: Vec<Trial> = [
+    let trials = [
         written::trials(),
         large::trials(),
         arrays::trials(),
         kinds::trials(),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
+        reservations::trials(),
+    ];
+    let trials: Vec<Trial> = trials.into_iter().flatten().collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }

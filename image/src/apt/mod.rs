@@ -6,6 +6,7 @@
 pub mod sources;
 
 use std::{
+    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
@@ -15,6 +16,7 @@ use anyhow::{Context, Result, bail, ensure};
 use xshell::{Cmd, Shell, cmd};
 
 use crate::{progress::step, workspace::Workspace};
+use sources::RELEASE;
 
 /// Lists younger than this are used as they are: Debian's archive changes four times a day.
 const LISTS_AGE_MAX: Duration = Duration::from_secs(60 * 60);
@@ -28,13 +30,24 @@ pub struct Apt {
 impl Apt {
     /// Sets the directories up. Downloads nothing yet.
     pub fn new(workspace: &Workspace) -> Result<Self> {
+        Self::in_directory(workspace, "apt", "")
+    }
+
+    /// The same with the suite of backports beside the others, of which everything is taken that is there. A state of its own: a
+    /// mirror need not have that suite, and whoever wants nothing of it shall not depend on that.
+    pub fn backports(workspace: &Workspace) -> Result<Self> {
+        Self::in_directory(workspace, "apt-backports", sources::BACKPORTS)
+    }
+
+    /// `more`: a further suite, which is preferred, or nothing.
+    fn in_directory(workspace: &Workspace, name: &str, more: &str) -> Result<Self> {
         for tool in ["apt-get", "apt-config", "dpkg-deb", "tar"] {
             ensure!(
                 on_path(tool),
                 "`{tool}` is missing on this machine: the build wants a Debian host"
             );
         }
-        let dir = workspace.cache().join("apt");
+        let dir = workspace.cache().join(name);
         for part in [
             "state/lists/partial",
             "cache/archives/partial",
@@ -45,11 +58,15 @@ impl Apt {
             fs::create_dir_all(&part).with_context(|| format!("create {}", part.display()))?;
         }
         let os_release = fs::read_to_string("/etc/os-release").context("read /etc/os-release")?;
-        let sources = sources::for_release(Path::new("/etc/apt"), &os_release)?;
+        let sources = sources::for_release(Path::new("/etc/apt"), &os_release, more)?;
         let apt = Self { dir };
         fs::write(apt.dir.join("status"), "")?;
         write_changed(&apt.sources_file(), &sources)?;
-        fs::write(apt.dir.join("apt.conf"), apt.config()?)?;
+        let mut config = apt.config()?;
+        if !more.is_empty() {
+            writeln!(config, "APT::Default-Release \"{RELEASE}{more}\";")?;
+        }
+        fs::write(apt.dir.join("apt.conf"), config)?;
         Ok(apt)
     }
 

@@ -17,8 +17,12 @@ struct Source {
     signed_by: Option<String>,
 }
 
-/// The sources file, in deb822 form, for [`RELEASE`] by way of the host's own sources.
-pub fn for_release(etc_apt: &Path, os_release: &str) -> Result<String> {
+/// What the name of the suite with newer packages for the same release ends with.
+pub const BACKPORTS: &str = "-backports";
+
+/// The sources file, in deb822 form, for [`RELEASE`] by way of the host's own sources; with a further suite of the same archive,
+/// such as [`BACKPORTS`], where `more` is not empty. A host has that one seldom among its own.
+pub fn for_release(etc_apt: &Path, os_release: &str, more: &str) -> Result<String> {
     let codename = codename(os_release)?;
     let sources = read_all(etc_apt)?;
     let named = |suffix: &str| {
@@ -44,6 +48,10 @@ pub fn for_release(etc_apt: &Path, os_release: &str) -> Result<String> {
         ("", Some(main)),
         ("-updates", named("-updates")),
         ("-security", named("-security")),
+        (
+            more,
+            Some(named(more).unwrap_or(main)).filter(|_| !more.is_empty()),
+        ),
     ] {
         let Some(source) = source else { continue };
         let uri = mirror(&source.uri)?;
@@ -204,8 +212,12 @@ mod tests {
     const BOOKWORM: &str = "ID=debian\nVERSION_CODENAME=bookworm\n";
 
     fn generated(files: &[(&str, &str)]) -> Result<String> {
+        generated_with(files, "")
+    }
+
+    fn generated_with(files: &[(&str, &str)], more: &str) -> Result<String> {
         let dir = std::env::temp_dir().join(format!(
-            "orthrus-sources-{}-{}",
+            "orthrus-sources-{}-{}{more}",
             std::process::id(),
             files[0].1.len()
         ));
@@ -213,7 +225,7 @@ mod tests {
         for (name, text) in files {
             fs::write(dir.join(name), text)?;
         }
-        let result = for_release(&dir, BOOKWORM);
+        let result = for_release(&dir, BOOKWORM, more);
         fs::remove_dir_all(&dir)?;
         result
     }
@@ -246,6 +258,19 @@ mod tests {
             text,
             "Types: deb\nURIs: http://m.example/debian\nSuites: trixie\nComponents: main\nSigned-By: /k.gpg\n\n"
         );
+    }
+
+    #[test]
+    fn backports_come_from_the_archive_of_the_release_unless_the_host_has_its_own() {
+        let main = "deb http://m.example/debian bookworm main\n";
+        let own = format!("{main}deb http://b.example/debian bookworm-backports main\n");
+        for (text, host) in [(main, "m"), (&own, "b")] {
+            let text = generated_with(&[("sources.list", text)], BACKPORTS).unwrap();
+            let stanza = format!(
+                "Types: deb\nURIs: http://{host}.example/debian\nSuites: trixie-backports\nComponents: main\n\n"
+            );
+            assert!(text.ends_with(&stanza), "{text}");
+        }
     }
 
     #[test]

@@ -20,7 +20,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::{tree, workspace::Workspace};
+use crate::{apt::Apt, tree, workspace::Workspace};
 
 /// The unpacked tree of tools.
 #[derive(Debug, Clone)]
@@ -41,7 +41,7 @@ impl Tools {
             workspace,
             "tools",
             list,
-            |apt| apt.closure(list),
+            || Apt::new(workspace)?.closure(list),
             |_| Ok(()),
         )?;
         let root = root

@@ -1,4 +1,5 @@
-//! Who a disk is, so that both heads give the same answer: VPD page 0x83 (SPC, "Device Identification").
+//! Who a disk is, so that both heads give the same answer: VPD page 0x83 (SPC, "Device Identification"), of an NVMe namespace its
+//! NGUID or EUI-64.
 //!
 //! Kernel names (`sda`) follow the order of discovery and mean nothing outside one kernel.
 
@@ -65,6 +66,18 @@ pub fn from_page_80(page: &[u8], vendor: &str, model: &str) -> Option<DiskId> {
     from_serial(&text(&rest[..rest.len().min(length)]), vendor, model)
 }
 
+/// Of an NVMe namespace, from `nguid` (hex digits in five groups) and `eui` (eight bytes apart), which its kernel shows where they are
+/// not zero. No text of page 0x83: several block devices of one namespace are no paths that can be joined, but Linux's own affair.
+pub fn from_namespace(nguid: &str, eui: &str) -> Option<DiskId> {
+    let of = |kind: &str, text: &str, length: usize| {
+        let digits: String = text.chars().filter(|c| !matches!(c, '-' | ' ')).collect();
+        let is_whole = digits.len() == length && digits.bytes().all(|b| b.is_ascii_hexdigit());
+        let is_zero = digits.bytes().all(|byte| byte == b'0');
+        (is_whole && !is_zero).then(|| DiskId(format!("{kind}.{}", digits.to_lowercase())))
+    };
+    of("nguid", nguid, 32).or_else(|| of("nvme-eui", eui, 16))
+}
+
 /// Of an MD array, from the `uuid` that its kernel shows: hex digits, with hyphens somewhere.
 pub fn from_array(uuid: &str) -> Option<DiskId> {
     let digits: String = uuid.chars().filter(|c| *c != '-').collect();
@@ -111,6 +124,24 @@ fn text(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_nvme_namespace_is_known_by_its_nguid_or_else_its_eui() {
+        let (nguid, eui) = (
+            "0025385B-71B0-1C5E-0025-385b71b01c5e",
+            "00 25 38 5b 71 b0 1c 5e",
+        );
+        let id = |nguid, eui| from_namespace(nguid, eui).map(|id| id.0);
+        let expected = "nguid.0025385b71b01c5e0025385b71b01c5e".to_owned();
+        assert_eq!(id(nguid, eui), Some(expected));
+        let expected = "nvme-eui.0025385b71b01c5e".to_owned();
+        let zero = "00000000-0000-0000-0000-000000000000";
+        for none in ["", zero, "0025385b", "g"] {
+            assert_eq!(id(none, eui), Some(expected.clone()));
+            assert_eq!(id(none, none), None);
+        }
+        assert!(!from_namespace(nguid, eui).unwrap().is_of_page_83());
+    }
 
     fn page(designators: &[(u8, &[u8])]) -> Vec<u8> {
         let mut body = Vec::new();

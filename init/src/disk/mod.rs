@@ -87,7 +87,7 @@ pub enum DiskError {
         source: io::Error,
     },
     /// Nothing tells this disk from others, so the heads could not agree which one it is.
-    #[error("{disk}: has neither a device identification (VPD 83) nor a serial number")]
+    #[error("{disk}: has neither a device identification (VPD 83, NGUID) nor a serial number")]
     NoIdentity {
         /// The kernel's name of the disk.
         disk: String,
@@ -266,8 +266,9 @@ fn describe(directory: &Path, name: &str) -> Result<Disk, DiskError> {
     let logical_block = u32::try_from(number("queue/logical_block_size")?).unwrap_or(u32::MAX);
     let (vendor, model) = (optional("device/vendor"), optional("device/model"));
     let id = identity::from_page_83(&page("device/vpd_pg83"))
+        .or_else(|| identity::from_namespace(&optional("nguid"), &optional("eui")))
         .or_else(|| identity::from_page_80(&page("device/vpd_pg80"), &vendor, &model))
-        // virtio-blk tells its serial number here, NVMe below its controller.
+        // virtio-blk tells its serial number here; NVMe below its controller, that of all its namespaces.
         .or_else(|| identity::from_serial(&optional("serial"), &vendor, &model))
         .or_else(|| identity::from_serial(&optional("device/serial"), &vendor, &model))
         // An array that runs here: no disk of a shelf, and yet one with something on it.

@@ -1,4 +1,8 @@
 //! The volatile cache of a disk, as the kernel believes it to be, and how it is turned off.
+//!
+//! That of an NVMe controller is left on: clients are told, and what they flush is flushed. Rejected: Set Features (06h) and `write
+//! through` to the kernel's `queue/write_cache`. A controller that the kernel resets, as after a command that took too long, has its
+//! cache on again, and the kernel would go on to drop flushes. Drives that keep their cache without power have none by their own word.
 
 use std::fmt;
 use std::io;

@@ -3,7 +3,7 @@
 //! Nothing that belongs to a pool may be written before [`Fence::claim`] returned `Ok`, and not a byte
 //! after a reservation is lost: the owner's [`Watch`] says so, and the heartbeat thread resets.
 //! Here is the procedure of DESIGN section 5 over a trait ([`Reservations`]); the real disk is in
-//! [`scsi`], and the tests run the same code on a shelf in memory.
+//! [`scsi`] and [`nvme`], and the tests run the same code on a shelf in memory.
 //!
 //! Read in this order: [`reservations`] (the words), [`steps`] (what to do next on one disk, pure),
 //! [`claim`] (the whole shelf), [`routes`] (a disk by several paths), `leftover` (whose writes are waited for, pure), [`release`], [`watch`].
@@ -45,6 +45,7 @@
 //!   boot there: the claim fails with *PREEMPT has no effect*, and the peer, which can, takes the pool; `status` says so. SAS has no ISIDs.
 //! - Rejected: to leave a key registered after every release, as a stamp. Whoever is registered may write.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,8 +58,11 @@ pub mod claim;
 pub mod forgotten;
 pub mod lease;
 mod leftover;
+pub mod nvme;
 mod outcome;
+mod proof;
 pub mod release;
+mod report;
 pub mod reservations;
 pub mod routes;
 pub mod scsi;
@@ -73,6 +77,7 @@ pub(crate) mod tests;
 pub mod watch;
 
 pub use forgotten::Forgotten;
+pub use nvme::Identity;
 use outcome::LOOK_AFTER_IT;
 pub use outcome::{ClaimError, Claimed, Note};
 pub use reservations::{Reservations, Seen};
@@ -172,18 +177,31 @@ const DISKS_LIMIT: Duration = Duration::from_secs(20);
 /// recovery does not, and then none of its paths does.
 const PATH_LIMIT: Duration = Duration::from_secs(3);
 
+/// The reservations of a disk by the path with this name.
+fn open_path(
+    name: &str,
+    node: &Path,
+    block: u32,
+    identity: Identity,
+) -> std::io::Result<Arc<dyn Reservations>> {
+    Ok(match nvme::is_nvme(name) {
+        true => Arc::new(nvme::Namespace::open(node, block, identity)?),
+        false => Arc::new(scsi::Scsi::open(name, node, block)?),
+    })
+}
+
 /// The paths to a disk that answer; of one where none does, all that can be opened, so that it is said why.
-fn open_member(disk: &Disk) -> std::io::Result<Vec<Route>> {
+fn open_member(disk: &Disk, identity: Identity) -> std::io::Result<Vec<Route>> {
     if disk.paths.is_empty() {
-        let scsi = scsi::Scsi::open(&disk.name, &disk.path, disk.logical_block)?;
-        let route = Route::new(disk.name.clone(), disk.number, Arc::new(scsi));
+        let opened = open_path(&disk.name, &disk.path, disk.logical_block, identity)?;
+        let route = Route::new(disk.name.clone(), disk.number, opened);
         return Ok(vec![route]);
     }
     let block = disk.logical_block;
     let open = move |path: &DiskPath| -> std::io::Result<(bool, Route)> {
-        let scsi = scsi::Scsi::open(&path.name, &path.node(), block)?;
-        let answers = scsi.read().is_ok();
-        let route = Route::new(path.name.clone(), path.number, Arc::new(scsi));
+        let opened = open_path(&path.name, &path.node(), block, identity)?;
+        let answers = opened.read().is_ok();
+        let route = Route::new(path.name.clone(), path.number, opened);
         Ok((answers, route))
     };
     let heard = |path: &&DiskPath| !disk::paths::is_silent(path);
@@ -280,10 +298,11 @@ pub struct ClaimRequest {
 }
 
 impl Fence {
-    /// Opens the members of a pool: *all* disks that its metadata names, by all paths that answer.
-    pub fn open(disks: &[Disk]) -> Result<Fence, FenceError> {
+    /// Opens the members of a pool: *all* disks that its metadata names, by all paths that answer, as this head.
+    pub fn open(disks: &[Disk], identity: Identity) -> Result<Fence, FenceError> {
         // The kernel lets nobody open a disk while it recovers the path to it.
-        let opened = parallel::each(disks, DISKS_LIMIT, open_member);
+        let open = move |disk: &Disk| open_member(disk, identity);
+        let opened = parallel::each(disks, DISKS_LIMIT, open);
         let mut members = Vec::new();
         for (disk, opened) in disks.iter().zip(opened) {
             let opened = opened.unwrap_or_else(|| Err(no_answer()));

@@ -1,7 +1,7 @@
 //! What fencing asks of one disk, and the words for the answers.
 //!
 //! The claim is written against this trait, so that the same code runs on the kernel's ioctls
-//! ([`super::scsi`]) and on a shelf in memory that misbehaves on demand (`super::shelf`, tests).
+//! ([`super::scsi`]), on NVMe's commands ([`super::nvme`]) and on a shelf in memory that misbehaves on demand (`super::shelf`, tests).
 
 use std::fmt;
 use std::fs::File;
@@ -58,7 +58,7 @@ pub struct Hold(pub Vec<File>);
 pub struct Seen {
     /// PRGENERATION: counts changes of the registrations since power-on.
     pub generation: u32,
-    /// Registered keys; a key stands here once for each path that registered it.
+    /// Registered keys; a key stands here once for each path that registered it, of NVMe for each controller of the host that did.
     pub keys: Vec<u64>,
     /// Who holds the reservation.
     pub holder: Option<Holder>,
@@ -92,14 +92,14 @@ pub enum Answer {
     Conflict,
     /// The disk does not know the command, or not like this.
     Refused,
-    /// Anything else; a status of the kernel (`PR_STS_*`) or an errno.
+    /// Anything else; a status or an errno.
     Failed(Trouble),
 }
 
 /// Why a command got no proper answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
-    /// `PR_STS_*` of the kernel.
+    /// `PR_STS_*` of the kernel; of an NVMe command its status type and code.
     Status(i32),
     /// Errno of the call.
     Errno(i32),
@@ -134,7 +134,7 @@ pub enum ReadError {
     /// The call failed.
     #[error("{step}: {trouble}")]
     Call {
-        /// READ KEYS or READ RESERVATION.
+        /// The command.
         step: &'static str,
         /// What the call said.
         trouble: Trouble,
@@ -162,7 +162,7 @@ pub enum ReadError {
     /// The disk answered nonsense.
     #[error("{step}: {what}")]
     Malformed {
-        /// READ KEYS or READ RESERVATION.
+        /// The command.
         step: &'static str,
         /// What is wrong with the answer.
         what: &'static str,
@@ -170,6 +170,12 @@ pub enum ReadError {
     /// The registrations changed during every attempt to read them.
     #[error("registrations keep changing")]
     Unstable,
+    /// An NVMe controller takes this head and another host for one, or this head registered for another cluster.
+    #[error(
+        "the identifier by which it knows this head is registered with a key that is not this head's: what one of two hosts with \
+         one identifier may do, the other may too"
+    )]
+    SharedIdentifier,
 }
 
 impl ReadError {
@@ -181,6 +187,10 @@ impl ReadError {
             }
             ReadError::Reserved => "see which host that is, and that none is cabled to the shelf",
             ReadError::Unstable => "see that no other host is cabled to the shelf",
+            ReadError::SharedIdentifier => {
+                "give each head a host identifier of its own (NVMe's feature 81h, `nvme get-feature -f 0x81`); if only this host has it, \
+                 take the key off with `nvme resv-register --rrega=1 --iekey` from it"
+            }
             ReadError::Call { .. }
             | ReadError::TimedOut(_)
             | ReadError::Command { .. }

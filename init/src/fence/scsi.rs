@@ -6,21 +6,18 @@
 //!
 //! What the disk answers is parsed in [`super::answers`].
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Seek as _, SeekFrom};
+use std::fs::File;
+use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::answers::{parse_capabilities, parse_keys, parse_reservation};
+use super::proof::{self, Proof};
 use super::reservations::{
     Answer, Capabilities, Hold, ReadError, Reservations, STATUS_CONFLICT, Seen, Trouble,
     WriteRefused,
 };
-use crate::array;
-use crate::disk::direct;
 use crate::sys::{pr, sg};
 
 /// PERSISTENT RESERVE IN.
@@ -51,14 +48,11 @@ const ATTENTIONS: usize = 8;
 const UNIT_ATTENTION: u8 = 6;
 const ILLEGAL_REQUEST: u8 = 5;
 
-/// A SCSI disk, open for commands. Opened read-only: a writable open would be a claim of its own.
+/// A SCSI disk, open for commands.
 pub struct Scsi {
-    path: PathBuf,
     /// Where the kernel counts commands that failed.
     failures: PathBuf,
-    logical_block: u32,
-    /// Where a block is that nobody writes, as it was found within the claim.
-    spare: OnceLock<Option<u64>>,
+    proof: Proof,
     file: File,
 }
 
@@ -66,11 +60,9 @@ impl Scsi {
     /// Opens the node of a disk that has one path, or of the path with this name.
     pub fn open(name: &str, node: &Path, logical_block: u32) -> io::Result<Scsi> {
         Ok(Scsi {
-            path: node.to_path_buf(),
             failures: format!("/sys/block/{name}/device/ioerr_cnt").into(),
-            logical_block,
-            spare: OnceLock::new(),
-            file: open(node, 0)?,
+            proof: Proof::new(node, logical_block),
+            file: proof::open(node, 0)?,
         })
     }
 
@@ -124,19 +116,6 @@ impl Scsi {
         }
     }
 
-    fn rewrite(&self, offset: u64) -> Result<(), WriteRefused> {
-        direct::rewrite(&self.path, offset, self.logical_block).map_err(refused)
-    }
-
-    /// Of a whole-disk PV the first block: before the LVM label or, with 4 KiB blocks, the block of the label, which nobody writes
-    /// while a VG is in use.
-    fn find_spare(&self) -> io::Result<Option<u64>> {
-        let mut file = direct::open(&self.path)?;
-        let bytes = file.seek(SeekFrom::End(0))?;
-        let mut read = |offset: u64, length: usize| direct::read(&file, offset, length);
-        array::spare_block(bytes, self.logical_block, &mut read).map_err(io::Error::other)
-    }
-
     /// Sends a command, again while the disk wants to tell of something that happened before.
     fn execute(
         &self,
@@ -154,20 +133,6 @@ impl Scsi {
                 return Ok(reply);
             }
         }
-    }
-}
-
-fn open(path: &Path, more: i32) -> io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC | more)
-        .open(path)
-}
-
-fn refused(error: io::Error) -> WriteRefused {
-    match error.raw_os_error() {
-        Some(libc::EBADE) => WriteRefused::Conflict,
-        code => WriteRefused::Failed(Trouble::Errno(code.unwrap_or(libc::EIO))),
     }
 }
 
@@ -193,9 +158,7 @@ fn answer(result: rustix::io::Result<pr::Status>) -> Answer {
 
 impl Reservations for Scsi {
     fn hold(&self) -> io::Result<Hold> {
-        // Without O_CREAT the kernel gives O_EXCL this meaning for block devices: EBUSY while anything
-        // (dm, md, a mount) has claimed the device.
-        open(&self.path, libc::O_EXCL).map(|file| Hold(vec![file]))
+        self.proof.hold()
     }
 
     fn read(&self) -> Result<Seen, ReadError> {
@@ -249,21 +212,12 @@ impl Reservations for Scsi {
         answer(pr::preempt(self.file.as_fd(), own, victim, abort))
     }
 
-    // Rejected: a WRITE of zero blocks and a LUN reset, which QEMU answers itself, and VERIFY and UNMAP, which not every target has.
     fn prove_write(&self) -> Result<(), WriteRefused> {
-        self.rewrite(0)?;
-        // Before anybody uses the disk: a superblock that is being written may look like none.
-        let spare = self.find_spare().map_err(refused)?;
-        self.spare.get_or_init(|| spare);
-        Ok(())
+        self.proof.prove()
     }
 
     fn probe_write(&self) -> Result<(), WriteRefused> {
-        match self.spare.get() {
-            Some(Some(offset)) => self.rewrite(*offset),
-            // A loss is seen by reading back, and by the writes of the other disks.
-            Some(None) | None => Ok(()),
-        }
+        self.proof.probe()
     }
 
     fn failures(&self) -> Option<u64> {
@@ -319,11 +273,9 @@ mod tests {
     #[test]
     fn a_file_that_is_no_disk_has_no_reservations() {
         let scsi = Scsi {
-            path: "/dev/null".into(),
             failures: "/dev/null".into(),
-            logical_block: 512,
-            spare: OnceLock::new(),
-            file: open(Path::new("/dev/null"), 0).unwrap(),
+            proof: Proof::new(Path::new("/dev/null"), 512),
+            file: proof::open(Path::new("/dev/null"), 0).unwrap(),
         };
         assert_eq!(scsi.read(), Err(ReadError::Unsupported));
         assert_eq!(scsi.capabilities(), None);

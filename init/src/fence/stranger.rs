@@ -23,7 +23,8 @@ pub enum Stranger {
 macro_rules! clear {
     () => {
         "on any host that sees the disk: `sg_persist --out --register --param-sark=0x1 /dev/DISK`, then \
-         `sg_persist --out --clear --param-rk=0x1 /dev/DISK`"
+         `sg_persist --out --clear --param-rk=0x1 /dev/DISK`; of an NVMe disk `nvme resv-register --nrkey=1 /dev/DISK`, then \
+         `nvme resv-release --crkey=1 --rrela=1 /dev/DISK`"
     };
 }
 

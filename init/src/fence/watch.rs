@@ -438,6 +438,8 @@ fn look_once(
     let seen = route.path.read().map_err(|error| match error {
         // Somebody took the disk by other means.
         ReadError::Reserved => Look::Lost(Why::Write(WriteRefused::Conflict)),
+        // There was one of ours in its place.
+        ReadError::SharedIdentifier => Look::Lost(Why::NotRegistered),
         _ => Look::Unreadable,
     })?;
     let alarm = judge(&seen, key).map_err(Look::Lost)?;

@@ -12,6 +12,7 @@ pub mod klog;
 pub mod md;
 pub mod namespace;
 pub mod netlink;
+pub mod nvme;
 pub mod packet;
 pub mod pr;
 pub mod resize;

@@ -15,7 +15,7 @@ use super::lease::Lease;
 use super::paths;
 use crate::clock;
 use crate::disk::{self, Disk, DiskError, DiskId, WriteCache};
-use crate::fence::{COMMAND_LIFETIME, ClaimRequest, Claimed, Fence, Forgotten, Survey};
+use crate::fence::{COMMAND_LIFETIME, ClaimRequest, Claimed, Fence, Forgotten, Identity, Survey};
 use crate::multipath::keeper::Keeper;
 use crate::status;
 use crate::sync::lock;
@@ -63,7 +63,7 @@ impl Worker {
     pub(super) fn survey(&mut self) -> Result<Done, JobError> {
         self.forget_words();
         let group = self.read_group()?;
-        let fence = Fence::open(&group.disks())?;
+        let fence = Fence::open(&group.disks(), self.identity())?;
         self.report_disks(&group.disks(), &fence);
         let survey = fence.survey();
         if survey.has_none() {
@@ -118,7 +118,7 @@ impl Worker {
         self.weigh_words(epoch);
         let group = self.read_group()?;
         self.may_use_parity(&group)?;
-        let fence = Fence::open(&group.disks())?;
+        let fence = Fence::open(&group.disks(), self.identity())?;
         if fence.survey().has_none() {
             return self.take_lease(epoch, (authority, covers), group, fence);
         }
@@ -148,6 +148,11 @@ impl Worker {
             thrown_out: Vec::new(),
         });
         self.settle_claim(&group, peer_is_done, Done::Claimed)
+    }
+
+    /// As whom this head reserves.
+    pub(super) fn identity(&self) -> Identity {
+        Identity::new(self.config.cluster_id, self.me)
     }
 
     /// It covers no key of the peer's, and keeps nothing when it fails.

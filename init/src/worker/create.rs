@@ -135,7 +135,7 @@ impl Worker {
         let disks = chosen(&seen, names)?;
         of_one_block_size(&disks)?;
         self.spare_pools(&groups, &disks)?;
-        let fence = Fence::open(&disks)?;
+        let fence = Fence::open(&disks, self.identity())?;
         let greatest = unclaimed(&fence.survey(), self.config.cluster_id, self.me)?;
         // All of them before the first one is written to.
         let destroyed = groups.destroyed.iter().flat_map(VolumeGroup::disks);

@@ -198,6 +198,10 @@ fn each_way_in_which_reservations_cannot_be_read_has_its_line_in_status() {
         ReadError::Unstable => [
             ReadError::Unstable => ["sdx: registrations keep changing", "no other host is cabled to the shelf"],
         ],
+        ReadError::SharedIdentifier => [
+            ReadError::SharedIdentifier =>
+                ["sdx: the identifier by which it knows this head", "give each head a host identifier of its own"],
+        ],
     };
     for (source, words) in cases {
         let survey = JobError::survey("sdx", &source);

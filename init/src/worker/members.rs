@@ -115,7 +115,7 @@ impl Worker {
             .collect();
         of_one_block_size(&all)?;
         self.spare_pools(&volume::read_groups(&seen), &disks)?;
-        let fence = Fence::open(&disks).map_err(CreateError::Fence)?;
+        let fence = Fence::open(&disks, self.identity()).map_err(CreateError::Fence)?;
         self.take_in(fence, disks, wipe, instead, what, change)
     }
 

@@ -104,7 +104,7 @@ impl Worker {
         let before = known_of(&lock(&self.snapshot), self.index).map_err(WordError::Core)?;
         let (group, _) = self.find_group().map_err(Box::new)?;
         let id = may_be_lost(&group, &self.config.cluster, name)?;
-        let survey = Fence::open(&group.disks())?.survey();
+        let survey = Fence::open(&group.disks(), self.identity())?.survey();
         if survey.has_none() {
             return Err(WordError::Lease);
         }

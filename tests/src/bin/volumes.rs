@@ -74,7 +74,7 @@ fn time(program: &str, words: &[&str]) -> Outcome<()> {
 fn find(name: &str) -> Outcome<VolumeGroup> {
     let disks: Vec<_> = disk::scan().into_iter().filter_map(Result::ok).collect();
     let found = volume::read_groups(&disks);
-    let group = found.find(name).cloned();
+    let group = found.find(name, "").cloned();
     Ok(group.ok_or_else(|| format!("no group {name}: {:?}", found.problems))?)
 }
 

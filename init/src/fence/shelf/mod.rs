@@ -54,6 +54,8 @@ pub struct State {
     pub cut: Vec<Nexus>,
     /// Somebody holds the disk by the older RESERVE, which lets nobody else even ask.
     pub locked: bool,
+    /// Another host has registered under the identifier of this one.
+    pub shared: bool,
     /// Paths whose session was renewed: their registration is shown and does not count.
     pub renewed: Vec<Nexus>,
     /// As the kernel's target has it: who comes from the port of the reservation's holder by another session, of another ISID,

@@ -79,6 +79,9 @@ impl Reservations for Path {
         if state.locked {
             return Err(ReadError::Reserved);
         }
+        if state.shared {
+            return Err(ReadError::SharedIdentifier);
+        }
         let holder = state.holder.and_then(|(nexus, kind)| {
             let key = match kind {
                 7 | 8 => 0,

@@ -134,6 +134,16 @@ fn a_conflict_in_the_read_back_itself_is_a_loss() {
 }
 
 #[test]
+fn another_host_registered_under_our_identifier_is_a_loss() {
+    let shelf = Shelf::new(2);
+    let claimed = claim(&shelf, A, Authority::Free).unwrap();
+    let watch = shelf.fence(A).watch(claimed.key, Arc::new(|_| ()));
+    shelf.disk(1).shared = true;
+    let lost = wait_for(|| watch.lost().cloned());
+    assert_eq!(lost.why, Why::NotRegistered);
+}
+
+#[test]
 fn the_watch_takes_a_dead_disk_for_dead_and_not_for_lost() {
     let shelf = Shelf::new(2);
     let claimed = claim(&shelf, A, Authority::Free).unwrap();
