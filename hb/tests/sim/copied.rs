@@ -41,7 +41,7 @@ type Copied = (Source, &'static str, u64);
 
 const COPIED: &[Copied] = &[
     (HEALTH, "INTERVAL", health::INTERVAL),
-    (HEALTH, "ALL_SILENT", health::ALL_SILENT),
+    (WATCH, "ALL_SILENT", health::ALL_SILENT),
     (HEALTH, "ONE_SILENT", health::ONE_SILENT),
     (WORKER, "LOOK_INTERVAL", health::LOOK_INTERVAL),
     (REACTOR, "FRAMES_MAX", machine::FRAMES_MAX as u64),

@@ -11,8 +11,10 @@ use crate::world::World;
 
 /// `INTERVAL` of the health thread.
 pub const INTERVAL: Time = 500 * MS;
-/// `ALL_SILENT`: no disk of a pool was read back for so long, or a look takes so long.
+/// `ALL_SILENT` of the watch: no disk of a pool was read back for so long, or a look takes so long.
 pub const ALL_SILENT: Time = 3 * SECOND;
+/// `ALL_SILENT_WITHOUT_LEDGER`: the same of an owner whose peer has no ledger to notice by.
+pub const ALL_SILENT_WITHOUT_LEDGER: Time = ALL_SILENT + LOOK_INTERVAL;
 /// `ONE_SILENT`: a disk was not read back for so long.
 pub const ONE_SILENT: Time = 15 * SECOND;
 /// `LOOK_INTERVAL` of the worker.
@@ -57,7 +59,11 @@ impl World {
         if let Some(watch) = &worker.watch {
             let oldest = watch.read.iter().min().copied().unwrap_or(self.now);
             let newest = watch.read.iter().max().copied().unwrap_or(self.now);
-            return age(oldest) >= ONE_SILENT || age(newest) >= ALL_SILENT;
+            let limit = match self.copies[pool].is_empty() {
+                true => ALL_SILENT_WITHOUT_LEDGER,
+                false => ALL_SILENT,
+            };
+            return age(oldest) >= ONE_SILENT || age(newest) >= limit;
         }
         let stuck = worker
             .looking_since

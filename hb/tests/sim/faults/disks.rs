@@ -3,6 +3,7 @@
 use orthrus_hb::{Command, PoolId};
 
 use crate::clock::{MS, SECOND};
+use crate::health;
 use crate::shelf::Nexus;
 use crate::world::World;
 
@@ -99,7 +100,12 @@ impl World {
         self.blame([who == 0, who == 1]);
         self.director.stay = 60 * SECOND;
         // Three seconds to find out, a look of its thread, two to settle, five to let go, a death.
-        self.hurry(14 * SECOND);
+        // An owner without a ledger takes longer to believe in a silence.
+        let doubts = match silent && self.copies.iter().any(Vec::is_empty) {
+            true => health::ALL_SILENT_WITHOUT_LEDGER - health::ALL_SILENT,
+            false => 0,
+        };
+        self.hurry(14 * SECOND + doubts);
         format!("{who} loses its path to the shelf, silent: {silent}")
     }
 
