@@ -244,7 +244,10 @@ impl World {
                 let last = (head.peer().incarnation(), head.peer().received());
                 if head.handle_frame(link, &frame.bytes, now).is_ok() {
                     told = told.max(frame.beat.map_or(Epoch::NONE, |beat| beat.epoch));
-                    newest |= last != (head.peer().incarnation(), head.peer().received());
+                    if last != (head.peer().incarnation(), head.peer().received()) {
+                        newest = true;
+                        self.checks.untold[who] = frame.beat.is_none();
+                    }
                     if self.budget.forgeries > 0 {
                         machine.counted[link.index()] = Some(frame);
                     }
