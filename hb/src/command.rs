@@ -60,8 +60,6 @@ pub enum Refusal {
     PeerBarred,
     /// So was this head.
     Barred,
-    /// The peer's configuration has another pool in this one's place, and cannot be asked about this one.
-    OtherPool,
     /// There is nothing to forget.
     NotFenced,
     /// This head is about to halt: it takes nothing more, and lets go of what it has.
@@ -88,9 +86,6 @@ impl fmt::Display for Refusal {
             }
             Refusal::Retiring => {
                 "this head is on its way down and takes nothing more; say it on the peer's console, or here after the next boot"
-            }
-            Refusal::OtherPool => {
-                "the peer's configuration has another pool in this one's place, and it cannot be asked about this one; copy one file to both heads and boot the one that got it"
             }
             Refusal::NotFenced => "the peer was not fenced lately: there is nothing to forget",
         })

@@ -2,15 +2,13 @@
 
 use embassy_time::Duration;
 use heapless::Vec;
-use sha2::{Digest, Sha256};
 
 use crate::key::{ClusterId, HeadId};
 
 /// Pools that one pair of heads can serve. Bounds every table of the core.
 pub const MAX_POOLS: usize = 8;
 
-/// Index of a pool in the configuration, equal on both heads because the file is. Where it is not, beats tell by the names, and what the
-/// peer says of another pool in this place is not taken for a word on this one.
+/// Index of a pool in the configuration, equal on both heads because the file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PoolId(pub u8);
 
@@ -26,14 +24,6 @@ impl PoolId {
 pub struct PoolConfig {
     /// The head that the pool prefers.
     pub home: HeadId,
-    /// Hash of its name, as by [`hash_of_name`].
-    pub name: u32,
-}
-
-/// Hash of a pool's name: the same on every head and in every release.
-pub fn hash_of_name(name: &str) -> u32 {
-    let [a, b, c, d, ..] = <[u8; 32]>::from(Sha256::digest(name));
-    u32::from_be_bytes([a, b, c, d])
 }
 
 /// How long things take. Both heads must use the same values. An operator chooses `dead`, and [`Timing::of`] what goes with it.

@@ -32,7 +32,7 @@ pub use action::{
     Action, Authority, Done, Failure, Holder, Job, Outcome, ResetReason, Ticket, Work,
 };
 pub use command::{Accepted, Command, Refusal};
-pub use config::{Config, MAX_POOLS, PoolConfig, PoolId, Timing, hash_of_name};
+pub use config::{Config, MAX_POOLS, PoolConfig, PoolId, Timing};
 pub use epoch::Epoch;
 pub use head::{Event, Head};
 pub use health::Health;

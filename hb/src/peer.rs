@@ -106,8 +106,6 @@ pub struct Peer {
     /// Silence counted since the newest frame; zero before the first.
     silence: Duration,
     digest: Option<[u8; 4]>,
-    /// It reads [`Body::Fences`].
-    takes_fences: bool,
     words: [Option<Word>; MAX_POOLS],
 }
 
@@ -121,7 +119,6 @@ impl Peer {
             links: [Link::default(); LinkId::ALL.len()],
             silence: Duration::from_ticks(0),
             digest: None,
-            takes_fences: false,
             words: [None; MAX_POOLS],
         }
     }
@@ -167,7 +164,6 @@ impl Peer {
         }
         if let Body::Beat { digest, pools } = &frame.body {
             self.digest = Some(*digest);
-            self.takes_fences |= frame.names.is_some();
             let order = match has_one_numbering {
                 true => frame.sequence,
                 false => 0,
@@ -243,7 +239,6 @@ impl Peer {
         }
         self.candidate = None;
         self.version = frame.version;
-        self.takes_fences = false;
         self.words = [None; MAX_POOLS];
         self.links.iter_mut().for_each(Link::renew);
         Ok(true)
@@ -339,11 +334,6 @@ impl Peer {
         self.digest
     }
 
-    /// Whether its present boot said that it reads [`Body::Fences`].
-    pub(crate) fn takes_fences(&self) -> bool {
-        self.takes_fences
-    }
-
     /// The state of a link.
     pub fn link(&self, link: LinkId) -> &Link {
         &self.links[link.index()]
@@ -403,7 +393,6 @@ mod tests {
                     pools: heapless::Vec::from_slice(&[beat]).expect("one pool fits"),
                 },
                 fences: None,
-                names: None,
                 lag,
             };
             let now = Instant::from_secs(1);
@@ -544,7 +533,6 @@ mod tests {
                 pools: heapless::Vec::new(),
             },
             fences: None,
-            names: None,
             lag: None,
         };
         peer.accept(&frame, LinkId::Serial, ME, DEAD, now)

@@ -5,10 +5,6 @@
 //! nothing about the peer, only about our own path. One sight of a record proves nothing either, since
 //! it may be years old: it ticks once it was seen to change.
 //!
-//! When all copies become others (the pool was made again, or its owner moved them) nothing of before is held against them:
-//! the ledger is [`Seen`](LedgerState::Seen) until its first record, or until reads show none for the limit. The records of a ledger that is
-//! gone are newer than any that a new pool begins with, so each tick of its owner would count as silence.
-//!
 //! ```text
 //!  Unread ──► Seen ──► Ticking ◄──► Silent
 //!   │   ▲       └─────────────────────►┘ │
@@ -43,8 +39,7 @@ pub enum LedgerState {
     /// No read of it completes, or whether there is one was not read yet in this boot: it says neither that the
     /// peer lives nor that it does not.
     Unread,
-    /// A record was seen, and not for long enough to tell whether it changes; or the copies are new ones, and were not
-    /// read for long enough to tell whether anybody writes there.
+    /// A record was seen, and not for long enough to tell whether it changes.
     Seen,
     /// The record changes: the peer's heartbeat runs.
     Ticking,
@@ -72,8 +67,6 @@ pub(crate) struct Ledger {
     /// that just booted must not take its peer for dead by the cables alone.
     exists: Option<bool>,
     newest: Option<Record>,
-    /// The copies became others, and no record was seen there yet.
-    awaited: bool,
     /// It was seen to change, in the incarnation that it is of.
     ticked: bool,
     silence: Duration,
@@ -90,15 +83,6 @@ impl Ledger {
         };
     }
 
-    /// Its copies are others from here on, whatever those of before showed.
-    pub(crate) fn renew(&mut self) {
-        *self = Ledger {
-            exists: Some(true),
-            awaited: true,
-            ..Ledger::default()
-        };
-    }
-
     /// A read completed. `limit`: the silence that counts as death.
     pub(crate) fn see(&mut self, sight: &Sight, limit: Duration, now: Instant) {
         self.exists = Some(true);
@@ -108,22 +92,15 @@ impl Ledger {
             None => Duration::from_ticks(0),
         };
         self.read = self.read.max(Some(sight.begun));
-        // Half the limit at most: it takes three reads to tell a death, so that one gap in our own
-        // running is none.
-        let counted = gap.min(limit / 2);
-        let longer = self.silence.checked_add(counted).unwrap_or(Duration::MAX);
         // No record is no news: this copy may never have been written.
-        let Some(record) = sight.peer else {
-            if self.awaited {
-                self.silence = longer;
-            }
-            return;
-        };
-        self.awaited = false;
+        let Some(record) = sight.peer else { return };
         let order = |record: Record| (record.epoch, record.sequence);
         match self.newest {
             Some(newest) if order(record) <= order(newest) => {
-                self.silence = longer;
+                // Half the limit at most: it takes three reads to tell a death, so that one gap in our own
+                // running is none.
+                let counted = gap.min(limit / 2);
+                self.silence = self.silence.checked_add(counted).unwrap_or(Duration::MAX);
             }
             before => {
                 let same_boot = before.is_some_and(|b| b.incarnation == record.incarnation);
@@ -146,7 +123,6 @@ impl Ledger {
         match (self.read, self.newest) {
             (Some(read), _) if now.saturating_duration_since(read) > unread => LedgerState::Unread,
             (None, _) => LedgerState::Unread,
-            (_, None) if self.awaited && self.silence < limit => LedgerState::Seen,
             (_, None) => LedgerState::None,
             _ if self.silence >= limit => LedgerState::Silent,
             _ if self.ticked => LedgerState::Ticking,
@@ -159,12 +135,11 @@ impl Ledger {
         let Ledger {
             exists,
             newest,
-            awaited,
             ticked,
             silence,
             read,
         } = self;
-        print.put((exists, awaited, ticked, read.is_some()));
+        print.put((exists, ticked, read.is_some()));
         print.put(newest.map(|record| Record {
             sequence: 0,
             ..record
@@ -304,32 +279,6 @@ mod tests {
             look(&mut ledger, &sight(4, 1, 2000), 2001),
             LedgerState::Seen
         );
-    }
-
-    #[test]
-    fn of_new_copies_nothing_is_known_by_what_the_old_ones_showed() {
-        let empty = |ms| Sight {
-            peer: None,
-            begun: at(ms),
-        };
-        let mut ledger = Ledger::default();
-        look(&mut ledger, &sight(7, 900, 0), 1);
-        look(&mut ledger, &sight(7, 901, 100), 101);
-        ledger.renew();
-        assert_eq!(ledger.state(LIMIT, UNREAD, at(102)), LedgerState::Unread);
-        assert_eq!(look(&mut ledger, &empty(200), 201), LedgerState::Seen);
-        // However small its epoch, it ticks.
-        assert_eq!(look(&mut ledger, &sight(1, 1, 300), 301), LedgerState::Seen);
-        let ticks = look(&mut ledger, &sight(1, 2, 400), 401);
-        assert_eq!(ticks, LedgerState::Ticking);
-        // Nobody writes there: the cables decide, and not at once.
-        ledger.renew();
-        let mut ms = 1000;
-        while look(&mut ledger, &empty(ms), ms) == LedgerState::Seen {
-            ms += 100;
-        }
-        assert_eq!(ms, 2000);
-        assert_eq!(ledger.state(LIMIT, UNREAD, at(ms)), LedgerState::None);
     }
 
     #[test]

@@ -19,10 +19,6 @@
 //! | 2 | a byte of health for each of its pools, and on Ethernet how often each head was fenced lately |
 //! | 3 | in every frame, what was heard on the other link ([`Lag`]); and one numbering for the frames of both links |
 //!
-//! A later release of version 3 has more to say in each byte of health, in bits that others ignore: five bits of the hash of the pool's
-//! name ([`Names`]), and that it does. Who does so also reads [`Body::Fences`]: a frame of its own for the fences, which has the room on
-//! serial that a beat has not. It is sent to no other.
-//!
 //! A head numbers its frames in the order in which it sends them, on whatever link. So a frame of the one link is known to be
 //! older or newer than one of the other, and one number and one byte tell what was heard on both: a peer that hears this
 //! head on the one cable only, and is heard on the other only, acknowledges what it hears. To a version 2, which numbers the
@@ -63,21 +59,6 @@ pub const FRAME_MAX_BYTES: usize = FRAGMENT_MAX_BYTES + 96;
 /// delimiter. At 115200 baud that is 5.5 ms of a 100 ms interval.
 pub const SERIAL_BEAT_MAX_BYTES: usize = 62;
 
-/// Bit of a byte of health: behind the bits of health there are some of the pool's name.
-const NAMED: u8 = 0x80;
-/// Five of them, above the two of health.
-const NAME_MASK: u8 = 0x1f;
-
-/// Of the pools of a beat, by their place in it: the part of the hash of the name that is the frame's turn.
-pub type Names = [u8; MAX_POOLS];
-
-/// The part of the hash of a pool's name that a frame of this number tells: five bits of 25, in turn, so that two names that are alike in
-/// one part differ in the next. Five, so that frames of one link, whose numbers may be several apart, tell all of them.
-pub fn part_of_name(name: u32, sequence: u64) -> u8 {
-    let turn = (sequence % 5) as u32;
-    (name >> (turn * 5)) as u8 & NAME_MASK
-}
-
 /// Random number of one boot of one head. Bytes and not an integer: a varint of a random number
 /// is longer than the number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -105,14 +86,10 @@ pub struct Frame<'a> {
     /// What is said.
     #[serde(borrow)]
     pub body: Body<'a>,
-    /// In beats on Ethernet, and in [`Body::Fences`]: ages in seconds of the fences of the first and the second head within the last
+    /// In beats on Ethernet: ages in seconds of the fences of the first and the second head within the last
     /// ten minutes, `u16::MAX` where there is none. Behind the rest, since version 2.
     #[serde(skip)]
     pub fences: Option<Ages>,
-    /// In beats: a part of the hash of each pool's name, by its place in the beat; and the sender reads [`Body::Fences`]. Beside the
-    /// health of its pools.
-    #[serde(skip)]
-    pub names: Option<Names>,
     /// Where `acknowledged` was heard, and what on the other link. Behind everything else, since version 3; to a peer of
     /// version 3 that is confirmed.
     #[serde(skip)]
@@ -162,8 +139,6 @@ pub enum Body<'a> {
         /// Bytes that are here, from its beginning on.
         have: u16,
     },
-    /// [`Frame::fences`] alone, in the place of a beat on serial. Only to a head that said that it reads it.
-    Fences,
 }
 
 /// What a beat says of one pool.
@@ -357,13 +332,9 @@ pub fn decode<'a>(
 fn append(frame: &Frame<'_>, room: &mut [u8]) -> Option<usize> {
     let (pools, fences) = match &frame.body {
         Body::Beat { pools, .. } => (pools.as_slice(), frame.fences),
-        Body::Fences => (&[][..], frame.fences),
         Body::Fragment { .. } | Body::Received { .. } => (&[][..], None),
     };
-    let health = pools.iter().enumerate().map(|(place, beat)| {
-        let name = frame.names.map_or(0, |names| NAMED | names[place] << 2);
-        beat.health.bits() | name
-    });
+    let health = pools.iter().map(|beat| beat.health.bits());
     let ages = fences.iter().flatten().flatten();
     let ages = ages.flat_map(|age| age.to_le_bytes());
     let lag = frame
@@ -379,18 +350,13 @@ fn append(frame: &Frame<'_>, room: &mut [u8]) -> Option<usize> {
 
 /// Reads what later versions added, as far as it is there.
 fn take_appended(frame: &mut Frame<'_>, mut rest: &[u8]) {
-    if let Body::Beat { pools, .. } = &mut frame.body
-        && let Some((health, more)) = rest.split_at_checked(pools.len())
-    {
-        for (place, (beat, bits)) in pools.iter_mut().zip(health).enumerate() {
-            beat.health = Health::from_bits(*bits);
-            if bits & NAMED != 0 {
-                frame.names.get_or_insert_default()[place] = bits >> 2 & NAME_MASK;
+    if let Body::Beat { pools, .. } = &mut frame.body {
+        if let Some((health, more)) = rest.split_at_checked(pools.len()) {
+            for (beat, bits) in pools.iter_mut().zip(health) {
+                beat.health = Health::from_bits(*bits);
             }
+            rest = more;
         }
-        rest = more;
-    }
-    if matches!(frame.body, Body::Beat { .. } | Body::Fences) {
         let mut ages = Ages::default();
         let count = ages.as_flattened().len();
         if let Some((bytes, more)) = rest.split_at_checked(2 * count) {

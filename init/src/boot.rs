@@ -417,10 +417,7 @@ fn core_config(config: &Config, me: HeadId) -> hb::Config {
     let mut pools = heapless::Vec::new();
     for pool in &config.pools {
         // The configuration's limit is the core's.
-        let _ = pools.push(hb::PoolConfig {
-            home: pool.home,
-            name: hb::hash_of_name(&pool.name),
-        });
+        let _ = pools.push(hb::PoolConfig { home: pool.home });
     }
     let dead = Duration::from_millis(u64::from(config.heartbeat.dead_ms));
     hb::Config {

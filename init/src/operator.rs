@@ -499,7 +499,6 @@ mod tests {
             Refusal::LinksLost => [Refusal::LinksLost => ["every cable is silent", "mend a cable"]],
             Refusal::PeerBarred => [Refusal::PeerBarred => ["the peer was fenced again and again", "`readmit`"]],
             Refusal::Barred => [Refusal::Barred => ["this head was fenced again and again", "`readmit` on the peer's console"]],
-            Refusal::OtherPool => [Refusal::OtherPool => ["another pool in this one's place", "one file to both heads"]],
             Refusal::Retiring => [
                 Refusal::Retiring => ["on its way down", "on the peer's console", "after the next boot"],
             ],

@@ -34,9 +34,6 @@ use crate::watchdog::Watchdog;
 /// not keep the head from its deadline.
 const FRAMES_MAX: usize = 64;
 
-/// What waits of one ledger: that its copies are others, and what they show.
-const NEWS_MAX: usize = 2;
-
 /// How long no disk of a pool may have been read back before its clients get no more answers. A path that comes back
 /// may be a new one, whose writes meet conflicts: what they are answered by must not reach a client before the watch
 /// has seen it, and reset. The watch looks twenty times in this time; one slow disk among others holds nobody up.
@@ -119,11 +116,7 @@ impl Reactor {
         while let Some(input) = inputs.next() {
             let now = clock::now();
             match input {
-                Input::Outcome(outcome) => {
-                    // A look at the disks may have found other copies of the ledger than those whose silence it was for.
-                    self.look_at_ledgers();
-                    self.head.handle_outcome(&outcome, clock::now());
-                }
+                Input::Outcome(outcome) => self.head.handle_outcome(&outcome, now),
                 Input::Command(command, answer) => {
                     let answered = self.head.handle_command(command, now);
                     let _ = answer.try_send(answered); // the asker may have gone
@@ -171,14 +164,10 @@ impl Reactor {
     fn look_at_ledgers(&mut self) {
         for (index, ledger) in self.ledgers.iter().enumerate() {
             let pool = PoolId(index as u8);
-            for _ in 0..NEWS_MAX {
-                let now = clock::now();
-                match ledger.news() {
-                    Some(News::Anew) => self.head.handle_new_ledger(pool, now),
-                    Some(News::Sight(sight)) => self.head.handle_ledger(pool, &sight, now),
-                    Some(News::NoLedger) => self.head.handle_no_ledger(pool, now),
-                    None => break,
-                }
+            match ledger.news() {
+                Some(News::Sight(sight)) => self.head.handle_ledger(pool, &sight, clock::now()),
+                Some(News::NoLedger) => self.head.handle_no_ledger(pool, clock::now()),
+                None => {}
             }
             if let Some(sequence) = ledger.recorded()
                 && let Some(told) = self.recorded.get_mut(index)

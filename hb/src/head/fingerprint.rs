@@ -36,9 +36,6 @@ impl Head {
             fences,
             told_fences: _, // see above
             fences_heard: _,
-            fences_learnt: _,
-            counts_fences: _, // and whether they have a turn on serial
-            strange,
             actions,
             events, // what the log was told of the pools is what the peer was told at once
             outbox,
@@ -79,7 +76,6 @@ impl Head {
             );
             print.put(told);
         }
-        print.put((self.tells_fences(now), strange));
         print.put(actions.len());
         print.put((outbox, inbox, due, rotation, unsaid));
         print.until(*next_beat);

@@ -71,7 +71,7 @@ impl Head {
 
     fn living_word(&self, pool: PoolId) -> Option<Word> {
         match self.liveness() {
-            Liveness::Alive => self.word_by_cable(pool),
+            Liveness::Alive => self.peer.word(pool.index()),
             Liveness::LinksLost if self.ledger(pool) == LedgerState::Ticking => {
                 let ledger = self.ledgers.get(pool.index());
                 let beat = ledger.and_then(|ledger| ledger.beat(pool));
@@ -79,20 +79,6 @@ impl Head {
             }
             Liveness::LinksLost | Liveness::Dead | Liveness::Unheard => None,
         }
-    }
-
-    /// What the peer said of a pool last, unless that may have been of another one.
-    fn word_by_cable(&self, pool: PoolId) -> Option<Word> {
-        self.peer
-            .word(pool.index())
-            .filter(|_| !self.is_strange(pool))
-    }
-
-    /// Whether the peer has another pool in this one's place of its configuration: what it says there is of that.
-    pub fn is_strange(&self, pool: PoolId) -> bool {
-        self.strange
-            .get(pool.index())
-            .is_some_and(|strange| *strange)
     }
 
     /// How often a head was fenced within the last ten minutes, and whether it is barred for that.
@@ -162,8 +148,7 @@ impl Head {
             peer_barred: self.fences.is_barred(self.config.me.peer(), now),
             yields: self.yields(beyond_doubt),
             word: self.living_word(pool),
-            last_word: self.word_by_cable(pool),
-            is_strange: self.is_strange(pool),
+            last_word: self.peer.word(pool.index()),
             digest_differs: self.digest_differs(),
             mark: self.peer.next_number(),
         }

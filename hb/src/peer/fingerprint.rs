@@ -19,7 +19,6 @@ impl Peer {
             links,
             silence,
             digest,
-            takes_fences,
             words,
         } = self;
         print.put((incarnation, version));
@@ -39,7 +38,7 @@ impl Peer {
             link.fingerprint(longest, print);
         }
         print.span(*silence, longest);
-        print.put((digest, takes_fences));
+        print.put(digest);
         for word in words {
             print.put(word.map(|word| word.beat)); // its numbers: see `Head::fingerprint`
         }

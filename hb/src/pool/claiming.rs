@@ -222,10 +222,6 @@ impl Pool {
             (Holder::Nobody, Authority::Free) => {
                 Some(self.claim(authority, epoch, Epoch::NONE, false, view))
             }
-            (Holder::Peer(_), _) if revived && view.is_strange => {
-                self.rest_until(Rest::OtherPool, view.now + view.timing.retry);
-                None
-            }
             (Holder::Peer(held), Authority::PeerYields) if view.digest_differs => {
                 self.fail(Failure::HeldByPeer(held), view);
                 None
@@ -260,7 +256,6 @@ impl Pool {
             Failure::HeldByPeer(held) => {
                 self.seen = self.seen.max(held);
                 let rest = match view.liveness {
-                    Liveness::Alive if view.is_strange => Rest::OtherPool,
                     Liveness::Alive => Rest::PeerHolds,
                     Liveness::Unheard | Liveness::Dead | Liveness::LinksLost => {
                         Rest::HeldByUnheardPeer(held)

@@ -72,9 +72,6 @@ impl Pool {
         let unheard = view.liveness == Liveness::Unheard && !view.has_waited();
         match view.peer().map(|beat| beat.state) {
             _ if unheard => return Err(Refusal::Busy),
-            _ if view.is_strange && view.liveness == Liveness::Alive => {
-                return Err(Refusal::OtherPool);
-            }
             Some(PoolState::Releasing) => return Err(Refusal::Busy),
             Some(PoolState::Importing | PoolState::Serving) => return Err(Refusal::PeerHolds),
             // Most likely a look for the pool, which ends without one: it is waited for.

@@ -88,9 +88,6 @@ pub enum Rest {
     /// The peer is silent on every cable, and its ledger cannot be read, or not for long enough to tell whether
     /// it ticks. Ends when it can: with the peer's life, or its death.
     AwaitingLedger,
-    /// The peer's configuration has another pool in this place, so it says nothing of this one, and somebody else's keys
-    /// may be on its disks. Ends when the files are equal, when the peer dies, or when what is there is let go.
-    OtherPool,
     /// The peer is silent on every cable, and this head was fenced again and again. Ends when the peer is heard, is
     /// silent for `barred_dead` or on its ledger, or by `takeover`.
     Barred,

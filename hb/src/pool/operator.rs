@@ -19,7 +19,6 @@ impl Pool {
         match (view.liveness, view.peer()) {
             (Liveness::Unheard | Liveness::Dead, _) => Err(Refusal::PeerNotHeard),
             (Liveness::LinksLost, _) => Err(Refusal::LinksLost),
-            _ if view.is_strange => Err(Refusal::OtherPool),
             _ if view.peer_barred => Err(Refusal::PeerBarred),
             (_, Some(beat)) if beat.state == PoolState::Standby => {
                 if beat.health.burden() > self.health.burden() {
@@ -99,10 +98,7 @@ impl Pool {
                     Accepted::Claiming,
                     Some(self.survey(of_a_peer_that_yields, view)),
                 )),
-                None if view.liveness == Liveness::Alive => Err(match view.is_strange {
-                    true => Refusal::OtherPool,
-                    false => Refusal::Busy,
-                }),
+                None if view.liveness == Liveness::Alive => Err(Refusal::Busy),
                 None => Ok((
                     Accepted::Claiming,
                     Some(self.survey(Authority::Operator, view)),
@@ -115,9 +111,6 @@ impl Pool {
     pub(crate) fn giveback(&mut self, view: &View) -> Result<(Accepted, Option<Wanted>), Refusal> {
         if self.home == view.me {
             return match view.peer() {
-                None if view.is_strange && view.liveness == Liveness::Alive => {
-                    Err(Refusal::OtherPool)
-                }
                 None => Err(Refusal::PeerNotHeard),
                 _ if view.me_barred => Err(Refusal::Barred),
                 // In order: nobody was asked whether the peer may be fenced.

@@ -73,11 +73,6 @@ impl Pool {
                 (!early).then(|| self.survey(authority, view))
             }
             Liveness::Alive => {
-                if view.is_strange {
-                    // What is free may be taken, and nothing else: it has no word on this pool.
-                    return (view.has_waited() && !early)
-                        .then(|| self.survey(Authority::Free, view));
-                }
                 let beat = view.peer()?;
                 if beat.state.may_hold() {
                     self.unserved_since = None;
@@ -168,7 +163,6 @@ impl Pool {
 /// The right that follows from what is heard of the peer.
 fn authority(view: &View) -> Authority {
     match view.liveness {
-        Liveness::Alive if view.is_strange => Authority::Free,
         Liveness::Alive => Authority::PeerYields,
         _ if view.peer_is_dead() => Authority::PeerDead,
         Liveness::Unheard | Liveness::Dead | Liveness::LinksLost => Authority::Free,

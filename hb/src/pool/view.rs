@@ -37,10 +37,8 @@ pub(crate) struct View {
     pub(crate) word: Option<Word>,
     /// The same by cable, from before the silence as well.
     pub(crate) last_word: Option<Word>,
-    /// The peer has another pool in this one's place: it has no word on this one.
-    pub(crate) is_strange: bool,
-    /// The peer runs another configuration: its pools may stand in another order, and what a release that tells no names says of
-    /// this one may be of another.
+    /// The peer runs another configuration: its pools may stand in another order, and what it says of this one
+    /// may be of another.
     pub(crate) digest_differs: bool,
     /// The next sequence number.
     pub(crate) mark: u64,

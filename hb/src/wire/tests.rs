@@ -28,7 +28,6 @@ fn beat(sequence: u64) -> Frame<'static> {
             pools: Vec::from_slice(&[pool]).unwrap(),
         },
         fences: None,
-        names: None,
         lag: Some(Lag::of([sequence, sequence - 2]).1),
     }
 }
@@ -48,44 +47,8 @@ fn the_longest_beat_of_one_pool_fits_the_serial_line() {
         // A claim a minute for four years still encodes in three bytes.
         pools[0].epoch = Epoch((1 << 21) - 1);
     }
-    let fences = Frame {
-        body: Body::Fences,
-        fences: Some(FENCES),
-        ..frame.clone()
-    };
-    for frame in [frame, fences] {
-        let n = encode(&frame, LinkId::Serial, &SECRET, &mut buffer).unwrap();
-        assert!(n <= SERIAL_BEAT_MAX_BYTES, "{n}");
-    }
-}
-
-#[test]
-fn a_part_of_the_pools_name_is_told_beside_its_health() {
-    let mut buffer = [0; FRAME_MAX_BYTES];
-    let frame = Frame {
-        names: Some([0x15, 0, 0, 0, 0, 0, 0, 0]),
-        ..beat(5)
-    };
     let n = encode(&frame, LinkId::Serial, &SECRET, &mut buffer).unwrap();
-    // To others it is a bit of health that they do not know.
-    let health = buffer[n - TAG_BYTES - 2];
-    assert_eq!(
-        (health, Health::from_bits(health).bits()),
-        (0x82 | 0x15 << 2, 2)
-    );
-    assert_eq!(decode(&buffer[..n], LinkId::Serial, &SECRET), Ok(frame));
-}
-
-#[test]
-fn frames_of_one_link_tell_the_whole_of_a_name() {
-    for apart in [1, 2, 3, 4] {
-        for bit in 0..25 {
-            let mut numbers = (0..5).map(|turn| 1000 + turn * apart);
-            let other = 0x0123_4567 ^ 1 << bit;
-            let differ = |number| part_of_name(0x0123_4567, number) != part_of_name(other, number);
-            assert!(numbers.any(differ), "{apart} {bit}");
-        }
-    }
+    assert!(n <= SERIAL_BEAT_MAX_BYTES, "{n}");
 }
 
 /// Ten beats a second on each of two links. From the fifth month on it takes five bytes, for fifty years.
@@ -178,7 +141,7 @@ struct Golden {
 /// Byte for byte as the two releases send them. The tags are not this code's own: they were made by Python's `hmac`, with
 /// SHA-256 over the link's number and the bytes before, under [`SECRET`].
 #[rustfmt::skip] // a line a frame
-fn golden() -> [Golden; 9] {
+fn golden() -> [Golden; 8] {
     use LinkId::{Ether, Serial};
     let fragment = Body::Fragment {
         message: 1,
@@ -208,7 +171,6 @@ fn golden() -> [Golden; 9] {
         frame(3, Ether, beat, ages, &[BEAT, &AGES, &[LAG]], 0x1a05669b_f57c3e38_b1168139_c3e1242c),
         frame(3, Ether, &fragment, None, &[&FRAGMENT, &[LAG]], 0x1f97402d_fcf46f5c_a6f5faa8_ec4da23e),
         frame(3, Serial, &received, None, &[&RECEIVED, &[LAG]], 0xef572db2_f840e559_ff0299dc_72c62ba0),
-        frame(3, Serial, &Body::Fences, ages, &[&[3], &AGES, &[LAG]], 0x4a219bb5_e0e08833_b5e743e6_190729a0),
     ]
 }
 

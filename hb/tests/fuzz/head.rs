@@ -115,10 +115,7 @@ impl<'a> Script<'a> {
             secret: SECRET,
             digest: 1,
             timing: Timing::default(),
-            pools: home
-                .map(|home| PoolConfig { home, name: 0 })
-                .into_iter()
-                .collect(),
+            pools: home.map(|home| PoolConfig { home }).into_iter().collect(),
         };
         let word = |pool| PoolBeat {
             pool,
@@ -391,7 +388,6 @@ impl<'a> Script<'a> {
             acknowledged,
             body,
             fences: None,
-            names: None,
             lag: (self.version() == VERSION).then_some(lag),
         }
     }
@@ -618,8 +614,7 @@ impl<'a> Script<'a> {
                 };
                 let frame = wire::decode(&buffer[..length], link, &SECRET).unwrap();
                 self.heard[link.index()] = frame.sequence;
-                if link == LinkId::Serial && matches!(frame.body, Body::Beat { .. } | Body::Fences)
-                {
+                if link == LinkId::Serial && matches!(frame.body, Body::Beat { .. }) {
                     assert!(length <= SERIAL_BEAT_MAX_BYTES, "{frame:?}");
                 }
             }

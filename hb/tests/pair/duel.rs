@@ -22,10 +22,7 @@ fn head(me: HeadId, now: Instant) -> Head {
         secret: SECRET,
         digest: 1,
         timing: Timing::default(),
-        pools: IDS
-            .map(|home| PoolConfig { home, name: 0 })
-            .into_iter()
-            .collect(),
+        pools: IDS.map(|home| PoolConfig { home }).into_iter().collect(),
     };
     let mut head = Head::new(config, Incarnation([me.number(); 8]), now);
     for pool in [0, 1] {

@@ -1,8 +1,7 @@
 //! The peer hears of a claim before a key of it is on a disk; that beats say so before each claim is looked at in `world`.
-//! And of which pool a word is: two heads whose files differ name them.
 
 use embassy_time::Duration;
-use orthrus_hb::{Command, Epoch, Health, LinkId, PoolId, PoolState, Refusal, Rest};
+use orthrus_hb::{Command, Epoch, LinkId, PoolId, PoolState};
 
 use crate::world::{A, B, Registrant, SECOND, TANK, World};
 
@@ -76,79 +75,4 @@ fn a_claim_by_any_right_is_told_before_it_begins() {
     }
     world.until("b serves both", |w| serves_both(w, B));
     assert_eq!(known(&world, B), [Epoch(4); 2]);
-}
-
-/// B was booted with a file that has another pool in the first place, and the second one where it was.
-fn with_another_pool_in_its_place() -> World {
-    let mut world = World::new();
-    world.more_pools = 1;
-    world.second_disk = Some(Registrant::Nobody);
-    world.boot(A);
-    world.boot(B);
-    world.until("a serves both", |w| serves_both(w, A));
-    world.crash(B);
-    world.names[B][0] = "new";
-    world.digests[B] = 2;
-    world.boot(B);
-    world.run(Duration::from_secs(30));
-    world
-}
-
-#[test]
-fn what_a_peer_says_of_another_pool_in_that_place_moves_nothing() {
-    let mut world = with_another_pool_in_its_place();
-    assert!(world.head(A).digest_differs() && world.head(B).digest_differs());
-    assert_eq!(world.rest(B), Some(Rest::OtherPool));
-    let orders = [
-        (A, Command::Handover(TANK)),
-        (B, Command::Takeover(TANK)),
-        (B, Command::Make(TANK)),
-    ];
-    for (who, order) in orders {
-        assert_eq!(
-            world.command(who, order),
-            Err(Refusal::OtherPool),
-            "{order:?}"
-        );
-    }
-    // That it stands by for the other one is no reason to let go of this one.
-    let network = Health {
-        network: true,
-        ..Health::default()
-    };
-    world.health(A, network);
-    world.run(Duration::from_secs(60));
-    assert!(serves_both(&world, A));
-    assert_eq!(world.preempted, []);
-    // Where the names agree its word counts.
-    world.command(A, Command::Handover(SECOND)).unwrap();
-    let there = |w: &World| w.head(B).pools()[1].state() == PoolState::Serving;
-    world.until("b serves the second", there);
-    assert_eq!(world.state(A), PoolState::Serving);
-}
-
-#[test]
-fn epochs_of_another_pool_in_that_place_give_no_right() {
-    let mut world = with_another_pool_in_its_place();
-    world.crash(A);
-    world.until("b serves the second", |w| {
-        w.head(B).pools()[1].state() == PoolState::Serving
-    });
-    world.run(Duration::from_secs(30));
-    assert_eq!(world.rest(B), Some(Rest::HeldByUnheardPeer(Epoch(1))));
-    assert_eq!(world.preempted, [(A, Epoch(1))]);
-    // The peer is off, says an operator.
-    world.command(B, Command::Takeover(TANK)).unwrap();
-    world.until("b serves both", |w| serves_both(w, B));
-}
-
-#[test]
-fn equal_files_make_it_heard_again() {
-    let mut world = with_another_pool_in_its_place();
-    world.names[B] = world.names[A];
-    world.boot(B);
-    world.run(Duration::from_secs(5));
-    assert_eq!(world.rest(B), Some(Rest::PeerHolds));
-    world.command(A, Command::Handover(TANK)).unwrap();
-    world.until("b serves", |w| w.state(B) == PoolState::Serving);
 }

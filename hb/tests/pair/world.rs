@@ -9,7 +9,7 @@ use embassy_time::{Duration, Instant};
 use orthrus_hb::{
     Accepted, Action, ClusterId, Command, Config, Done, Epoch, Event, FRAME_MAX_BYTES, Failure,
     Head, HeadId, Health, Holder, Incarnation, Job, LinkId, MAX_POOLS, Outcome, PoolConfig, PoolId,
-    PoolState, Refusal, ResetReason, Rest, Sight, Timing, Work, hash_of_name,
+    PoolState, Refusal, ResetReason, Rest, Sight, Timing, Work,
     ledger::{Lease, Record},
     wire::{self, Body},
 };
@@ -69,8 +69,6 @@ pub struct World {
     pub preempted: Vec<(usize, Epoch)>,
     /// The head that the pools prefer, from the next boot on.
     pub home: HeadId,
-    /// The pools' names in each head's configuration, from its next boot on.
-    pub names: [[&'static str; MAX_POOLS]; 2],
     /// Digests of the heads' configurations, from their next boot on.
     pub digests: [u32; 2],
     /// The pool does not exist yet: there are only disks.
@@ -144,7 +142,6 @@ impl World {
             let_go: Vec::new(),
             preempted: Vec::new(),
             home: HeadId::First,
-            names: [["tank", "second", "c", "d", "e", "f", "g", "h"]; 2],
             digests: [1; 2],
             is_bare: false,
             more_pools: 0,
@@ -201,11 +198,8 @@ impl World {
             secret: SECRET,
             digest: self.digests[who],
             timing: self.timing,
-            pools: (0..=self.more_pools)
-                .map(|pool| PoolConfig {
-                    home: self.home,
-                    name: hash_of_name(self.names[who][pool]),
-                })
+            pools: std::iter::repeat_n(self.home, 1 + self.more_pools)
+                .map(|home| PoolConfig { home })
                 .collect(),
         };
         let incarnation = Incarnation([who as u8 + 1, machine.boots, 0, 0, 0, 0, 0, 9]);

@@ -127,11 +127,7 @@ impl World {
     /// It begins to run, as a standby that knows nothing.
     pub fn boot(&mut self, who: usize) {
         let pools = self.clients.len();
-        let homes: Vec<PoolConfig> = self
-            .homes
-            .iter()
-            .map(|&home| PoolConfig { home, name: 0 })
-            .collect();
+        let homes: Vec<PoolConfig> = self.homes.iter().map(|&home| PoolConfig { home }).collect();
         let config = Config {
             cluster: self.cluster,
             me: self.machines[who].id,

@@ -132,7 +132,6 @@ pub fn as_version_2(link: LinkId, buffer: &mut [u8], length: usize) -> usize {
     let frame = wire::decode(&bytes, link, &SECRET).expect("it was just encoded");
     let frame = Frame {
         version: 2,
-        names: None,
         lag: None,
         ..frame
     };

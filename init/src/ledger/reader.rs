@@ -103,12 +103,6 @@ impl Readers {
         let shared = &self.shared;
         let mut copies = lock(&shared.copies);
         let mut forget = false;
-        // One that stays shows what the owner goes on to write; a disk that went leaves the others.
-        let stays = copies
-            .iter()
-            .filter_map(|copy| copy.region.as_ref())
-            .any(|now| regions.iter().any(|region| region.is_same(now)));
-        let anew = !regions.is_empty() && !stays;
         for (number, copy) in copies.iter_mut().enumerate() {
             let wanted = regions.iter().find(|region| region.copy == number);
             let same = match (&copy.region, wanted) {
@@ -137,9 +131,7 @@ impl Readers {
                 }
             }
         }
-        if anew {
-            shared.sights.renew();
-        } else if forget {
+        if forget {
             shared.sights.forget();
         }
         shared.changed.notify_all();

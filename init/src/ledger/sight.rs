@@ -27,8 +27,6 @@ pub enum News {
     Sight(Sight),
     /// The pool's metadata were read, and there is no ledger.
     NoLedger,
-    /// They were, and every copy is another one than before.
-    Anew,
 }
 
 /// Wakes the heartbeat thread.
@@ -47,8 +45,6 @@ struct State {
     /// When the last read that showed it was submitted.
     confirmed: Option<Instant>,
     news: Option<News>,
-    /// What comes before that: the copies are others.
-    anew: bool,
 }
 
 impl Sights {
@@ -84,28 +80,12 @@ impl Sights {
     pub fn post_none(&self) {
         let mut state = lock(&self.state);
         (state.newest, state.confirmed) = (None, None);
-        state.anew = false;
         self.put(state, News::NoLedger);
     }
 
-    /// Some of the copies are others from here on: what was read before says nothing about them.
+    /// The copies are others from here on: those of before say nothing about them.
     pub fn forget(&self) {
-        let mut state = lock(&self.state);
-        let anew = state.anew;
-        *state = State {
-            anew,
-            ..State::default()
-        };
-    }
-
-    /// All of them are: what the heartbeat thread was told before is of another ledger, and it has to know that before it is
-    /// told of any read of this one.
-    pub fn renew(&self) {
-        *lock(&self.state) = State {
-            anew: true,
-            ..State::default()
-        };
-        (self.wake)();
+        *lock(&self.state) = State::default();
     }
 
     fn put(&self, mut state: std::sync::MutexGuard<'_, State>, news: News) {
@@ -117,16 +97,12 @@ impl Sights {
         }
     }
 
-    /// What came since the last call, one after the other. For the heartbeat thread: never waits, never allocates.
+    /// What came since the last call. For the heartbeat thread: never waits, never allocates.
     pub fn take(&self) -> Option<News> {
-        let mut state = match self.state.try_lock() {
-            Ok(state) => state,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return None,
-        };
-        match std::mem::take(&mut state.anew) {
-            true => Some(News::Anew),
-            false => state.news.take(),
+        match self.state.try_lock() {
+            Ok(mut state) => state.news.take(),
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().news.take(),
+            Err(TryLockError::WouldBlock) => None,
         }
     }
 }
@@ -211,24 +187,6 @@ mod tests {
         sights.forget();
         sights.post(None, at(400));
         assert_eq!(sights.take(), sight(None, 400));
-    }
-
-    #[test]
-    fn that_the_copies_are_others_is_told_before_what_they_show() {
-        let (sights, woken) = sights();
-        sights.post(record(7, 900), at(100));
-        sights.renew();
-        sights.post(record(1, 1), at(200));
-        assert_eq!(woken.load(Ordering::SeqCst), 3);
-        assert_eq!(sights.take(), Some(News::Anew));
-        assert_eq!(sights.take(), sight(record(1, 1), 200));
-        assert_eq!(sights.take(), None);
-        sights.renew();
-        sights.forget();
-        assert_eq!(sights.take(), Some(News::Anew));
-        sights.renew();
-        sights.post_none();
-        assert_eq!(sights.take(), Some(News::NoLedger));
     }
 
     #[test]

@@ -67,7 +67,6 @@ impl Bench {
             timing: Timing::default(),
             pools: [PoolConfig {
                 home: HeadId::First,
-                name: 0,
             }]
             .into_iter()
             .collect(),

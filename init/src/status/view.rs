@@ -578,10 +578,6 @@ fn why_resting(rest: Rest, names: &Names, pool: &str) -> String {
             "head {peer} is silent on every cable, and the ledger on the shelf does not tell yet whether it lives; \
              it ends when the ledger can be read, or with `takeover {pool}` if {peer} is really off"
         ),
-        Rest::OtherPool => format!(
-            "held on its disks, and head {peer} cannot be asked: its configuration has another pool in the place of this one; \
-             it ends when one file is on both heads and the one that got it has booted, or when the pool is let go"
-        ),
         Rest::Barred => format!(
             "head {peer} is silent on every cable, and this head was fenced three times within ten minutes, so it \
              waits longer; it ends when {peer} is heard, after ten seconds of silence (four times `dead_ms`, if that is more), or with `takeover {pool}`"
