@@ -231,10 +231,15 @@ impl Watch {
         alarms
     }
 
-    /// The disks that were not read back for so long. Time in which none was does not count: after a loss of the shelf's power one
-    /// comes back before the other.
+    /// The disks that were not read back for so long: they may hang.
     pub fn silent(&self, limit: Duration) -> Vec<DiskId> {
         self.shared.silent(self.shared.now(), limit)
+    }
+
+    /// The disks that were not read back for so long though others were. Time in which none was does not count against one: after a
+    /// loss of the shelf's power they come back one after the other.
+    pub fn lost_for(&self, limit: Duration) -> Vec<DiskId> {
+        self.shared.lost_for(self.shared.now(), limit)
     }
 
     /// The disk whose last read-back is the oldest, by name, and how old it is.
@@ -289,11 +294,15 @@ impl Shared {
         Some(now.saturating_sub(Duration::from_millis(read)))
     }
 
-    fn silent(&self, now: Duration, limit: Duration) -> Vec<DiskId> {
+    fn lost_for(&self, now: Duration, limit: Duration) -> Vec<DiskId> {
         let returned = Duration::from_millis(self.returned_ms.load(Ordering::SeqCst));
         if now.saturating_sub(returned) <= limit {
             return Vec::new();
         }
+        self.silent(now, limit)
+    }
+
+    fn silent(&self, now: Duration, limit: Duration) -> Vec<DiskId> {
         let ages = self.ages(now).into_iter();
         let silent = ages.filter(|(_, age)| *age > limit);
         silent.map(|(disk, _)| disk.id.clone()).collect()
@@ -488,13 +497,15 @@ mod tests {
         let shared = Shared::of(&paths, key, Arc::new(|_| ()));
         let (second, limit) = (Duration::from_secs(1), Duration::from_secs(30));
         let read = |index, at| shared.note_read(index, at * second);
-        let silent = |at| shared.silent(at * second, limit);
+        let silent = |at| shared.lost_for(at * second, limit);
         for at in 0..10 {
             (0..3).for_each(|index| read(index, at));
         }
         // The shelf is without power from here on, and one disk takes long to spin up.
         read(0, 60);
         assert!(silent(61).is_empty());
+        // It may hang all the while: whoever would wait for it must know.
+        assert_eq!(shared.silent(61 * second, limit).len(), 2);
         read(1, 61);
         for at in 62..91 {
             (0..2).for_each(|index| read(index, at));

@@ -22,6 +22,11 @@ impl Budget {
         Budget { end: now + BUDGET }
     }
 
+    /// One that is over: nothing that may take long is begun.
+    pub fn spent(now: Instant) -> Budget {
+        Budget { end: now }
+    }
+
     /// What is left of it.
     pub fn left(self, now: Instant) -> Duration {
         self.end.saturating_duration_since(now)

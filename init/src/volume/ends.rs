@@ -8,8 +8,9 @@ use super::Read;
 
 /// MD's superblocks 1.1 and 1.2, the label, and the header of the area as lvm2 lays it.
 const FRONT: u64 = 8 << 10;
-/// MD's superblocks 1.0 and 0.90, of which the latter is up to so much before the end.
-const BACK: u64 = 128 << 10;
+/// MD's superblock 1.0, up to 12 KiB before the end. That of 0.90 is further in front, where clients' data may be: a bad block there must
+/// not cost the drive's whole patience, so it is read by itself.
+const BACK: u64 = 16 << 10;
 /// The largest block of a disk.
 const BLOCK: u64 = 4096;
 
@@ -94,7 +95,8 @@ mod tests {
             asked,
             [
                 (0, 8192),
-                (end - (128 << 10), 128 << 10),
+                (end - (16 << 10), 16 << 10),
+                (end - 65536, 12),
                 (8192, 512),
                 (end - 4096, 4608),
                 (8000, 512)

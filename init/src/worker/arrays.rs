@@ -91,8 +91,8 @@ impl Worker {
             return;
         }
         self.take_back_members();
-        let silent = self.silent_for(GIVE_UP_AFTER);
-        let gone = self.silent_for(super::lost::MARK_AFTER);
+        let silent = self.lost_for(GIVE_UP_AFTER);
+        let gone = self.lost_for(super::lost::MARK_AFTER);
         let Some(claim) = &mut self.claim else { return };
         let conditions = match self.host.arrays(&claim.group) {
             Ok(conditions) => conditions,
@@ -169,6 +169,12 @@ impl Worker {
         for what in failed {
             self.note_metadata(what);
         }
+    }
+
+    fn lost_for(&self, limit: Duration) -> Vec<DiskId> {
+        let slot = lock(&self.watch);
+        let watch = slot.iter().map(|(_, watch)| watch);
+        watch.flat_map(|watch| watch.lost_for(limit)).collect()
     }
 
     fn silent_for(&self, limit: Duration) -> Vec<DiskId> {

@@ -504,6 +504,8 @@ impl Worker {
         let active = self.host.reactivate(self.group()?, &group)?;
         if let Some(claim) = &mut self.claim {
             claim.group = group;
+            // One that is to be compared may have another name now.
+            claim.unsure.extend(claim.group.lacking_mirrors());
             // They have no word any more in what was just read.
             claim.rebuilt.clear();
             // What got another table was not followed to its end.

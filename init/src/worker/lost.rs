@@ -40,7 +40,7 @@ impl Worker {
         let silent: Vec<DiskId> = {
             let slot = lock(&self.watch);
             let watch = slot.iter().map(|(_, watch)| watch);
-            watch.flat_map(|watch| watch.silent(MARK_AFTER)).collect()
+            watch.flat_map(|watch| watch.lost_for(MARK_AFTER)).collect()
         };
         self.mark(&silent);
     }

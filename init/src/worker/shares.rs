@@ -121,7 +121,8 @@ impl Worker {
         let Some(again) = shares.and_then(|shares| shares.again.take()) else {
             return;
         };
-        let budget = Budget::begin(Instant::now());
+        // A release may be asked for meanwhile, and the import has checked what was damaged.
+        let budget = Budget::spent(Instant::now());
         if let Err(error) = self.try_shares(&again.active, budget, again.tries_left) {
             error!(pool = self.pool().name, "{error}");
             let why = format!("{error}; `handover {}` is the way out", self.pool().name);

@@ -59,8 +59,9 @@ impl Worker {
                 Err(error) => warn!("volume {name}: its images are not compared: {error}"),
             }
         }
-        if !done.is_empty() {
-            self.tag_unsure(&done, false);
+        if !done.is_empty() && self.tag_unsure(&done, false) {
+            let claim = self.claim.iter_mut();
+            claim.for_each(|claim| claim.compared.retain(|name| !done.contains(name)));
         }
     }
 

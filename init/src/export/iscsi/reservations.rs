@@ -233,11 +233,16 @@ pub fn take_over(directory: &Path, serial: &str, file: &Path) -> io::Result<()> 
 
 /// Whether clients are registered on a LUN now, as the kernel wrote it last; `None` where that cannot be told.
 pub fn has_any(state: &Path, serial: &str) -> Option<bool> {
-    match read(&state.join(DIRECTORY).join(name(serial))) {
-        Ok(bytes) => Some(!registrations(&bytes).ok()?.is_empty()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Some(false),
-        Err(_) => None,
+    // As they are restored: by the copy where the file is not there.
+    let name = name(serial);
+    for file in [name.clone(), format!("{name}{KEPT}")] {
+        match read(&state.join(DIRECTORY).join(file)) {
+            Ok(bytes) => return Some(!registrations(&bytes).ok()?.is_empty()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(_) => return None,
+        }
     }
+    Some(false)
 }
 
 /// The registrations of a LUN that are to be given back to the kernel: of its file, or of the copy where that is torn.

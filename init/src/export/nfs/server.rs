@@ -31,6 +31,8 @@ use crate::sys::namespace;
 const START_LIMIT: Duration = Duration::from_secs(12);
 /// How long a stop may take: threads end their requests, and these wait for disks.
 const STOP_LIMIT: Duration = Duration::from_secs(12);
+/// Threads while a share is withheld: each has a megabyte of its own.
+const THREADS_WITH_WAITING: u32 = 24;
 
 /// The longest time that the kernel takes, for lease and grace alike (`__nfsd4_write_time` of `fs/nfsd/nfsctl.c`).
 const TIME_MAX_S: u32 = 3600;
@@ -104,7 +106,7 @@ impl Server {
             answers: Mutex::new(Some([caches, tracking])),
         };
         let (settings, scope) = (settings(plan), plan.scope.clone());
-        let threads = format!("{}\n", plan.threads);
+        let threads = format!("{}\n", wanted_threads(plan));
         let started = within(
             START_LIMIT,
             &control.clone(),
@@ -144,6 +146,10 @@ impl Server {
 impl Sharing for Server {
     fn update(&self, plan: &NfsPlan) -> Result<(), ExportError> {
         *lock(&self.plan) = Arc::new(plan.clone());
+        if !plan.withheld.is_empty() {
+            let more = format!("{}\n", wanted_threads(plan));
+            write(&self.control.join("threads"), &more)?;
+        }
         responder::flush_caches().map_err(|error| failed(&self.control, "flush its caches", &error))
     }
 
@@ -153,8 +159,14 @@ impl Sharing for Server {
 
     fn stop(&self) -> Result<(), ExportError> {
         let (control, clients) = (self.control.clone(), self.clients.clone());
+        // A client that waits for a withheld share has a thread, which the stop would wait for; no answer reaches it any more.
+        let mut plan = NfsPlan::clone(&lock(&self.plan));
+        plan.withheld.clear();
+        *lock(&self.plan) = Arc::new(plan);
         within(STOP_LIMIT, &self.control, "stop the server", move || {
             if threads(&control)? != 0 {
+                responder::flush_caches()
+                    .map_err(|error| failed(&control, "flush its caches", &error))?;
                 write(&control.join("threads"), "0\n")?;
             }
             // Nobody brings a record any more, and nothing may write to a volume that is taken down.
@@ -165,6 +177,14 @@ impl Sharing for Server {
         // Until here they were asked.
         lock(&self.answers).take();
         Ok(())
+    }
+}
+
+/// Clients that wait for a withheld share have a thread each for seconds, which the others must not wait for.
+fn wanted_threads(plan: &NfsPlan) -> u32 {
+    match plan.withheld.is_empty() {
+        true => plan.threads,
+        false => plan.threads.max(THREADS_WITH_WAITING),
     }
 }
 
