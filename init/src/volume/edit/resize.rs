@@ -1,5 +1,6 @@
 //! Volumes that grow. None shrinks: that is the way in which data are lost by a slip of the hand.
 
+use super::super::group::BEHIND_TAG;
 use super::super::text::{Section, Value};
 use super::layout::{self, Raid, linears, striped};
 use super::space::{Piece, Space};
@@ -86,6 +87,21 @@ impl Edit<'_> {
         }
     }
 
+    /// Whether an image is on a member that is away, or is old.
+    fn lacks(&self, image: &str) -> Result<bool, EditError> {
+        let volume = self.volume(image)?;
+        let mut members = self.metadata.members();
+        let is_away = |member: &Section| {
+            ["flags", "status"]
+                .iter()
+                .any(|key| tree::has(member, key, "MISSING"))
+        };
+        let is_on =
+            |member: &str| tree::segments(volume).any(|segment| tree::is_on(segment, member));
+        Ok(tree::has(volume, "tags", BEHIND_TAG)
+            || members.any(|(name, member)| is_away(member) && is_on(name)))
+    }
+
     fn append_raid(
         &mut self,
         space: &mut Space,
@@ -107,6 +123,16 @@ impl Edit<'_> {
                     lv: name.to_owned(),
                     why: "is being rebuilt: wait until `status` says no more that disks are made equal"
                         .to_owned(),
+                });
+            }
+            // Parity that lacks an image and has a part that was never made equal is started by no kernel (`raid5_run`); and what an
+            // image that is not here is long cannot be told to it.
+            if self.lacks(image)? {
+                return Err(EditError::InUse {
+                    lv: name.to_owned(),
+                    why: format!(
+                        "lacks {image}: replace its disk, or have it made equal by `handover`, first"
+                    ),
                 });
             }
         }

@@ -799,6 +799,27 @@ fn a_volume_does_not_grow_while_an_image_of_it_is_rebuilt() {
 }
 
 #[test]
+fn a_volume_does_not_grow_while_it_lacks_an_image() {
+    for (kind, images) in [(Raid::Raid1, 2), (Raid::Raid5, 3), (Raid::Raid6, 5)] {
+        let made = edited(group(images + 1), |edit| {
+            edit.create("r", 6, Layout::Raid(kind, images))
+        });
+        let made = made.unwrap();
+        let lost = edited(made.clone(), |edit| edit.set_missing(member(0).id, true));
+        let old = edited(made.clone(), |edit| edit.set_behind("r_rimage_1", true));
+        for (lacking, image) in [(lost, "r_rimage_0"), (old, "r_rimage_1")] {
+            let refused = edited(lacking.unwrap(), |edit| edit.grow("r", 12));
+            let refused = refused.unwrap_err().to_string();
+            assert!(
+                refused.contains(&format!("volume r lacks {image}")),
+                "{refused}"
+            );
+        }
+        check(&edited(made, |edit| edit.grow("r", 12)).unwrap());
+    }
+}
+
+#[test]
 fn an_image_that_is_old_is_tagged_once_behind_its_flags_until_it_has_all() {
     let before = edited(group(2), |edit| {
         edit.create("r", 2, Layout::Raid(Raid::Raid1, 2))
