@@ -11,6 +11,7 @@ mod bench;
 pub mod checkout;
 pub mod kinds;
 pub mod planted;
+mod program;
 pub mod reservations;
 pub mod steps;
 

@@ -171,12 +171,6 @@ impl Worker {
         }
     }
 
-    fn lost_for(&self, limit: Duration) -> Vec<DiskId> {
-        let slot = lock(&self.watch);
-        let watch = slot.iter().map(|(_, watch)| watch);
-        watch.flat_map(|watch| watch.lost_for(limit)).collect()
-    }
-
     fn silent_for(&self, limit: Duration) -> Vec<DiskId> {
         let slot = lock(&self.watch);
         let watch = slot.iter().map(|(_, watch)| watch);

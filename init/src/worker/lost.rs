@@ -37,12 +37,14 @@ pub(super) const MARK_AFTER: Duration = Duration::from_secs(30);
 impl Worker {
     /// Marks members that are lost, if the pool can do without them.
     pub(super) fn mark_lost(&mut self) {
-        let silent: Vec<DiskId> = {
-            let slot = lock(&self.watch);
-            let watch = slot.iter().map(|(_, watch)| watch);
-            watch.flat_map(|watch| watch.lost_for(MARK_AFTER)).collect()
-        };
-        self.mark(&silent);
+        self.mark(&self.lost_for(MARK_AFTER));
+    }
+
+    /// The claim's disks that were not read back for so long though others were.
+    pub(super) fn lost_for(&self, limit: Duration) -> Vec<DiskId> {
+        let slot = lock(&self.watch);
+        let watch = slot.iter().map(|(_, watch)| watch);
+        watch.flat_map(|watch| watch.lost_for(limit)).collect()
     }
 
     pub(super) fn mark(&mut self, silent: &[DiskId]) {

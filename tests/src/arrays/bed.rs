@@ -9,6 +9,8 @@ use anyhow::{Context as _, Result, ensure};
 use orthrus_qemu::artifacts;
 use orthrus_qemu::maker::{Drive, Maker};
 
+use crate::program;
+
 use super::fixture;
 use super::{ARRAYS, Array, STATES, State, Thrown};
 
@@ -60,22 +62,11 @@ impl Bed {
             File::create(disk(&dir, index))?.set_len(length(index))?;
             drives.push(Drive::new(format!("disk-{index}"), disk(&dir, index)));
         }
-        // As a disk, of which the length must be a multiple of its sectors'.
-        let copy = dir.join("program.raw");
-        fs::copy(program, &copy)?;
-        let padded = fs::metadata(&copy)?.len().next_multiple_of(4096);
-        File::options().write(true).open(&copy)?.set_len(padded)?;
-        drives.push(Drive {
-            is_read_only: true,
-            ..Drive::new("program", "program.raw")
-        });
+        drives.push(program::drive(&dir, program)?);
         let maker = artifacts::maker(&dir, &drives)?;
         let bed = Bed { maker, dir };
-        bed.script(
-            "for d in /sys/block/vd*; do case $(cat $d/serial) in program) cat /dev/${d##*/} >/run/arrays;; esac; done
-             chmod +x /run/arrays
-             for m in md_mod raid0 raid1 raid10 raid456; do modprobe $m; done",
-        )?;
+        bed.script(&program::unpack("/run/arrays"))?;
+        bed.script("for m in md_mod raid0 raid1 raid10 raid456; do modprobe $m; done")?;
         Ok(bed)
     }
 

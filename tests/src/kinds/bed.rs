@@ -8,6 +8,8 @@ use anyhow::{Context as _, Result, ensure};
 use orthrus_qemu::artifacts;
 use orthrus_qemu::maker::{Drive, Maker};
 
+use crate::program;
+
 use super::tables;
 use super::{KINDS, Kind};
 
@@ -71,21 +73,12 @@ impl Bed {
             File::create(dir.join(&name))?.set_len(DISK_BYTES)?;
             drives.push(Drive::new(format!("disk-{index}"), name));
         }
-        // As a disk, of which the length must be a multiple of its sectors'.
-        let copy = dir.join("program.raw");
-        fs::copy(program, &copy)?;
-        let length = fs::metadata(&copy)?.len().next_multiple_of(4096);
-        File::options().write(true).open(&copy)?.set_len(length)?;
-        drives.push(Drive {
-            is_read_only: true,
-            ..Drive::new("program", "program.raw")
-        });
+        drives.push(program::drive(&dir, program)?);
         let maker = artifacts::maker(&dir, &drives)?;
         let bed = Bed { maker, dir };
+        bed.script(&program::unpack("/run/volumes"))?;
         bed.script(
-            "for d in /sys/block/vd*; do case $(cat $d/serial) in program) cat /dev/${d##*/} >/run/volumes;; esac; done
-             chmod +x /run/volumes
-             for m in dm_raid dm_cache_smq dm_writecache dm_integrity dm_zero dm_mirror dm_thin_pool dm_snapshot dm_vdo \
+            "for m in dm_raid dm_cache_smq dm_writecache dm_integrity dm_zero dm_mirror dm_thin_pool dm_snapshot dm_vdo \
                raid0 raid1 raid10 raid456; do modprobe $m; done",
         )?;
         Ok(bed)

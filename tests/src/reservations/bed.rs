@@ -3,13 +3,15 @@
 //! Without the kernel's multipath each connection has block devices of its own, so that two heads are in one kernel, which knows nothing of
 //! that: what keeps one from writing is the target.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use orthrus_qemu::artifacts;
-use orthrus_qemu::maker::{Drive, Maker};
+use orthrus_qemu::maker::Maker;
+
+use crate::program;
 
 use super::Case;
 
@@ -79,21 +81,10 @@ impl Bed {
     /// What is missing, or does not build.
     pub fn up(program: &Path) -> Result<Bed> {
         let dir = artifacts::machine_dir("reservations")?;
-        // As a disk, of which the length must be a multiple of its sectors'.
-        let copy = dir.join("program.raw");
-        fs::copy(program, &copy)?;
-        let padded = fs::metadata(&copy)?.len().next_multiple_of(4096);
-        File::options().write(true).open(&copy)?.set_len(padded)?;
-        let drives = [Drive {
-            is_read_only: true,
-            ..Drive::new("program", "program.raw")
-        }];
+        let drives = [program::drive(&dir, program)?];
         let maker = artifacts::backported_maker(&dir, &drives)?;
         let bed = Bed { maker, dir };
-        bed.script(
-            "for d in /sys/block/vd*; do case $(cat $d/serial) in program) cat /dev/${d##*/} >/run/reservations;; esac; done
-             chmod +x /run/reservations",
-        )?;
+        bed.script(&program::unpack("/run/reservations"))?;
         bed.script(SET_UP).context("setting the target up")?;
         Ok(bed)
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! start:  answers ready ─► versions, lease, grace ─► port ─► threads (they ask who may reclaim)
-//! stop:   threads end, with all sockets and state ─► the last records ─► answers end ─► caches forget their paths
+//! stop:   who waits for an answer is told no ─► threads end, with all sockets and state ─► the last records ─► answers end ─► caches forget their paths
 //! ```
 //!
 //! The kernel calls a server by the name of the host that starts its threads. So the thread that does it has a name of its
