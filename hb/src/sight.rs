@@ -5,6 +5,11 @@
 //! nothing about the peer, only about our own path. One sight of a record proves nothing either, since
 //! it may be years old: it ticks once it was seen to change.
 //!
+//! Of records that do not change the one with the greatest epoch counts: the others are on copies that are behind. One that
+//! changes is of a heartbeat that runs, however small its epoch: a head writes records of its present boot only. Such are those of a
+//! pool that was made anew by a boot that knew of none. (They counted as silence here, where the old pool's were known. With all
+//! cables cut their owner, which lived, was taken for dead.)
+//!
 //! ```text
 //!  Unread ──► Seen ──► Ticking ◄──► Silent
 //!   │   ▲       └─────────────────────►┘ │
@@ -67,7 +72,9 @@ pub(crate) struct Ledger {
     /// that just booted must not take its peer for dead by the cables alone.
     exists: Option<bool>,
     newest: Option<Record>,
-    /// It was seen to change, in the incarnation that it is of.
+    /// The last that was seen of another boot than the newest's, and did not change since.
+    elder: Option<Record>,
+    /// The newest was seen to change, in the incarnation that it is of.
     ticked: bool,
     silence: Duration,
     /// When the last completed read was submitted, or the newest record was first seen, if that was later.
@@ -95,23 +102,31 @@ impl Ledger {
         // No record is no news: this copy may never have been written.
         let Some(record) = sight.peer else { return };
         let order = |record: Record| (record.epoch, record.sequence);
-        match self.newest {
-            Some(newest) if order(record) <= order(newest) => {
-                // Half the limit at most: it takes three reads to tell a death, so that one gap in our own
-                // running is none.
-                let counted = gap.min(limit / 2);
-                self.silence = self.silence.checked_add(counted).unwrap_or(Duration::MAX);
+        let of_its_boot =
+            |known: Option<Record>| known.filter(|known| known.incarnation == record.incarnation);
+        let last = of_its_boot(self.newest).or(of_its_boot(self.elder));
+        if last
+            .or(self.newest)
+            .is_some_and(|last| order(record) <= order(last))
+        {
+            if last.is_none() {
+                self.elder = Some(record);
             }
-            before => {
-                let same_boot = before.is_some_and(|b| b.incarnation == record.incarnation);
-                self.ticked = same_boot;
-                self.newest = Some(record);
-                self.silence = Duration::from_ticks(0);
-                // Not the read's submission: it may have been under way for long, and the record written just before
-                // it ended. Others that are under way since then say nothing of the time after.
-                self.read = self.read.max(Some(now));
-            }
+            // Half the limit at most: it takes three reads to tell a death, so that one gap in our own
+            // running is none.
+            let counted = gap.min(limit / 2);
+            self.silence = self.silence.checked_add(counted).unwrap_or(Duration::MAX);
+            return;
         }
+        if of_its_boot(self.elder).is_some() {
+            self.elder = self.newest;
+        }
+        self.newest = Some(record);
+        self.ticked = last.is_some();
+        self.silence = Duration::from_ticks(0);
+        // Not the read's submission: it may have been under way for long, and the record written just before
+        // it ended. Others that are under way since then say nothing of the time after.
+        self.read = self.read.max(Some(now));
     }
 
     pub(crate) fn state(&self, limit: Duration, unread: Duration, now: Instant) -> LedgerState {
@@ -135,14 +150,17 @@ impl Ledger {
         let Ledger {
             exists,
             newest,
+            elder,
             ticked,
             silence,
             read,
         } = self;
         print.put((exists, ticked, read.is_some()));
-        print.put(newest.map(|record| Record {
-            sequence: 0,
-            ..record
+        print.put([newest, elder].map(|record| {
+            record.map(|record| Record {
+                sequence: 0,
+                ..record
+            })
         }));
         print.span(*silence, timing.ledger_dead);
         if let Some(read) = *read {
@@ -279,6 +297,34 @@ mod tests {
             look(&mut ledger, &sight(4, 1, 2000), 2001),
             LedgerState::Seen
         );
+    }
+
+    #[test]
+    fn a_record_that_changes_ticks_however_small_its_epoch() {
+        let mut ledger = Ledger::default();
+        look(&mut ledger, &sight(7, 900, 0), 1);
+        look(&mut ledger, &sight(7, 901, 100), 101);
+        // A pool was made anew under its name.
+        let mut ms = 200;
+        while look(&mut ledger, &sight(1, 1, ms), ms) == LedgerState::Ticking {
+            ms += 100;
+        }
+        assert_eq!(look(&mut ledger, &sight(1, 1, ms), ms), LedgerState::Silent);
+        for sequence in 2..5 {
+            ms += 100;
+            let ticks = look(&mut ledger, &sight(1, sequence, ms), ms);
+            assert_eq!(ticks, LedgerState::Ticking);
+            assert_eq!(ledger.newest().unwrap().epoch, Epoch(1));
+            // What is left of the old one says nothing.
+            let ticks = look(&mut ledger, &sight(7, 901, ms + 50), ms + 50);
+            assert_eq!(ticks, LedgerState::Ticking);
+        }
+        // Nor does it hide that this one dies.
+        while look(&mut ledger, &sight(7, 901, ms), ms) == LedgerState::Ticking {
+            ms += 100;
+            look(&mut ledger, &sight(1, 4, ms), ms);
+        }
+        assert_eq!(look(&mut ledger, &sight(1, 4, ms), ms), LedgerState::Silent);
     }
 
     #[test]

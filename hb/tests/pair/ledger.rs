@@ -208,6 +208,35 @@ fn a_copy_of_an_old_record_is_neither_life_nor_death() {
 }
 
 #[test]
+fn the_owner_of_a_pool_that_was_made_again_lives_whatever_the_old_one_told() {
+    let mut world = World::serving_with_ledger();
+    // Some claims later.
+    for (to, from) in [(B, A), (A, B)] {
+        world.command(from, Command::Handover(TANK)).unwrap();
+        world.until("the other serves", |w| w.state(to) == PoolState::Serving);
+    }
+    world.run(Duration::from_secs(5));
+    world.command(A, Command::Destroy(TANK)).unwrap();
+    world.until("it is gone", |w| w.is_bare);
+    world.run(Duration::from_secs(1));
+    // Only A boots, and has forgotten the old pool's epochs.
+    world.cut_cables();
+    world.records = [None; 2];
+    world.crash(A);
+    world.run(Duration::from_secs(5));
+    world.boot(A);
+    world.run(world.timing.peer_wait + Duration::from_secs(1));
+    world.command(A, Command::Make(TANK)).unwrap();
+    world.until("a holds it", |w| w.disk == Registrant::Head(A, Epoch(1)));
+    world.run(Duration::from_secs(120));
+    assert_eq!(world.head(B).ledger(TANK), LedgerState::Ticking);
+    assert_nothing_moved(&world);
+    // It is no hindrance when that one dies.
+    world.crash(A);
+    world.until("b serves", |w| w.state(B) == PoolState::Serving);
+}
+
+#[test]
 fn a_pool_without_a_ledger_goes_by_its_cables() {
     let mut world = World::serving();
     world.cut_cables();
