@@ -16,7 +16,9 @@
 //! head. `takeover` said to the barred head itself counts as told: it names the head that is to serve, and it is what is left when
 //! the other one cannot be asked. It does not readmit.
 //!
-//! A head that is fenced forgets everything, so each tells the other in its beats, and one of the two is always
+//! A head that is fenced forgets everything, so each tells the other: in every beat on Ethernet, and on serial, where a beat has no
+//! room for it, in a frame of its own that takes its turn with the pools. (On serial it was not told. With Ethernet broken and serial
+//! coming and going two living heads fenced each other in turn, each forgot, and neither was ever barred.) And one of the two is always
 //! the one that fenced. Who forgot says at first that there was nothing: that is believed only once it has heard
 //! what there was. (It was believed at once, and two heads that fenced each other in turn were never barred.)
 
@@ -35,6 +37,11 @@ const SAME: Duration = Duration::from_secs(3);
 /// Ages in seconds of the fences of both heads, as beats carry them; [`NEVER`] where there is none.
 pub(crate) type Ages = [[u16; LIMIT]; 2];
 const NEVER: u16 = u16::MAX;
+
+/// Whether an account tells of any fence.
+pub(crate) fn tells_of_any(ages: &Ages) -> bool {
+    ages.iter().flatten().any(|age| *age != NEVER)
+}
 
 /// The fences of both heads that still count, by when they cease to. Not by when they were: that may be before
 /// this head booted, where its clock has no name for it.
@@ -100,6 +107,11 @@ impl Fences {
             }
         }
         ages
+    }
+
+    /// Whether there is anything to tell.
+    pub(crate) fn is_any(&self, now: Instant) -> bool {
+        self.ends.iter().flatten().any(|end| *end > now)
     }
 
     /// How often a head was fenced lately.

@@ -60,16 +60,21 @@ pub struct Head {
     /// By pool.
     ledgers: [Ledger; MAX_POOLS],
     fences: Fences,
-    /// How far the peer was told this head's account of fences in its present boot; `None` before it acknowledged
-    /// any frame on Ethernet, where that is told.
-    told_fences: Option<Told>,
-    /// And that it has heard it.
-    fences_heard: bool,
+    /// By link: how far the peer was told this head's account of fences in its present boot; `None` before it acknowledged
+    /// any frame there.
+    told_fences: [Option<Told>; LinkId::ALL.len()],
+    /// And the number of its first frame that it is known to have sent after it had heard it.
+    fences_heard: Option<u64>,
+    /// Number of the frame that told the peer's account last; zero before the first.
+    fences_learnt: u64,
+    /// One of the two tells of a fence, or did in this boot of the peer: it is told on serial, then and thereafter, so that whoever
+    /// was readmitted hears of it.
+    counts_fences: bool,
     actions: Deque<Action, ACTIONS_MAX>,
     outbox: Outbox,
     inbox: Inbox,
     due: [Due; LinkId::ALL.len()],
-    /// The pool that the next serial beat speaks of, if none is in `unsaid`.
+    /// The pool that the next serial beat speaks of, if none is in `unsaid`; behind the last one it is the turn of the fences.
     rotation: usize,
     /// By pool: serial does not know yet what it became.
     unsaid: [bool; MAX_POOLS],
@@ -98,8 +103,10 @@ impl Head {
             pools,
             ledgers: [Ledger::default(); MAX_POOLS],
             fences: Fences::default(),
-            told_fences: None,
-            fences_heard: false,
+            told_fences: [None; LinkId::ALL.len()],
+            fences_heard: None,
+            fences_learnt: 0,
+            counts_fences: false,
             actions: Deque::new(),
             outbox: Outbox::default(),
             inbox: Inbox::default(),

@@ -106,6 +106,8 @@ pub struct Peer {
     /// Silence counted since the newest frame; zero before the first.
     silence: Duration,
     digest: Option<[u8; 4]>,
+    /// It reads [`Body::Fences`].
+    takes_fences: bool,
     words: [Option<Word>; MAX_POOLS],
 }
 
@@ -119,6 +121,7 @@ impl Peer {
             links: [Link::default(); LinkId::ALL.len()],
             silence: Duration::from_ticks(0),
             digest: None,
+            takes_fences: false,
             words: [None; MAX_POOLS],
         }
     }
@@ -164,6 +167,7 @@ impl Peer {
         }
         if let Body::Beat { digest, pools } = &frame.body {
             self.digest = Some(*digest);
+            self.takes_fences |= frame.takes_fences;
             let order = match has_one_numbering {
                 true => frame.sequence,
                 false => 0,
@@ -217,7 +221,10 @@ impl Peer {
         let retired = self.retired.iter().any(|&old| old == frame.incarnation);
         let fresh = heard.iter().any(|&number| number >= mark);
         let vacant = !retired && self.liveness(dead) != Liveness::Alive;
-        if frame.echo != Some(me) || !fresh && !vacant {
+        // It begins with a word on a pool. One that was first heard by a frame without any, and died at once, had said
+        // nothing of what it held, where its boot before had said that it serves.
+        let tells = matches!(frame.body, Body::Beat { .. });
+        if frame.echo != Some(me) || !fresh && !vacant || !tells {
             let (incarnation, seen) = (frame.incarnation, now);
             self.candidate = Some(Candidate {
                 incarnation,
@@ -239,6 +246,7 @@ impl Peer {
         }
         self.candidate = None;
         self.version = frame.version;
+        self.takes_fences = false;
         self.words = [None; MAX_POOLS];
         self.links.iter_mut().for_each(Link::renew);
         Ok(true)
@@ -334,6 +342,11 @@ impl Peer {
         self.digest
     }
 
+    /// Whether its present boot said that it reads [`Body::Fences`].
+    pub(crate) fn takes_fences(&self) -> bool {
+        self.takes_fences
+    }
+
     /// The state of a link.
     pub fn link(&self, link: LinkId) -> &Link {
         &self.links[link.index()]
@@ -393,6 +406,7 @@ mod tests {
                     pools: heapless::Vec::from_slice(&[beat]).expect("one pool fits"),
                 },
                 fences: None,
+                takes_fences: false,
                 lag,
             };
             let now = Instant::from_secs(1);
@@ -518,9 +532,9 @@ mod tests {
         );
     }
 
-    /// A frame of a boot that has heard none of ours, as one has that just began, or that was recorded.
-    fn hear_unconfirmed(peer: &mut Peer, incarnation: Incarnation, now: Instant) {
-        let frame = Frame {
+    /// The first frame that is heard of a boot.
+    fn first(incarnation: Incarnation, body: Body<'static>) -> Frame<'static> {
+        Frame {
             version: 3,
             cluster: [0; 3],
             sender: HeadId::Second,
@@ -528,15 +542,48 @@ mod tests {
             echo: None,
             sequence: 1,
             acknowledged: 0,
-            body: Body::Beat {
-                digest: [0; 4],
-                pools: heapless::Vec::new(),
-            },
+            body,
             fences: None,
+            takes_fences: false,
             lag: None,
-        };
+        }
+    }
+
+    fn beat_of_no_pool() -> Body<'static> {
+        Body::Beat {
+            digest: [0; 4],
+            pools: heapless::Vec::new(),
+        }
+    }
+
+    /// A frame of a boot that has heard none of ours, as one has that just began, or that was recorded.
+    fn hear_unconfirmed(peer: &mut Peer, incarnation: Incarnation, now: Instant) {
+        let frame = first(incarnation, beat_of_no_pool());
         peer.accept(&frame, LinkId::Serial, ME, DEAD, now)
             .expect_err("it is not confirmed");
+    }
+
+    #[test]
+    fn a_boot_begins_with_a_beat() {
+        let (other, now) = (Incarnation([3; 8]), Instant::from_secs(1));
+        let mut peer = heard(&[said(3, LinkId::Ether, 9, [0, 20], PoolState::Serving)]);
+        hear_unconfirmed(&mut peer, other, now);
+        peer.links.iter_mut().for_each(|link| link.sent = 21);
+        let mut hear = |body| {
+            let frame = Frame {
+                echo: Some(ME),
+                acknowledged: 21,
+                ..first(other, body)
+            };
+            let admitted = peer.accept(&frame, LinkId::Serial, ME, DEAD, now);
+            admitted.map(|admitted| admitted.is_first)
+        };
+        let (message, have) = (1, 0);
+        for body in [Body::Fences, Body::Received { message, have }] {
+            assert_eq!(hear(body), Err(FrameError::Unconfirmed));
+        }
+        assert_eq!(hear(beat_of_no_pool()), Ok(true));
+        assert_eq!(peer.incarnation(), Some(other));
     }
 
     #[test]

@@ -19,6 +19,9 @@
 //! | 2 | a byte of health for each of its pools, and on Ethernet how often each head was fenced lately |
 //! | 3 | in every frame, what was heard on the other link ([`Lag`]); and one numbering for the frames of both links |
 //!
+//! A later release of version 3 says by a bit of each byte of health, which others ignore, that it reads [`Body::Fences`]: a frame of its own
+//! for the fences, which has the room on serial that a beat has not. It is sent to no other.
+//!
 //! A head numbers its frames in the order in which it sends them, on whatever link. So a frame of the one link is known to be
 //! older or newer than one of the other, and one number and one byte tell what was heard on both: a peer that hears this
 //! head on the one cable only, and is heard on the other only, acknowledges what it hears. To a version 2, which numbers the
@@ -59,6 +62,9 @@ pub const FRAME_MAX_BYTES: usize = FRAGMENT_MAX_BYTES + 96;
 /// delimiter. At 115200 baud that is 5.5 ms of a 100 ms interval.
 pub const SERIAL_BEAT_MAX_BYTES: usize = 62;
 
+/// Bit of a byte of health: the sender reads [`Body::Fences`].
+const TAKES_FENCES: u8 = 0x80;
+
 /// Random number of one boot of one head. Bytes and not an integer: a varint of a random number
 /// is longer than the number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -86,10 +92,13 @@ pub struct Frame<'a> {
     /// What is said.
     #[serde(borrow)]
     pub body: Body<'a>,
-    /// In beats on Ethernet: ages in seconds of the fences of the first and the second head within the last
+    /// In beats on Ethernet, and in [`Body::Fences`]: ages in seconds of the fences of the first and the second head within the last
     /// ten minutes, `u16::MAX` where there is none. Behind the rest, since version 2.
     #[serde(skip)]
     pub fences: Option<Ages>,
+    /// In beats: the sender reads [`Body::Fences`]. A bit beside the health of its pools.
+    #[serde(skip)]
+    pub takes_fences: bool,
     /// Where `acknowledged` was heard, and what on the other link. Behind everything else, since version 3; to a peer of
     /// version 3 that is confirmed.
     #[serde(skip)]
@@ -139,6 +148,8 @@ pub enum Body<'a> {
         /// Bytes that are here, from its beginning on.
         have: u16,
     },
+    /// [`Frame::fences`] alone, in the place of a beat on serial. Only to a head that said that it reads it.
+    Fences,
 }
 
 /// What a beat says of one pool.
@@ -332,9 +343,11 @@ pub fn decode<'a>(
 fn append(frame: &Frame<'_>, room: &mut [u8]) -> Option<usize> {
     let (pools, fences) = match &frame.body {
         Body::Beat { pools, .. } => (pools.as_slice(), frame.fences),
+        Body::Fences => (&[][..], frame.fences),
         Body::Fragment { .. } | Body::Received { .. } => (&[][..], None),
     };
-    let health = pools.iter().map(|beat| beat.health.bits());
+    let takes_fences = u8::from(frame.takes_fences) * TAKES_FENCES;
+    let health = pools.iter().map(|beat| beat.health.bits() | takes_fences);
     let ages = fences.iter().flatten().flatten();
     let ages = ages.flat_map(|age| age.to_le_bytes());
     let lag = frame
@@ -350,13 +363,16 @@ fn append(frame: &Frame<'_>, room: &mut [u8]) -> Option<usize> {
 
 /// Reads what later versions added, as far as it is there.
 fn take_appended(frame: &mut Frame<'_>, mut rest: &[u8]) {
-    if let Body::Beat { pools, .. } = &mut frame.body {
-        if let Some((health, more)) = rest.split_at_checked(pools.len()) {
-            for (beat, bits) in pools.iter_mut().zip(health) {
-                beat.health = Health::from_bits(*bits);
-            }
-            rest = more;
+    if let Body::Beat { pools, .. } = &mut frame.body
+        && let Some((health, more)) = rest.split_at_checked(pools.len())
+    {
+        for (beat, bits) in pools.iter_mut().zip(health) {
+            beat.health = Health::from_bits(*bits);
+            frame.takes_fences |= bits & TAKES_FENCES != 0;
         }
+        rest = more;
+    }
+    if matches!(frame.body, Body::Beat { .. } | Body::Fences) {
         let mut ages = Ages::default();
         let count = ages.as_flattened().len();
         if let Some((bytes, more)) = rest.split_at_checked(2 * count) {

@@ -36,6 +36,8 @@ impl Head {
             fences,
             told_fences: _, // see above
             fences_heard: _,
+            fences_learnt: _,
+            counts_fences: _, // and whether they have a turn on serial
             actions,
             events, // what the log was told of the pools is what the peer was told at once
             outbox,
@@ -76,6 +78,7 @@ impl Head {
             );
             print.put(told);
         }
+        print.put(self.tells_fences(now));
         print.put(actions.len());
         print.put((outbox, inbox, due, rotation, unsaid));
         print.until(*next_beat);

@@ -3,11 +3,12 @@
 use embassy_time::Instant;
 
 use super::{Event, Head};
+use crate::fences;
 use crate::link::LinkId;
 use crate::message::Piece;
 use crate::peer::Admitted;
 use crate::pool::Pool;
-use crate::wire::{self, Body, FrameError};
+use crate::wire::{self, Body, Frame, FrameError};
 
 impl Head {
     /// An authentic frame of the peer counts, and is taken apart; of any other nothing but counters and our echo depend.
@@ -33,8 +34,9 @@ impl Head {
         let Admitted { is_first, heard } = self.peer.accept(&frame, link, self.me, dead, now)?;
         if is_first {
             self.events.tell(Event::PeerBooted);
-            self.told_fences = None;
-            self.fences_heard = false;
+            self.told_fences = Default::default();
+            self.fences_heard = None;
+            (self.fences_learnt, self.counts_fences) = (0, false);
             self.outbox.restart();
             self.inbox.restart();
             self.pools.iter_mut().for_each(Pool::peer_booted);
@@ -42,20 +44,7 @@ impl Head {
         for pool in &mut self.pools {
             pool.acknowledged(&heard);
         }
-        if let Some(ages) = &frame.fences {
-            let ether = self.peer.link(LinkId::Ether);
-            // Counted from the first frame that it heard, which may have been sent long after this head heard it, and
-            // may be none that tells of fences.
-            if ether.acknowledged > 0 {
-                self.told_fences.get_or_insert_default();
-            }
-            if let Some(told) = &mut self.told_fences {
-                told.acknowledge(heard[LinkId::Ether.index()]);
-                self.fences_heard |= told.is_heard();
-            }
-            let news = !self.fences_heard;
-            self.fences.learn(ages, self.config.me, news, now);
-        }
+        self.learn_fences(&frame, &heard, now);
         match frame.body {
             Body::Beat { .. } => {}
             Body::Fragment {
@@ -75,8 +64,35 @@ impl Head {
             Body::Received { message, have } => {
                 self.due[link.index()].fragment |= self.outbox.received(message, have);
             }
+            Body::Fences => {}
         }
         Ok(())
+    }
+
+    /// `heard`: by link, what the peer had heard of ours when it sent the frame.
+    fn learn_fences(&mut self, frame: &Frame<'_>, heard: &[u64; LinkId::ALL.len()], now: Instant) {
+        for link in LinkId::ALL {
+            let told = &mut self.told_fences[link.index()];
+            // Counted from the first frame that it heard, which may have been sent long after this head heard it, and
+            // may be none that tells of fences.
+            if self.peer.link(link).acknowledged > 0 {
+                told.get_or_insert_default();
+            }
+            if let Some(told) = told {
+                told.acknowledge(heard[link.index()]);
+                if told.is_heard() {
+                    self.fences_heard.get_or_insert(frame.sequence);
+                }
+            }
+        }
+        // The slower link may bring an account from before the newest.
+        let Some(ages) = frame.fences.filter(|_| frame.sequence > self.fences_learnt) else {
+            return;
+        };
+        self.fences_learnt = frame.sequence;
+        self.counts_fences |= fences::tells_of_any(&ages);
+        let news = self.fences_heard.is_none_or(|from| frame.sequence < from);
+        self.fences.learn(&ages, self.config.me, news, now);
     }
 
     /// A message of the peer, once, when it has arrived whole.

@@ -1,5 +1,7 @@
 //! What a head says to its peer: beats, receipts, and messages in pieces.
 
+use core::ops::Range;
+
 use embassy_time::Instant;
 
 use super::Head;
@@ -20,6 +22,14 @@ pub(super) struct Due {
     pub(super) received: Option<(u16, u16)>,
 }
 
+/// What a beat is of.
+#[derive(Clone, PartialEq, Eq)]
+enum Turn {
+    Pools(Range<usize>),
+    /// None of them: a frame of the fences in its place.
+    Fences,
+}
+
 impl Head {
     /// Sends a message to the peer, in place of one that is still under way. `false` when it is
     /// longer than [`crate::MESSAGE_MAX_BYTES`].
@@ -38,23 +48,24 @@ impl Head {
         buffer: &mut [u8],
     ) -> Option<usize> {
         let due = self.due[link.index()];
-        let rotation = self.rotation;
         let ages = self.fences.ages(now);
-        let retiring = self.retiring;
+        let (me, retiring) = (self.me, self.retiring);
         let speak =
             |sequence: u64, body: Body<'_>, peer: &Peer, config: &Config, buffer: &mut [u8]| {
                 let [_, cluster @ ..] = config.cluster.bits().to_be_bytes();
                 let (acknowledged, lag) = peer.acknowledged(link, config.timing.dead, now);
+                let tells_fences = link == LinkId::Ether || matches!(body, Body::Fences);
                 let frame = Frame {
                     version: wire::VERSION,
                     cluster,
                     sender: config.me,
-                    incarnation: self.me,
+                    incarnation: me,
                     echo: peer.echo(config.timing.dead, now),
                     sequence,
                     acknowledged,
                     body,
-                    fences: (link == LinkId::Ether).then_some(ages),
+                    fences: tells_fences.then_some(ages),
+                    takes_fences: true,
                     lag,
                 };
                 wire::encode(&frame, link, &config.secret, buffer).ok()
@@ -62,39 +73,29 @@ impl Head {
         let sequence = self.peer.next_number();
         let length = if due.beat {
             self.due[link.index()].beat = false;
-            let told = match link {
-                // First what changed, a beat for each, all of them before a job begins; then in turn.
-                LinkId::Serial => {
-                    let changed = self.unsaid.iter().position(|unsaid| *unsaid);
-                    match changed {
-                        Some(index) => self.unsaid[index] = false,
-                        None => self.rotation = (rotation + 1) % self.pools.len().max(1),
-                    }
-                    self.due[link.index()].beat = self.unsaid.contains(&true);
-                    let index = changed.unwrap_or(rotation);
-                    self.pools.get_mut(index..=index).unwrap_or_default()
-                }
-                LinkId::Ether => self.pools.as_mut_slice(),
+            let turn = match link {
+                LinkId::Serial => self.serial_turn(now),
+                LinkId::Ether => Turn::Pools(0..self.pools.len()),
             };
-            // Beats on Ethernet tell of the fences, and nothing else does.
-            if link == LinkId::Ether
-                && let Some(told) = &mut self.told_fences
+            // Beats on Ethernet tell of the fences as well.
+            if (link == LinkId::Ether || turn == Turn::Fences)
+                && let Some(told) = &mut self.told_fences[link.index()]
             {
                 told.say(sequence);
             }
-            let mut pools = heapless::Vec::new();
-            for pool in told {
-                pool.said(link, sequence);
-                let _ = pools.push(pool.beat(retiring)); // same capacity
-            }
-            let digest = self.config.digest.to_be_bytes();
-            speak(
-                sequence,
-                Body::Beat { digest, pools },
-                &self.peer,
-                &self.config,
-                buffer,
-            )
+            let body = match turn {
+                Turn::Fences => Body::Fences,
+                Turn::Pools(range) => {
+                    let mut pools = heapless::Vec::new();
+                    for pool in self.pools.get_mut(range).unwrap_or_default() {
+                        pool.said(link, sequence);
+                        let _ = pools.push(pool.beat(retiring)); // same capacity
+                    }
+                    let digest = self.config.digest.to_be_bytes();
+                    Body::Beat { digest, pools }
+                }
+            };
+            speak(sequence, body, &self.peer, &self.config, buffer)
         } else if let Some((message, have)) = due.received {
             self.due[link.index()].received = None;
             let body = Body::Received { message, have };
@@ -120,6 +121,28 @@ impl Head {
         }?;
         self.peer.links[link.index()].send(sequence);
         Some(length)
+    }
+
+    /// What the next beat on serial is of. First what changed, a beat for each, all of them before a job begins; then in turn.
+    fn serial_turn(&mut self, now: Instant) -> Turn {
+        if let Some(index) = self.unsaid.iter().position(|unsaid| *unsaid) {
+            self.unsaid[index] = false;
+            self.due[LinkId::Serial.index()].beat = self.unsaid.contains(&true);
+            return Turn::Pools(index..index + 1);
+        }
+        let tells_fences = self.tells_fences(now);
+        let turns = (self.pools.len() + usize::from(tells_fences)).max(1);
+        let turn = self.rotation % turns;
+        self.rotation = (turn + 1) % turns;
+        match tells_fences && turn == self.pools.len() {
+            true => Turn::Fences,
+            false => Turn::Pools(turn..turn + 1),
+        }
+    }
+
+    /// Whether the fences have a turn on serial.
+    pub(super) fn tells_fences(&self, now: Instant) -> bool {
+        self.peer.takes_fences() && (self.counts_fences || self.fences.is_any(now))
     }
 
     /// Fragments go over Ethernet while it works: serial is kept for beats.

@@ -19,6 +19,7 @@ impl Peer {
             links,
             silence,
             digest,
+            takes_fences,
             words,
         } = self;
         print.put((incarnation, version));
@@ -38,7 +39,7 @@ impl Peer {
             link.fingerprint(longest, print);
         }
         print.span(*silence, longest);
-        print.put(digest);
+        print.put((digest, takes_fences));
         for word in words {
             print.put(word.map(|word| word.beat)); // its numbers: see `Head::fingerprint`
         }

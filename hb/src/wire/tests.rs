@@ -28,6 +28,7 @@ fn beat(sequence: u64) -> Frame<'static> {
             pools: Vec::from_slice(&[pool]).unwrap(),
         },
         fences: None,
+        takes_fences: false,
         lag: Some(Lag::of([sequence, sequence - 2]).1),
     }
 }
@@ -47,8 +48,29 @@ fn the_longest_beat_of_one_pool_fits_the_serial_line() {
         // A claim a minute for four years still encodes in three bytes.
         pools[0].epoch = Epoch((1 << 21) - 1);
     }
+    let fences = Frame {
+        body: Body::Fences,
+        fences: Some(FENCES),
+        ..frame.clone()
+    };
+    for frame in [frame, fences] {
+        let n = encode(&frame, LinkId::Serial, &SECRET, &mut buffer).unwrap();
+        assert!(n <= SERIAL_BEAT_MAX_BYTES, "{n}");
+    }
+}
+
+#[test]
+fn whoever_reads_a_frame_of_fences_says_so_beside_its_health() {
+    let mut buffer = [0; FRAME_MAX_BYTES];
+    let frame = Frame {
+        takes_fences: true,
+        ..beat(5)
+    };
     let n = encode(&frame, LinkId::Serial, &SECRET, &mut buffer).unwrap();
-    assert!(n <= SERIAL_BEAT_MAX_BYTES, "{n}");
+    // To others it is a bit of health that they do not know.
+    let health = buffer[n - TAG_BYTES - 2];
+    assert_eq!((health, Health::from_bits(health).bits()), (0x82, 2));
+    assert_eq!(decode(&buffer[..n], LinkId::Serial, &SECRET), Ok(frame));
 }
 
 /// Ten beats a second on each of two links. From the fifth month on it takes five bytes, for fifty years.
@@ -141,7 +163,7 @@ struct Golden {
 /// Byte for byte as the two releases send them. The tags are not this code's own: they were made by Python's `hmac`, with
 /// SHA-256 over the link's number and the bytes before, under [`SECRET`].
 #[rustfmt::skip] // a line a frame
-fn golden() -> [Golden; 8] {
+fn golden() -> [Golden; 9] {
     use LinkId::{Ether, Serial};
     let fragment = Body::Fragment {
         message: 1,
@@ -171,6 +193,7 @@ fn golden() -> [Golden; 8] {
         frame(3, Ether, beat, ages, &[BEAT, &AGES, &[LAG]], 0x1a05669b_f57c3e38_b1168139_c3e1242c),
         frame(3, Ether, &fragment, None, &[&FRAGMENT, &[LAG]], 0x1f97402d_fcf46f5c_a6f5faa8_ec4da23e),
         frame(3, Serial, &received, None, &[&RECEIVED, &[LAG]], 0xef572db2_f840e559_ff0299dc_72c62ba0),
+        frame(3, Serial, &Body::Fences, ages, &[&[3], &AGES, &[LAG]], 0x4a219bb5_e0e08833_b5e743e6_190729a0),
     ]
 }
 

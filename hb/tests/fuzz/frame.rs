@@ -51,7 +51,7 @@ fn again(frame: &Frame<'_>, content: &[u8], link: LinkId, seen: &mut Seen) {
     assert_eq!(said, *frame);
     let pools = match &frame.body {
         Body::Beat { pools, .. } => pools.len(),
-        Body::Fragment { .. } | Body::Received { .. } => 0,
+        Body::Fragment { .. } | Body::Received { .. } | Body::Fences => 0,
     };
     // A beat that left the health of its pools out is quoted with it.
     assert!(encoded.len() <= content.len() + pools, "{frame:?} grew");
@@ -91,6 +91,7 @@ fn describe(frame: &Frame<'_>, link: LinkId, seen: &mut Seen) {
             ));
         }
         Body::Received { .. } => seen.note(format_args!("received")),
+        Body::Fences => seen.note(format_args!("fences")),
     }
 }
 

@@ -388,6 +388,7 @@ impl<'a> Script<'a> {
             acknowledged,
             body,
             fences: None,
+            takes_fences: false,
             lag: (self.version() == VERSION).then_some(lag),
         }
     }
@@ -614,7 +615,8 @@ impl<'a> Script<'a> {
                 };
                 let frame = wire::decode(&buffer[..length], link, &SECRET).unwrap();
                 self.heard[link.index()] = frame.sequence;
-                if link == LinkId::Serial && matches!(frame.body, Body::Beat { .. }) {
+                if link == LinkId::Serial && matches!(frame.body, Body::Beat { .. } | Body::Fences)
+                {
                     assert!(length <= SERIAL_BEAT_MAX_BYTES, "{frame:?}");
                 }
             }

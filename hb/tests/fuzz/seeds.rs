@@ -49,6 +49,7 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
         acknowledged: 4,
         body,
         fences: None,
+        takes_fences: false,
         lag: Some(Lag::of([1, 4]).1),
     };
     let beat = |pools: usize| {
@@ -94,7 +95,12 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
         version: VERSION + 2,
         ..beat(1)
     };
+    let fences = Frame {
+        fences: Some([[0, 60, u16::MAX], [u16::MAX; 3]]),
+        ..frame(Body::Fences)
+    };
     vec![
+        ("fences-on-serial", serial(plain(&fences))),
         ("serial-beat", serial(plain(&beat(1)))),
         ("ether-beat-of-all-pools", ether(plain(&beat(MAX_POOLS)))),
         ("beat-of-more-pools-than-there-are", ether(crowded)),

@@ -48,6 +48,8 @@ pub struct Checks {
     /// By head: beats of its running since it last took in a frame newer than all before, up to `DEAD`.
     /// `BARRED_DEAD` once it was fenced often.
     pub silent: [u8; 2],
+    /// By head: the newest frame that it took in tells of the fences, and of no pool.
+    pub untold: [bool; 2],
     /// By head: the newest boot of its peer that it believed in, in this boot of its own.
     boots: [u8; 2],
     /// By head: how often it was fenced, up to `FENCES`. Nothing here takes as long as a fence counts.
@@ -75,6 +77,7 @@ impl Checks {
             made: None,
             told: [Epoch::NONE; 2],
             silent: [DEAD as u8; 2],
+            untold: [false; 2],
             boots: [0; 2],
             fenced: [0; 2],
             unchanged: [None; 2],
@@ -95,6 +98,7 @@ impl Checks {
     pub fn booted(&mut self, who: usize) {
         self.told[who] = Epoch::NONE;
         self.silent[who] = DEAD as u8;
+        self.untold[who] = false;
         self.boots[who] = 0;
         self.unchanged[who] = None;
         self.before[who] = None;
@@ -322,10 +326,10 @@ impl Checks {
             !alive || u32::from(self.silent[who]) < DEAD,
             "I3: a head says that its peer lives by a frame that was held back",
         );
-        // Every frame here tells of the pool.
+        // Every other frame here tells of the pool.
         let is_last = |head: &Head| Some(head.said(PoolId(0))) >= head.peer().received();
         self.require(
-            head.is_none_or(|head| is_last(head)),
+            self.untold[who] || head.is_none_or(|head| is_last(head)),
             "I5: an older word of the peer takes the place of a newer one",
         );
         self.require(

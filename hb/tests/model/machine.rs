@@ -243,7 +243,10 @@ impl World {
                 let last = (head.peer().incarnation(), head.peer().received());
                 if head.handle_frame(link, &frame.bytes, now).is_ok() {
                     told = told.max(frame.beat.map_or(Epoch::NONE, |beat| beat.epoch));
-                    newest |= last != (head.peer().incarnation(), head.peer().received());
+                    if last != (head.peer().incarnation(), head.peer().received()) {
+                        newest = true;
+                        self.checks.untold[who] = frame.beat.is_none();
+                    }
                     if self.budget.forgeries > 0 {
                         machine.counted[link.index()] = Some(frame);
                     }
@@ -338,7 +341,7 @@ impl World {
         let frame = wire::decode(&bytes, link, &SECRET).expect("what a head sends is a frame");
         let beat = match &frame.body {
             Body::Beat { pools, .. } => pools.first().copied(),
-            Body::Fragment { .. } | Body::Received { .. } => None,
+            Body::Fragment { .. } | Body::Received { .. } | Body::Fences => None,
         };
         let (incarnation, echo) = (frame.incarnation, frame.echo);
         let (sequence, heard) = (frame.sequence, frame.heard(link));

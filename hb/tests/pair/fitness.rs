@@ -2,7 +2,7 @@
 
 use embassy_time::Duration;
 use orthrus_hb::{
-    Accepted, Command, Epoch, HeadId, Health, PoolState, Refusal, ResetReason, Rest, Timing,
+    Accepted, Command, Epoch, HeadId, Health, LinkId, PoolState, Refusal, ResetReason, Rest, Timing,
 };
 
 use crate::world::{A, B, TANK, World};
@@ -331,6 +331,58 @@ fn fences_that_are_forgotten_before_there_are_three_do_not_count() {
     world.command(A, Command::Readmit).unwrap();
     world.run(Duration::from_secs(2));
     fenced(&mut world, 2);
+    world.command(A, Command::Handover(TANK)).unwrap();
+    world.until("b serves", |w| w.state(B) == PoolState::Serving);
+}
+
+/// Serial alone comes and goes between two heads that live.
+#[test]
+fn heads_that_lose_each_other_on_serial_alone_are_barred_as_well() {
+    let mut world = World::serving();
+    for who in [A, B] {
+        world.cut[who][LinkId::Ether.index()] = true;
+    }
+    let mut claims = Vec::new();
+    for _ in 0..8 {
+        world.run(Duration::from_secs(20));
+        let owner = if world.state(A) == PoolState::Serving {
+            A
+        } else {
+            B
+        };
+        let before = world.preempted.len();
+        let begun = world.now;
+        world.cut_cables();
+        world.run(Duration::from_secs(4));
+        claims.push((world.preempted.len() > before).then_some(owner));
+        for who in [A, B] {
+            world.cut[who][LinkId::Serial.index()] = false;
+        }
+        assert!(world.now < begun + world.timing.barred_dead);
+    }
+    // In turn, until one was fenced three times.
+    let fenced = [Some(A), Some(B), Some(A), Some(B), Some(A)];
+    assert_eq!(claims[..5], fenced);
+    assert_eq!(claims[5..], [None; 3]);
+    for who in [A, B] {
+        let fences = [HeadId::First, HeadId::Second].map(|head| world.head(who).fences(head));
+        assert_eq!(fences, [(3, true), (2, false)], "as {who} knows");
+    }
+}
+
+#[test]
+fn a_head_is_barred_and_readmitted_over_serial_alone() {
+    let mut world = World::serving();
+    for who in [A, B] {
+        world.cut[who][LinkId::Ether.index()] = true;
+    }
+    fenced(&mut world, 3);
+    assert_eq!(world.head(B).fences(HeadId::Second), (3, true));
+    let refused = world.command(A, Command::Handover(TANK));
+    assert_eq!(refused, Err(Refusal::PeerBarred));
+    world.command(A, Command::Readmit).unwrap();
+    world.run(Duration::from_secs(2));
+    assert_eq!(world.head(B).fences(HeadId::Second), (0, false));
     world.command(A, Command::Handover(TANK)).unwrap();
     world.until("b serves", |w| w.state(B) == PoolState::Serving);
 }

@@ -1,11 +1,13 @@
 //! Who was fenced how often, as both heads must know: the truth beside what the core remembers.
 //!
-//! A boot forgets, and what one head remembers the other must have learnt by Ethernet before it forgets. An operator
+//! A boot forgets, and what one head remembers the other must have learnt by a cable before it forgets: in every
+//! beat on Ethernet, in some on serial. An operator
 //! who readmits a head makes both forget.
 
 use orthrus_hb::{HeadId, LinkId};
 
 use crate::clock::{MS, SECOND, Time};
+use crate::network::Path;
 use crate::worker;
 use crate::world::World;
 
@@ -13,8 +15,8 @@ use crate::world::World;
 const APART: Time = 4 * SECOND;
 /// How long a fence counts, less and more what whole seconds and some boots make of it.
 const WINDOW: (Time, Time) = (590 * SECOND, 640 * SECOND);
-/// How long both must have heard each other on Ethernet to know the same.
-const LEARNT: Time = 2 * SECOND;
+/// How long both must have heard each other on one cable to know the same; on serial all pools have their turn.
+const LEARNT: Time = 3 * SECOND;
 /// An age in a frame that was on its way for longer is no age.
 const HELD_BACK: Time = 5 * SECOND;
 const LIMIT: usize = 3;
@@ -25,7 +27,8 @@ pub struct Breaker {
     known: [Vec<(usize, Time)>; 2],
     /// Whatever a memory may hold.
     ever: Vec<(usize, Time)>,
-    together_since: Option<Time>,
+    /// By link: since when it has carried what each says to the other.
+    together_since: [Option<Time>; LinkId::ALL.len()],
     /// When a clock last went another way than time, or a head read beats that a cable had held back, or that had
     /// waited for it: how long ago something was is a matter of opinion then.
     uneven: Option<Time>,
@@ -43,7 +46,7 @@ impl Breaker {
 
     pub fn booted(&mut self, who: usize) {
         self.known[who].clear();
-        self.together_since = None;
+        self.together_since = Default::default();
     }
 
     pub fn clock_went_astray(&mut self, now: Time) {
@@ -100,15 +103,23 @@ impl World {
     /// What the heads know of each other's fences, now and then.
     pub fn look_at_fences(&mut self) {
         let now = self.now;
-        let hears = |who: usize| {
-            let at = self.machines[who].heard[LinkId::Ether.index()];
-            self.machines[who].beats() && at.is_some_and(|at| now < at + 300 * MS)
+        // A head of the release before tells of them on Ethernet only.
+        let links = match self.elder {
+            Some(_) => &[LinkId::Ether][..],
+            None => &LinkId::ALL[..],
         };
-        let calm = self
-            .paths
-            .iter()
-            .flatten()
-            .all(|path| !path.cut && path.loss == 0 && path.delay == 0);
+        let is_calm = |path: &Path| {
+            let is_slow = path.delay > 0 || path.hold > 0 || path.is_behind(now);
+            !path.cut && path.loss == 0 && !is_slow
+        };
+        let carries = |link: &LinkId| {
+            let hears = self.machines.iter().all(|machine| {
+                let at = machine.heard[link.index()];
+                machine.beats() && at.is_some_and(|at| now < at + 300 * MS)
+            });
+            hears && self.paths.iter().all(|paths| is_calm(&paths[link.index()]))
+        };
+        let carried = LinkId::ALL.map(|link| links.contains(&link) && carries(&link));
         // A claim that is through at the disks is not yet known to its head.
         let is_told = self.machines.iter().all(|machine| {
             let mut jobs = machine
@@ -119,9 +130,14 @@ impl World {
         });
         let breaker = &mut self.checks.breaker;
         let uneven = breaker.uneven.is_some_and(|at| now < at + WINDOW.1);
-        if uneven || !calm || !hears(0) || !hears(1) {
-            breaker.together_since = None;
-        } else if now > *breaker.together_since.get_or_insert(now) + LEARNT && is_told {
+        let mut is_shared = false;
+        for (since, carried) in breaker.together_since.iter_mut().zip(carried) {
+            match carried && !uneven {
+                true => is_shared |= now > *since.get_or_insert(now) + LEARNT,
+                false => *since = None,
+            }
+        }
+        if is_shared && is_told {
             breaker.share();
             for of in [0, 1] {
                 for who in [0, 1] {

@@ -132,6 +132,7 @@ pub fn as_version_2(link: LinkId, buffer: &mut [u8], length: usize) -> usize {
     let frame = wire::decode(&bytes, link, &SECRET).expect("it was just encoded");
     let frame = Frame {
         version: 2,
+        takes_fences: false,
         lag: None,
         ..frame
     };
