@@ -8,7 +8,7 @@ use crate::world::{A, B, Registrant, TANK, World};
 /// Longer than the half minute that an operator is kept waiting for.
 const LONG: Duration = Duration::from_secs(45);
 
-fn retire(world: &mut World, who: usize) {
+pub fn retire(world: &mut World, who: usize) {
     let now = world.now;
     world.machines[who].head.as_mut().unwrap().retire(now);
 }
