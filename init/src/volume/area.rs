@@ -190,7 +190,8 @@ impl Location {
             return Err(AreaError::Checksum { start, part });
         }
         // The description is a command line as somebody typed it, in whatever encoding. A name with what is not UTF-8 is none.
-        let mut text = String::from_utf8_lossy(&bytes).into_owned();
+        let mut text = String::from_utf8(bytes)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
         text.truncate(text.trim_end_matches('\0').len());
         Ok(text)
     }

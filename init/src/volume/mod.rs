@@ -9,10 +9,12 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::array::{self, AssembleError, Judged, MemberError, Superblock};
 use crate::disk::{Disk, direct, parallel, turn};
+use texts::{Reader, Texts};
 use write::stamp::DESTROYED_TAG;
 
 pub mod active;
@@ -38,6 +40,7 @@ mod resync;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod text;
+mod texts;
 mod usage;
 pub mod uuid;
 pub mod write;
@@ -149,7 +152,7 @@ struct Contents {
     /// It is a member of an array, and nothing else.
     member: Option<Superblock>,
     pv: Option<Uuid>,
-    groups: Vec<VolumeGroup>,
+    groups: Vec<Arc<VolumeGroup>>,
     troubles: Vec<ReadTrouble>,
 }
 
@@ -159,12 +162,17 @@ pub fn read_groups(disks: &[Disk]) -> Groups {
 }
 
 fn read_groups_within(disks: &[Disk], limit: Duration) -> Groups {
-    let contents = parallel::each(disks, limit, |disk| match direct::open(&disk.path) {
-        Ok(file) => read_disk(disk.bytes, &mut |offset, length| {
-            // Another pool's worker may be about to take the disk, as both are taken over.
-            let _turn = turn::take_within(&disk.id, READ_LIMIT);
-            direct::read(&file, offset, length)
-        }),
+    let texts = Texts::default();
+    let reader = texts.reader();
+    let contents = parallel::each(disks, limit, move |disk| match direct::open(&disk.path) {
+        Ok(file) => {
+            let mut read = |offset, length| {
+                // Another pool's worker may be about to take the disk, as both are taken over.
+                let _turn = turn::take_within(&disk.id, READ_LIMIT);
+                direct::read(&file, offset, length)
+            };
+            read_disk(disk.bytes, &mut read, &reader)
+        }
         Err(source) => Contents {
             troubles: vec![ReadTrouble::Io {
                 what: "the disk",
@@ -180,7 +188,7 @@ fn read_groups_within(disks: &[Disk], limit: Duration) -> Groups {
         })
     });
     let mut contents: Vec<Contents> = contents.collect();
-    let (arrays, problems) = on_arrays::read(disks, &mut contents);
+    let (arrays, problems) = on_arrays::read(disks, &mut contents, &texts);
     let mut places: Vec<Place> = disks.iter().map(Place::from).collect();
     for (place, inside) in arrays {
         places.push(place);
@@ -211,7 +219,7 @@ impl From<&Disk> for Place {
 type Read<'a> = dyn FnMut(u64, usize) -> io::Result<Vec<u8>> + 'a;
 
 /// One disk: label, then every copy of the metadata on it.
-fn read_disk(bytes: u64, read: &mut Read<'_>) -> Contents {
+fn read_disk(bytes: u64, read: &mut Read<'_>, texts: &Reader) -> Contents {
     let read = &mut ends::at_once(bytes, read);
     let mut contents = Contents::default();
     match array::superblock_of(bytes, read) {
@@ -242,7 +250,7 @@ fn read_disk(bytes: u64, read: &mut Read<'_>) -> Contents {
     };
     contents.pv = Some(label.uuid);
     for area in label.areas {
-        match read_area(read, area) {
+        match read_area(read, area, texts) {
             Ok(Some(group)) => contents.groups.push(group),
             Ok(None) => {}
             Err(trouble) => contents.troubles.push(trouble),
@@ -251,7 +259,11 @@ fn read_disk(bytes: u64, read: &mut Read<'_>) -> Contents {
     contents
 }
 
-fn read_area(read: &mut Read<'_>, area: label::Area) -> Result<Option<VolumeGroup>, ReadTrouble> {
+fn read_area(
+    read: &mut Read<'_>,
+    area: label::Area,
+    texts: &Reader,
+) -> Result<Option<Arc<VolumeGroup>>, ReadTrouble> {
     let header = read(area.start, area::HEADER).map_err(ReadTrouble::io("a metadata header"))?;
     let Some(location) = area::parse_header(area, &header)? else {
         return Ok(None);
@@ -264,14 +276,15 @@ fn read_area(read: &mut Read<'_>, area: label::Area) -> Result<Option<VolumeGrou
             bytes.extend(read(stretch.start, length).map_err(ReadTrouble::io("metadata"))?);
         }
     }
-    Ok(Some(VolumeGroup::parse(&location.text(bytes)?)?))
+    Ok(Some(texts.understand(location.text(bytes)?)?))
 }
 
 /// Puts together what the disks say: of each group the newest metadata count.
 fn assemble(places: &[Place], contents: Vec<Contents>) -> Groups {
     let mut groups = Groups::default();
     let mut labels: BTreeMap<Uuid, Vec<&Place>> = BTreeMap::new();
-    let mut newest: BTreeMap<Uuid, VolumeGroup> = BTreeMap::new();
+    let mut newest: BTreeMap<Uuid, Arc<VolumeGroup>> = BTreeMap::new();
+    let mut disagree: Vec<(Uuid, u64)> = Vec::new();
     // On which disks, by their labels, the newest copy of each group was found.
     let mut carriers: BTreeMap<Uuid, Vec<Uuid>> = BTreeMap::new();
     let mut silent: Vec<String> = Vec::new();
@@ -303,14 +316,18 @@ fn assemble(places: &[Place], contents: Vec<Contents>) -> Groups {
             }
             if copy.seqno > known.seqno {
                 *known = copy;
-            } else if copy.seqno == known.seqno && !known.says_the_same(&copy) {
-                let seqno = copy.seqno;
-                known.conflicts.push(Conflict::Disagreement { seqno });
+            } else if copy.seqno == known.seqno && !Arc::ptr_eq(&copy, known) && copy != *known {
+                disagree.push((copy.uuid, copy.seqno));
             }
         }
     }
-    groups.groups = newest.into_values().collect();
+    groups.groups = newest.into_values().map(Arc::unwrap_or_clone).collect();
     for group in &mut groups.groups {
+        let newest = (group.uuid, group.seqno);
+        let conflicts = disagree.iter().filter(|copies| **copies == newest);
+        group
+            .conflicts
+            .extend(conflicts.map(|&(_, seqno)| Conflict::Disagreement { seqno }));
         // Whose members they are is on them, and nowhere else.
         group.silent.clone_from(&silent);
         let on = carriers.remove(&group.uuid).unwrap_or_default();
@@ -358,16 +375,6 @@ fn assemble(places: &[Place], contents: Vec<Contents>) -> Groups {
         }
     }
     groups
-}
-
-impl VolumeGroup {
-    /// Whether two copies describe the same group, whatever was found out beside them.
-    fn says_the_same(&self, other: &VolumeGroup) -> bool {
-        VolumeGroup {
-            conflicts: Vec::new(),
-            ..self.clone()
-        } == *other
-    }
 }
 
 impl Groups {

@@ -5,6 +5,7 @@
 
 use std::fs::File;
 
+use super::texts::{Reader, Texts};
 use super::{Contents, Place, Problem, READ_LIMIT, ReadTrouble, read_disk};
 use crate::array::{self, Array, ArrayReader, Judged, LeftOut, Member, Running};
 use crate::disk::{Disk, direct, parallel};
@@ -13,6 +14,7 @@ use crate::disk::{Disk, direct, parallel};
 pub(super) fn read(
     disks: &[Disk],
     contents: &mut [Contents],
+    texts: &Texts,
 ) -> (Vec<(Place, Contents)>, Vec<Problem>) {
     let members = disks.iter().zip(contents).filter_map(|(disk, contents)| {
         let superblock = contents.member.take()?;
@@ -26,10 +28,15 @@ pub(super) fn read(
             Err(found) => problems.extend(found),
         }
     }
-    let contents = parallel::each(&judged, READ_LIMIT, |(judged, running)| match running {
-        Some(running) => read_running(running),
-        None => read_members(judged),
-    });
+    let reader = texts.reader();
+    let contents = parallel::each(
+        &judged,
+        READ_LIMIT,
+        move |(judged, running)| match running {
+            Some(running) => read_running(running, &reader),
+            None => read_members(judged, &reader),
+        },
+    );
     let read = judged.into_iter().zip(contents);
     let places = read.map(|((judged, running), contents)| {
         let mut contents = contents.unwrap_or_else(|| failed(ReadTrouble::TimedOut));
@@ -115,16 +122,17 @@ fn judge(array: Array) -> Result<(Judged, Option<Running>), Vec<Problem>> {
     }
 }
 
-fn read_running(running: &Running) -> Contents {
+fn read_running(running: &Running, texts: &Reader) -> Contents {
     match direct::open(&running.node()) {
-        Ok(file) => read_disk(running.bytes, &mut |offset, length| {
-            direct::read(&file, offset, length)
-        }),
+        Ok(file) => {
+            let mut read = |offset, length| direct::read(&file, offset, length);
+            read_disk(running.bytes, &mut read, texts)
+        }
         Err(error) => failed(ReadTrouble::io("the array")(error)),
     }
 }
 
-fn read_members(judged: &Judged) -> Contents {
+fn read_members(judged: &Judged, texts: &Reader) -> Contents {
     let reader = match ArrayReader::new(&judged.array, &judged.decision) {
         Ok(reader) => reader,
         Err(error) => return failed(ReadTrouble::Unassembled(error)),
@@ -138,7 +146,7 @@ fn read_members(judged: &Judged) -> Contents {
         Err(error) => Err(std::io::Error::from(error.kind())),
     };
     let mut read = reader.reader(&mut disk);
-    read_disk(reader.bytes(), &mut *read)
+    read_disk(reader.bytes(), &mut *read, texts)
 }
 
 fn failed(trouble: ReadTrouble) -> Contents {

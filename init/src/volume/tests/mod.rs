@@ -54,7 +54,8 @@ impl Image {
     }
 
     fn contents(&self) -> Contents {
-        read_disk(64 << 20, &mut |offset, length| self.read(offset, length))
+        let mut read = |offset, length| self.read(offset, length);
+        read_disk(64 << 20, &mut read, &Reader::default())
     }
 }
 
@@ -260,13 +261,35 @@ fn a_disk_whose_read_hangs_costs_the_limit_and_is_named() {
 fn a_disk_that_takes_seconds_for_each_answer_shows_its_group_within_the_limit() {
     let image = image!("tank-0");
     let mut asked = 0;
-    let contents = read_disk(64 << 20, &mut |offset, length| {
+    let mut read = |offset, length| {
         asked += 1;
         image.read(offset, length)
-    });
+    };
+    let contents = read_disk(64 << 20, &mut read, &Reader::default());
     assert_eq!(contents.groups.len(), 1);
     // Both ends, the place of MD's oldest superblock, and the text.
     assert!(asked <= 4, "{asked} answers");
+}
+
+#[test]
+fn a_text_that_many_disks_have_is_understood_once() {
+    let texts = Texts::default();
+    let contents = |image: Image, texts: &Reader| {
+        let mut read = |offset, length| image.read(offset, length);
+        let contents = read_disk(64 << 20, &mut read, texts);
+        contents.groups.into_iter().next().unwrap()
+    };
+    let read = |image| contents(image, &texts.reader());
+    let (first, second) = (read(image!("tank-0")), read(image!("tank-1")));
+    assert!(Arc::ptr_eq(&first, &second));
+    let other = read(image!("reduced-0"));
+    assert!(!Arc::ptr_eq(&first, &other));
+    // A disk that answers when the look is over keeps nothing of it.
+    let reader = texts.reader();
+    drop(texts);
+    let late = contents(image!("tank-0"), &reader);
+    assert!(!Arc::ptr_eq(&first, &late));
+    assert_eq!(first, late);
 }
 
 /// What each of two heads may serve of a group when one sees only the first disk and the other only the second.
@@ -363,7 +386,7 @@ fn copies_of_a_disk_are_refused() {
 fn metadata_of_the_same_age_that_differ_are_refused() {
     let disks = [place(0, 64 << 20), place(1, 64 << 20)];
     let mut contents = vec![image!("tank-0").contents(), image!("tank-1").contents()];
-    contents[1].groups[0].lvs.pop();
+    Arc::make_mut(&mut contents[1].groups[0]).lvs.pop();
     let found = assemble(&disks, contents);
     assert!(matches!(
         found.groups[0].refusal("lab"),
@@ -375,7 +398,7 @@ fn metadata_of_the_same_age_that_differ_are_refused() {
 fn two_groups_with_one_name_are_both_refused() {
     let disks = [place(0, 64 << 20), place(1, 64 << 20)];
     let mut contents = vec![image!("wrapped").contents(), image!("exported").contents()];
-    contents[1].groups[0].name = "wrapped".into();
+    Arc::make_mut(&mut contents[1].groups[0]).name = "wrapped".into();
     let found = assemble(&disks, contents);
     assert_eq!(found.groups.len(), 2);
     for group in found.groups {
@@ -404,7 +427,7 @@ fn of_groups_with_one_name_the_clusters_own_is_served_beside_those_of_others() {
             image!("wrapped").contents(),
         ];
         for (index, id) in ids.iter().enumerate() {
-            let group = &mut contents[index].groups[0];
+            let group = Arc::make_mut(&mut contents[index].groups[0]);
             group.uuid = Uuid::from_compact(format!("{index:032}").as_bytes()).unwrap();
             group.system_id.clone_from(id);
         }
@@ -501,7 +524,8 @@ fn a_leg_of_an_array_is_no_physical_volume_and_the_array_is() {
     }
     let mut members = Vec::new();
     for (index, leg) in (0..).zip(&legs) {
-        let contents = read_disk(leg.bytes, &mut |at, length| leg.read(at, length));
+        let mut read = |at, length| leg.read(at, length);
+        let contents = read_disk(leg.bytes, &mut read, &Reader::default());
         assert!(contents.pv.is_none() && contents.groups.is_empty());
         let superblock = contents.member.unwrap();
         let disk = disk(index, leg.bytes);
@@ -511,7 +535,8 @@ fn a_leg_of_an_array_is_no_physical_volume_and_the_array_is() {
     let decision = on.decide(false).unwrap();
     let mut member = |index: usize, at, length| legs[index].read(at, length);
     let reader = array::ArrayReader::new(&on, &decision).unwrap();
-    let contents = read_disk(reader.bytes(), &mut *reader.reader(&mut member));
+    let mut read = reader.reader(&mut member);
+    let contents = read_disk(reader.bytes(), &mut *read, &Reader::default());
     let judged = Box::new(Judged {
         decision: decision.clone(),
         array: on.clone(),
