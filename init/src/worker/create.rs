@@ -316,7 +316,8 @@ pub(super) fn unclaimed(
             .find(|(other, key)| *other == disk && key.head == me);
         let what = match ours {
             None => format!(
-                "has the key {key} of the peer: if nothing is served there, say it on the peer"
+                "has the key {key} of the peer, which may have died as it took the disk: if nothing is served there, say it on the peer; for a disk \
+                 of a pool after a `handover` to it"
             ),
             Some((_, ours)) => format!(
                 "has keys of both heads, {key} and {ours}: if nothing is served there, {CLEAR}"
