@@ -37,9 +37,10 @@
 //!
 //! Rejected: postcard, as for frames. A varint moves what follows it, and this is read with a hex dump.
 
-use hmac::{Hmac, KeyInit, Mac};
+use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 
+use crate::mac::keyed;
 use crate::wire::PoolState;
 use crate::{ClusterId, Epoch, HeadId, Incarnation};
 
@@ -242,11 +243,7 @@ fn number(bytes: &[u8], at: usize) -> u32 {
 }
 
 fn mac(content: &[u8], secret: &[u8; 32]) -> Hmac<Sha256> {
-    // As in `wire`: HMAC's own padding of a short key.
-    let mut block = [0; 64];
-    block[..secret.len()].copy_from_slice(secret);
-    let mut mac = Hmac::<Sha256>::new(&block.into());
-    mac.update(&[DOMAIN]);
+    let mut mac = keyed(secret, DOMAIN);
     mac.update(content);
     mac
 }

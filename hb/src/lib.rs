@@ -21,6 +21,7 @@ pub mod key;
 mod lease;
 pub mod ledger;
 pub mod link;
+pub mod mac;
 mod message;
 pub mod peer;
 pub mod pool;

@@ -35,12 +35,13 @@ mod lag;
 pub use lag::Lag;
 
 use heapless::Vec;
-use hmac::{Hmac, KeyInit, Mac};
+use hmac::{Hmac, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use crate::config::MAX_POOLS;
 use crate::fences::Ages;
+use crate::mac::keyed;
 use crate::{Epoch, HeadId, Health, LinkId};
 
 /// Version that this release speaks. It also accepts its neighbours.
@@ -393,11 +394,7 @@ fn take_appended(frame: &mut Frame<'_>, mut rest: &[u8]) {
 }
 
 fn mac(content: &[u8], link: LinkId, secret: &[u8; 32]) -> Hmac<Sha256> {
-    // HMAC fills a short key up with zeros to the block of its hash; this constructor wants the block.
-    let mut block = [0; 64];
-    block[..secret.len()].copy_from_slice(secret);
-    let mut mac = Hmac::<Sha256>::new(&block.into());
-    mac.update(&[link as u8]);
+    let mut mac = keyed(secret, link as u8);
     mac.update(content);
     mac
 }

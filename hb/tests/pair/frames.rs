@@ -5,17 +5,20 @@ use orthrus_hb::{LinkId, Liveness, PoolState};
 
 use crate::world::{A, B, World};
 
+/// What a head has said so far, frame by frame.
+fn said_by(world: &World, who: usize) -> Vec<(LinkId, Vec<u8>)> {
+    let frames = world.recorded.iter().filter(|(from, ..)| *from == who);
+    frames
+        .map(|(_, link, bytes)| (*link, bytes.clone()))
+        .collect()
+}
+
 #[test]
 fn replayed_frames_keep_nobody_alive() {
     let mut world = World::serving();
     world.crash(A);
-    let frames: Vec<_> = world
-        .recorded
-        .iter()
-        .filter(|(who, ..)| *who == A)
-        .cloned()
-        .collect();
-    for (_, link, bytes) in frames.iter().cycle().take(2000) {
+    let frames = said_by(&world, A);
+    for (link, bytes) in frames.iter().cycle().take(2000) {
         world.replay(B, *link, bytes);
         world.run(Duration::from_millis(10));
     }
@@ -47,18 +50,13 @@ fn frames_recorded_in_an_earlier_boot_of_ours_keep_nobody_alive_on_a_cut_link() 
 #[test]
 fn a_retired_boot_of_the_peer_does_not_come_back() {
     let mut world = World::serving();
-    let old: Vec<_> = world
-        .recorded
-        .iter()
-        .filter(|(who, ..)| *who == A)
-        .cloned()
-        .collect();
+    let old = said_by(&world, A);
     world.crash(A);
     world.until("b serves", |w| w.state(B) == PoolState::Serving);
     world.boot(A);
     world.run(Duration::from_secs(5));
     let boot = world.head(B).peer().incarnation();
-    for (_, link, bytes) in &old {
+    for (link, bytes) in &old {
         world.replay(B, *link, bytes);
     }
     world.run(Duration::from_secs(1));
@@ -68,12 +66,7 @@ fn a_retired_boot_of_the_peer_does_not_come_back() {
 #[test]
 fn a_boot_that_was_replaced_is_not_believed_when_its_successor_is_dead() {
     let mut world = World::serving();
-    let old: Vec<_> = world
-        .recorded
-        .iter()
-        .filter(|(who, ..)| *who == A)
-        .cloned()
-        .collect();
+    let old = said_by(&world, A);
     world.crash(A);
     world.until("b serves", |w| w.state(B) == PoolState::Serving);
     world.boot(A);
@@ -81,7 +74,7 @@ fn a_boot_that_was_replaced_is_not_believed_when_its_successor_is_dead() {
     let boot = world.head(B).peer().incarnation();
     world.crash(A);
     world.run(Duration::from_secs(3));
-    for (_, link, bytes) in &old {
+    for (link, bytes) in &old {
         world.replay(B, *link, bytes);
         world.run(Duration::from_millis(10));
         assert_eq!(world.head(B).liveness(), Liveness::Dead);
@@ -98,12 +91,7 @@ fn lost_frames_of_an_earlier_boot_played_back_make_nobody_deaf() {
     world.boot(A);
     world.run(Duration::from_secs(3));
     world.crash(A);
-    let old: Vec<_> = world
-        .recorded
-        .iter()
-        .filter(|(who, ..)| *who == A)
-        .cloned()
-        .collect();
+    let old = said_by(&world, A);
     world.cut[A] = [false; 2];
     world.boot(A);
     world.until("a serves", |w| w.state(A) == PoolState::Serving);
@@ -113,7 +101,7 @@ fn lost_frames_of_an_earlier_boot_played_back_make_nobody_deaf() {
         world.machines[B].paused = silent;
         world.run(Duration::from_secs(2));
         world.machines[B].paused = false;
-        for (_, link, bytes) in &old {
+        for (link, bytes) in &old {
             world.replay(B, *link, bytes);
         }
         world.run(Duration::from_millis(20));

@@ -27,8 +27,9 @@
 //! Levels are the first letters of error, warn, info, debug; sources `O` (this program) and `K` (the kernel). The text
 //! is legible in a hex dump, for whoever has only the disk. Rejected: compression, for the same reason.
 
-use hmac::{Hmac, KeyInit as _, Mac as _};
+use hmac::{Hmac, Mac as _};
 use orthrus_hb::ledger::{BLOCK_BYTES, Place};
+use orthrus_hb::mac::keyed;
 use orthrus_hb::{HeadId, Incarnation};
 use sha2::{Digest as _, Sha256};
 
@@ -217,11 +218,7 @@ fn checksum(whole: &[u8]) -> [u8; TAG_AT - CHECKSUM_AT] {
 }
 
 fn mac(whole: &[u8], secret: &[u8; 32]) -> Hmac<Sha256> {
-    // HMAC's own padding of a short key.
-    let mut block = [0; 64];
-    block[..secret.len()].copy_from_slice(secret);
-    let mut mac = Hmac::<Sha256>::new(&block.into());
-    mac.update(&[DOMAIN]);
+    let mut mac = keyed(secret, DOMAIN);
     mac.update(&whole[..TAG_AT]);
     mac.update(&whole[HEADER_BYTES..]);
     mac

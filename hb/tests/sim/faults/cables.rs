@@ -64,8 +64,7 @@ impl World {
         self.blame(blamed);
     }
 
-    pub(super) fn all_cables_are_cut_and_an_owner_dies(&mut self, draw: &Draw) -> String {
-        self.cut_all();
+    fn an_owner_dies_soon(&mut self, draw: &Draw) {
         let fault = self.director.faults;
         let off = draw.time.max(60 * SECOND);
         let at = self.now + self.rng.range(SECOND, 20 * SECOND);
@@ -79,6 +78,11 @@ impl World {
         self.director.together += 1;
         self.director.stay = 60 * SECOND;
         self.director.alone = true;
+    }
+
+    pub(super) fn all_cables_are_cut_and_an_owner_dies(&mut self, draw: &Draw) -> String {
+        self.cut_all();
+        self.an_owner_dies_soon(draw);
         // Where there is no ledger this moves a pool, and the head that lost it may be on its way up.
         if self.copies.iter().all(|copies| !copies.is_empty()) {
             self.hurry(5 * SECOND);
@@ -92,19 +96,7 @@ impl World {
         for paths in &mut self.paths {
             paths[LinkId::Serial.index()].hold = hold;
         }
-        let fault = self.director.faults;
-        let off = draw.time.max(60 * SECOND);
-        let at = self.now + self.rng.range(SECOND, 20 * SECOND);
-        self.at(
-            at,
-            Event::Part {
-                fault,
-                part: Part::Death { off },
-            },
-        );
-        self.director.together += 1;
-        self.director.stay = 60 * SECOND;
-        self.director.alone = true;
+        self.an_owner_dies_soon(draw);
         // Frames of the release before tell nothing of their order.
         if self.elder.is_none() {
             self.hurry(5 * SECOND);
