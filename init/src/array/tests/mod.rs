@@ -36,7 +36,9 @@ impl Image {
     }
 
     fn superblock(&self) -> Result<Option<Superblock>, MemberError> {
-        superblock_of(self.bytes, &mut |offset, length| self.read(offset, length))
+        let sight = look(self.bytes, &mut |offset, length| self.read(offset, length))?;
+        let found = sight.found;
+        found.map(|found| found.parse(self.bytes)).transpose()
     }
 }
 
