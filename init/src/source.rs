@@ -20,7 +20,7 @@ use crate::config::{FILE_NAME, MAX_BYTES};
 use crate::modules::Modules;
 
 /// Name of the partition in the GPT, as the image builder gives it.
-const PARTITION_NAME: &str = "orthrus-esp";
+pub const PARTITION_NAME: &str = "orthrus-esp";
 
 /// How long the boot disk may take to appear: USB and SAS disks need some seconds after their driver.
 const PATIENCE: Duration = Duration::from_secs(15);
