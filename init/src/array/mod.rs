@@ -241,6 +241,15 @@ pub enum MemberError {
 /// Reads bytes of a disk: offset and length in bytes.
 pub type Read<'a> = dyn FnMut(u64, usize) -> io::Result<Vec<u8>> + 'a;
 
+/// The superblock by which a disk of this many bytes is a member, as far as the disk itself tells; `None` if it is none.
+///
+/// # Errors
+/// It cannot be read, or is a member of something that cannot be judged: such a disk is nothing else, either.
+pub fn superblock_of(bytes: u64, read: &mut Read<'_>) -> Result<Option<Superblock>, MemberError> {
+    let found = look(bytes, read)?.found;
+    found.map(|found| found.parse(bytes)).transpose()
+}
+
 /// The superblock of a disk of this many bytes by which it is a member of that array; `None` if it is none.
 ///
 /// # Errors

@@ -36,9 +36,7 @@ impl Image {
     }
 
     fn superblock(&self) -> Result<Option<Superblock>, MemberError> {
-        let sight = look(self.bytes, &mut |offset, length| self.read(offset, length))?;
-        let found = sight.found;
-        found.map(|found| found.parse(self.bytes)).transpose()
+        superblock_of(self.bytes, &mut |offset, length| self.read(offset, length))
     }
 }
 
