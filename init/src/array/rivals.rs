@@ -23,7 +23,8 @@
 //! What remains: an array that was made over a physical volume which was not wiped, whose extents reached over the place of the superblock.
 //! It is taken for the physical volume: its legs are two with the same identity, and refused, with both things named. (On such an array
 //! the physical volume is longer than the array; lvm2 refuses it too.) And a striped array of which only members are here on which a client forged a thing
-//! that fits exactly.
+//! that fits exactly. And a disk that lvm2 took out of its group, with what a client wrote at its end left there, speaks for the same thing on other
+//! disks; the ends of one that this firmware takes out are wiped.
 //!
 //! Rejected: the superblock always, as it was: any client of a volume at the end of a disk could take the pool down, and have blocks written
 //! back to what they were a moment before. The label always: a leg would be written behind its array's back. The size in the label instead
