@@ -2,7 +2,8 @@
 //! partition of the disk that this head was booted from.
 //!
 //! The partition is found by its name in the GPT, never by trying what looks mountable: the disks of
-//! the shelf may hold anything. It is mounted read-only, read, and unmounted again.
+//! the shelf may hold anything. It is mounted read-only, read, and unmounted again. Nor is it one on a member of an array: where that is striped
+//! and has its superblocks at the end, the first block of a member may be a client's, and so may a partition table there.
 //!
 //! Several partitions of that name (a spare stick, an old disk) are no choice to be made by the order in which the kernel found them: when they
 //! do not all say the same, none is taken. Which one the firmware was loaded from would be known by its partition's UUID
@@ -16,11 +17,13 @@ use std::time::{Duration, Instant};
 
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
+use crate::array;
 use crate::config::{FILE_NAME, MAX_BYTES};
+use crate::disk::direct;
 use crate::modules::Modules;
 
 /// Name of the partition in the GPT, as the image builder gives it.
-const PARTITION_NAME: &str = "orthrus-esp";
+pub const PARTITION_NAME: &str = "orthrus-esp";
 
 /// How long the boot disk may take to appear: USB and SAS disks need some seconds after their driver.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -169,7 +172,7 @@ fn await_partitions() -> Vec<PathBuf> {
     let begun = Instant::now();
     let waits = Path::new("/sys/firmware/efi").exists();
     loop {
-        let found = partitions(Path::new("/sys/class/block"));
+        let found = partitions(Path::new("/sys/class/block"), &is_member);
         if !found.is_empty() || !waits || begun.elapsed() > PATIENCE {
             return found;
         }
@@ -177,15 +180,36 @@ fn await_partitions() -> Vec<PathBuf> {
     }
 }
 
-/// All partitions of the name, in order.
-fn partitions(class: &Path) -> Vec<PathBuf> {
+/// Whether an array is on a disk, or may be, by its directory: one that cannot be looked at is no member.
+fn is_member(disk: &Path) -> bool {
+    let look = || {
+        let sectors: u64 = fs::read_to_string(disk.join("size"))
+            .ok()?
+            .trim()
+            .parse()
+            .ok()?;
+        let file = direct::open(&Path::new("/dev").join(disk.file_name()?)).ok()?;
+        let mut read = |offset, length| direct::read(&file, offset, length);
+        match array::look(sectors.saturating_mul(512), &mut read) {
+            Ok(sight) => Some(sight != array::Sight::default()),
+            Err(error) => Some(!matches!(error, array::MemberError::Io(_))),
+        }
+    };
+    look().unwrap_or(false)
+}
+
+/// All partitions of the name, in order, but for those on a disk of which this says that it is in an array.
+fn partitions(class: &Path, is_member: &dyn Fn(&Path) -> bool) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(class).into_iter().flatten().flatten() {
         let Ok(uevent) = fs::read_to_string(entry.path().join("uevent")) else {
             continue;
         };
         let value = |key: &str| uevent.lines().find_map(|line| line.strip_prefix(key));
-        if value("PARTNAME=") == Some(PARTITION_NAME) {
+        // Of a partition the directory is in that of its disk.
+        let directory = fs::canonicalize(entry.path()).unwrap_or_default();
+        if value("PARTNAME=") == Some(PARTITION_NAME) && !directory.parent().is_some_and(is_member)
+        {
             found.extend(value("DEVNAME=").map(|name| Path::new("/dev").join(name)));
         }
     }
@@ -195,6 +219,8 @@ fn partitions(class: &Path) -> Vec<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use tempfile::TempDir;
 
     use super::*;
@@ -217,9 +243,28 @@ mod tests {
             fs::create_dir_all(class.join(name)).unwrap();
             fs::write(class.join(name).join("uevent"), uevent).unwrap();
         }
-        assert_eq!(partitions(class), [PathBuf::from("/dev/sdb1")]);
+        let in_none = |_: &Path| false;
+        assert_eq!(partitions(class, &in_none), [PathBuf::from("/dev/sdb1")]);
         fs::remove_dir_all(class.join("sdb1")).unwrap();
-        assert_eq!(partitions(class), Vec::<PathBuf>::new());
+        assert_eq!(partitions(class, &in_none), Vec::<PathBuf>::new());
+    }
+
+    #[test]
+    fn what_a_client_wrote_to_the_first_block_of_a_member_is_not_the_configuration() {
+        let directory = TempDir::new().unwrap();
+        let (class, devices) = (directory.path().join("class"), directory.path());
+        fs::create_dir_all(&class).unwrap();
+        for disk in ["sda", "sdb"] {
+            let partition = devices.join(disk).join(format!("{disk}1"));
+            fs::create_dir_all(&partition).unwrap();
+            let uevent = format!("DEVNAME={disk}1\nPARTNAME=orthrus-esp\n");
+            fs::write(partition.join("uevent"), uevent).unwrap();
+            symlink(&partition, class.join(format!("{disk}1"))).unwrap();
+        }
+        let is_member = |disk: &Path| disk.ends_with("sdb");
+        assert_eq!(partitions(&class, &is_member), [PathBuf::from("/dev/sda1")]);
+        // What cannot be looked at is taken for what its name says.
+        assert!(!super::is_member(Path::new("/nowhere")));
     }
 
     #[test]

@@ -314,14 +314,14 @@ fn superblocks(array: &Array, running: &Running) -> Vec<Superblock> {
     let members = array.members.iter().map(|member| &member.disk);
     let members = members.filter(|disk| running.members.contains(&(disk.number, true)));
     members
-        .filter_map(|disk| superblock_of(disk).ok().flatten())
+        .filter_map(|disk| superblock_in(&array.id, disk).ok().flatten())
         .collect()
 }
 
-fn superblock_of(disk: &Disk) -> io::Result<Option<Superblock>> {
+fn superblock_in(array: &ArrayId, disk: &Disk) -> io::Result<Option<Superblock>> {
     let file = direct::open(&disk.path)?;
     let mut read = |offset, length| direct::read(&file, offset, length);
-    super::superblock_of(disk.bytes, &mut read).map_err(io::Error::other)
+    super::superblock_in(array, disk.bytes, &mut read).map_err(io::Error::other)
 }
 
 /// An array went on without a member and says so: by a count that is greater than the member's.
@@ -341,7 +341,8 @@ fn take_one_back(
         return Ok(Step::Already);
     }
     let step = |what: &str| format!("{what} {}", disk.name);
-    let found = superblock_of(disk).map_err(failed(name, step("read")))?;
+    let found =
+        superblock_in(&member.superblock.array, disk).map_err(failed(name, step("read")))?;
     if found.as_ref() != Some(&member.superblock) {
         let what = io::Error::other("somebody wrote to its superblock after the claim");
         return Err(failed(name, step("take back"))(what));

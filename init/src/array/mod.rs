@@ -1,6 +1,6 @@
 //! Linux MD arrays on the pool's disks: read and judged by ourselves, assembled by ioctl after the claim only.
 //!
-//! From the disk upwards: [`place`] says where a superblock is, [`superblock`] what it says, [`geometry`] what shape that
+//! From the disk upwards: [`place`] says where a superblock is, [`rivals`] whether it is a client's data, [`superblock`] what it says, [`geometry`] what shape that
 //! is, [`decision`] which members count and whether the array can run, [`refusal`] why not. [`layout`] says where the
 //! bytes of an array are on its members, [`read`] reads them there: so that a head that may not write yet learns what is
 //! on an array without assembling it. Nothing here writes; nothing but [`assemble`] changes the kernel. A member that a takeover threw
@@ -21,6 +21,7 @@ pub mod layout;
 pub mod place;
 pub mod read;
 pub mod refusal;
+pub mod rivals;
 pub mod superblock;
 mod syndrome;
 #[cfg(test)]
@@ -33,6 +34,7 @@ pub use geometry::Geometry;
 pub use place::spare_block;
 pub use read::{ArrayReader, ReadError};
 pub use refusal::Refusal;
+pub use rivals::{Sight, look};
 pub use superblock::{Superblock, SuperblockError};
 
 /// Who an array is, whatever it is called: `set_uuid`.
@@ -239,22 +241,28 @@ pub enum MemberError {
 /// Reads bytes of a disk: offset and length in bytes.
 pub type Read<'a> = dyn FnMut(u64, usize) -> io::Result<Vec<u8>> + 'a;
 
-/// The superblock of a disk of this many bytes; `None` if it is no member.
+/// The superblock by which a disk of this many bytes is a member, as far as the disk itself tells; `None` if it is none.
 ///
 /// # Errors
 /// It cannot be read, or is a member of something that cannot be judged: such a disk is nothing else, either.
 pub fn superblock_of(bytes: u64, read: &mut Read<'_>) -> Result<Option<Superblock>, MemberError> {
-    let Some(found) = place::find(bytes, read)? else {
-        return Ok(None);
-    };
-    let version = found.version;
-    let Some(minor) = found.minor else {
-        return Err(MemberError::Version(version));
-    };
-    let parsed = Superblock::parse(&found.bytes, minor, bytes / 512);
-    parsed
-        .map(Some)
-        .map_err(|source| MemberError::Superblock { version, source })
+    let found = look(bytes, read)?.found;
+    found.map(|found| found.parse(bytes)).transpose()
+}
+
+/// The superblock of a disk of this many bytes by which it is a member of that array; `None` if it is none.
+///
+/// # Errors
+/// It cannot be read.
+pub fn superblock_in(
+    array: &ArrayId,
+    bytes: u64,
+    read: &mut Read<'_>,
+) -> Result<Option<Superblock>, MemberError> {
+    let sight = look(bytes, read)?;
+    let found = sight.found.iter().chain(&sight.rivals);
+    let mut parsed = found.filter_map(|found| found.parse(bytes).ok());
+    Ok(parsed.find(|superblock| superblock.array == *array))
 }
 
 /// Puts together which arrays there are; the members of each in the order in which they came.

@@ -3,10 +3,14 @@
 //! With the superblock at the end of the disk (0.90, 1.0) the data begins at its first sector, and the label of a
 //! physical volume on an array of mirrors is seen on every leg. A leg that was taken for that physical volume would be
 //! written behind the array's back. So what is in an array is nothing else, whatever it looks like, and whatever else is
-//! the matter with its superblock. Layouts are those of `include/uapi/linux/raid/md_p.h`.
+//! the matter with its superblock. But in these places also a client's data may be: see [`super::rivals`]. Layouts are those of
+//! `include/uapi/linux/raid/md_p.h`.
 
-use super::superblock::{Features, at};
-use super::{MemberError, Read};
+use std::io;
+use std::ops::Range;
+
+use super::superblock::{Features, Superblock, at};
+use super::{MemberError, Read, rivals};
 
 /// `MD_SB_MAGIC`.
 const MAGIC: [u8; 4] = 0xa92b_4efc_u32.to_le_bytes();
@@ -30,39 +34,72 @@ pub struct Found {
     pub version: &'static str,
     /// Minor number of version 1; `None` of an older one.
     pub minor: Option<u8>,
+    /// Where it is, in bytes.
+    pub place: u64,
     /// The superblock; empty of an older version.
     pub bytes: Vec<u8>,
 }
 
-/// The superblock on a disk of this many bytes.
+impl Found {
+    /// Where the data are that it tells of, in bytes, on a disk of so many; `None` when they are not all on it: it came along with the data
+    /// of something larger.
+    pub fn data(&self, bytes: u64) -> Option<Range<u64>> {
+        let number = |at: usize| {
+            let number = self.bytes.get(at..at + 8)?.try_into().ok()?;
+            u64::from_le_bytes(number).checked_mul(512)
+        };
+        if self.minor.is_none() {
+            return Some(0..self.place);
+        }
+        let (start, length) = (number(at::DATA_OFFSET)?, number(at::DATA_SIZE)?);
+        let end = start.checked_add(length)?;
+        (end <= bytes).then_some(start..end)
+    }
+
+    /// Whether a part of it lies there.
+    pub fn is_in(&self, data: &Range<u64>) -> bool {
+        self.place < data.end && data.start < self.place + SUPERBLOCK as u64
+    }
+
+    /// What it says.
+    ///
+    /// # Errors
+    /// It cannot be judged.
+    pub fn parse(&self, bytes: u64) -> Result<Superblock, MemberError> {
+        let version = self.version;
+        let minor = self.minor.ok_or(MemberError::Version(version))?;
+        let parsed = Superblock::parse(&self.bytes, minor, bytes / 512);
+        parsed.map_err(|source| MemberError::Superblock { version, source })
+    }
+}
+
+/// The superblocks on a disk of this many bytes, those in front first. What several of them mean is for [`super::rivals`].
 ///
 /// # Errors
-/// The disk's, or there are two: one is left of another array, or an array is on another one. Which, cannot be told.
-pub fn find(bytes: u64, read: &mut Read<'_>) -> Result<Option<Found>, MemberError> {
-    let mut found: Option<Found> = None;
+/// The disk's.
+pub fn all(bytes: u64, read: &mut Read<'_>) -> io::Result<Vec<Found>> {
+    let mut all = Vec::new();
     // Eight kilobytes before the end, on a whole block of four.
     let end = (bytes / 512)
         .checked_sub(16)
         .map(|sector| (sector & !7) * 512);
-    let places = [(end, "1.0", 0), (Some(0), "1.1", 1), (Some(4096), "1.2", 2)];
+    let places = [(Some(0), "1.1", 1), (Some(4096), "1.2", 2), (end, "1.0", 0)];
     for (place, version, minor) in places {
         let Some(place) = place.filter(|place| place + SUPERBLOCK as u64 <= bytes) else {
             continue;
         };
         let contents = read(place, SUPERBLOCK)?;
         if is_superblock(&contents, place / 512) {
-            if let Some(other) = found {
-                return Err(MemberError::Two(other.version, version));
-            }
-            found = Some(Found {
+            all.push(Found {
                 version,
                 minor: Some(minor),
+                place,
                 bytes: contents,
             });
         }
     }
-    if found.is_some() {
-        return Ok(found);
+    if !all.is_empty() {
+        return Ok(all);
     }
     let old = (bytes / RESERVED_090 * RESERVED_090).checked_sub(RESERVED_090);
     if let Some(place) = old {
@@ -71,19 +108,21 @@ pub fn find(bytes: u64, read: &mut Read<'_>) -> Result<Option<Found>, MemberErro
         let magic = head[..4] == MAGIC || head[..4] == 0xa92b_4efc_u32.to_be_bytes();
         let version = [&head[4..8], &head[8..12]].map(|word| word.iter().copied().max());
         if magic && version == [Some(0), Some(90)] {
-            return Ok(Some(Found {
+            all.push(Found {
                 version: "0.90",
                 minor: None,
+                place,
                 bytes: Vec::new(),
-            }));
+            });
         }
     }
-    Ok(None)
+    Ok(all)
 }
 
 /// Where a block is that nobody writes while the disk is in use, for who must write to know that he may: the first one, unless it is
-/// part of an array. `None` where no block is known to be free: what is read there and written back a moment later would undo what
-/// the array wrote in between, a superblock that calls a member failed as well as a client's data.
+/// part of an array. `None` where no block is known to be free, or where the disk alone does not tell what it is: what is read there and
+/// written back a moment later would undo what the array wrote in between, a superblock that calls a member failed as well as a
+/// client's data.
 ///
 /// # Errors
 /// The disk's.
@@ -92,11 +131,14 @@ pub fn spare_block(
     block: u32,
     read: &mut Read<'_>,
 ) -> Result<Option<u64>, MemberError> {
-    let found = match find(bytes, read) {
+    let sight = match rivals::look(bytes, read) {
         Err(MemberError::Two(..)) => return Ok(None),
-        found => found?,
+        sight => sight?,
     };
-    let Some(found) = found else {
+    if !sight.rivals.is_empty() {
+        return Ok(None);
+    }
+    let Some(found) = sight.found else {
         return Ok(Some(0));
     };
     let word = |at: usize| {
@@ -189,8 +231,9 @@ mod tests {
             let offset = offset as usize;
             Ok(disk[offset..offset + count].to_vec())
         };
-        let found = find(length as u64, &mut read).unwrap();
-        found.map(|found| found.version)
+        let found = all(length as u64, &mut read).unwrap();
+        assert!(found.len() <= 1);
+        found.first().map(|found| found.version)
     }
 
     #[test]

@@ -211,7 +211,7 @@ pub enum SuperblockError {
 }
 
 impl Superblock {
-    /// Parses what [`super::place::find`] found, magic and checksum being right, on a disk of this many sectors.
+    /// Parses what [`super::place::all`] found, magic and checksum being right, on a disk of this many sectors.
     ///
     /// # Errors
     /// What is the matter.

@@ -6,6 +6,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::source::PARTITION_NAME;
+
 mod cache;
 pub mod direct;
 pub mod ends;
@@ -127,8 +129,10 @@ const NOT_DISKS: [&str; 9] = [
     "loop", "ram", "zram", "dm-", "md", "sr", "fd", "nbd", "mtdblock",
 ];
 
-/// All whole disks, by kernel name, but no disk with a partition: pools are on whole disks, and the
-/// boot disk is not a shared one.
+/// All whole disks, by kernel name, but none that a head boots from: pools are on whole disks, and that one is not shared.
+///
+/// One with other partitions is a disk like any other: the table may be what a client wrote to the first block of his volume, where that is the
+/// first one of a member of an array, and the array must not lack the member for it; and one that comes from elsewhere can be wiped.
 pub fn scan() -> Vec<Result<Disk, DiskError>> {
     scan_in(Path::new(SYSFS_BLOCK))
 }
@@ -202,12 +206,16 @@ fn scan_in(block: &Path) -> Vec<Result<Disk, DiskError>> {
     let mut seen = Vec::new();
     for name in names {
         let directory = block.join(&name);
-        if is_hidden(&directory) || has_partition(&directory, &name) {
+        let partitions = partitions(&directory, &name);
+        let is_boot_disk = || partitions.iter().any(|partition| is_of_a_head(partition));
+        if is_hidden(&directory) || is_boot_disk() {
             continue;
         }
         match describe(&directory, &name) {
             // A drive without a medium.
             Ok(disk) if disk.bytes == 0 => {}
+            // A stick or a virtual drive of this machine.
+            Err(DiskError::NoIdentity { .. }) if !partitions.is_empty() => {}
             described => seen.push(described.map(|disk| paths::Seen {
                 is_pinned: paths::is_pinned(&disk.id, disk.sequence),
                 disk,
@@ -226,14 +234,21 @@ fn is_hidden(directory: &Path) -> bool {
     std::fs::read_to_string(directory.join("hidden")).is_ok_and(|text| text.trim() == "1")
 }
 
-fn has_partition(directory: &Path, name: &str) -> bool {
-    let Ok(entries) = std::fs::read_dir(directory) else {
-        return false;
-    };
-    entries.flatten().any(|entry| {
-        entry.file_name().to_string_lossy().starts_with(name)
-            && entry.path().join("partition").exists()
-    })
+/// The directories of a disk's partitions, as the kernel found them.
+fn partitions(directory: &Path, name: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let paths = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(name));
+    let paths = paths.map(|entry| entry.path());
+    paths
+        .filter(|path| path.join("partition").exists())
+        .collect()
+}
+
+/// A partition has the name of that with a head's firmware and configuration.
+fn is_of_a_head(partition: &Path) -> bool {
+    let uevent = std::fs::read_to_string(partition.join("uevent")).unwrap_or_default();
+    let mut names = uevent.lines().map(|line| line.strip_prefix("PARTNAME="));
+    names.any(|name| name == Some(PARTITION_NAME))
 }
 
 fn describe(directory: &Path, name: &str) -> Result<Disk, DiskError> {

@@ -53,18 +53,32 @@ pub(super) fn switch_of(name: &str) -> String {
 #[test]
 fn whole_disks_only_and_not_the_boot_disk() {
     let sysfs = Sysfs::new();
-    for name in [
-        "sdaa", "sdb", "loop0", "dm-0", "md127", "md_0a", "sr0", "sda", "sdc",
-    ] {
-        sysfs.disk(name, name.len() as u8);
+    let names = [
+        "sdaa", "sdb", "loop0", "dm-0", "md127", "md_0a", "sr0", "sda", "sdc", "sdd",
+    ];
+    for (name, serial) in names.into_iter().zip(1..) {
+        sysfs.disk(name, serial);
     }
-    sysfs.file("sda/sda1/partition", b"1\n");
+    for (disk, name) in [
+        ("sda", "orthrus-esp"),
+        ("sdd", "EFI system"),
+        ("vda", "root"),
+    ] {
+        let partition = format!("{disk}/{disk}1");
+        sysfs.file(&format!("{partition}/partition"), b"1\n");
+        let uevent = format!("DEVTYPE=partition\nPARTN=1\nPARTNAME={name}\n");
+        sysfs.file(&format!("{partition}/uevent"), uevent.as_bytes());
+    }
+    // One that nothing tells from others is not of a shelf.
+    sysfs.file("vda/size", b"2048\n");
+    sysfs.file("vda/dev", b"253:0\n");
+    sysfs.file("vda/queue/logical_block_size", b"512\n");
     sysfs.file("sdc/size", b"0\n");
     let found: Vec<String> = scan_in(sysfs.path())
         .into_iter()
         .map(|disk| disk.unwrap().name)
         .collect();
-    assert_eq!(found, ["sdb", "sdaa"]);
+    assert_eq!(found, ["sdb", "sdd", "sdaa"]);
 }
 
 #[test]

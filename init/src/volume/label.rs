@@ -19,6 +19,8 @@ pub struct Label {
     pub uuid: Uuid,
     /// Size of the device when the label was written, in bytes.
     pub device_bytes: u64,
+    /// Where the data begin, in bytes.
+    pub data_start: Option<u64>,
     /// Metadata areas.
     pub areas: Vec<Area>,
 }
@@ -90,12 +92,14 @@ fn parse(sector: usize, block: &[u8]) -> Result<Label, LabelError> {
     let mut at = header + 40;
     // Two lists, each ended by an empty entry: where the data are, which the text says too; where the
     // metadata areas are.
-    areas(block, &mut at).ok_or_else(|| malformed("the list of data areas has no end"))?;
+    let data =
+        areas(block, &mut at).ok_or_else(|| malformed("the list of data areas has no end"))?;
     let areas =
         areas(block, &mut at).ok_or_else(|| malformed("the list of metadata areas has no end"))?;
     Ok(Label {
         uuid,
         device_bytes,
+        data_start: data.first().map(|area| area.start),
         areas,
     })
 }

@@ -3,7 +3,7 @@
 //! From the disk upwards: [`label`] says that a disk is a physical volume, [`area`] where the text is,
 //! [`text`] what it says, [`group`] what that means, [`health`] what is left of it, [`refusal`] why to leave it
 //! alone, [`plan`] what device-mapper is told, [`active`] that it is done, [`release`] that it is gone again.
-//! An array may stand for a disk (`on_arrays`). Everything is read with `O_DIRECT` and nothing is remembered: after a claim
+//! An array may stand for a disk (`on_arrays`), and how far the data of a physical volume go ([`reach`]) tells whether it does. Everything is read with `O_DIRECT` and nothing is remembered: after a claim
 //! the caller reads again.
 
 use std::cmp::Ordering;
@@ -12,6 +12,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::array::place::Found;
 use crate::array::{self, AssembleError, Judged, MemberError, Superblock};
 use crate::disk::{Disk, direct, parallel, turn};
 use texts::{Reader, Texts};
@@ -33,6 +34,7 @@ mod modules;
 mod on_arrays;
 pub mod plan;
 mod progress;
+pub mod reach;
 pub mod refusal;
 pub mod release;
 pub mod reserved;
@@ -104,6 +106,12 @@ pub enum ReadTrouble {
     /// It is in an array, and nobody knows in which.
     #[error("{0}")]
     Member(MemberError),
+    /// A superblock was not believed.
+    #[error(
+        "has an MD superblock ({0}) where data of the physical volume at its front are, and is taken for that physical volume. If it \
+         is a member of an array: pvresize on the array, on another host, makes the physical volume as long as the array"
+    )]
+    SetAside(&'static str),
     /// It is an array that is left alone.
     #[error("MD array {name:?}: {refusal}")]
     Array {
@@ -151,6 +159,8 @@ impl ReadTrouble {
 struct Contents {
     /// It is a member of an array, and nothing else.
     member: Option<Superblock>,
+    /// Superblocks that do not count unless another disk speaks for them.
+    rivals: Vec<Found>,
     pv: Option<Uuid>,
     groups: Vec<Arc<VolumeGroup>>,
     troubles: Vec<ReadTrouble>,
@@ -222,7 +232,11 @@ type Read<'a> = dyn FnMut(u64, usize) -> io::Result<Vec<u8>> + 'a;
 fn read_disk(bytes: u64, read: &mut Read<'_>, texts: &Reader) -> Contents {
     let read = &mut ends::at_once(bytes, read);
     let mut contents = Contents::default();
-    match array::superblock_of(bytes, read) {
+    let found = array::look(bytes, read).and_then(|sight| {
+        contents.rivals = sight.rivals;
+        sight.found.map(|found| found.parse(bytes)).transpose()
+    });
+    match found {
         Ok(None) => {}
         Ok(member) => {
             contents.member = member;

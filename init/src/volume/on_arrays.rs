@@ -2,12 +2,16 @@
 //!
 //! An array that runs in this kernel is read there, since nobody else knows better; on a head that does not hold it, it does not
 //! run, and is read on its members.
+//!
+//! Here all disks are seen together, and so it is decided here which superblocks count that were set aside ([`crate::array::rivals`]).
 
+use std::collections::BTreeSet;
 use std::fs::File;
 
 use super::texts::{Reader, Texts};
 use super::{Contents, Place, Problem, READ_LIMIT, ReadTrouble, read_disk};
-use crate::array::{self, Array, ArrayReader, Judged, LeftOut, Member, Running};
+use crate::array::{self, Array, ArrayId, ArrayReader, Judged, LeftOut, Member, MemberError};
+use crate::array::{Running, Superblock};
 use crate::disk::{Disk, direct, parallel};
 
 /// The arrays that members on these disks make, as disks, each with what it holds; and what is the matter with others.
@@ -16,6 +20,7 @@ pub(super) fn read(
     contents: &mut [Contents],
     texts: &Texts,
 ) -> (Vec<(Place, Contents)>, Vec<Problem>) {
+    heed_rivals(disks, contents);
     let members = disks.iter().zip(contents).filter_map(|(disk, contents)| {
         let superblock = contents.member.take()?;
         let disk = disk.clone();
@@ -52,6 +57,48 @@ pub(super) fn read(
     (places.collect(), problems)
 }
 
+/// Gives a disk to the array of a superblock that was set aside on it, where another disk is a member of that array and nothing speaks against
+/// it there. Where that can be said of the other thing on it as well, the disk is neither.
+pub(super) fn heed_rivals(disks: &[Disk], contents: &mut [Contents]) {
+    let certain = contents.iter().filter(|one| one.rivals.is_empty());
+    let known: BTreeSet<ArrayId> = certain
+        .filter_map(|one| Some(one.member.as_ref()?.array))
+        .collect();
+    let is_known = |superblock: &Superblock| known.contains(&superblock.array);
+    for (disk, contents) in disks.iter().zip(contents) {
+        let rivals = std::mem::take(&mut contents.rivals);
+        let mut parsed = rivals.iter().filter_map(|one| one.parse(disk.bytes).ok());
+        let known = parsed.find(is_known);
+        let is_sure = contents.member.as_ref().filter(|one| is_known(one));
+        match (known, is_sure) {
+            (Some(one), Some(other)) if one.array != other.array => {
+                let version = |superblock: &Superblock| match superblock.minor {
+                    0 => "1.0",
+                    1 => "1.1",
+                    _ => "1.2",
+                };
+                *contents = failed(ReadTrouble::Member(MemberError::Two(
+                    version(&one),
+                    version(other),
+                )));
+            }
+            (Some(_), Some(_)) => {}
+            (Some(one), None) => {
+                *contents = Contents {
+                    member: Some(one),
+                    ..Contents::default()
+                };
+            }
+            (None, _) => {
+                if let (Some(_), Some(rival)) = (contents.pv, rivals.first()) {
+                    let trouble = ReadTrouble::SetAside(rival.version);
+                    contents.troubles.push(trouble);
+                }
+            }
+        }
+    }
+}
+
 /// How often the superblocks of an array are read that do not fit together.
 const LOOKS: u32 = 3;
 
@@ -67,14 +114,14 @@ fn settled(mut array: Array) -> Array {
             break;
         }
         let disks: Vec<Disk> = array.members.iter().map(|m| m.disk.clone()).collect();
-        let superblocks = parallel::each(&disks, READ_LIMIT, |disk| {
+        let id = array.id;
+        let superblocks = parallel::each(&disks, READ_LIMIT, move |disk| {
             let file = direct::open(&disk.path).ok()?;
             let mut read = |offset, length| direct::read(&file, offset, length);
-            array::superblock_of(disk.bytes, &mut read).ok()?
+            array::superblock_in(&id, disk.bytes, &mut read).ok()?
         });
         for (member, superblock) in array.members.iter_mut().zip(superblocks) {
-            let same = superblock.flatten().filter(|new| new.array == array.id);
-            if let Some(superblock) = same {
+            if let Some(superblock) = superblock.flatten() {
                 member.superblock = superblock;
             }
         }

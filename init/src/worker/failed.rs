@@ -395,6 +395,8 @@ fn each_way_in_which_a_disk_cannot_be_read_has_its_line_in_status() {
             ReadTrouble::Member(MemberError::Superblock { version: "1.2", source: SuperblockError::Short }) =>
                 ["MD superblock 1.2: cut off"],
         ],
+        ReadTrouble::SetAside(_) => [
+            ReadTrouble::SetAside("1.0") => ["MD superblock (1.0) where data of the physical volume", "pvresize on the array"]],
         ReadTrouble::Array { .. } => [
             ReadTrouble::Array { name: text("data"), refusal: array::Refusal::Reshape } =>
                 ["MD array \"data\": a reshape is under way", "let mdadm finish it"],

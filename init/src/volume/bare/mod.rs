@@ -21,7 +21,7 @@ const AREA_START: u64 = 4096;
 /// Where lvm2 has the first extent by default, behind one area.
 const DATA_START: u64 = 1 << 20;
 /// What a wipe overwrites at both ends of a disk: every place where [`recognise`] looks is within it.
-const WIPED: u64 = 2 << 20;
+const WIPED: u64 = 3 << 20;
 
 /// Why a disk does not become a physical volume.
 #[derive(Debug, thiserror::Error)]

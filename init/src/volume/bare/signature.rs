@@ -28,11 +28,13 @@ enum Place {
     Start(u64),
     /// Any of so many, a step apart from the start on: first, step, count.
     Steps(u64, u64, u64),
+    /// Any of so many sectors of 512 bytes before the end.
+    Before(&'static [u64]),
     /// From the end: the disk's size is rounded down to the first number, and this is behind that less the second one.
     End { unit: u64, back: u64, offset: u64 },
 }
 
-use Place::{End, Start, Steps};
+use Place::{Before, End, Start, Steps};
 
 /// Names, places and magic numbers.
 const TABLE: &[(&str, Place, &[u8])] = &[
@@ -68,24 +70,43 @@ const TABLE: &[(&str, Place, &[u8])] = &[
         },
         b"\xa9\x2b\x4e\xfc",
     ),
-    (
-        "a DDF RAID",
-        End {
-            unit: 512,
-            back: 512,
-            offset: 0,
-        },
-        b"\xde\x11\xde\x11",
-    ),
+    ("a DDF RAID", Before(&[1, 257]), b"\xde\x11\xde\x11"),
+    ("a DDF RAID", Before(&[1, 257]), b"\x11\xde\x11\xde"),
+    ("an Intel RAID", Before(&[2]), INTEL),
     (
         "an Intel RAID",
         End {
-            unit: 512,
-            back: 1024,
+            unit: 4096,
+            back: 8192,
             offset: 0,
         },
-        b"Intel Raid ISM Cfg Sig. ",
+        INTEL,
     ),
+    ("an LSI RAID", Before(&[1]), b"$XIDE$"),
+    ("a VIA RAID", Before(&[1]), b"\x55\xaa\x00"),
+    ("a VIA RAID", Before(&[1]), b"\x55\xaa\x01"),
+    ("a VIA RAID", Before(&[1]), b"\x55\xaa\x02"),
+    (
+        "a Silicon Image RAID",
+        End {
+            unit: 512,
+            back: 512,
+            offset: 96,
+        },
+        b"\0\0\0\x2f",
+    ),
+    ("an NVIDIA RAID", Before(&[2]), b"NVIDIA"),
+    (
+        "a Promise RAID",
+        Before(PROMISE),
+        b"Promise Technology, Inc.",
+    ),
+    ("a HighPoint RAID", Start(9 * 512 + 32), b"\xf0\x16\x78\x5a"),
+    ("a HighPoint RAID", Start(9 * 512 + 32), b"\xfd\x16\x78\x5a"),
+    ("a HighPoint RAID", Before(&[11]), b"\xf3\x16\x78\x5a"),
+    ("a HighPoint RAID", Before(&[11]), b"\xfd\x16\x78\x5a"),
+    ("an Adaptec RAID", Before(&[1]), b"\x37\xfc\x4d\x1e"),
+    ("a JMicron RAID", Before(&[1]), b"JM"),
     (
         "a DRBD device",
         End {
@@ -222,6 +243,8 @@ const TABLE: &[(&str, Place, &[u8])] = &[
         Start(65536),
         b"\x01\x16\x19\x70",
     ),
+    ("an OCFS file system", Start(8192), b"OracleCFS"),
+    ("an Oracle ASM disk", Start(32), b"ORCLDISK"),
     ("an OCFS2 file system", Steps(1024, 1024, 8), b"OCFSV2"),
     ("a squashfs file system", Start(0), b"hsqs"),
     ("a squashfs file system", Start(0), b"sqsh"),
@@ -233,16 +256,36 @@ const TABLE: &[(&str, Place, &[u8])] = &[
     ),
     ("a UFS file system", Start(8192 + 1372), b"\x54\x19\x01\x00"),
     ("a VMFS volume", Start(1 << 20), b"\x0d\xd0\x01\xc0"),
-    ("a VMFS volume", Start(2 * 512), b"\x5e\xf1\xab\x2f"),
+    ("a VMFS volume", Start(2 << 20), b"\x5e\xf1\xab\x2f"),
+    ("a VxFS file system", Start(1024), b"\xf5\xfc\x01\xa5"),
+    ("a VxFS file system", Start(8192), b"\xa5\x01\xfc\xf5"),
+    ("an HPFS file system", Start(8192), b"\x49\xe8\x95\xf9"),
+    ("a NetWare file system", Start(4096), b"SPB5"),
+    ("a zonefs file system", Start(0), b"SFOZ"),
+    ("a Minix file system", Start(1024 + 16), b"\x7f\x13"),
+    ("a Minix file system", Start(1024 + 16), b"\x8f\x13"),
+    ("a Minix file system", Start(1024 + 16), b"\x13\x7f"),
+    ("a Minix file system", Start(1024 + 16), b"\x13\x8f"),
+    ("a Minix file system", Start(1024 + 16), b"\x68\x24"),
+    ("a Minix file system", Start(1024 + 16), b"\x78\x24"),
+    ("a Minix file system", Start(1024 + 16), b"\x24\x68"),
+    ("a Minix file system", Start(1024 + 16), b"\x24\x78"),
+    ("a Minix file system", Start(1024 + 24), b"\x5a\x4d"),
+    ("a Minix file system", Start(1024 + 24), b"\x4d\x5a"),
 ];
 
+const INTEL: &[u8] = b"Intel Raid ISM Cfg Sig. ";
+/// Where one of Promise's controllers or another put it.
+const PROMISE: &[u64] = &[
+    16, 63, 255, 256, 399, 591, 675, 735, 911, 951, 974, 991, 3087,
+];
 /// `MD_SB_MAGIC`, as little-endian machines write it.
 const MD: &[u8] = b"\xfc\x4e\x2b\xa9";
 const BCACHE: &[u8] = b"\xc6\x85\x73\xf6\x4e\x1a\x45\xca\x82\x65\xf5\x7f\x48\xba\x6d\x81";
 
 /// What is looked at from the start, and to the end.
-const HEAD: u64 = (1 << 20) + 65536;
-const TAIL: u64 = 256 << 10;
+const HEAD: u64 = (2 << 20) + 4096;
+const TAIL: u64 = 2 << 20;
 
 /// Everything that is recognised on a disk of so many bytes. `read` gets offsets and lengths in multiples of `block`.
 ///
@@ -285,6 +328,10 @@ impl Place {
         match self {
             Start(offset) => vec![*offset],
             Steps(first, step, count) => (0..*count).map(|index| first + index * step).collect(),
+            Before(sectors) => {
+                let starts = sectors.iter().map(|back| (bytes / 512).checked_sub(*back));
+                starts.flatten().map(|start| start * 512).collect()
+            }
             End { unit, back, offset } => {
                 let start = (bytes / unit * unit).checked_sub(*back);
                 start.map(|start| start + offset).into_iter().collect()

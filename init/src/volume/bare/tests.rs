@@ -126,6 +126,31 @@ fn what_real_tools_write_is_recognised() {
         (4086, b"SWAPSPACE2", "swap"),
         (SIZE - 512, b"EFI PART", "GPT"),
         (SIZE - 4096 + 60, b"\x83\x74\x02\x6b", "DRBD"),
+        // Of controllers, counted in sectors from the end: see libblkid.
+        (SIZE - 257 * 512, b"\xde\x11\xde\x11", "a DDF RAID"),
+        (SIZE - 8192, b"Intel Raid ISM Cfg Sig. 1.3", "an Intel RAID"),
+        (SIZE - 512, b"$XIDE$", "an LSI RAID"),
+        (SIZE - 512, b"\x55\xaa\x02", "a VIA RAID"),
+        (SIZE - 512 + 0x60, b"\0\0\0\x2f", "a Silicon Image RAID"),
+        (SIZE - 1024, b"NVIDIA  ", "an NVIDIA RAID"),
+        (
+            SIZE - 3087 * 512,
+            b"Promise Technology, Inc.",
+            "a Promise RAID",
+        ),
+        (
+            SIZE - 951 * 512,
+            b"Promise Technology, Inc.",
+            "a Promise RAID",
+        ),
+        (4640, b"\xf0\x16\x78\x5a", "a HighPoint RAID"),
+        (SIZE - 11 * 512, b"\xf3\x16\x78\x5a", "a HighPoint RAID"),
+        (SIZE - 512, b"\x37\xfc\x4d\x1e", "an Adaptec RAID"),
+        (SIZE - 512, b"JM\x01\x02", "a JMicron RAID"),
+        (32, b"ORCLDISK", "an Oracle ASM disk"),
+        (8192, b"OracleCFS", "an OCFS file"),
+        (2 << 20, b"\x5e\xf1\xab\x2f", "a VMFS volume"),
+        (1040, b"\x8f\x13", "a Minix file"),
     ] {
         let mut disk = Disk::new(512);
         disk.put(offset, bytes);

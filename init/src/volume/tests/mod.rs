@@ -7,6 +7,7 @@ pub(crate) mod made;
 mod mapper;
 mod museum;
 mod only;
+mod rivals;
 
 use std::io;
 
