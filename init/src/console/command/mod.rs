@@ -120,6 +120,7 @@ pub fn parse(line: &str) -> Result<Option<Request>, ParseError> {
     while let Some(word) = words.next() {
         let with_value: &[&'static str] = match verb.takes {
             Takes::Volume => &volume::VALUED,
+            Takes::PoolWords => &pool::VALUED,
             Takes::ClientWords => &client::VALUED,
             _ => &[],
         };
@@ -211,7 +212,7 @@ fn check(
         ) => {
             let command = match verb.takes {
                 Takes::ClientWords => client::parse(words, valued),
-                Takes::PoolWords => pool::parse_pool(words, flags),
+                Takes::PoolWords => pool::parse_pool(words, valued, flags),
                 Takes::DiskWords => pool::parse_disk(words, flags),
                 Takes::SnapshotWords => volume::parse_snapshot(words).map(of_volume),
                 _ => volume::parse(words, valued).map(of_volume),

@@ -120,7 +120,8 @@ pub(in crate::console) const VERBS: &[Verb] = &[
         question: Some(
             "What is on the volume is lost, and its clients lose it at once. Remove it?",
         ),
-        help: "make, grow, rename or remove a volume, or a thin pool, of a pool that this head serves",
+        help: "make, grow, rename or remove a volume, or a thin pool, of a pool that this head serves; without --raid or --stripes a new one \
+               lies as the pool's default has it, and --raid linear on no RAID",
         build: said,
     },
     Verb {
@@ -134,7 +135,7 @@ pub(in crate::console) const VERBS: &[Verb] = &[
         name: "pool",
         takes: Takes::PoolWords,
         question: Some("Each of its actions has a question of its own."),
-        help: "make the volume group of a configured pool of bare disks; give one that others made its ledger and state volume, or destroy \
+        help: "make the volume group of a configured pool of bare disks, with --raid as the default of its volumes; give one that others made its ledger and state volume, or destroy \
                it, on the head that serves it",
         build: said,
     },
@@ -204,7 +205,9 @@ impl Verb {
             Takes::SnapshotWords => {
                 " create POOL/ORIGIN NAME [SIZE] | snapshot restore POOL/NAME | snapshot remove POOL/NAME"
             }
-            Takes::PoolWords => " create POOL DISK... [--wipe] | pool destroy POOL [--volumes]",
+            Takes::PoolWords => {
+                " create POOL DISK... [--raid LEVEL [--images N]] [--wipe] | pool import POOL | pool destroy POOL [--volumes]"
+            }
             Takes::DiskWords => {
                 " add POOL DISK [--wipe] | disk remove POOL DISK | disk replace POOL DISK [--wipe] | \
                  disk lost POOL PHYSICAL-VOLUME | disk locate DISK on|off"
@@ -225,7 +228,7 @@ impl Verb {
 
     pub(in crate::console) fn options(&self) -> &'static [&'static str] {
         match (self.question, self.takes) {
-            (_, Takes::PoolWords) => &["--json", "--yes", WIPE, VOLUMES],
+            (_, Takes::PoolWords) => &["--json", "--yes", "--raid", "--images", WIPE, VOLUMES],
             (_, Takes::DiskWords) => &["--json", "--yes", WIPE],
             (_, Takes::ClientWords) => &[
                 "--json",

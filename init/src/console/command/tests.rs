@@ -1,6 +1,8 @@
 //! Tests of the parser.
 
 use super::*;
+use crate::volume::edit::Layout;
+use crate::worker::NewPool;
 
 fn parsed(line: &str) -> Request {
     parse(line).unwrap().unwrap()
@@ -89,10 +91,11 @@ fn arguments_and_options_come_in_any_order() {
     assert!(!format!("{request:?}").contains("secret-of"));
     let made = |disks: &[&str], wipe| Command::Order {
         pool: "tank".into(),
-        order: PoolOrder::Create {
+        order: PoolOrder::Create(NewPool {
             disks: disks.iter().map(|disk| (*disk).to_owned()).collect(),
             wipe,
-        },
+            layout: Layout::Linear,
+        }),
     };
     assert_eq!(
         parsed("pool create tank sda sdb").command,
@@ -130,6 +133,9 @@ fn errors_name_the_word_and_what_is_allowed() {
     assert!(refused("volume create tank 2G").contains("POOL/NAME"));
     assert!(refused("handover tank --raid raid1").contains("\"--raid\""));
     assert!(refused("pool create tank").contains("see `disks`"));
+    assert!(refused("pool create tank sda --raid raid7").contains("linear, raid0, raid1, raid5"));
+    assert!(refused("pool create tank sda --stripes 2").contains("\"--stripes\""));
+    assert!(refused("pool import tank --raid raid1").contains("of create only"));
     assert!(refused("disk replace tank").contains("a pool and a disk"));
     assert!(refused("disk replace tank sda sdb").contains("\"sdb\""));
     assert!(refused("disk locate sda bright").contains("\"bright\""));

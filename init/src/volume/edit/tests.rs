@@ -11,6 +11,7 @@ use crate::chance::Chance;
 
 mod growth;
 mod names;
+mod preset;
 
 /// Identifiers in a row, of which no test sees one twice.
 fn next() -> Uuid {
