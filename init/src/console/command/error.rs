@@ -56,3 +56,15 @@ pub enum ParseError {
         usage: String,
     },
 }
+
+impl ParseError {
+    /// The word that is wrong, if it is one; cut where it is long.
+    pub(in crate::console) fn word(&self) -> Option<&String> {
+        match self {
+            ParseError::Unknown { word }
+            | ParseError::Option { word, .. }
+            | ParseError::Argument { word, .. } => Some(word),
+            ParseError::Missing { .. } | ParseError::Refused { .. } => None,
+        }
+    }
+}

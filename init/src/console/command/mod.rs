@@ -18,8 +18,8 @@ use crate::worker::{ClientOrder, PoolOrder};
 pub use error::ParseError;
 pub(super) use rehearsal::HANG_WHAT;
 pub use rehearsal::Rehearsal;
-use table::{Argument, Verb};
-pub(super) use table::{Takes, VERBS};
+use table::Argument;
+pub(super) use table::{Takes, VERBS, Verb};
 pub use table::{help, names};
 
 /// Lines that `log` shows when no number is given: a screen and a bit.
@@ -104,7 +104,13 @@ pub struct Request {
 }
 /// Parses one line. An empty one, or one of blanks, is `None`.
 pub fn parse(line: &str) -> Result<Option<Request>, ParseError> {
-    let mut words = line.split_ascii_whitespace();
+    parse_words(line.split_ascii_whitespace())
+}
+
+/// The same with a line that is in words already.
+pub(super) fn parse_words<'a>(
+    mut words: impl Iterator<Item = &'a str>,
+) -> Result<Option<Request>, ParseError> {
     let Some(first) = words.next() else {
         return Ok(None);
     };
@@ -118,13 +124,7 @@ pub fn parse(line: &str) -> Result<Option<Request>, ParseError> {
     let mut flags = Flags::default();
     let mut valued = Vec::new();
     while let Some(word) = words.next() {
-        let with_value: &[&'static str] = match verb.takes {
-            Takes::Volume => &volume::VALUED,
-            Takes::PoolWords => &pool::VALUED,
-            Takes::ClientWords => &client::VALUED,
-            _ => &[],
-        };
-        let option = with_value.iter().find(|option| **option == word);
+        let option = verb.valued().iter().find(|option| **option == word);
         match word {
             _ if option.is_some() => {
                 let value = words.next().ok_or_else(|| ParseError::Missing {
@@ -253,7 +253,7 @@ fn check(
 }
 
 /// Words in errors are shown whole only when they are of a word's length.
-fn shorten(word: &str) -> String {
+pub(super) fn shorten(word: &str) -> String {
     const SHOWN: usize = 40;
     if word.chars().count() <= SHOWN {
         return word.to_owned();

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use super::rehearsal::HANG;
 use super::{Command, LEDGER};
-use crate::console::pool::{VOLUMES, WIPE};
+use crate::console::pool::{self, DISK_ACTIONS, POOL_ACTIONS, VOLUMES, WIPE};
+use crate::console::{client, volume};
 
 /// What a command takes besides options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -224,6 +225,29 @@ impl Verb {
             Takes::Rehearsal => " hang | rehearse hang kernel | rehearse hang worker POOL",
         };
         format!("{}{argument}", self.name)
+    }
+
+    /// What the word behind its name can be; nothing where it has no actions.
+    pub(in crate::console) fn actions(&self) -> &'static [&'static str] {
+        match self.takes {
+            Takes::PoolWords => &POOL_ACTIONS,
+            Takes::DiskWords => &DISK_ACTIONS,
+            Takes::Volume => &volume::ACTIONS,
+            Takes::SnapshotWords => &volume::SNAPSHOT_ACTIONS,
+            Takes::ClientWords => &client::ACTIONS,
+            Takes::Rehearsal => &["hang"],
+            Takes::Nothing | Takes::Lines | Takes::Pool => &[],
+        }
+    }
+
+    /// Those of its options that have a value.
+    pub(in crate::console) fn valued(&self) -> &'static [&'static str] {
+        match self.takes {
+            Takes::Volume => &volume::VALUED,
+            Takes::PoolWords => &pool::VALUED,
+            Takes::ClientWords => &client::VALUED,
+            _ => &[],
+        }
     }
 
     pub(in crate::console) fn options(&self) -> &'static [&'static str] {
