@@ -36,6 +36,13 @@ fn make(lab: &Lab) -> Result<()> {
             format!("pool create tank {} {} --yes", ids[0], ids[0]),
             "named twice",
         ),
+        (
+            format!(
+                "pool create tank {} --raid raid6 --wipe --yes",
+                ids.join(" ")
+            ),
+            "5 disks at least are wanted, and there are 4",
+        ),
         ("pool create tank sdz --yes".to_owned(), "no disk \"sdz\""),
         (format!("pool create pond {} --yes", ids[0]), "no pool"),
     ];
@@ -46,7 +53,10 @@ fn make(lab: &Lab) -> Result<()> {
     let [first, .., last] = &ids[..] else {
         bail!("{ids:?}")
     };
-    let create = format!("pool create tank {} --yes", ids[..DISKS - 1].join(" "));
+    let create = format!(
+        "pool create tank {} --raid raid5 --yes",
+        ids[..DISKS - 1].join(" ")
+    );
     lab.tell_ok(Head::A, &create)?;
     // The answer comes when it is served, and that is where it was made: nobody else had the time to.
     let owner = lab.owner(Some("tank"))?;
@@ -61,7 +71,16 @@ fn make(lab: &Lab) -> Result<()> {
         "{}",
         again.text
     );
-    lab.tell_ok(Head::A, "volume create tank/data 100M --raid raid5")?;
+    let default = pool_field(lab, Head::A, "default_raid")?;
+    ensure!(
+        default["level"] == "raid5" && default["images"] == 3,
+        "{default}"
+    );
+    let said = lab.tell_ok(Head::A, "volume create tank/data 100M")?;
+    ensure!(
+        said.contains("raid5 on 3 disks, the pool's default"),
+        "{said}"
+    );
     let volumes = offered(lab, Head::A)?;
     ensure!(volumes == [("data".to_owned(), 0)], "{volumes:?}");
     members(lab, first, last)?;

@@ -2,6 +2,7 @@
 //! a pool has several targets, `add POOL/SHARE ADDRESS` and `remove POOL/SHARE ADDRESS` of a share.
 
 use super::command::Command;
+use super::json;
 use super::volume::Wrong;
 use crate::config::{Client, Login};
 use crate::worker::{ClientOrder, PoolOrder};
@@ -62,8 +63,8 @@ pub(super) fn parse(words: &[&str], options: &[(&'static str, &str)]) -> Result<
     })
 }
 
-/// Whether a line has something that is not to be shown again.
+/// Whether a line has something that is not to be shown again; whatever a program's request has is a program's.
 pub(super) fn is_secret(line: &str) -> bool {
-    line.split_ascii_whitespace()
-        .any(|word| word == "--password" || word == "--mutual-password")
+    let is_secret = |word: &str| word == "--password" || word == "--mutual-password";
+    json::is_request(line) || line.split_ascii_whitespace().any(is_secret)
 }

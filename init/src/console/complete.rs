@@ -3,7 +3,6 @@
 use super::client;
 use super::command::{HANG_WHAT, LEDGER, Takes, VERBS};
 use super::pool::{DISK_ACTIONS, POOL_ACTIONS};
-use super::volume::{ACTIONS, SNAPSHOT_ACTIONS};
 
 /// What the word before the cursor can become.
 #[derive(Debug, PartialEq, Eq)]
@@ -60,13 +59,7 @@ pub(super) fn complete(before: &str, pools: &[String]) -> Completion {
     match verb.takes {
         Takes::Lines if earlier.contains(&LEDGER) => choose(word, pool_names()),
         Takes::Pool => choose(word, pool_names()),
-        Takes::PoolWords => choose(word, POOL_ACTIONS.into_iter()),
-        Takes::DiskWords => choose(word, DISK_ACTIONS.into_iter()),
-        Takes::Volume => choose(word, ACTIONS.into_iter()),
-        Takes::SnapshotWords => choose(word, SNAPSHOT_ACTIONS.into_iter()),
-        Takes::ClientWords => choose(word, client::ACTIONS.into_iter()),
-        Takes::Rehearsal => choose(word, ["hang"].into_iter()),
-        Takes::Nothing | Takes::Lines => Completion::Nothing,
+        _ => choose(word, verb.actions().iter().copied()),
     }
 }
 

@@ -9,6 +9,8 @@
 //!           LENGTH bytes \x03 \n                "hello\x03\n"
 //! ```
 //!
+//! A command may be one line of JSON as well, with JSON as its answer: [`super::json`].
+//!
 //! ID is a number of 1 to 10 digits that the client chooses and the answer repeats; CODE is the exit status
 //! (0 done, 1 refused, 2 not understood); the payload is text, or JSON with `--json`. Requests are answered
 //! one after the other, in order. A command that asks on the console is refused without `--yes`.
@@ -163,6 +165,15 @@ mod tests {
             "{refused:?}"
         );
         assert!(answered("3 reboot --yes").starts_with("\x023 0 "));
+    }
+
+    #[test]
+    fn a_command_may_be_json_too() {
+        let answer = "{\"answer\":{\"ran\":true},\"code\":0}\n";
+        let wanted = format!("\x027 0 {}\n{answer}\x03\n", answer.len());
+        assert_eq!(answered("7 {\"command\":\"status\"}"), wanted);
+        assert!(answered("8 {\"command\":\"reboot\"}").starts_with("\x028 1 "));
+        assert!(answered("9 {\"command\"").starts_with("\x029 2 "));
     }
 
     #[test]

@@ -6,15 +6,18 @@
 //! bring their own way of reading, which a log line cannot break into. What is left of the need is small.
 //!
 //! Only printable ASCII goes into a line: commands and names consist of it, and it makes a byte a column.
-//! Everything else is a key, or noise and has no effect. The line is shown in one row, scrolled sideways:
+//! Everything else is a key, or noise and has no effect. A line that begins with `{` is a program's and has rules of its own: [`super::unseen`]. The line is shown in one row, scrolled sideways:
 //! a serial line does not tell how wide its terminal is, and a wrapped row could not be redrawn.
 
 use std::collections::VecDeque;
 
 use super::client;
+use super::json::RequestError;
+use super::unseen::{Fed, Unseen};
 
-/// Bytes of a line; more are refused with a bell. The longest command with its options has 60.
-const LINE_BYTES: usize = 200;
+/// Bytes of a line. More are refused with a bell, and the line is not taken until it is changed: what is left of a paste is
+/// another command than the one that was meant.
+pub(super) const LINE_BYTES: usize = 200;
 /// Lines that the history keeps.
 const HISTORY_LINES: usize = 50;
 /// Columns that are used: one less than the narrowest usual terminal, whose cursor must not wrap.
@@ -29,6 +32,10 @@ const BELL: &str = "\x07";
 pub(super) enum Event {
     /// A line is complete.
     Line(String),
+    /// A line lacks something that it had no room for. It is thrown away.
+    Cut,
+    /// A program's request that is none.
+    Refused(RequestError),
     /// Ctrl-C: the line was thrown away.
     Cancelled,
     /// Ctrl-D on an empty line.
@@ -58,6 +65,10 @@ pub(super) struct Editor {
     line: String,
     cursor: usize,
     escape: Escape,
+    /// A program's request that has begun, instead of a line.
+    request: Option<Unseen>,
+    /// The line had no room for something that was typed.
+    is_cut: bool,
     /// The last byte was CR: an LF that follows belongs to it.
     after_return: bool,
     history: VecDeque<String>,
@@ -73,6 +84,8 @@ impl Editor {
             line: String::new(),
             cursor: 0,
             escape: Escape::None,
+            request: None,
+            is_cut: false,
             after_return: false,
             history: VecDeque::new(),
             recalled: None,
@@ -125,6 +138,10 @@ impl Editor {
     /// Takes one byte; what must be printed is added to `out`.
     pub(super) fn feed(&mut self, byte: u8, out: &mut String) -> Option<Event> {
         let after_return = std::mem::take(&mut self.after_return);
+        if let Some(request) = &mut self.request {
+            let fed = request.feed(byte);
+            return self.request_fed(fed, byte, out);
+        }
         if self.escape != Escape::None && self.escaped(byte, out) {
             return None;
         }
@@ -137,10 +154,36 @@ impl Editor {
             b'\n' => return Some(self.submit(out)),
             b'\t' => return Some(Event::Tab),
             0x1b => self.escape = Escape::Started,
-            0x20..0x7f => self.insert(char::from(byte).encode_utf8(&mut [0; 4]), out),
+            b'{' if self.line.trim().is_empty() => {
+                self.reset();
+                self.request = Some(Unseen::begin());
+            }
+            0x20..0x7f => {
+                let before = self.line.len();
+                self.insert(char::from(byte).encode_utf8(&mut [0; 4]), out);
+                self.is_cut |= self.line.len() == before;
+            }
             _ => return self.control(byte, out),
         }
         None
+    }
+
+    /// What becomes of a request with its last byte.
+    fn request_fed(&mut self, fed: Fed, byte: u8, out: &mut String) -> Option<Event> {
+        let event = match fed {
+            Fed::More => return None,
+            Fed::Cancelled => Event::Cancelled,
+            Fed::Whole(Ok(line)) => Event::Line(line),
+            Fed::Whole(Err(why)) => Event::Refused(why),
+        };
+        self.request = None;
+        self.after_return = byte == b'\r';
+        out.push_str(if event == Event::Cancelled {
+            "^C\n"
+        } else {
+            "\n"
+        });
+        Some(event)
     }
 
     fn control(&mut self, byte: u8, out: &mut String) -> Option<Event> {
@@ -217,7 +260,11 @@ impl Editor {
     fn submit(&mut self, out: &mut String) -> Event {
         out.push('\n');
         let line = self.line.trim().to_owned();
+        let is_cut = self.is_cut;
         self.reset();
+        if is_cut {
+            return Event::Cut;
+        }
         let is_new = !line.is_empty() && self.history.back() != Some(&line);
         if is_new && !client::is_secret(&line) {
             if self.history.len() == HISTORY_LINES {
@@ -230,6 +277,7 @@ impl Editor {
 
     fn reset(&mut self) {
         self.line.clear();
+        self.is_cut = false;
         self.cursor = 0;
         self.recalled = None;
         self.draft.clear();
@@ -246,6 +294,8 @@ impl Editor {
             return;
         }
         self.line.drain(from..to);
+        // Whoever does that looks at it.
+        self.is_cut = false;
         self.cursor = from;
         self.draw(out);
     }
@@ -280,6 +330,7 @@ impl Editor {
 
     fn show(&mut self, recalled: Option<usize>, out: &mut String) {
         self.recalled = recalled;
+        self.is_cut = false;
         self.line = match recalled.and_then(|at| self.history.get(at)) {
             Some(line) => line.clone(),
             None => std::mem::take(&mut self.draft),

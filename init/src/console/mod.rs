@@ -2,6 +2,7 @@
 //!
 //! - [`command`]: the commands, their parser, `help`.
 //! - `volume`: the arguments of the command that has many.
+//! - `json`: a command as one line of JSON.
 //! - [`terminal`]: the operator's console on ttyS0: prompt, line editing, history, completion, log lines.
 //! - [`control`]: the control port for programs: one request line, one framed answer.
 //!
@@ -14,8 +15,10 @@ pub mod command;
 mod complete;
 pub mod control;
 mod editor;
+mod json;
 mod pool;
 pub mod terminal;
+mod unseen;
 mod volume;
 
 use serde_json::{Value, json};
@@ -113,6 +116,9 @@ enum Outcome {
 
 /// Carries out a line, as far as that goes without asking.
 fn carry_out(operator: &dyn Operator, line: &str) -> Outcome {
+    if json::is_request(line) {
+        return Outcome::Answer(json::carry_out(operator, line), false);
+    }
     let request = match command::parse(line) {
         Ok(Some(request)) => request,
         Ok(None) => return Outcome::Nothing,

@@ -1,15 +1,18 @@
-//! The arguments of `pool` (`create POOL DISK...`, `import POOL`, `destroy POOL`) and of `disk` (`add`, `remove`, `replace` with
+//! The arguments of `pool` (`create POOL DISK...` with the default of its volumes, `import POOL`, `destroy POOL`) and of `disk` (`add`, `remove`, `replace` with
 //! POOL DISK, `lost` with POOL and the identity of a physical volume, `locate DISK on|off`).
 
 use super::command::Command;
-use super::volume::Wrong;
-use crate::volume::edit::VolumeOrder;
-use crate::worker::PoolOrder;
+use super::volume::{self, Wrong};
+use crate::volume::edit::{Layout, VolumeOrder};
+use crate::worker::{NewPool, PoolOrder};
 
 /// Loses what is on the disks.
 pub(super) const WIPE: &str = "--wipe";
 /// Loses the volumes.
 pub(super) const VOLUMES: &str = "--volumes";
+
+/// Options of `pool` that have a value: how its volumes lie when nothing else is said.
+pub(super) const VALUED: [&str; 2] = ["--raid", "--images"];
 
 /// What can be done to a pool.
 pub(super) const POOL_ACTIONS: [&str; 3] = ["create", "destroy", "import"];
@@ -24,8 +27,12 @@ pub(super) struct Flags {
     pub volumes: bool,
 }
 
-/// The words behind `pool`.
-pub(super) fn parse_pool(words: &[&str], flags: Flags) -> Result<Command, Wrong> {
+/// The words behind `pool`, and the options with their values.
+pub(super) fn parse_pool(
+    words: &[&str],
+    options: &[(&'static str, &str)],
+    flags: Flags,
+) -> Result<Command, Wrong> {
     let [action, rest @ ..] = words else {
         return Err(Wrong::Missing("create, import or destroy"));
     };
@@ -34,6 +41,9 @@ pub(super) fn parse_pool(words: &[&str], flags: Flags) -> Result<Command, Wrong>
     }
     let creates = *action == "create";
     only(flags.wipe, creates, WIPE, "an option of create only")?;
+    if let (false, Some((option, _))) = (creates, options.first()) {
+        return Err(wrong(option, "an option of create only"));
+    }
     let destroys = *action == "destroy";
     only(
         flags.volumes,
@@ -46,10 +56,11 @@ pub(super) fn parse_pool(words: &[&str], flags: Flags) -> Result<Command, Wrong>
     };
     let order = match (creates, disks) {
         (true, []) => return Err(Wrong::Missing("the names of its disks: see `disks`")),
-        (true, _) => PoolOrder::Create {
+        (true, _) => PoolOrder::Create(NewPool {
             disks: disks.iter().map(|disk| (*disk).to_owned()).collect(),
             wipe: flags.wipe,
-        },
+            layout: volume::layout(options)?.unwrap_or(Layout::Linear),
+        }),
         (false, [extra, ..]) => return Err(wrong(extra, "expected here")),
         (false, []) if destroys => PoolOrder::Destroy {
             volumes: flags.volumes,
@@ -95,7 +106,7 @@ pub(super) fn parse_disk(words: &[&str], flags: Flags) -> Result<Command, Wrong>
 /// The question before an order, where what is lost is more than a slip of the hand may cost.
 pub(super) fn question(order: &PoolOrder) -> Option<&'static str> {
     Some(match order {
-        PoolOrder::Create { .. } => {
+        PoolOrder::Create(_) => {
             "The disks become a new pool; with --wipe all that is on them is lost. Make it?"
         }
         PoolOrder::Import => {
@@ -153,6 +164,7 @@ fn wrong(word: &str, allowed: &str) -> Wrong {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::volume::edit::Raid;
 
     const NONE: Flags = Flags {
         ledger: false,
@@ -165,6 +177,47 @@ mod tests {
         ..NONE
     };
 
+    fn without_options(words: &[&str], flags: Flags) -> Result<Command, Wrong> {
+        parse_pool(words, &[], flags)
+    }
+
+    #[test]
+    fn a_new_pool_has_a_default_for_its_volumes() {
+        let made = |options: &[(&'static str, &str)]| {
+            let words = ["create", "tank", "sda"];
+            match parse_pool(&words, options, NONE) {
+                Ok(Command::Order {
+                    order: PoolOrder::Create(new),
+                    ..
+                }) => Ok(new.layout),
+                Err(why) => Err(why),
+                other => panic!("{other:?}"),
+            }
+        };
+        let raid = |level, images| Ok(Layout::Raid(level, images));
+        assert_eq!(made(&[]), Ok(Layout::Linear));
+        assert_eq!(made(&[("--raid", "linear")]), Ok(Layout::Linear));
+        assert_eq!(made(&[("--raid", "raid6")]), raid(Raid::Raid6, 5));
+        assert_eq!(
+            made(&[("--images", "8"), ("--raid", "raid6")]),
+            raid(Raid::Raid6, 8)
+        );
+        for (options, bad) in [
+            (&[("--raid", "raid7")][..], "raid7"),
+            (&[("--images", "3")], "--images"),
+            (&[("--raid", "raid6"), ("--images", "4")], "4"),
+        ] {
+            assert!(
+                matches!(made(options), Err(Wrong::Word(word, _)) if word == bad),
+                "{options:?}"
+            );
+        }
+        for words in [&["destroy", "tank"][..], &["import", "tank"]] {
+            let refused = parse_pool(words, &[("--raid", "raid1")], NONE);
+            assert!(matches!(refused, Err(Wrong::Word(word, _)) if word == "--raid"));
+        }
+    }
+
     #[test]
     fn each_action_is_what_it_says() {
         let disk = || "sda".to_owned();
@@ -172,17 +225,18 @@ mod tests {
             (
                 "create tank sda",
                 WIPES,
-                PoolOrder::Create {
+                PoolOrder::Create(NewPool {
                     disks: vec![disk()],
                     wipe: true,
-                },
+                    layout: Layout::Linear,
+                }),
             ),
             ("import tank", NONE, PoolOrder::Import),
             ("destroy tank", NONE, PoolOrder::Destroy { volumes: false }),
             ("destroy tank", LOSES, PoolOrder::Destroy { volumes: true }),
         ] {
             let words: Vec<&str> = words.split(' ').collect();
-            assert_eq!(parse_pool(&words, flags), Ok(ordered("tank", order)));
+            assert_eq!(without_options(&words, flags), Ok(ordered("tank", order)));
         }
         for (words, flags, command) in [
             (
@@ -248,13 +302,13 @@ mod tests {
     fn what_is_wrong_is_named() {
         type Parse = fn(&[&str], Flags) -> Result<Command, Wrong>;
         for (parse, words, flags, bad) in [
-            (parse_pool as Parse, "make tank", NONE, "make"),
-            (parse_pool, "create tank sda", LOSES, VOLUMES),
-            (parse_pool, "destroy tank", WIPES, WIPE),
-            (parse_pool, "destroy tank sda", NONE, "sda"),
-            (parse_pool, "import tank sda", NONE, "sda"),
-            (parse_pool, "import tank", LOSES, VOLUMES),
-            (parse_pool, "import tank", WIPES, WIPE),
+            (without_options as Parse, "make tank", NONE, "make"),
+            (without_options, "create tank sda", LOSES, VOLUMES),
+            (without_options, "destroy tank", WIPES, WIPE),
+            (without_options, "destroy tank sda", NONE, "sda"),
+            (without_options, "import tank sda", NONE, "sda"),
+            (without_options, "import tank", LOSES, VOLUMES),
+            (without_options, "import tank", WIPES, WIPE),
             (parse_disk, "fail tank sda", NONE, "fail"),
             (parse_disk, "remove tank sda", WIPES, WIPE),
             (parse_disk, "add tank sda sdb", NONE, "sdb"),
@@ -268,10 +322,10 @@ mod tests {
             }
         }
         for (parse, words) in [
-            (parse_pool as Parse, ""),
-            (parse_pool, "create"),
-            (parse_pool, "create tank"),
-            (parse_pool, "destroy"),
+            (without_options as Parse, ""),
+            (without_options, "create"),
+            (without_options, "create tank"),
+            (without_options, "destroy"),
             (parse_disk, ""),
             (parse_disk, "add tank"),
             (parse_disk, "locate sda"),

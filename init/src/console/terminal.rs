@@ -15,8 +15,8 @@ use std::{
 use super::{
     Operator, Outcome, Request, carry_out,
     complete::{Completion, complete},
-    editor::{Editor, Event},
-    perform,
+    editor::{Editor, Event, LINE_BYTES},
+    json, perform,
 };
 use crate::{
     log,
@@ -123,6 +123,18 @@ impl<Out: io::Write> Screen<Out> {
             Some(Event::Line(line)) => {
                 self.mode = Mode::Running;
                 Some(Todo::Line(line))
+            }
+            Some(Event::Cut) => {
+                out.push_str(&format!(
+                    "The line was longer than {LINE_BYTES} bytes, and nothing of it was done. A request of JSON takes more: see README.\n"
+                ));
+                self.editor.draw(&mut out);
+                None
+            }
+            Some(Event::Refused(why)) => {
+                out.push_str(&json::refusal(None, &why).payload(false));
+                self.editor.draw(&mut out);
+                None
             }
             Some(Event::Cancelled) => {
                 self.editor.draw(&mut out);
@@ -389,10 +401,47 @@ mod tests {
     }
 
     #[test]
+    fn a_request_of_a_program_gets_one_line_and_is_never_asked() {
+        let screen = screen();
+        let prompt = "\rorthrus> \x1b[K";
+        for (request, answer) in [
+            (
+                "{\"id\":3,\"command\":\"status\"}",
+                "{\"answer\":{\"ran\":true},\"code\":0,\"id\":3}",
+            ),
+            (
+                "{\"command\":\"reboot\"}",
+                "{\"code\":1,\"error\":{\"what\":\"This head releases its pools and restarts. Reboot? Say it with \\\"yes\\\": true\",\"where\":\"options.yes\"}}",
+            ),
+            (
+                "{\"command\":\"stat\x1bus\"}",
+                "{\"code\":2,\"error\":{\"what\":\"byte 0x1b has no place in a request, which is of printable ASCII; nothing of it was done\",\"where\":\"column 17\"}}",
+            ),
+        ] {
+            let out = typed(&screen, format!("{request}\r\n").as_bytes());
+            assert_eq!(out, format!("\r\n{answer}\r\n{prompt}"));
+        }
+        // A program that finds a question answers it with its Ctrl-C.
+        let out = typed(&screen, b"reboot\r\x03{\"command\":\"help\"}\r");
+        assert!(
+            out.contains("Not done.\r\n") && out.contains("\r\n{\"answer\":{"),
+            "{out:?}"
+        );
+        let out = typed(&screen, &[b"status ", &[b'x'; 300][..], b"\r"].concat());
+        assert!(
+            out.contains("nothing of it was done") && !out.contains("Status"),
+            "{out:?}"
+        );
+    }
+
+    #[test]
     fn garbage_leaves_a_working_console() {
         let screen = screen();
         let noise: Vec<u8> = (0..=255u8).cycle().take(5000).collect();
         typed(&screen, &noise);
+        assert!(typed(&screen, b"\x03\x15\rstatus\r").contains("Status\r\n"));
+        // Also in the middle of a request.
+        typed(&screen, &[b"\r{", &noise[..]].concat());
         assert!(typed(&screen, b"\x03\x15\rstatus\r").contains("Status\r\n"));
     }
 }

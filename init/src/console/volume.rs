@@ -13,14 +13,8 @@ pub(super) const ACTIONS: [&str; 5] = ["create", "grow", "rename", "remove", "th
 /// What can be done to a snapshot.
 pub(super) const SNAPSHOT_ACTIONS: [&str; 3] = ["create", "restore", "remove"];
 
-/// Levels of RAID, by name.
-const LEVELS: [(&str, Raid); 5] = [
-    ("raid0", Raid::Raid0),
-    ("raid1", Raid::Raid1),
-    ("raid5", Raid::Raid5),
-    ("raid6", Raid::Raid6),
-    ("raid10", Raid::Raid10),
-];
+/// What `--raid` says where a pool's default is not wanted.
+const LINEAR: &str = "linear";
 
 /// A word that is wrong, or lacks.
 #[derive(Debug, PartialEq, Eq)]
@@ -179,7 +173,8 @@ fn filesystem(options: &[(&'static str, &str)]) -> Result<Option<Kind>, Wrong> {
         .ok_or_else(|| Wrong::Word((*word).to_owned(), allowed))
 }
 
-fn layout(options: &[(&'static str, &str)]) -> Result<Layout, Wrong> {
+/// How a volume lies, if that is said.
+pub(super) fn layout(options: &[(&'static str, &str)]) -> Result<Option<Layout>, Wrong> {
     let wrong = |word: &str, allowed: String| Wrong::Word(word.to_owned(), allowed);
     let value = |name: &str| options.iter().find(|(option, _)| *option == name);
     let count = |word: &str, fewest: u64| {
@@ -190,25 +185,29 @@ fn layout(options: &[(&'static str, &str)]) -> Result<Layout, Wrong> {
     };
     let (raid, images, stripes) = (value("--raid"), value("--images"), value("--stripes"));
     match (raid, images, stripes) {
-        (None, None, None) => Ok(Layout::Linear),
-        (None, None, Some((_, word))) => Ok(Layout::Striped(count(word, 2)?)),
+        (None, None, None) => Ok(None),
+        (None, None, Some((_, word))) => Ok(Some(Layout::Striped(count(word, 2)?))),
+        (Some((_, LINEAR)), None, None) => Ok(Some(Layout::Linear)),
+        (Some((_, LINEAR)), Some((option, _)), None) => {
+            Err(wrong(option, format!("an option of --raid {LINEAR}")))
+        }
         (Some((_, word)), images, None) => {
-            let level = LEVELS.iter().find(|(name, _)| name == word);
-            let (_, level) = level.ok_or_else(|| {
-                let names: Vec<&str> = LEVELS.iter().map(|(name, _)| *name).collect();
-                wrong(word, names.join(", "))
+            let level = Raid::ALL.into_iter().find(|level| level.name() == *word);
+            let level = level.ok_or_else(|| {
+                let names = Raid::ALL.map(Raid::name);
+                wrong(word, format!("{LINEAR}, {}", names.join(", ")))
             })?;
             let images = match images {
                 Some((_, word)) => count(word, level.fewest())?,
                 None => level.fewest(),
             };
-            if *level == Raid::Raid10 && images % 2 == 1 {
+            if level == Raid::Raid10 && images % 2 == 1 {
                 return Err(wrong(
                     &images.to_string(),
                     "an even number for raid10".into(),
                 ));
             }
-            Ok(Layout::Raid(*level, images))
+            Ok(Some(Layout::Raid(level, images)))
         }
         (Some(_), _, Some((option, _))) => {
             Err(wrong(option, "an option together with --raid".into()))
@@ -221,7 +220,10 @@ fn layout(options: &[(&'static str, &str)]) -> Result<Layout, Wrong> {
 mod tests {
     use super::*;
 
-    fn created(size: &str, options: &[(&'static str, &str)]) -> Result<(u64, Layout), Wrong> {
+    fn created(
+        size: &str,
+        options: &[(&'static str, &str)],
+    ) -> Result<(u64, Option<Layout>), Wrong> {
         match parse(&["create", "tank/vol", size], options)?.1 {
             VolumeOrder::Create { bytes, layout, .. } => Ok((bytes, layout)),
             other => panic!("{other:?}"),
@@ -230,8 +232,13 @@ mod tests {
 
     #[test]
     fn sizes_and_layouts_are_what_they_say() {
-        let raid = |level, images| Layout::Raid(level, images);
-        assert_eq!(created("50G", &[]), Ok((50 << 30, Layout::Linear)));
+        let raid = |level, images| Some(Layout::Raid(level, images));
+        // The pool has it.
+        assert_eq!(created("50G", &[]), Ok((50 << 30, None)));
+        assert_eq!(
+            created("50G", &[("--raid", "linear")]),
+            Ok((50 << 30, Some(Layout::Linear)))
+        );
         assert_eq!(
             created("7m", &[("--raid", "raid6")]),
             Ok((7 << 20, raid(Raid::Raid6, 5)))
@@ -242,7 +249,7 @@ mod tests {
         );
         assert_eq!(
             created("64K", &[("--stripes", "2")]),
-            Ok((64 << 10, Layout::Striped(2)))
+            Ok((64 << 10, Some(Layout::Striped(2))))
         );
         let (pool, order) = parse(&["remove", "tank/vol"], &[]).unwrap();
         assert_eq!((pool.as_str(), order.name()), ("tank", "vol"));
@@ -258,7 +265,7 @@ mod tests {
             VolumeOrder::CreatePool {
                 name: "tp".to_owned(),
                 bytes: 8 << 30,
-                layout: Layout::Raid(Raid::Raid1, 2),
+                layout: Some(Layout::Raid(Raid::Raid1, 2)),
             }
         );
         assert_eq!(
@@ -338,6 +345,16 @@ mod tests {
                 &["create", "tank/vol", "1G"],
                 &[("--images", "3")],
                 "--images",
+            ),
+            (
+                &["create", "tank/vol", "1G"],
+                &[("--raid", "linear"), ("--images", "2")],
+                "--images",
+            ),
+            (
+                &["create", "tank/vol", "1G"],
+                &[("--raid", "linear"), ("--stripes", "2")],
+                "--stripes",
             ),
             (
                 &["create", "tank/vol", "1G"],

@@ -15,8 +15,8 @@ mod view;
 
 pub use ledger::LedgerStatus;
 pub use report::{
-    Array, Busy, Disk, LOOK_LIMIT, Merge, ORDER_LIMIT, Path, Report, Share, ShareClients, State,
-    Volume,
+    Array, Busy, DefaultRaid, Disk, LOOK_LIMIT, Merge, ORDER_LIMIT, Path, Report, Share,
+    ShareClients, State, Volume,
 };
 pub use snapshot::{LinkSnapshot, PoolSnapshot, Snapshot};
 pub use usage::Usage;

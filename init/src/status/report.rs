@@ -18,6 +18,8 @@ pub struct Report {
     pub arrays: Vec<Array>,
     /// Its volumes, while it is served here.
     pub volumes: Vec<Volume>,
+    /// How its new volumes lie when an order does not say it, where that is not linear: from its metadata, as this head read them last.
+    pub default_raid: Option<DefaultRaid>,
     /// Its state volume, while it is served here.
     pub state_volume: Option<State>,
     /// Clients beside those of the configuration, while it is served here.
@@ -51,6 +53,24 @@ pub struct Report {
     pub ungated: Option<String>,
     /// What the operator should know though it works.
     pub notes: Vec<String>,
+}
+
+/// What a pool has for volumes of whose place nothing is said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum DefaultRaid {
+    /// RAID.
+    Known {
+        /// `raid1`, `raid5`, ...
+        level: &'static str,
+        /// On how many disks each is.
+        images: u64,
+    },
+    /// What stands there is not known to this firmware, in words: each order must say it.
+    Unclear {
+        /// Why.
+        unclear: String,
+    },
 }
 
 /// An operator's order that is being carried out. Meanwhile the worker does nothing else: no job of the core, no look.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{PoolStatus, State, Status};
+use super::{DefaultRaid, PoolStatus, State, Status};
 
 /// Owners of a pool that its line names; JSON has all.
 const OWNERS_SHOWN: usize = 5;
@@ -97,6 +97,9 @@ impl Status {
                     array.state,
                     resync.map_or_else(String::new, |percent| format!(", made equal: {percent} %"))
                 );
+            }
+            if let Some(default) = &pool.report.default_raid {
+                let _ = writeln!(text, "  new volumes: {}", default.line());
             }
             for volume in &pool.report.volumes {
                 let lun = match (volume.lun, volume.namespace) {
@@ -206,6 +209,17 @@ impl State {
         match owners.is_empty() {
             true => "mounted".to_owned(),
             false => format!("mounted; owners, the last first: {}", owners.join(", ")),
+        }
+    }
+}
+
+impl DefaultRaid {
+    fn line(&self) -> String {
+        match self {
+            DefaultRaid::Known { level, images } => {
+                format!("{level} on {images} disks, where nothing else is said")
+            }
+            DefaultRaid::Unclear { unclear } => unclear.clone(),
         }
     }
 }

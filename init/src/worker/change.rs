@@ -294,6 +294,7 @@ impl Worker {
                 format!("{name} is removed")
             }
         };
+        let said = said + &self.said_of_default(order);
         info!(pool = self.pool().name, "{said}");
         Ok(said)
     }
@@ -686,7 +687,7 @@ mod tests {
         VolumeOrder::Create {
             name: name.to_owned(),
             bytes: 1,
-            layout: crate::volume::edit::Layout::Linear,
+            layout: None,
             filesystem: None,
         }
     }

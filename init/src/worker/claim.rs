@@ -320,7 +320,9 @@ impl Worker {
 
     /// The pool's volume group, complete and ours to use.
     pub(super) fn read_group(&self) -> Result<VolumeGroup, JobError> {
-        let (group, detail) = self.find_group()?;
+        let found = self.find_group();
+        self.report_default(found.as_ref().ok().map(|(group, _)| group));
+        let (group, detail) = found?;
         // Whatever speaks against serving it, the peer may tick there.
         self.ledger.follow(&group);
         if let Some(refusal) = group.refusal(&self.config.cluster) {

@@ -5,12 +5,13 @@
 use orthrus_hb::{ClusterId, Epoch, HeadId, Refusal};
 
 use super::Worker;
+use super::orders::NewPool;
 use crate::disk::{self, Disk, DiskError, DiskId};
 use crate::fence::stranger::CLEAR;
 use crate::fence::{ClaimError, Fence, FenceError, Stranger, Survey};
 use crate::volume::bare::{BareDisk, BareError};
 use crate::volume::edit::apply::{self, ApplyError};
-use crate::volume::edit::{EditError, Layout, Raid, new_group};
+use crate::volume::edit::{EditError, Layout, Raid, enough_disks, new_group};
 use crate::volume::flushes::SWALLOWED;
 use crate::volume::write::{BlockDevice, WriteError};
 use crate::volume::{self, Groups, Uuid, VolumeGroup};
@@ -125,15 +126,14 @@ pub enum CreateError {
 
 impl Worker {
     /// The disks by these names or identities, if a pool can be made of them. Changes nothing.
-    pub(super) fn free_disks(&self, names: &[String], wipe: bool) -> Result<Free, CreateError> {
+    pub(super) fn free_disks(&self, new: &NewPool) -> Result<Free, CreateError> {
         let seen: Vec<Disk> = disk::scan().into_iter().filter_map(Result::ok).collect();
         let groups = volume::read_groups(&seen);
         let vg = &self.pool().vg;
         if self.claim.is_some() || groups.find(vg, &self.config.cluster).is_some() {
             return Err(CreateError::Exists(vg.clone()));
         }
-        let disks = chosen(&seen, names)?;
-        of_one_block_size(&disks)?;
+        let disks = wanted(&seen, new)?;
         self.spare_pools(&groups, &disks)?;
         let fence = Fence::open(&disks, self.identity())?;
         let greatest = unclaimed(&fence.survey(), self.config.cluster_id, self.me)?;
@@ -142,7 +142,7 @@ impl Worker {
         let leftovers: Vec<DiskId> = destroyed.map(|disk| disk.id).collect();
         let mut media = open(&disks)?;
         for (disk, bare) in disks.iter().zip(&mut bare_disks(&disks, &mut media)) {
-            if !wipe && !leftovers.contains(&disk.id) {
+            if !new.wipe && !leftovers.contains(&disk.id) {
                 bare.check()?;
             }
         }
@@ -154,7 +154,12 @@ impl Worker {
         })
     }
 
-    pub(super) fn make_group(&self, vg: &str, free: &Free, wipe: bool) -> Result<(), CreateError> {
+    pub(super) fn make_group(
+        &self,
+        vg: &str,
+        free: &Free,
+        new: &NewPool,
+    ) -> Result<(), CreateError> {
         let disks = &free.disks[..];
         if disks.len() > 1 {
             let outcomes = disk::disable_write_caches(disks).into_iter();
@@ -164,7 +169,7 @@ impl Worker {
         let mut bare = bare_disks(disks, &mut media);
         let mut members = Vec::new();
         for (disk, bare) in disks.iter().zip(&mut bare) {
-            if wipe || free.leftovers.contains(&disk.id) {
+            if new.wipe || free.leftovers.contains(&disk.id) {
                 bare.wipe()?;
             }
             members.push(bare.make(Uuid::random().map_err(CreateError::Random)?)?);
@@ -182,7 +187,8 @@ impl Worker {
             members
                 .iter()
                 .try_for_each(|member| edit.add_member(member))?;
-            edit.create_reserved(state)
+            edit.create_reserved(state)?;
+            edit.set_default(new.layout)
         });
         if let Err(ApplyError::Write(WriteError::Fenced(failure))) = &written {
             self.fenced(&failure.disk);
@@ -237,6 +243,14 @@ fn bare_disks<'a>(
         medium,
     });
     bare.collect()
+}
+
+/// The disks that a pool is to be of, if there can be one of them with such volumes.
+fn wanted(seen: &[Disk], new: &NewPool) -> Result<Vec<Disk>, CreateError> {
+    let disks = chosen(seen, &new.disks)?;
+    enough_disks(new.layout, disks.len())?;
+    of_one_block_size(&disks)?;
+    Ok(disks)
 }
 
 /// That all of these have blocks of the first one's size.
@@ -359,6 +373,31 @@ mod tests {
         assert_eq!(chosen("sdb").unwrap()[0].id, seen[1].id);
         assert_eq!(chosen("naa.sdc").unwrap()[0].id, seen[2].id);
         assert!(matches!(chosen("sdc"), Err(CreateError::NoDisk { .. })));
+    }
+
+    #[test]
+    fn a_pool_has_the_disks_that_its_volumes_take() {
+        let seen = ["sda", "sdb", "sdc", "sdd"].map(disk);
+        let made = |count: usize, layout| {
+            let names = seen[..count].iter().map(|disk| disk.name.clone());
+            let new = NewPool {
+                disks: names.collect(),
+                wipe: true,
+                layout,
+            };
+            wanted(&seen, &new).map(|disks| disks.len())
+        };
+        let why = made(4, Layout::Raid(Raid::Raid6, 5)).unwrap_err();
+        let said = "raid6 on 5 disks: 5 disks at least are wanted, and there are 4";
+        assert_eq!(why.to_string(), said);
+        assert!(made(1, Layout::Raid(Raid::Raid1, 2)).is_err());
+        for (count, layout) in [
+            (1, Layout::Linear),
+            (2, Layout::Raid(Raid::Raid1, 2)),
+            (4, Layout::Raid(Raid::Raid5, 3)),
+        ] {
+            assert_eq!(made(count, layout).unwrap(), count);
+        }
     }
 
     #[test]

@@ -18,9 +18,10 @@ use super::Worker;
 use super::claim::{Claim, until_undone};
 use super::create::CreateError;
 use super::error::JobError;
-use super::orders::{Order, PoolOrder};
+use super::orders::{NewPool, Order, PoolOrder};
 use crate::clock;
 use crate::sync::lock;
+use crate::volume::edit::Layout;
 
 /// How long the core may take until it asks for the disks to be inspected: it waits for the end of a look of this head's
 /// own, and of one of the peer's, which have ten seconds each, and twice that at most for the peer to give way.
@@ -41,7 +42,7 @@ impl Worker {
     /// Takes up an order to make the pool; it is answered later, unless it cannot be.
     pub(super) fn begin_making(&mut self, order: Order) {
         let free = match order.what() {
-            PoolOrder::Create { disks, wipe } => self.free_disks(disks, *wipe).map(drop),
+            PoolOrder::Create(new) => self.free_disks(new).map(drop),
             _ => Err(CreateError::NoOrder),
         };
         match free {
@@ -105,19 +106,18 @@ impl Worker {
         }
     }
 
-    /// What the order says that waits: the disks, and whether what is on them may be lost.
-    fn wanted(&self) -> Result<(Vec<String>, bool), CreateError> {
+    /// What the order says that waits.
+    fn wanted(&self) -> Result<NewPool, CreateError> {
         let order = self.making.as_ref().map(|making| making.order.what());
         match order {
-            Some(PoolOrder::Create { disks, wipe }) => Ok((disks.clone(), *wipe)),
+            Some(PoolOrder::Create(new)) => Ok(new.clone()),
             _ => Err(CreateError::NoOrder),
         }
     }
 
     /// Looks whether the disks are free; changes nothing.
     pub(super) fn inspect(&self) -> Result<Done, CreateError> {
-        let (names, wipe) = self.wanted()?;
-        let free = self.free_disks(&names, wipe)?;
+        let free = self.free_disks(&self.wanted()?)?;
         Ok(Done::Surveyed {
             greatest: free.greatest,
             holder: Holder::Nobody,
@@ -126,9 +126,9 @@ impl Worker {
 
     /// Takes the disks under exactly this epoch, and writes the pool onto them.
     pub(super) fn make(&mut self, epoch: Epoch) -> Result<Done, JobError> {
-        let (names, wipe) = self.wanted()?;
+        let new = self.wanted()?;
         // Once more: what was true when they were inspected may be over.
-        let mut free = self.free_disks(&names, wipe)?;
+        let mut free = self.free_disks(&new)?;
         self.keys_found |= free.greatest > Epoch::NONE;
         let request = self.request(epoch, Authority::Free);
         let claimed = free.fence.claim(&request).map_err(CreateError::Claim)?;
@@ -138,7 +138,7 @@ impl Worker {
         let watch = free.fence.watch(claimed.key, self.on_loss.clone());
         *lock(&self.watch) = Some((epoch, watch));
         let vg = self.pool().vg.clone();
-        let written = self.make_group(&vg, &free, wipe).map_err(JobError::from);
+        let written = self.make_group(&vg, &free, &new).map_err(JobError::from);
         let group = match written.and_then(|()| self.read_group()) {
             Ok(group) => group,
             Err(error) => {
@@ -164,7 +164,13 @@ impl Worker {
             thrown_out: Vec::new(),
         });
         if let Some(making) = &mut self.making {
-            making.made = Some(format!("volume group {vg} is made of {count} disks"));
+            let volumes = match new.layout {
+                Layout::Linear => String::new(),
+                layout => format!(", its volumes are {layout} where nothing else is said"),
+            };
+            making.made = Some(format!(
+                "volume group {vg} is made of {count} disks{volumes}"
+            ));
         }
         self.settle_claim(&group, false, Done::Claimed)
     }
@@ -193,10 +199,11 @@ mod tests {
         let (telling, told) = channel();
         let place = worker.orders();
         thread::spawn(move || {
-            let order = PoolOrder::Create {
+            let order = PoolOrder::Create(NewPool {
                 disks: vec!["no-such-disk".to_owned()],
                 wipe: false,
-            };
+                layout: Layout::Linear,
+            });
             telling.send(place.give(&order, Duration::from_secs(60)))
         });
         let order = loop {

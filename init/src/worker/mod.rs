@@ -11,7 +11,8 @@
 //!
 //! Between two jobs it does what an operator wants, by way of [`orders`]: volumes of a served pool are changed ([`change`], [`merges`]), a
 //! pool that is not there yet is made ([`making`], [`create`]), one that others made gets what ours have ([`adopt`]), one that
-//! is served is destroyed ([`destroy`]), and its disks come and go ([`members`]), and its clients ([`admit`]).
+//! is served is destroyed ([`destroy`]), and its disks come and go ([`members`]), and its clients ([`admit`]). What its new volumes lie like
+//! when that is not said: [`preset`].
 //!
 //! An owner that loses a disk for good notes that, so that the pool can be taken over without it: [`lost`]; [`replace`]
 //! puts a new one in. One that was lost while nobody held the pool is an operator's to give up: [`word`].
@@ -42,6 +43,7 @@ mod merges;
 mod orders;
 mod parity;
 mod paths;
+mod preset;
 mod registrations;
 mod remedy;
 mod replace;
@@ -79,7 +81,7 @@ use host::{Host, Kernel};
 use import::Served;
 use making::Making;
 use orders::Order;
-pub use orders::{Orders, PoolOrder};
+pub use orders::{NewPool, Orders, PoolOrder};
 use word::Word;
 
 /// How often a head that does not hold the pool looks whether it could: long enough that a look costs
@@ -427,7 +429,7 @@ impl Worker {
             PoolOrder::Import => self.adopt().map_err(|error| error.to_string()),
             PoolOrder::Hang => self.hang(order),
             // The core is asked first: answered later.
-            PoolOrder::Create { .. } => return self.begin_making(order),
+            PoolOrder::Create(_) => return self.begin_making(order),
             PoolOrder::Destroy { .. } => return self.begin_destroying(order),
         };
         order.answer(done);

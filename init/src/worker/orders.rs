@@ -7,18 +7,13 @@ use std::time::Duration;
 
 use super::admit::ClientOrder;
 use crate::sync::lock;
-use crate::volume::edit::VolumeOrder;
+use crate::volume::edit::{Layout, VolumeOrder};
 
 /// What an operator wants of a pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PoolOrder {
     /// Make it, of bare disks.
-    Create {
-        /// The disks, by the kernel's name or by identity.
-        disks: Vec<String>,
-        /// Whatever is on them is lost.
-        wipe: bool,
-    },
+    Create(NewPool),
     /// Give it what a volume group lacks that others made: copies of the ledger, and a state volume.
     Import,
     /// Put a new disk in the place of one that was lost.
@@ -58,11 +53,22 @@ pub enum PoolOrder {
     Hang,
 }
 
+/// A pool that is to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewPool {
+    /// The disks, by the kernel's name or by identity.
+    pub disks: Vec<String>,
+    /// Whatever is on them is lost.
+    pub wipe: bool,
+    /// How its volumes lie when their orders do not say it.
+    pub layout: Layout,
+}
+
 /// The command that gives it, without what is only detail or secret.
 impl fmt::Display for PoolOrder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            PoolOrder::Create { .. } => f.write_str("pool create"),
+            PoolOrder::Create(_) => f.write_str("pool create"),
             PoolOrder::Import => f.write_str("pool import"),
             PoolOrder::Destroy { .. } => f.write_str("pool destroy"),
             PoolOrder::Replace { disk, .. } => write!(f, "disk replace {disk}"),

@@ -19,7 +19,9 @@ use orthrus_hb::Epoch;
 use orthrus_init::disk;
 use orthrus_init::filesystem::{self, Kind, Use, probe};
 use orthrus_init::volume::bare::BareDisk;
-use orthrus_init::volume::edit::{self, Edit, EditError, Layout, PoolSize, Raid, apply};
+use orthrus_init::volume::edit::{
+    self, Edit, EditError, Layout, PoolSize, Raid, VolumeOrder, apply,
+};
 use orthrus_init::volume::group::{Segment, SegmentKind};
 use orthrus_init::volume::label;
 use orthrus_init::volume::write::stamp::Stamp;
@@ -181,6 +183,17 @@ fn bare<T>(
 fn edit(work: &mut Edit<'_>, words: &[&str]) -> Result<(), EditError> {
     let bad = |_| EditError::Size("no number".to_owned());
     match words {
+        ["default", layout] => work.set_default(layout_of(layout)),
+        ["create", name, extents, "default"] => {
+            let extents: u64 = extents.parse().map_err(bad)?;
+            let order = VolumeOrder::Create {
+                name: (*name).to_owned(),
+                bytes: extents * (4 << 20),
+                layout: None,
+                filesystem: None,
+            };
+            order.apply(work)
+        }
         ["create", name, extents, layout] => {
             work.create(name, extents.parse().map_err(bad)?, layout_of(layout))
         }

@@ -21,6 +21,21 @@ pub enum EditError {
     /// A size of nothing, or one that the kind cannot have.
     #[error("{0}")]
     Size(String),
+    /// More disks are wanted than there are.
+    #[error("{layout}: {wanted} disks at least are wanted, and there are {disks}")]
+    TooFewDisks {
+        /// How it was to lie.
+        layout: String,
+        /// What that takes.
+        wanted: u64,
+        /// What there is.
+        disks: usize,
+    },
+    /// What the group says of its new volumes.
+    #[error(
+        "this firmware does not know what the pool has for volumes of which nothing is said (its tag {0}): say --raid, or --raid linear"
+    )]
+    Default(String),
     /// Not enough free extents.
     #[error("{wanted} extents are wanted {how}, and {free} are free where they could be")]
     NoSpace {

@@ -1,5 +1,7 @@
 //! From a kind of volume to its segments and its hidden parts, as lvm2 exports them (`lib/striped`, `lib/raid`).
 
+use std::fmt;
+
 use super::super::text::{Section, Value};
 use super::space::{Piece, Space};
 use super::tree::{self, text, texts, value};
@@ -43,6 +45,26 @@ pub enum Raid {
 }
 
 impl Raid {
+    /// All of them.
+    pub const ALL: [Raid; 5] = [
+        Raid::Raid0,
+        Raid::Raid1,
+        Raid::Raid5,
+        Raid::Raid6,
+        Raid::Raid10,
+    ];
+
+    /// As it is typed.
+    pub fn name(self) -> &'static str {
+        match self {
+            Raid::Raid0 => "raid0",
+            Raid::Raid1 => "raid1",
+            Raid::Raid5 => "raid5",
+            Raid::Raid6 => "raid6",
+            Raid::Raid10 => "raid10",
+        }
+    }
+
     /// The type that the text gives.
     pub fn kind(self) -> &'static str {
         match self {
@@ -107,7 +129,16 @@ impl Layout {
         }
     }
 
-    fn check(self) -> Result<(), EditError> {
+    /// How many members it takes at least.
+    pub fn disks(self) -> u64 {
+        match self {
+            Layout::Linear => 1,
+            Layout::Striped(stripes) => stripes,
+            Layout::Raid(_, images) => images,
+        }
+    }
+
+    pub(super) fn check(self) -> Result<(), EditError> {
         let size = |what: String| Err(EditError::Size(what));
         match self {
             Layout::Striped(stripes) if !(1..=128).contains(&stripes) => {
@@ -122,6 +153,17 @@ impl Layout {
                 size(format!("{images} disks: raid10 takes an even number"))
             }
             _ => Ok(()),
+        }
+    }
+}
+
+/// For a sentence.
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Layout::Linear => f.write_str("linear"),
+            Layout::Striped(stripes) => write!(f, "in stripes on {stripes} disks"),
+            Layout::Raid(level, images) => write!(f, "{} on {images} disks", level.name()),
         }
     }
 }

@@ -10,7 +10,8 @@
 //!
 //! Read in this order: [`tree`] words for the text, `space` which extents are free, `layout` from a kind to segments, then
 //! a file for each noun: `create`, `thin`, `snapshot`, `resize`, `remove`, `member`; `order` is
-//! what an operator can ask for while the pool is served, and `limits` what no kernel would take of it.
+//! what an operator can ask for while the pool is served, `preset` what is done where that does not say how a volume lies, and `limits`
+//! what no kernel would take of it.
 //!
 //! Decisions:
 //! - Space is found first fit, in the order of the members. Images of one RAID are on different members; each
@@ -27,6 +28,7 @@ mod limits;
 mod member;
 mod names;
 mod order;
+mod preset;
 mod remove;
 mod resize;
 mod snapshot;
@@ -40,6 +42,7 @@ pub use error::EditError;
 pub use layout::{Layout, Raid};
 pub use member::{NewMember, new_group};
 pub use order::VolumeOrder;
+pub use preset::{default_layout, enough_disks};
 pub use thin::PoolSize;
 
 use std::collections::BTreeSet;

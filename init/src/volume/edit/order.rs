@@ -16,8 +16,8 @@ pub enum VolumeOrder {
         name: String,
         /// Its size in bytes, rounded up to whole extents.
         bytes: u64,
-        /// How it lies on the disks.
-        layout: Layout,
+        /// How it lies on the disks, if that is said: else as the pool has it for its new volumes.
+        layout: Option<Layout>,
         /// What file system it gets, if any. No matter of the metadata.
         filesystem: Option<Kind>,
     },
@@ -27,8 +27,8 @@ pub enum VolumeOrder {
         name: String,
         /// Of its data.
         bytes: u64,
-        /// Of its data; its metadata are on a mirror when that can lose a disk.
-        layout: Layout,
+        /// Of its data, if that is said, as with a volume; its metadata are on a mirror when that can lose a disk.
+        layout: Option<Layout>,
     },
     /// A volume in a thin pool.
     CreateThin {
@@ -117,19 +117,23 @@ impl VolumeOrder {
                 bytes,
                 layout,
                 ..
-            } => edit.create(name, edit.extents(*bytes)?, *layout),
+            } => {
+                let layout = edit.layout_or_default(*layout)?;
+                edit.create(name, edit.extents(*bytes)?, layout)
+            }
             VolumeOrder::CreatePool {
                 name,
                 bytes,
                 layout,
             } => {
-                let metadata = match layout {
-                    Layout::Raid(level, _) if *level != Raid::Raid0 => Layout::Raid(Raid::Raid1, 2),
+                let data = edit.layout_or_default(*layout)?;
+                let metadata = match data {
+                    Layout::Raid(level, _) if level != Raid::Raid0 => Layout::Raid(Raid::Raid1, 2),
                     _ => Layout::Linear,
                 };
                 let size = PoolSize {
                     extents: edit.extents(*bytes)?,
-                    data: *layout,
+                    data,
                     metadata,
                 };
                 edit.create_pool(name, size)

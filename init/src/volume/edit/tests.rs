@@ -12,6 +12,7 @@ use crate::chance::Chance;
 mod growth;
 mod members;
 mod names;
+mod preset;
 mod reserved;
 mod snapshots;
 mod zeroes;
