@@ -11,7 +11,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::chap::Password;
-use super::{ChapConfig, IscsiConfig, MAX_CLIENTS, Network, PoolConfig, names};
+use super::{
+    Access, ChapConfig, IscsiConfig, MAX_CLIENTS, Network, PoolConfig, ShareClient, Squash, names,
+};
 
 pub use login::Login;
 
@@ -36,8 +38,8 @@ pub enum Client {
     Network {
         /// The share.
         share: String,
-        /// Their addresses.
-        network: Network,
+        /// Their addresses, and what they may do there.
+        client: ShareClient,
     },
 }
 
@@ -110,6 +112,10 @@ struct Line {
     share: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     network: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    squash: Option<String>,
 }
 
 impl Client {
@@ -135,7 +141,7 @@ impl Client {
             Some(share) => match Network::parse(name) {
                 Some(network) => Client::Network {
                     share: share.to_owned(),
-                    network,
+                    client: ShareClient::new(network),
                 },
                 None => return refuse(names::NETWORK),
             },
@@ -150,23 +156,46 @@ impl Client {
         }
     }
 
+    /// The same, with what it may do at a share where that is not what the share says of all.
+    ///
+    /// # Errors
+    /// What is wrong, and what is allowed.
+    pub fn with_rights(
+        mut self,
+        access: Option<&str>,
+        squash: Option<&str>,
+    ) -> Result<Client, String> {
+        match &mut self {
+            Client::Network { client, .. } => {
+                let access = access.map(Access::parse).transpose();
+                client.access = access.map_err(|wrong| format!("access {wrong}"))?;
+                let squash = squash.map(Squash::parse).transpose();
+                client.squash = squash.map_err(|wrong| format!("squash {wrong}"))?;
+            }
+            _ if access.is_none() && squash.is_none() => {}
+            _ => return Err("only a client of a share has access and squash".to_owned()),
+        }
+        Ok(self)
+    }
+
     /// Whether the configuration of a pool lets it in.
     pub fn is_configured(&self, pool: &PoolConfig) -> bool {
         matches!(fits(pool, self), Err(AdmitError::Already(_)))
     }
 
     /// Of a network: which others of its share let all of it in, or some of it, once it is off the list.
-    pub fn let_in_by(&self, pool: &PoolConfig) -> Vec<Network> {
-        let Client::Network { share, network } = self else {
+    pub fn let_in_by(&self, pool: &PoolConfig) -> Vec<ShareClient> {
+        let Client::Network { share, client } = self else {
             return Vec::new();
         };
         let shares = pool.nfs.iter().flat_map(|nfs| &nfs.shares);
         let of_share = shares.filter(|rules| rules.name == *share);
         let others = of_share.flat_map(|rules| rules.clients.iter().copied());
-        others.filter(|other| other.meets(*network)).collect()
+        let others = others.filter(|other| other.network.meets(client.network));
+        others.collect()
     }
 
-    /// Whether it is the same client of a pool, whatever it must prove.
+    /// Whether it is the same client of a pool, whatever it must prove or may do.
     fn is(&self, other: &Client, pool: &PoolConfig) -> bool {
         let of = |target: &Option<String>| target_of(pool, target.as_deref());
         match (self, other) {
@@ -178,6 +207,13 @@ impl Client {
                     ..
                 },
             ) => name == other && (target == to || of(target).is_some() && of(target) == of(to)),
+            (
+                Client::Network { share, client },
+                Client::Network {
+                    share: of,
+                    client: other,
+                },
+            ) => share == of && client.network == other.network,
             _ => self == other,
         }
     }
@@ -209,9 +245,11 @@ impl Client {
                 host: Some(nqn.clone()),
                 ..Line::default()
             },
-            Client::Network { share, network } => Line {
+            Client::Network { share, client } => Line {
                 share: Some(share.clone()),
-                network: Some(network.to_string()),
+                network: Some(client.network.to_string()),
+                access: client.access.map(|access| access.word().to_owned()),
+                squash: client.squash.map(|squash| squash.word().to_owned()),
                 ..Line::default()
             },
         }
@@ -239,6 +277,8 @@ impl Client {
             _ => return None,
         };
         let client = Client::new(place, name, login).ok()?;
+        let (access, squash) = (line.access.as_deref(), line.squash.as_deref());
+        let client = client.with_rights(access, squash).ok()?;
         // Said as what it is.
         let is_said = match client {
             Client::Initiator { .. } => line.initiator.is_some(),
@@ -265,7 +305,7 @@ impl fmt::Display for Client {
                 }
             }
             Client::Host(nqn) => f.write_str(nqn),
-            Client::Network { share, network } => write!(f, "{network} at /{share}"),
+            Client::Network { share, client } => write!(f, "{client} at /{share}"),
         }
     }
 }
@@ -322,13 +362,18 @@ impl Admitted {
         all
     }
 
-    /// Adds a client of a pool.
+    /// Adds a client of a pool. One of a share takes the place of itself when it may do something else than before: to take it out first
+    /// would tell it that it is not let in.
     ///
     /// # Errors
     /// Why it cannot be let in.
     pub fn add(&mut self, pool: &PoolConfig, client: Client) -> Result<(), AdmitError> {
         is_unambiguous(pool, &client)?;
-        fits(&self.applied(pool), &client)?;
+        let mut others = self.clone();
+        if matches!(client, Client::Network { .. }) && !self.clients.contains(&client) {
+            others.clients.retain(|known| !known.is(&client, pool));
+        }
+        fits(&others.applied(pool), &client)?;
         // One that the configuration had no place for when it was read.
         self.clients.retain(|known| !known.is(&client, pool));
         self.clients.push(client.pinned(pool));
@@ -395,7 +440,7 @@ fn fits(pool: &PoolConfig, client: &Client) -> Result<(), AdmitError> {
             let hosts = &nvme.ok_or(AdmitError::Nothing("subsystem"))?.hosts;
             (hosts.contains(nqn), hosts.len())
         }
-        Client::Network { share, network } => {
+        Client::Network { share, client } => {
             let shares = pool.nfs.iter().flat_map(|nfs| &nfs.shares);
             let found = shares.clone().find(|one| one.name == *share);
             let clients = match found {
@@ -411,7 +456,9 @@ fn fits(pool: &PoolConfig, client: &Client) -> Result<(), AdmitError> {
                     });
                 }
             };
-            (clients.contains(network), clients.len())
+            let mut networks = clients.iter().map(|one| one.network);
+            let is_in = networks.any(|network| network == client.network);
+            (is_in, clients.len())
         }
     };
     match (is_in, count) {
@@ -439,10 +486,10 @@ fn let_in(pool: &mut PoolConfig, client: &Client) {
                 nvme.hosts.push(nqn.clone());
             }
         }
-        Client::Network { share, network } => {
+        Client::Network { share, client } => {
             let shares = pool.nfs.iter_mut().flat_map(|nfs| &mut nfs.shares);
             for found in shares.filter(|found| found.name == *share) {
-                found.clients.push(*network);
+                found.clients.push(*client);
             }
         }
     }

@@ -37,7 +37,7 @@ pub use iscsi::{IscsiConfig, LunConfig, Luns};
 pub use network::Network;
 pub use nvme::{NamespaceConfig, NvmeConfig};
 pub use secret::Secret;
-pub use share::{Access, Check, LEASE_S, NfsConfig, ShareConfig, Squash};
+pub use share::{Access, Check, LEASE_S, NfsConfig, Rights, ShareClient, ShareConfig, Squash};
 pub use whoami::WhoamiError;
 
 use crate::net::{DataPort, Mac, Way};

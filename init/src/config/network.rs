@@ -40,6 +40,11 @@ impl Network {
         }
     }
 
+    /// How many bits of them are the same.
+    pub fn prefix(self) -> u8 {
+        self.prefix
+    }
+
     /// Whether some address is one of both.
     pub fn meets(self, other: Network) -> bool {
         self.has(other.first) || other.has(self.first)

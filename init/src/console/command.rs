@@ -393,7 +393,7 @@ impl Verb {
             }
             Takes::ClientWords => {
                 " add POOL NAME [--user USER --password PASSWORD [--mutual-user USER --mutual-password PASSWORD]] | \
-                 client add POOL/SHARE ADDRESS[/BITS] | client remove POOL NAME | client remove POOL/SHARE ADDRESS[/BITS]"
+                 client add POOL/SHARE ADDRESS[/BITS] [--access rw|ro] [--squash root|none|all] | client remove POOL NAME | client remove POOL/SHARE ADDRESS[/BITS]"
             }
             Takes::Rehearsal => " hang | rehearse hang kernel | rehearse hang worker POOL",
         };
@@ -411,6 +411,8 @@ impl Verb {
                 "--password",
                 "--mutual-user",
                 "--mutual-password",
+                "--access",
+                "--squash",
             ],
             (_, Takes::Volume) => &[
                 "--json",
@@ -771,6 +773,12 @@ mod tests {
         );
         let late = "client remove tank iqn.2026-01.org.example:a --user u";
         assert!(refused(late).contains("of add only"));
+        let rights = "client add tank/home 10.0.0.0/8 --access w";
+        assert!(refused(rights).contains("access is \"w\"; allowed: rw, ro"));
+        let late = "client remove tank/home 10.0.0.0/8 --access ro";
+        assert!(refused(late).contains("of add only"));
+        let no_share = "client add tank iqn.2026-01.org.example:a --squash all";
+        assert!(refused(no_share).contains("only a client of a share"));
         assert!(refused("pool make tank").contains("\"make\""));
         assert!(refused("pool destroy tank --wipe").contains("\"--wipe\""));
         assert!(refused("disk add tank sda --volumes").contains("\"--volumes\""));

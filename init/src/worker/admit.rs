@@ -14,7 +14,7 @@
 use tracing::{info, warn};
 
 use super::Worker;
-use crate::config::{AdmitError, Admitted, Client, Network, PoolConfig};
+use crate::config::{AdmitError, Admitted, Client, PoolConfig, ShareClient};
 use crate::export::ExportError;
 use crate::state::{self, StateError};
 use crate::sync::lock;
@@ -111,7 +111,8 @@ impl Worker {
                 match others.is_empty() {
                     true => format!("{client} is let in no more"),
                     false => {
-                        let others: Vec<String> = others.iter().map(Network::to_string).collect();
+                        let others: Vec<String> =
+                            others.iter().map(ShareClient::to_string).collect();
                         format!(
                             "{client} is off the list, and what it has in common with {} is still let in",
                             others.join(", ")
@@ -338,6 +339,37 @@ mod tests {
             let done = worker.change_client(&order).unwrap();
             assert!(done.contains(said), "{done}");
         }
+    }
+
+    #[test]
+    fn what_a_client_may_do_is_changed_at_the_server_at_once_and_is_as_before_when_it_is_not_kept()
+    {
+        let (mut worker, log) = super::super::order::sharer(&Shelf::new(2), "");
+        worker.import(Epoch(1)).unwrap();
+        let client = |access: &str| {
+            let client = Client::new(Some("vol0"), "192.0.2.7", Login::default()).unwrap();
+            ClientOrder::Add(client.with_rights(Some(access), None).unwrap())
+        };
+        let is_writable = |worker: &Worker| {
+            let share = &worker.pool().nfs.as_ref().unwrap().shares[0];
+            share.rights([192, 0, 2, 7].into()).unwrap().access == crate::config::Access::ReadWrite
+        };
+        for access in ["ro", "rw", "ro"] {
+            taken(&log);
+            worker.change_client(&client(access)).unwrap();
+            let done = taken(&log);
+            assert!(
+                done.ends_with(&["NFS goes on with 1".to_owned()]),
+                "{done:?}"
+            );
+            assert_eq!(is_writable(&worker), access == "rw");
+        }
+        assert_eq!(worker.admitted.clients().len(), 1);
+        let same = worker.change_client(&client("ro"));
+        assert!(matches!(
+            same,
+            Err(ClientError::Admit(AdmitError::Already(_)))
+        ));
     }
 
     #[test]

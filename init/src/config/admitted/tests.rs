@@ -57,10 +57,63 @@ fn what_was_let_in_is_let_in_by_who_reads_the_list() {
     assert!(
         networks
             .iter()
-            .any(|network| network.has([10, 78, 3, 4].into()))
+            .any(|one| one.network.has([10, 78, 3, 4].into()))
     );
     // The password is what only the list has.
     assert!(!format!("{list:?}").contains("twelve"));
+}
+
+#[test]
+fn what_a_client_may_do_at_a_share_is_kept_and_changed_in_its_place() {
+    let pool = pool();
+    let client = |network: &str, access: Option<&str>, squash: Option<&str>| {
+        let client = Client::new(Some("home"), network, Login::default()).unwrap();
+        client.with_rights(access, squash).unwrap()
+    };
+    let rights = |list: &Admitted| {
+        let all = Admitted::parse(&list.text()).applied(&pool);
+        let share = &all.nfs.unwrap().shares[0];
+        let of = |client: [u8; 4]| share.rights(client.into()).map(|rights| rights.access);
+        (of([10, 78, 3, 4]), of([10, 78, 200, 4]))
+    };
+    let (rw, ro) = (Some(Access::ReadWrite), Some(Access::ReadOnly));
+    let mut list = Admitted::default();
+    list.add(&pool, client("10.78.0.0/16", None, None)).unwrap();
+    assert_eq!(rights(&list), (rw, rw));
+    let plain = list.text();
+    assert!(
+        !plain.contains("access") && !plain.contains("squash"),
+        "an older firmware reads it: {plain}"
+    );
+    list.add(&pool, client("10.78.0.0/17", Some("ro"), None))
+        .unwrap();
+    assert_eq!(rights(&list), (ro, rw));
+    // One that is there with other rights has those of the last order, and is there once.
+    let (before, again) = (
+        list.clients().len(),
+        client("10.78.0.0/17", Some("rw"), Some("all")),
+    );
+    list.add(&pool, again.clone()).unwrap();
+    assert_eq!(list.clients().len(), before);
+    assert_eq!(rights(&list), (rw, rw));
+    assert_eq!(
+        list.add(&pool, again.clone()),
+        Err(AdmitError::Already(again.to_string()))
+    );
+    assert_eq!(again.to_string(), "10.78.0.0/17 (rw, squash all) at /home");
+    // What the file says of a network is the file's to change.
+    let of_file = client("10.77.0.0/24", Some("ro"), None);
+    assert!(matches!(
+        list.add(&pool, of_file),
+        Err(AdmitError::Already(_))
+    ));
+    // Taken out by its network, whatever it may do.
+    list.remove(&pool, &client("10.78.0.0/17", None, None))
+        .unwrap();
+    assert_eq!(list.text(), plain);
+    // A word of a later firmware lets nobody in rather than in with more than was meant.
+    let later = "{\"share\":\"home\",\"network\":\"10.79.0.0/16\",\"access\":\"append\"}";
+    assert_eq!(Admitted::parse(later).not_understood(), 1);
 }
 
 #[test]
@@ -192,6 +245,7 @@ fn lines_that_are_not_understood_let_nobody_in_and_stay() {
         "{\"initiator\":\"nqn.2026-01.org.example:a\"}",
         "{\"share\":\"home\"}",
         "{\"host\":\"nqn.2026-01.org.example:a\",\"network\":\"10.0.0.0/8\"}",
+        "{\"host\":\"nqn.2026-01.org.example:a\",\"access\":\"ro\"}",
         "{}",
         "torn {",
     ];
