@@ -75,14 +75,20 @@ struct Started {
     unchecked: Vec<Unchecked>,
 }
 
-/// Mounts and shares; says why not when nothing is left of it.
+/// Mounts and shares; says why not when nothing is left of it. A server whose start fails may have been there for a moment, and with a pool that is
+/// served its address is: what can be known to fail is tried before.
 fn start(
     host: &dyn Host,
     plan: &mut NfsPlan,
     place: &Path,
-    records: Records,
+    mut records: Records,
     budget: Budget,
 ) -> Result<Result<Started, String>, SharesError> {
+    if let Err(error) = host.keep_client_records(place, &mut records) {
+        return Ok(Err(format!(
+            "the records of NFS clients cannot be kept: {error}"
+        )));
+    }
     let why = match host.mount_shares(plan, budget) {
         Ok(mounted) => match host.share(plan, place, records) {
             Ok(server) => {
@@ -338,15 +344,37 @@ mod tests {
         worker.try_shares_again();
         assert_eq!(
             taken(&log),
-            ["shares mounted", "NFS on", "shares unmounted"]
+            [
+                "records kept",
+                "shares mounted",
+                "NFS on",
+                "shares unmounted"
+            ]
         );
         assert!(withheld(&worker).unwrap().contains("up to 4 times"));
         *fails.lock().unwrap() = "";
         worker.try_shares_again();
-        assert_eq!(taken(&log), ["shares mounted", "NFS on"]);
+        assert_eq!(taken(&log), ["records kept", "shares mounted", "NFS on"]);
         assert_eq!(withheld(&worker), None);
         worker.try_shares_again();
         assert_eq!(taken(&log), [""; 0]);
+    }
+
+    #[test]
+    fn no_server_is_there_for_a_moment_whose_records_cannot_be_kept() {
+        let (mut worker, log, fails) = without_server();
+        *fails.lock().unwrap() = "records kept";
+        worker.try_shares_again();
+        assert_eq!(taken(&log), ["records kept"]);
+        let why = withheld(&worker).unwrap();
+        assert!(
+            why.contains("cannot be kept") && why.contains("up to 4 times"),
+            "{why}"
+        );
+        *fails.lock().unwrap() = "";
+        worker.try_shares_again();
+        assert_eq!(taken(&log), ["records kept", "shares mounted", "NFS on"]);
+        assert_eq!(withheld(&worker), None);
     }
 
     #[test]

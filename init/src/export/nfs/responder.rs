@@ -405,6 +405,16 @@ fn grace_over(back: usize, lost: usize) -> String {
     }
 }
 
+/// Writes the records of a directory once as they are.
+///
+/// # Errors
+/// It cannot be written.
+pub fn keep_records(directory: &Path, records: &mut Records) -> Result<(), String> {
+    records.keep_again(&mut |bytes| {
+        state::keep(directory, RECORDS, bytes).map_err(|error| error.to_string())
+    })
+}
+
 /// The records of a directory; none where there is no file.
 ///
 /// # Errors
@@ -628,6 +638,27 @@ mod tests {
         clients.follow(&[message(0, Some(&client("two")))]);
         clients.close();
         assert_eq!(read_records(&place).unwrap().counts(), (1, 0));
+    }
+
+    #[test]
+    fn records_that_are_kept_again_are_the_same_and_a_place_that_takes_no_write_is_known() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let place = directory.path().join("state");
+        let mut records = Records::default();
+        assert!(keep_records(&place, &mut records).is_err());
+        std::fs::create_dir(&place).unwrap();
+        keep_records(&place, &mut records).unwrap();
+        assert_eq!(read_records(&place).unwrap(), records);
+        let mut clients = Clients::new("tank", &place, records);
+        clients.follow(&[message(0, Some(&client("one"))), message(4, None)]);
+        let before = read_records(&place).unwrap();
+        assert_eq!(before.counts(), (0, 1));
+        let mut records = before.clone();
+        keep_records(&place, &mut records).unwrap();
+        assert_eq!(
+            (read_records(&place).unwrap(), &records),
+            (before.clone(), &before)
+        );
     }
 
     #[test]
