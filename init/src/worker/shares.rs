@@ -13,6 +13,7 @@ use std::time::Instant;
 use tracing::{error, info, warn};
 
 use super::Worker;
+use super::claim::Claim;
 use super::host::Host;
 use crate::config::NfsConfig;
 use crate::export::ExportError;
@@ -120,6 +121,11 @@ impl Worker {
 
     /// Tries once more to start a server that did not start.
     pub(super) fn try_shares_again(&mut self) {
+        // What was active then may not be there any more; what comes of a change is tried with what is.
+        let is_behind = |claim: &Claim| claim.behind.is_some();
+        if self.claim.as_ref().is_some_and(is_behind) {
+            return;
+        }
         let shares = self
             .served
             .as_ref()
@@ -374,6 +380,18 @@ mod tests {
         *fails.lock().unwrap() = "";
         worker.try_shares_again();
         assert_eq!(taken(&log), ["records kept", "shares mounted", "NFS on"]);
+        assert_eq!(withheld(&worker), None);
+    }
+
+    #[test]
+    fn a_server_is_not_tried_with_the_volumes_of_before_a_change_that_is_not_in_force() {
+        let (mut worker, log, fails) = without_server();
+        *fails.lock().unwrap() = "";
+        worker.claim.as_mut().unwrap().behind = Some("not followed".to_owned());
+        worker.try_shares_again();
+        assert_eq!(taken(&log), [""; 0]);
+        worker.claim.as_mut().unwrap().behind = None;
+        worker.try_shares_again();
         assert_eq!(withheld(&worker), None);
     }
 
