@@ -155,6 +155,19 @@ impl Worker {
         self.admit(list);
     }
 
+    /// Why there may be clients that are let in and not known.
+    pub(super) fn unknown_clients(&self) -> Option<String> {
+        let count = self.admitted.not_understood();
+        match &self.admitted_unread {
+            Some(error) => Some(format!(
+                "the list of clients that were let in at a console cannot be read: {error}"
+            )),
+            None => (count > 0).then(|| {
+                format!("{count} lines of the list of clients that were let in at a console are not understood")
+            }),
+        }
+    }
+
     /// From now on these are clients of the pool.
     pub(super) fn admit(&mut self, list: Admitted) {
         lock(&self.report).clients_let_in = list.clients().iter().map(Client::to_string).collect();
@@ -177,7 +190,7 @@ impl Worker {
     /// Lets in those that the pool has now.
     fn offer_to_clients(&mut self) -> Result<(), ExportError> {
         let pool = self.pool().clone();
-        let place = self.open_state_place();
+        let (place, unknown_clients) = (self.open_state_place(), self.unknown_clients());
         let Some(served) = &mut self.served else {
             return Ok(());
         };
@@ -185,6 +198,7 @@ impl Worker {
             if let Some(target) = pool.targets.iter().find(|target| target.iqn == plan.iqn) {
                 plan.clients.clone_from(&target.clients);
                 plan.chap.clone_from(&target.chap);
+                plan.unknown_clients.clone_from(&unknown_clients);
             }
             // A LUN that is half made gets back what its clients have registered now, and not what they had at the import.
             if let Ok(place) = &place {
