@@ -76,20 +76,14 @@ struct Started {
     unchecked: Vec<Unchecked>,
 }
 
-/// Mounts and shares; says why not when nothing is left of it. A server whose start fails may have been there for a moment, and with a pool that is
-/// served its address is: what can be known to fail is tried before.
+/// Mounts and shares; says why not when nothing is left of it.
 fn start(
     host: &dyn Host,
     plan: &mut NfsPlan,
     place: &Path,
-    mut records: Records,
+    records: Records,
     budget: Budget,
 ) -> Result<Result<Started, String>, SharesError> {
-    if let Err(error) = host.keep_client_records(place, &mut records) {
-        return Ok(Err(format!(
-            "the records of NFS clients cannot be kept: {error}"
-        )));
-    }
     let why = match host.mount_shares(plan, budget) {
         Ok(mounted) => match host.share(plan, place, records) {
             Ok(server) => {
@@ -187,6 +181,7 @@ impl Worker {
         let Some(served) = &mut self.served else {
             return Ok(());
         };
+        let is_reached = served.port.is_some();
         // Kept before the first step, so that a failure half-way is undone.
         let server = served.shares.take().and_then(|shares| shares.server);
         let shares = served.shares.insert(Shares {
@@ -195,8 +190,18 @@ impl Worker {
             again: Cell::default(),
         });
         let unchecked = match (&shares.server, records) {
-            (None, Some(records)) => {
-                match start(&*self.host, &mut plan, &place, records, budget)? {
+            (None, Some(mut records)) => {
+                // A server whose start fails may have answered for a moment. An import has the address after it; with a pool that is
+                // served already clients would be told that their locks are lost, so what can be known to fail is tried before.
+                let kept = match is_reached {
+                    true => self.host.keep_client_records(&place, &mut records),
+                    false => Ok(()),
+                };
+                let started = match kept {
+                    Ok(()) => start(&*self.host, &mut plan, &place, records, budget)?,
+                    Err(why) => Err(format!("the records of NFS clients cannot be kept: {why}")),
+                };
+                match started {
                     Ok(started) => {
                         shares.server = Some(started.server);
                         withheld.extend(started.withheld);
