@@ -31,7 +31,7 @@ squash = \"none\"
 [[pool.nfs.share]]
 name = \"large\"
 volume = \"big\"
-clients = \"10.77.0.100\"
+clients = [\"10.77.0.100\", { network = \"10.77.0.98\", access = \"ro\" }]
 squash = \"none\"
 [[pool.nfs.share]]
 name = \"other\"
@@ -132,6 +132,7 @@ pub fn locks_outlive_both_heads(bench: &Bench, shelf: ShelfKind) -> Result<()> {
         // Nor does a change take a share away that is checked at each import.
         is_refused(lab).context("after volumes grew")?;
         said(lab, RELEASE)?;
+        rights_differ(lab, owner)?;
         // The lock is free as soon as the client says so, and not before.
         let begun = Instant::now();
         while home.rival(lab)? != 0 || home.rival_of_bytes(lab, HELD)? != 0 {
@@ -225,6 +226,51 @@ fn is_refused(lab: &Lab) -> Result<()> {
     }
     Ok(())
 }
+
+/// One client may write where another one may only read, and what a client may do changes under a file that it has open.
+fn rights_differ(lab: &Lab, owner: Head) -> Result<()> {
+    said(lab, "echo more > /mnt/large/rights")?;
+    let large = Mounted::new(10, "large");
+    // It stands within quotes.
+    let refused = "cat /mnt/rival/rights >/dev/null && ! touch /mnt/rival/rights 2>/run/why && grep -q Read-only /run/why";
+    ensure!(
+        large.as_rival(lab, refused)? == 0,
+        "a client that may only read is not told so"
+    );
+    said(
+        lab,
+        &format!(
+            "echo '{WRITE_ON}' > /run/write-on; setsid perl /run/write-on /mnt/home/rights /run/written \
+             >/dev/null 2>&1 </dev/null &"
+        ),
+    )?;
+    for (access, outcome) in [
+        ("rw", "written"),
+        ("ro", "Read-only file system"),
+        ("rw", "written"),
+    ] {
+        // As it is let in since the beginning.
+        if lab.client(&["test", "-e", "/run/written"])?.status == 0 {
+            let order = format!("client add tank/home {CLIENT} --access {access}");
+            lab.tell_ok(owner, &order)?;
+        }
+        until(
+            || Ok(said(lab, "cat /run/written || true")? == outcome),
+            &format!("a write to an open file does not come to {outcome:?}"),
+        )?;
+    }
+    said(lab, "pkill -f '[/]run/write-on' || true")?;
+    Ok(())
+}
+
+/// Writes to one open file all the time, and says what came of it last.
+const WRITE_ON: &str = r#"use Fcntl;
+sysopen(my $file, $ARGV[0], O_WRONLY|O_CREAT|O_SYNC) || exit 9;
+while (1) {
+  my $said = syswrite($file, "x") ? "written" : "$!";
+  open(my $now, ">", "$ARGV[1].new") && print($now $said) && close($now) && rename("$ARGV[1].new", $ARGV[1]);
+  select(undef, undef, undef, 0.1);
+}"#;
 
 /// The root of all shares, which stays mounted through all that follows.
 const MOUNT_ROOT: &str =

@@ -7,7 +7,7 @@
 //!
 //! A bad file stops nothing but the pools: the caller reports the error and boots on to the console.
 //!
-//! Reading order: this file (the shape), `parse`, `data`, `iscsi`, `chap`, `share` and `nvme` (the fields), `unique` (what may be there once),
+//! Reading order: this file (the shape), `parse`, `data`, `iscsi`, `chap`, `share` and `nvme` (the fields), `network`, `unique` (what may be there once),
 //! `names` (what a name looks like), `section` (TOML tables with places), `whoami`, `admitted` (clients beside those of the file).
 
 mod admitted;
@@ -16,6 +16,7 @@ mod data;
 mod error;
 mod iscsi;
 mod names;
+mod network;
 mod nvme;
 mod parse;
 mod secret;
@@ -33,9 +34,10 @@ pub use admitted::{AdmitError, Admitted, Client, Login};
 pub use chap::{ChapConfig, Password};
 pub use error::ConfigError;
 pub use iscsi::{IscsiConfig, LunConfig, Luns};
+pub use network::Network;
 pub use nvme::{NamespaceConfig, NvmeConfig};
 pub use secret::Secret;
-pub use share::{Access, Check, LEASE_S, Network, NfsConfig, ShareConfig, Squash};
+pub use share::{Access, Check, LEASE_S, NfsConfig, Rights, ShareClient, ShareConfig, Squash};
 pub use whoami::WhoamiError;
 
 use crate::net::{DataPort, Mac, Way};

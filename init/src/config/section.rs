@@ -14,6 +14,14 @@ pub(super) struct Field<T> {
     pub(super) at: Place,
 }
 
+/// One of a list that may have texts and tables.
+pub(super) enum Entry<'a> {
+    /// A text.
+    Text(Field<&'a str>),
+    /// A table, most likely written in one line.
+    Table(Section<'a>),
+}
+
 /// One table of the file.
 pub(super) struct Section<'a> {
     text: &'a str,
@@ -176,6 +184,29 @@ impl<'a> Section<'a> {
             DeValue::String(text) => Ok(Field { value: text, at }),
             other => Err(wrong_kind(&at, other, allowed)),
         }
+    }
+
+    /// A list of texts and tables, or one text standing for a list of one.
+    pub(super) fn entries(&self, key: &str, allowed: &str) -> Result<Vec<Entry<'a>>, ConfigError> {
+        let Some(DeValue::Array(items)) = self.table.get(key).map(Spanned::get_ref) else {
+            let texts = self.texts(key, allowed)?;
+            return Ok(texts.into_iter().map(Entry::Text).collect());
+        };
+        let entry = |(index, item): (usize, &'a Spanned<DeValue<'a>>)| {
+            let DeValue::Table(table) = item.get_ref() else {
+                return self.list_item(key, index, item, allowed).map(Entry::Text);
+            };
+            let at = Place {
+                line: line_of(self.text, item.span().start),
+                field: format!("{}[{index}]", self.path(key)),
+            };
+            Ok(Entry::Table(Section {
+                text: self.text,
+                table,
+                at,
+            }))
+        };
+        items.iter().enumerate().map(entry).collect()
     }
 
     /// A `[table]` below this one.

@@ -1,12 +1,17 @@
 //! `[pool.nfs]`: what a pool shares, with whom, how.
+//!
+//! What a share says of access and squash is for all of its clients; an entry of the list may say otherwise of its own. Where networks
+//! overlap the one with the longest prefix counts, wherever it stands, so that clients of the file and those that are let in at a
+//! console need no order among them. Rejected: a list `read_only_clients`, which says nothing of squash, and two lists to search
+//! for who may come.
 
 use std::fmt;
 use std::net::IpAddr;
 
 use super::error::ConfigError;
 use super::parse::{self, name};
-use super::section::Section;
-use super::{MAX_CLIENTS, MAX_SHARES, names};
+use super::section::{Entry, Field, Section};
+use super::{MAX_CLIENTS, MAX_SHARES, Network, names};
 
 /// Threads of the server: each serves one request at a time, and takes up to a megabyte.
 const THREADS: std::ops::RangeInclusive<u32> = 1..=256;
@@ -17,6 +22,8 @@ pub const LEASE_S: std::ops::RangeInclusive<u32> = 10..=3600;
 const LEASE_DEFAULT_S: u32 = 30;
 /// `nobody` and `nogroup` of most systems.
 const NOBODY: u32 = 65534;
+/// What an entry of a share's clients can be, for errors.
+pub(super) const CLIENT: &str = "a network such as 10.77.0.0/24 or an address, or { network = \"10.77.0.0/24\", access = \"ro\", squash = \"all\" }";
 /// The kernel's -1 is no user.
 const IDS: std::ops::RangeInclusive<u32> = 0..=u32::MAX - 1;
 
@@ -38,11 +45,11 @@ pub struct ShareConfig {
     pub name: String,
     /// The logical volume with its file system.
     pub volume: String,
-    /// Who may use it; nobody else may.
-    pub clients: Vec<Network>,
-    /// Whether they may write.
+    /// Who may use it; nobody else may. No network is there twice.
+    pub clients: Vec<ShareClient>,
+    /// Whether they may write, but for those of which something else is said.
     pub access: Access,
-    /// Whose rights are taken away.
+    /// Whose rights are taken away, but for the same.
     pub squash: Squash,
     /// When its file system is checked.
     pub check: Check,
@@ -50,6 +57,26 @@ pub struct ShareConfig {
     pub anonymous_uid: u32,
     /// Their group then.
     pub anonymous_gid: u32,
+}
+
+/// An entry of a share's clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShareClient {
+    /// Their addresses.
+    pub network: Network,
+    /// Whether they may write, if it is not what the share says.
+    pub access: Option<Access>,
+    /// Whose rights are taken away there, likewise.
+    pub squash: Option<Squash>,
+}
+
+/// What a client may do with a share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rights {
+    /// Whether it may write.
+    pub access: Access,
+    /// Whose rights are taken away.
+    pub squash: Squash,
 }
 
 /// What clients may do.
@@ -72,6 +99,18 @@ pub enum Squash {
     None,
 }
 
+const ACCESS: &[(&str, Access)] = &[("rw", Access::ReadWrite), ("ro", Access::ReadOnly)];
+const SQUASH: &[(&str, Squash)] = &[
+    ("root", Squash::Root),
+    ("all", Squash::All),
+    ("none", Squash::None),
+];
+const CHECK: &[(&str, Check)] = &[
+    ("needed", Check::Needed),
+    ("always", Check::Always),
+    ("never", Check::Never),
+];
+
 /// When a file system is checked before it is mounted, as far as there is a checker for its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Check {
@@ -83,62 +122,78 @@ pub enum Check {
     Never,
 }
 
-/// Addresses that share their first bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
-    first: IpAddr,
-    prefix: u8,
-}
-
-impl Network {
-    /// `ADDRESS/PREFIX` without any bits after the prefix, or one address alone.
-    pub fn parse(text: &str) -> Option<Network> {
-        let (first, prefix) = match text.split_once('/') {
-            Some((first, prefix)) if prefix.bytes().all(|b| b.is_ascii_digit()) => {
-                (first, Some(prefix.parse().ok()?))
-            }
-            Some(_) => return None,
-            None => (text, None),
-        };
-        let first: IpAddr = first.parse().ok()?;
-        let most = if first.is_ipv4() { 32 } else { 128 };
-        let prefix = prefix.unwrap_or(most);
-        // IPv4 in the clothes of IPv6 is IPv4 to the server, and such a network would let nobody in.
-        let is_itself = first.to_canonical() == first;
-        let network = Network { first, prefix };
-        (prefix <= most && is_itself && network.beyond(first) == 0).then_some(network)
+impl ShareConfig {
+    /// What a client may do, by the entry that has the longest prefix of those that its address is in; `None` where it is in none.
+    pub fn rights(&self, client: IpAddr) -> Option<Rights> {
+        let entries = self.clients.iter().filter(|one| one.network.has(client));
+        let entry = entries.max_by_key(|one| one.network.prefix())?;
+        Some(self.rights_of(entry))
     }
 
-    /// The bits of an address that come after the prefix.
-    fn beyond(self, address: IpAddr) -> u128 {
-        let prefix = u32::from(self.prefix);
-        match address {
-            IpAddr::V4(address) => {
-                (address.to_bits() & u32::MAX.checked_shr(prefix).unwrap_or(0)).into()
-            }
-            IpAddr::V6(address) => address.to_bits() & u128::MAX.checked_shr(prefix).unwrap_or(0),
+    /// What an entry of the list gives.
+    pub fn rights_of(&self, entry: &ShareClient) -> Rights {
+        Rights {
+            access: entry.access.unwrap_or(self.access),
+            squash: entry.squash.unwrap_or(self.squash),
         }
     }
+}
 
-    /// Whether some address is one of both.
-    pub fn meets(self, other: Network) -> bool {
-        self.has(other.first) || other.has(self.first)
-    }
-
-    /// Whether an address is one of them.
-    pub fn has(self, address: IpAddr) -> bool {
-        let bits = |address: IpAddr| match address {
-            IpAddr::V4(address) => address.to_bits().into(),
-            IpAddr::V6(address) => address.to_bits(),
-        };
-        address.is_ipv4() == self.first.is_ipv4()
-            && bits(address) - self.beyond(address) == bits(self.first)
+impl ShareClient {
+    /// With what the share says of all.
+    pub fn new(network: Network) -> ShareClient {
+        ShareClient {
+            network,
+            access: None,
+            squash: None,
+        }
     }
 }
 
-impl fmt::Display for Network {
+/// As it is said of a client: what it has that is not the share's.
+impl fmt::Display for ShareClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.first, self.prefix)
+        let said = [
+            self.access.map(|access| access.word()),
+            self.squash.map(|squash| squash.word()),
+        ];
+        write!(f, "{}", self.network)?;
+        match said {
+            [None, None] => Ok(()),
+            [Some(access), None] => write!(f, " ({access})"),
+            [None, Some(squash)] => write!(f, " (squash {squash})"),
+            [Some(access), Some(squash)] => write!(f, " ({access}, squash {squash})"),
+        }
+    }
+}
+
+impl Access {
+    /// Of its word.
+    ///
+    /// # Errors
+    /// The words that there are.
+    pub fn parse(word: &str) -> Result<Access, String> {
+        find(ACCESS, word)
+    }
+
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        word_of(ACCESS, self)
+    }
+}
+
+impl Squash {
+    /// Of its word.
+    ///
+    /// # Errors
+    /// The words that there are.
+    pub fn parse(word: &str) -> Result<Squash, String> {
+        find(SQUASH, word)
+    }
+
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        word_of(SQUASH, self)
     }
 }
 
@@ -169,19 +224,13 @@ fn share(section: &Section<'_>) -> Result<ShareConfig, ConfigError> {
         "anonymous_gid",
     ])?;
     let volume = parse::volume(section, "shared")?;
-    let clients = section.texts("clients", names::NETWORK)?;
+    let clients = section.entries("clients", CLIENT)?;
     if clients.is_empty() || clients.len() > MAX_CLIENTS {
         return Err(section.place("clients").error(format!(
             "has {} entries; allowed: 1 to {MAX_CLIENTS} addresses or networks",
             clients.len()
         )));
     }
-    let network = |field: super::section::Field<&str>| {
-        Network::parse(field.value).ok_or_else(|| {
-            let (said, allowed) = (field.value, names::NETWORK);
-            field.at.error(format!("is {said:?}; allowed: {allowed}"))
-        })
-    };
     let id = |key| -> Result<u32, ConfigError> {
         let field = section.optional_number(key, IDS)?;
         Ok(field.map_or(NOBODY, |field| field.value))
@@ -192,100 +241,71 @@ fn share(section: &Section<'_>) -> Result<ShareConfig, ConfigError> {
             None => volume.clone(),
         },
         volume,
-        clients: clients.into_iter().map(network).collect::<Result<_, _>>()?,
-        access: one_of(
-            section,
-            "access",
-            &[("rw", Access::ReadWrite), ("ro", Access::ReadOnly)],
-        )?,
-        squash: one_of(
-            section,
-            "squash",
-            &[
-                ("root", Squash::Root),
-                ("all", Squash::All),
-                ("none", Squash::None),
-            ],
-        )?,
-        check: one_of(
-            section,
-            "check",
-            &[
-                ("needed", Check::Needed),
-                ("always", Check::Always),
-                ("never", Check::Never),
-            ],
-        )?,
+        clients: clients.into_iter().map(client).collect::<Result<_, _>>()?,
+        access: one_of(section, "access", ACCESS)?.unwrap_or(Access::ReadWrite),
+        squash: one_of(section, "squash", SQUASH)?.unwrap_or(Squash::Root),
+        check: one_of(section, "check", CHECK)?.unwrap_or(Check::Needed),
         anonymous_uid: id("anonymous_uid")?,
         anonymous_gid: id("anonymous_gid")?,
     })
 }
 
-/// A word of a few; the first one where there is none.
+/// A network, or a table with one and with what its clients may do.
+fn client(entry: Entry<'_>) -> Result<ShareClient, ConfigError> {
+    match entry {
+        Entry::Text(field) => Ok(ShareClient::new(network(&field)?)),
+        Entry::Table(section) => {
+            section.only(&["network", "access", "squash"])?;
+            Ok(ShareClient {
+                network: network(&section.text("network", names::NETWORK)?)?,
+                access: one_of(&section, "access", ACCESS)?,
+                squash: one_of(&section, "squash", SQUASH)?,
+            })
+        }
+    }
+}
+
+fn network(field: &Field<&str>) -> Result<Network, ConfigError> {
+    Network::parse(field.value).ok_or_else(|| {
+        let (said, allowed) = (field.value, names::NETWORK);
+        field.at.error(format!("is {said:?}; allowed: {allowed}"))
+    })
+}
+
+/// The field of an entry that has its network, for who compares them.
+pub(super) fn network_of<'a>(entry: Entry<'a>) -> Result<Field<&'a str>, ConfigError> {
+    match entry {
+        Entry::Text(field) => Ok(field),
+        Entry::Table(section) => section.text("network", names::NETWORK),
+    }
+}
+
+/// A word of a few.
 fn one_of<T: Copy>(
     section: &Section<'_>,
     key: &str,
     words: &[(&str, T)],
-) -> Result<T, ConfigError> {
-    let all: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-    let allowed = all.join(", ");
-    let Some(field) = section.optional_text(key, &allowed)? else {
-        return Ok(words[0].1);
+) -> Result<Option<T>, ConfigError> {
+    let Some(field) = section.optional_text(key, &all(words))? else {
+        return Ok(None);
     };
-    match words.iter().find(|(word, _)| *word == field.value) {
+    let found = find(words, field.value);
+    found.map(Some).map_err(|wrong| field.at.error(wrong))
+}
+
+fn find<T: Copy>(words: &[(&str, T)], said: &str) -> Result<T, String> {
+    match words.iter().find(|(word, _)| *word == said) {
         Some((_, value)) => Ok(*value),
-        None => Err(field
-            .at
-            .error(format!("is {:?}; allowed: {allowed}", field.value))),
+        None => Err(format!("is {said:?}; allowed: {}", all(words))),
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn word_of<T: Copy + PartialEq>(words: &[(&'static str, T)], value: T) -> &'static str {
+    let found = words.iter().find(|(_, one)| *one == value);
+    found.map_or("", |(word, _)| word)
+}
 
-    #[test]
-    fn networks_have_the_addresses_that_share_their_bits() {
-        let of = |text| Network::parse(text).unwrap();
-        let client = IpAddr::from([10, 77, 0, 100]);
-        for (text, has) in [
-            ("10.77.0.0/24", true),
-            ("10.77.0.100", true),
-            ("0.0.0.0/0", true),
-            ("10.77.0.96/29", true),
-            ("10.77.0.101", false),
-            ("10.77.1.0/24", false),
-            ("::/0", false),
-        ] {
-            assert_eq!(of(text).has(client), has, "{text}");
-        }
-        let client = "fd00:77::100".parse().unwrap();
-        for (text, has) in [
-            ("fd00:77::/64", true),
-            ("fd00:77::100", true),
-            ("::/0", true),
-            ("fd00:77::100/124", true),
-            ("fd00:77::101", false),
-            ("fd00:78::/32", false),
-            ("0.0.0.0/0", false),
-        ] {
-            assert_eq!(of(text).has(client), has, "{text}");
-        }
-        for bad in [
-            "",
-            "10.77.0.1/24",
-            "10.77.0.0/33",
-            "10.77.0.0/+8",
-            "host",
-            "10.77.0.0/",
-            "fd00:77::1/64",
-            "fd00:77::/129",
-            "::ffff:10.77.0.0/120",
-            "fe80::1%eth0",
-        ] {
-            assert_eq!(Network::parse(bad), None, "{bad}");
-        }
-        assert_eq!(of("10.77.0.0/24").to_string(), "10.77.0.0/24");
-        assert_eq!(of("fd00:77::/64").to_string(), "fd00:77::/64");
-    }
+fn all<T>(words: &[(&str, T)]) -> String {
+    let all: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+    all.join(", ")
 }

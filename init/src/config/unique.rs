@@ -7,7 +7,10 @@ use std::net::IpAddr;
 
 use super::error::{ConfigError, Place};
 use super::section::{Field, Section};
-use super::{MAX_CLIENTS, MAX_LUN_NUMBER, MAX_LUNS, MAX_POOLS, MAX_SHARES, MAX_TARGETS, names};
+use super::{
+    MAX_CLIENTS, MAX_LUN_NUMBER, MAX_LUNS, MAX_POOLS, MAX_SHARES, MAX_TARGETS, Network, names,
+    share,
+};
 
 /// The values of one kind that were seen so far, and where.
 struct Seen {
@@ -140,6 +143,13 @@ fn shares(nfs: &Section<'_>, volumes: &mut Seen) -> Result<(), ConfigError> {
         let name = if share.has("name") { "name" } else { "volume" };
         share_names.add_text(share.optional_text(name, "")?)?;
         volumes.add_text(share.optional_text("volume", "")?)?;
+        let mut networks = Seen::new("network");
+        for entry in share.entries("clients", "")? {
+            let Field { value, at } = share::network_of(entry)?;
+            // As it is, and not as it is written: 10.0.0.1 is 10.0.0.1/32.
+            let network = Network::parse(value).map(|network| network.to_string());
+            networks.add(network.unwrap_or_else(|| value.to_owned()), at)?;
+        }
     }
     Ok(())
 }

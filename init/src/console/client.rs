@@ -11,7 +11,14 @@ use crate::worker::{ClientOrder, PoolOrder};
 pub(super) const ACTIONS: [&str; 2] = ["add", "remove"];
 
 /// Options that have a value.
-pub(super) const VALUED: [&str; 4] = ["--user", "--password", "--mutual-user", "--mutual-password"];
+pub(super) const VALUED: [&str; 6] = [
+    "--user",
+    "--password",
+    "--mutual-user",
+    "--mutual-password",
+    "--access",
+    "--squash",
+];
 
 /// The words behind `client`, and the options with their values.
 pub(super) fn parse(words: &[&str], options: &[(&'static str, &str)]) -> Result<Command, Wrong> {
@@ -52,7 +59,9 @@ pub(super) fn parse(words: &[&str], options: &[(&'static str, &str)]) -> Result<
         Some((pool, within)) => (pool, Some(within)),
         None => (place, None),
     };
-    let client = Client::new(within, name, login).map_err(Wrong::Sentence)?;
+    let client = Client::new(within, name, login)
+        .and_then(|client| client.with_rights(value("--access"), value("--squash")));
+    let client = client.map_err(Wrong::Sentence)?;
     let order = match adds {
         true => ClientOrder::Add(client),
         false => ClientOrder::Remove(client),

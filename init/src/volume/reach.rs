@@ -3,6 +3,7 @@
 use std::io;
 use std::ops::Range;
 
+use super::texts::Reader;
 use super::{Read, label, read_area};
 
 /// The bytes of the extents on a disk of so many bytes; `None` where there is no label, or that of a physical volume which is
@@ -19,7 +20,7 @@ pub fn data(bytes: u64, read: &mut Read<'_>) -> io::Result<Option<Range<u64>>> {
     };
     let mut widest: Option<Range<u64>> = None;
     for area in &label.areas {
-        let Ok(Some(group)) = read_area(read, *area) else {
+        let Ok(Some(group)) = read_area(read, *area, &Reader::default()) else {
             continue;
         };
         let Some(pv) = group.pvs.iter().find(|pv| pv.uuid == label.uuid) else {

@@ -14,7 +14,7 @@
 use tracing::{info, warn};
 
 use super::Worker;
-use crate::config::{AdmitError, Admitted, Client, Network, PoolConfig};
+use crate::config::{AdmitError, Admitted, Client, PoolConfig, ShareClient};
 use crate::export::ExportError;
 use crate::state::{self, StateError};
 use crate::sync::lock;
@@ -111,7 +111,8 @@ impl Worker {
                 match others.is_empty() {
                     true => format!("{client} is let in no more"),
                     false => {
-                        let others: Vec<String> = others.iter().map(Network::to_string).collect();
+                        let others: Vec<String> =
+                            others.iter().map(ShareClient::to_string).collect();
                         format!(
                             "{client} is off the list, and what it has in common with {} is still let in",
                             others.join(", ")
@@ -154,6 +155,19 @@ impl Worker {
         self.admit(list);
     }
 
+    /// Why there may be clients that are let in and not known.
+    pub(super) fn unknown_clients(&self) -> Option<String> {
+        let count = self.admitted.not_understood();
+        match &self.admitted_unread {
+            Some(error) => Some(format!(
+                "the list of clients that were let in at a console cannot be read: {error}"
+            )),
+            None => (count > 0).then(|| {
+                format!("{count} lines of the list of clients that were let in at a console are not understood")
+            }),
+        }
+    }
+
     /// From now on these are clients of the pool.
     pub(super) fn admit(&mut self, list: Admitted) {
         lock(&self.report).clients_let_in = list.clients().iter().map(Client::to_string).collect();
@@ -176,7 +190,7 @@ impl Worker {
     /// Lets in those that the pool has now.
     fn offer_to_clients(&mut self) -> Result<(), ExportError> {
         let pool = self.pool().clone();
-        let place = self.open_state_place();
+        let (place, unknown_clients) = (self.open_state_place(), self.unknown_clients());
         let Some(served) = &mut self.served else {
             return Ok(());
         };
@@ -184,6 +198,7 @@ impl Worker {
             if let Some(target) = pool.targets.iter().find(|target| target.iqn == plan.iqn) {
                 plan.clients.clone_from(&target.clients);
                 plan.chap.clone_from(&target.chap);
+                plan.unknown_clients.clone_from(&unknown_clients);
             }
             // A LUN that is half made gets back what its clients have registered now, and not what they had at the import.
             if let Ok(place) = &place {
@@ -338,6 +353,37 @@ mod tests {
             let done = worker.change_client(&order).unwrap();
             assert!(done.contains(said), "{done}");
         }
+    }
+
+    #[test]
+    fn what_a_client_may_do_is_changed_at_the_server_at_once_and_is_as_before_when_it_is_not_kept()
+    {
+        let (mut worker, log) = super::super::order::sharer(&Shelf::new(2), "");
+        worker.import(Epoch(1)).unwrap();
+        let client = |access: &str| {
+            let client = Client::new(Some("vol0"), "192.0.2.7", Login::default()).unwrap();
+            ClientOrder::Add(client.with_rights(Some(access), None).unwrap())
+        };
+        let is_writable = |worker: &Worker| {
+            let share = &worker.pool().nfs.as_ref().unwrap().shares[0];
+            share.rights([192, 0, 2, 7].into()).unwrap().access == crate::config::Access::ReadWrite
+        };
+        for access in ["ro", "rw", "ro"] {
+            taken(&log);
+            worker.change_client(&client(access)).unwrap();
+            let done = taken(&log);
+            assert!(
+                done.ends_with(&["NFS goes on with 1".to_owned()]),
+                "{done:?}"
+            );
+            assert_eq!(is_writable(&worker), access == "rw");
+        }
+        assert_eq!(worker.admitted.clients().len(), 1);
+        let same = worker.change_client(&client("ro"));
+        assert!(matches!(
+            same,
+            Err(ClientError::Admit(AdmitError::Already(_)))
+        ));
     }
 
     #[test]

@@ -193,6 +193,8 @@ pub(super) trait Host: Send {
     fn unmount_shares(&self, root: &Path) -> Result<Step, MountError>;
     /// The records of clients in a directory of the pool's.
     fn client_records(&self, place: &Path) -> io::Result<Records>;
+    /// Writes them there once as they are.
+    fn keep_client_records(&self, place: &Path, records: &mut Records) -> Result<(), String>;
     /// Starts to share, with those that were read of that directory, and keeps them there.
     fn share(
         &self,
@@ -547,6 +549,10 @@ impl Host for Kernel {
 
     fn client_records(&self, place: &Path) -> io::Result<Records> {
         nfs::read_records(place)
+    }
+
+    fn keep_client_records(&self, place: &Path, records: &mut Records) -> Result<(), String> {
+        nfs::keep_records(place, records)
     }
 
     fn share(

@@ -50,7 +50,7 @@ pub struct Served {
     pub(super) merging: BTreeMap<String, u64>,
     pub(super) shares: Option<Shares>,
     /// The port that has the addresses, from before the first one was added.
-    port: Option<Interface>,
+    pub(super) port: Option<Interface>,
 }
 
 impl Worker {

@@ -343,7 +343,18 @@ impl Host for Witness {
         is_broken.then(|| "the kernel found an error and made it read-only".to_owned())
     }
 
-    fn admitted(&self, _place: &Path) -> Result<String, StateError> {
+    fn admitted(&self, place: &Path) -> Result<String, StateError> {
+        match *self.fails_later.lock().unwrap() {
+            "clients unread" => {
+                return Err(StateError::File {
+                    file: place.to_path_buf(),
+                    step: "read",
+                    source: Errno::IO.into(),
+                });
+            }
+            "clients not understood" => return Ok("torn {\n".to_owned()),
+            _ => {}
+        }
         Ok(self.admitted.lock().unwrap().clone())
     }
 
@@ -378,6 +389,13 @@ impl Host for Witness {
                 }
                 "damaged" => lun.unrestored = Some(Unrestored::Damaged("aptpl_1".to_owned())),
                 "cut" => lun.unrestored = Some(Unrestored::Cut("aptpl_1".to_owned())),
+                "clients unread" | "clients not understood" => {
+                    let why = plan.unknown_clients.clone();
+                    lun.unrestored = why.map(|why| Unrestored::UnknownClient {
+                        initiator: "iqn.2026-01.org.example:new".to_owned(),
+                        why,
+                    });
+                }
                 _ => {}
             }
         }
@@ -471,6 +489,10 @@ impl Host for Witness {
             true => Err(io::Error::other("they have format 2")),
             false => Ok(Records::default()),
         }
+    }
+
+    fn keep_client_records(&self, _place: &Path, _records: &mut Records) -> Result<(), String> {
+        self.note("records kept").map_err(|errno| errno.to_string())
     }
 
     fn share(

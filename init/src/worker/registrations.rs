@@ -8,6 +8,8 @@
 //!   ask for any, and are not to lose their service with a small file system that nobody needs. It is written by the first look after
 //!   the first registration, and taken off after the last one is gone: a write of metadata, but rare. A head that dies before that look, with a state
 //!   volume that is damaged as well, leaves it unsaid.
+//! - A registration of who is no client is left out, as one that was shut out must not hold against the others. Not so while it is not known who is: with the
+//!   list of clients that were let in at a console unread, or a line of it not understood, such a LUN is held back.
 //! - A LUN that clients use is never taken from them for it: the kernel of this head has their registrations.
 //! - The way out is `serve_without_reservations` in the configuration, and no order: who serves next must know as well.
 
@@ -48,7 +50,9 @@ impl Worker {
     pub(super) fn restore_registrations(&self, targets: &mut [ExportPlan]) {
         let place = self.open_state_place();
         let (mut lost, mut held) = (Vec::new(), Vec::new());
+        let unknown_clients = self.unknown_clients();
         for target in targets {
+            target.unknown_clients.clone_from(&unknown_clients);
             match &place {
                 Ok(place) => self.host.keep_reservations(target, place),
                 Err(why) => target.keep_no_reservations(why),
@@ -93,7 +97,9 @@ impl Worker {
         let claim = self.claim.as_ref();
         let is_known = claim.is_some_and(|claim| has_tag(&claim.group, &lun.serial));
         match why {
-            Unrestored::Damaged(_) => Some((true, why.to_string())),
+            Unrestored::Damaged(_) | Unrestored::UnknownClient { .. } => {
+                Some((true, why.to_string()))
+            }
             Unrestored::Cut(_) => Some((is_known, why.to_string())),
             Unrestored::NoFile | Unrestored::NoPlace(_) => {
                 is_known.then(|| (true, why.to_string()))
@@ -266,6 +272,30 @@ mod tests {
             assert_eq!(offered(&worker), served, "{what:?} {is_known}");
             let report = lock(&worker.report);
             assert_eq!(report.luns_held.len(), 1 - served, "{what:?} {is_known}");
+        }
+    }
+
+    #[test]
+    fn a_lun_on_which_somebody_registered_is_held_back_while_it_is_not_known_who_is_let_in() {
+        for (what, why) in [
+            ("clients unread", "at a console cannot be read"),
+            ("clients not understood", "1 lines of the list"),
+        ] {
+            let (mut worker, log, now) = owner_failing_later(&Shelf::new(2));
+            *now.lock().unwrap() = what;
+            worker.import(Epoch(1)).unwrap();
+            assert_eq!(offered(&worker), 0, "{what}");
+            // The rest is served.
+            assert!(taken(&log).iter().any(|step| step == "greeting"));
+            let held = lock(&worker.report).luns_held.clone();
+            assert!(held.len() == 1 && held[0].contains(why), "{held:?}");
+            worker
+                .take_down(&mut super::super::laps::Laps::begin())
+                .unwrap();
+            *now.lock().unwrap() = "";
+            worker.import(Epoch(1)).unwrap();
+            assert_eq!(offered(&worker), 1, "{what}");
+            assert!(lock(&worker.report).luns_held.is_empty());
         }
     }
 

@@ -13,6 +13,7 @@ use std::time::Instant;
 use tracing::{error, info, warn};
 
 use super::Worker;
+use super::claim::Claim;
 use super::host::Host;
 use crate::config::NfsConfig;
 use crate::export::ExportError;
@@ -114,6 +115,11 @@ impl Worker {
 
     /// Tries once more to start a server that did not start.
     pub(super) fn try_shares_again(&mut self) {
+        // What was active then may not be there any more; what comes of a change is tried with what is.
+        let is_behind = |claim: &Claim| claim.behind.is_some();
+        if self.claim.as_ref().is_some_and(is_behind) {
+            return;
+        }
         let shares = self
             .served
             .as_ref()
@@ -175,6 +181,7 @@ impl Worker {
         let Some(served) = &mut self.served else {
             return Ok(());
         };
+        let is_reached = served.port.is_some();
         // Kept before the first step, so that a failure half-way is undone.
         let server = served.shares.take().and_then(|shares| shares.server);
         let shares = served.shares.insert(Shares {
@@ -183,8 +190,18 @@ impl Worker {
             again: Cell::default(),
         });
         let unchecked = match (&shares.server, records) {
-            (None, Some(records)) => {
-                match start(&*self.host, &mut plan, &place, records, budget)? {
+            (None, Some(mut records)) => {
+                // A server whose start fails may have answered for a moment. An import has the address after it; with a pool that is
+                // served already clients would be told that their locks are lost, so what can be known to fail is tried before.
+                let kept = match is_reached {
+                    true => self.host.keep_client_records(&place, &mut records),
+                    false => Ok(()),
+                };
+                let started = match kept {
+                    Ok(()) => start(&*self.host, &mut plan, &place, records, budget)?,
+                    Err(why) => Err(format!("the records of NFS clients cannot be kept: {why}")),
+                };
+                match started {
                     Ok(started) => {
                         shares.server = Some(started.server);
                         withheld.extend(started.withheld);
@@ -338,15 +355,49 @@ mod tests {
         worker.try_shares_again();
         assert_eq!(
             taken(&log),
-            ["shares mounted", "NFS on", "shares unmounted"]
+            [
+                "records kept",
+                "shares mounted",
+                "NFS on",
+                "shares unmounted"
+            ]
         );
         assert!(withheld(&worker).unwrap().contains("up to 4 times"));
         *fails.lock().unwrap() = "";
         worker.try_shares_again();
-        assert_eq!(taken(&log), ["shares mounted", "NFS on"]);
+        assert_eq!(taken(&log), ["records kept", "shares mounted", "NFS on"]);
         assert_eq!(withheld(&worker), None);
         worker.try_shares_again();
         assert_eq!(taken(&log), [""; 0]);
+    }
+
+    #[test]
+    fn no_server_is_there_for_a_moment_whose_records_cannot_be_kept() {
+        let (mut worker, log, fails) = without_server();
+        *fails.lock().unwrap() = "records kept";
+        worker.try_shares_again();
+        assert_eq!(taken(&log), ["records kept"]);
+        let why = withheld(&worker).unwrap();
+        assert!(
+            why.contains("cannot be kept") && why.contains("up to 4 times"),
+            "{why}"
+        );
+        *fails.lock().unwrap() = "";
+        worker.try_shares_again();
+        assert_eq!(taken(&log), ["records kept", "shares mounted", "NFS on"]);
+        assert_eq!(withheld(&worker), None);
+    }
+
+    #[test]
+    fn a_server_is_not_tried_with_the_volumes_of_before_a_change_that_is_not_in_force() {
+        let (mut worker, log, fails) = without_server();
+        *fails.lock().unwrap() = "";
+        worker.claim.as_mut().unwrap().behind = Some("not followed".to_owned());
+        worker.try_shares_again();
+        assert_eq!(taken(&log), [""; 0]);
+        worker.claim.as_mut().unwrap().behind = None;
+        worker.try_shares_again();
+        assert_eq!(withheld(&worker), None);
     }
 
     #[test]

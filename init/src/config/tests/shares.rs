@@ -47,6 +47,46 @@ fn shares_are_read() {
 }
 
 #[test]
+fn what_a_client_may_do_is_said_by_the_longest_prefix_that_it_is_in() {
+    let mixed = "clients = [\"10.77.0.0/24\", { network = \"10.77.0.64/26\", access = \"ro\" }, \"10.77.0.70\", \
+                 { network = \"10.77.0.71\", squash = \"all\" }, { network = \"fd00::/16\", access = \"ro\", squash = \"none\" }]";
+    let config = with_shares("clients = [\"10.77.0.0/24\", \"10.78.0.5\"]", mixed).unwrap();
+    let home = &config.pool("bulk").unwrap().nfs.as_ref().unwrap().shares[0];
+    let (rw, ro) = (Access::ReadWrite, Access::ReadOnly);
+    for (client, rights) in [
+        ("10.77.0.1", Some((rw, Squash::Root))),
+        ("10.77.0.65", Some((ro, Squash::Root))),
+        ("10.77.0.70", Some((rw, Squash::Root))),
+        ("10.77.0.71", Some((rw, Squash::All))),
+        ("10.77.0.128", Some((rw, Squash::Root))),
+        ("10.77.1.1", None),
+        ("fd00:77::1", Some((ro, Squash::None))),
+        ("fe00::1", None),
+    ] {
+        let found = home.rights(client.parse().unwrap());
+        let found = found.map(|rights| (rights.access, rights.squash));
+        assert_eq!(found, rights, "{client}");
+    }
+    // Wherever the entries stand.
+    let mut turned = home.clone();
+    turned.clients.reverse();
+    for last in 0..=255 {
+        let client = [10, 77, 0, last].into();
+        assert_eq!(home.rights(client), turned.rights(client), "{client}");
+    }
+    // What the share says of all is for those of which nothing else is said.
+    let mut closed = home.clone();
+    closed.access = ro;
+    let of = |client: &str| closed.rights(client.parse().unwrap()).unwrap().access;
+    assert_eq!(of("10.77.0.1"), ro);
+    let written = "clients = [{ network = \"10.78.0.5\", access = \"rw\" }]\naccess = \"ro\"";
+    let config = with_shares("clients = [\"10.77.0.0/24\", \"10.78.0.5\"]", written).unwrap();
+    let home = &config.pool("bulk").unwrap().nfs.as_ref().unwrap().shares[0];
+    let rights = home.rights([10, 78, 0, 5].into()).unwrap();
+    assert_eq!((rights.access, rights.squash), (rw, Squash::Root));
+}
+
+#[test]
 fn wrong_shares_say_what_is_allowed() {
     for (from, to, field, says) in [
         ("\"ro\"", "\"w\"", "pool[1].nfs.share[1].access", "rw, ro"),
@@ -61,6 +101,48 @@ fn wrong_shares_say_what_is_allowed() {
             "10.78.0.5/24",
             "pool[1].nfs.share[0].clients",
             "10.77.0.0/24",
+        ),
+        (
+            "\"10.78.0.5\"",
+            "\"10.77.0.0/24\"",
+            "pool[1].nfs.share[0].clients[1]",
+            "the same network as pool[1].nfs.share[0].clients[0] in line",
+        ),
+        (
+            "[\"10.77.0.0/24\", \"10.78.0.5\"]",
+            "[{ network = \"10.78.0.5/32\", access = \"ro\" }, \"10.78.0.5\"]",
+            "pool[1].nfs.share[0].clients[1]",
+            "the same network",
+        ),
+        (
+            "\"10.78.0.5\"",
+            "{ network = \"10.78.0.5\", access = \"r\" }",
+            "pool[1].nfs.share[0].clients[1].access",
+            "is \"r\"; allowed: rw, ro",
+        ),
+        (
+            "\"10.78.0.5\"",
+            "{ net = \"10.78.0.5\", access = \"ro\" }",
+            "pool[1].nfs.share[0].clients[1].net",
+            "network, access, squash",
+        ),
+        (
+            "\"10.78.0.5\"",
+            "{ access = \"ro\" }",
+            "pool[1].nfs.share[0].clients[1].network",
+            "is missing",
+        ),
+        (
+            "\"10.78.0.5\"",
+            "{ network = \"10.78.0.5/24\" }",
+            "pool[1].nfs.share[0].clients[1].network",
+            "10.77.0.0/24",
+        ),
+        (
+            "\"10.78.0.5\"",
+            "5",
+            "pool[1].nfs.share[0].clients[1]",
+            "access = \"ro\"",
         ),
         (
             "\"public\"",

@@ -220,7 +220,7 @@ impl Verb {
             }
             Takes::ClientWords => {
                 " add POOL NAME [--user USER --password PASSWORD [--mutual-user USER --mutual-password PASSWORD]] | \
-                 client add POOL/SHARE ADDRESS[/BITS] | client remove POOL NAME | client remove POOL/SHARE ADDRESS[/BITS]"
+                 client add POOL/SHARE ADDRESS[/BITS] [--access rw|ro] [--squash root|none|all] | client remove POOL NAME | client remove POOL/SHARE ADDRESS[/BITS]"
             }
             Takes::Rehearsal => " hang | rehearse hang kernel | rehearse hang worker POOL",
         };
@@ -261,6 +261,8 @@ impl Verb {
                 "--password",
                 "--mutual-user",
                 "--mutual-password",
+                "--access",
+                "--squash",
             ],
             (_, Takes::Volume) => &[
                 "--json",

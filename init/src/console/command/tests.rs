@@ -151,6 +151,12 @@ fn errors_name_the_word_and_what_is_allowed() {
     );
     let late = "client remove tank iqn.2026-01.org.example:a --user u";
     assert!(refused(late).contains("of add only"));
+    let rights = "client add tank/home 10.0.0.0/8 --access w";
+    assert!(refused(rights).contains("access is \"w\"; allowed: rw, ro"));
+    let late = "client remove tank/home 10.0.0.0/8 --access ro";
+    assert!(refused(late).contains("of add only"));
+    let no_share = "client add tank iqn.2026-01.org.example:a --squash all";
+    assert!(refused(no_share).contains("only a client of a share"));
     assert!(refused("pool make tank").contains("\"make\""));
     assert!(refused("pool destroy tank --wipe").contains("\"--wipe\""));
     assert!(refused("disk add tank sda --volumes").contains("\"--volumes\""));

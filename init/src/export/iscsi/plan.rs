@@ -63,6 +63,8 @@ pub struct ExportPlan {
     pub clients: Vec<String>,
     /// Those of them that must prove who they are.
     pub chap: Vec<ChapConfig>,
+    /// Why there may be clients beside them that are let in as well.
+    pub unknown_clients: Option<String>,
     /// Where clients' reservations are kept on the pool; `None` where they are not.
     pub reservations: Option<PathBuf>,
 }
@@ -118,17 +120,24 @@ impl LunPlan {
 impl ExportPlan {
     /// Keeps clients' reservations in a directory of the pool's from now on, and gives back those that are there: of clients that
     /// see the LUN. One that was shut out is forgotten by the kernel, which leaves its file as it is, and must not hold against the others
-    /// when it is let in again what it had.
+    /// when it is let in again what it had. Where it is not known who is let in nobody is taken for one that was shut out.
     pub fn keep_reservations(&mut self, directory: PathBuf) {
         for lun in &mut self.luns {
             match reservations::restored(&directory, &lun.serial) {
                 Ok(mut found) => {
+                    let mut names = found.iter().filter_map(|one| reservations::initiator(one));
+                    let stranger = names.find(|name| !self.clients.iter().any(|one| one == name));
+                    let unrestored = stranger.zip(self.unknown_clients.as_ref());
+                    let unrestored = unrestored.map(|(name, why)| Unrestored::UnknownClient {
+                        initiator: name.to_owned(),
+                        why: why.clone(),
+                    });
                     found.retain(|registration| {
                         reservations::initiator(registration).is_some_and(|name| {
                             lun.is_for(name) && self.clients.iter().any(|client| client == name)
                         })
                     });
-                    (lun.registrations, lun.unrestored) = (found, None);
+                    (lun.registrations, lun.unrestored) = (found, unrestored);
                 }
                 Err(why) => lun.unrestored = Some(why),
             }
@@ -174,6 +183,7 @@ impl ExportPlan {
                 by_name: target.luns == Luns::All,
                 clients: target.clients.clone(),
                 chap: target.chap.clone(),
+                unknown_clients: None,
                 reservations: None,
             })
         };

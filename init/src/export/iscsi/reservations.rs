@@ -98,6 +98,15 @@ pub enum Unrestored {
     /// Neither the file nor its copy is whole.
     #[error("{0}")]
     Damaged(String),
+    /// One of them is of a client that may be let in, which is not known: the kernel takes it back for nobody, and writes a file without it as
+    /// soon as another client changes anything.
+    #[error("{initiator} registered there, and whether it is let in is not known: {why}")]
+    UnknownClient {
+        /// Who registered.
+        initiator: String,
+        /// Why that is not known.
+        why: String,
+    },
 }
 
 /// The registrations of a file, each as the kernel takes it back (`target_pr_res_aptpl_metadata_store`): one line, with

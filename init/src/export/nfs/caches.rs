@@ -5,7 +5,9 @@
 //! A client is known by its address alone, which is also the name of its *domain* in the kernel: what an address may do with
 //! a share depends on nothing else. An answer without its last fields is a no, and kept as one.
 //!
-//! A plan that changes while it is served flushes what was answered. Answers age all the same: anybody can make up handles and addresses, and each
+//! A plan that changes while it is served flushes what was answered, and the kernel asks again before the next operation. It looks at
+//! what a client may do with each one, also of files that are open (`nfsd_permission` of `fs/nfsd/vfs.c`, which `nfs4_check_file` calls for each
+//! WRITE by its stateid): whoever may only read from now on writes nothing more into any. Answers age all the same: anybody can make up handles and addresses, and each
 //! that was asked for is in the kernel's memory until then.
 //!
 //! A share that is withheld may be offered soon, and to be told no costs its clients what they have open there. So its question has
@@ -20,8 +22,8 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use super::line::{Line, LineError, words};
-use super::plan::{NfsPlan, SharePlan, Wanted};
-use crate::config::Squash;
+use super::plan::{NfsPlan, Wanted};
+use crate::config::{Access, Rights, Squash};
 
 // `include/uapi/linux/nfsd/export.h`.
 const READONLY: u32 = 0x1;
@@ -134,7 +136,7 @@ fn what(domain: &[u8], kind: &[u8], id: &[u8], plan: &NfsPlan, now: i64) -> Opti
     let line = line.bytes(id);
     let client: IpAddr = text(domain)?.parse().ok()?;
     let uuid = match kind {
-        TYPE_NUMBER if id == ROOT_FSID.to_ne_bytes() => {
+        TYPE_NUMBER if id == ROOT_FSID.to_ne_bytes() && plan.lets_in(client) => {
             let path = plan.root.to_str()?;
             return Some(yes(line, now, |line| line.word(path)));
         }
@@ -166,9 +168,11 @@ fn may(domain: &[u8], path: &[u8], plan: &NfsPlan, now: i64) -> Option<Answer> {
     }
     Some(match plan.find(client, |share| share.place == path) {
         Wanted::Offered(share) => {
+            let flags = flags(share.rights(client)?);
             let anonymous = (share.rules.anonymous_uid, share.rules.anonymous_gid);
-            let rights = |line| rights(line, flags(share), anonymous, Some(&share.uuid));
-            yes(line, now, rights)
+            yes(line, now, |line| {
+                rights(line, flags, anonymous, Some(&share.uuid))
+            })
         }
         Wanted::Awaited => Answer::Later,
         Wanted::Nothing => no(line, now),
@@ -183,12 +187,12 @@ fn no(question: Line, now: i64) -> Answer {
     Answer::Now(question.number(now + NO_S).end())
 }
 
-fn flags(share: &SharePlan) -> u32 {
+fn flags(rights: Rights) -> u32 {
     let mut flags = INSECURE_PORT | NOHIDE | NOSUBTREECHECK;
-    if share.is_read_only() {
+    if rights.access == Access::ReadOnly {
         flags |= READONLY;
     }
-    flags |= match share.squash() {
+    flags |= match rights.squash {
         Squash::Root => ROOTSQUASH,
         Squash::All => ROOTSQUASH | ALLSQUASH,
         Squash::None => 0,
@@ -214,8 +218,9 @@ fn text(word: &[u8]) -> Option<&str> {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::plan::SharePlan;
     use super::*;
-    use crate::config::{Access, Network, ShareConfig};
+    use crate::config::{Network, ShareClient, ShareConfig};
 
     pub const IN: &str = "10.77.0.100";
     const OUT: &str = "10.78.0.100";
@@ -234,7 +239,7 @@ pub(super) mod tests {
                 name: name.to_owned(),
                 volume: name.to_owned(),
                 clients: ["10.77.0.0/24", "fd00:77::/64"]
-                    .map(|network| Network::parse(network).unwrap())
+                    .map(|network| ShareClient::new(Network::parse(network).unwrap()))
                     .to_vec(),
                 access,
                 squash,
@@ -321,6 +326,7 @@ pub(super) mod tests {
             ("fd00:78::100", "6", &one),
             (IN, "6", &three),
             (IN, "1", &"01000000".to_owned()),
+            (OUT, "1", &"00000000".to_owned()),
             (IN, "0", &one),
         ] {
             assert_eq!(of(client, kind, id), "\n");
@@ -356,6 +362,53 @@ pub(super) mod tests {
         ] {
             assert_eq!(of(client, path), "\n", "{client} {path}");
         }
+    }
+
+    #[test]
+    fn a_server_that_has_ended_leads_nowhere() {
+        let mut ended = plan();
+        ended.shares.clear();
+        let one = "01".repeat(16);
+        for (cache, question) in [
+            (Cache::Address, format!("nfsd {IN}\n")),
+            (Cache::Handle, format!("{IN} 1 \\x00000000\n")),
+            (Cache::Handle, format!("{IN} 6 \\x{one}\n")),
+            (Cache::Export, format!("{IN} /run/pool/tank/shares\n")),
+            (Cache::Export, format!("{IN} /run/pool/tank/shares/home\n")),
+        ] {
+            match answer(cache, question.as_bytes(), &ended, NOW).unwrap() {
+                Answer::Now(line) => assert_eq!(granted(&line, question.trim_end()), "\n"),
+                Answer::Later => panic!("no answer to {question}"),
+            }
+        }
+    }
+
+    #[test]
+    fn one_share_is_read_only_for_some_of_its_clients_and_not_for_others() {
+        let mut all = plan();
+        let mut only_reads = ShareClient::new(Network::parse("10.77.0.100").unwrap());
+        only_reads.access = Some(Access::ReadOnly);
+        only_reads.squash = Some(Squash::None);
+        all.shares[0].rules.clients.push(only_reads);
+        let flags = |client: &str| {
+            let question = format!("{client} /run/pool/tank/shares/home\n");
+            match answer(Cache::Export, question.as_bytes(), &all, NOW).unwrap() {
+                Answer::Now(line) => granted(&line, question.trim_end()),
+                Answer::Later => panic!("no answer to {question}"),
+            }
+        };
+        let rights = |flags: u32| {
+            let id = "01".repeat(16);
+            format!("{flags} 65534 65533 0 uuid \\x{id} secinfo 1 1 {flags} \n")
+        };
+        assert_eq!(
+            flags("10.77.0.100"),
+            rights(0x603),
+            "both of the entry and of its flavour"
+        );
+        assert_eq!(flags("10.77.0.101"), rights(0x606));
+        assert_eq!(flags("fd00:77::100"), rights(0x606));
+        assert_eq!(flags(OUT), "\n");
     }
 
     #[test]

@@ -33,7 +33,7 @@ mod volumes;
 
 pub use plan::{NfsPlan, SharePlan, Withheld, root};
 pub use records::Records;
-pub use responder::{RECORDS, Tracked, read_records};
+pub use responder::{RECORDS, Tracked, keep_records, read_records};
 pub use server::{Server, Sharing, StartError};
 pub use volumes::{Mounted, Unchecked, mount, unmount};
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use crate::config::{Access, Config, Network, PoolConfig, ShareConfig, Squash};
+use crate::config::{Config, PoolConfig, Rights, ShareConfig};
 use crate::export::digest;
 use crate::volume::Active;
 
@@ -150,18 +150,12 @@ impl NfsPlan {
 impl SharePlan {
     /// Whether a client may use the share.
     pub fn lets_in(&self, client: IpAddr) -> bool {
-        let clients = &self.rules.clients;
-        clients.iter().any(|network: &Network| network.has(client))
+        self.rights(client).is_some()
     }
 
-    /// Whether clients may only read.
-    pub fn is_read_only(&self) -> bool {
-        self.rules.access == Access::ReadOnly
-    }
-
-    /// Whose rights are taken away.
-    pub fn squash(&self) -> Squash {
-        self.rules.squash
+    /// What it may do there.
+    pub fn rights(&self, client: IpAddr) -> Option<Rights> {
+        self.rules.rights(client)
     }
 }
 

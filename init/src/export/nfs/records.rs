@@ -179,6 +179,13 @@ impl Records {
         Ok(())
     }
 
+    /// Keeps them as they are, though there is nothing new in it: who may reclaim must be on the medium again before a server is told, and one
+    /// that could not be kept then has answered clients by the time that it is stopped, who would take it for one without their locks.
+    pub fn keep_again(&mut self, keep: &mut Keep<'_>) -> Result<(), String> {
+        self.is_behind = true;
+        self.catch_up(keep)
+    }
+
     /// Clients of which nothing is kept, since the file has no room for them.
     pub fn left_out(&self) -> usize {
         self.left_out

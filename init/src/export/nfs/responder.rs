@@ -77,34 +77,7 @@ pub fn answer_caches(plan: Arc<Mutex<Arc<NfsPlan>>>) -> io::Result<Background> {
             let Some(ready) = stop.wait(&fds, limit) else {
                 return;
             };
-            let plan = lock(&plan).clone();
-            let mut answers = match Arc::ptr_eq(&plan, &followed) {
-                true => Vec::new(),
-                false => unanswered.again(&plan, now()),
-            };
-            followed = plan;
-            let mut problem = None;
-            for ((cache, file), is_ready) in channels.iter_mut().zip(ready) {
-                if !is_ready {
-                    continue;
-                }
-                let answer = ask(file).and_then(|question| match question {
-                    Some(question) => unanswered.answer(*cache, &question, &followed, now()),
-                    None => Ok(None),
-                });
-                match answer {
-                    Ok(answer) => answers.extend(answer.map(|answer| (*cache, answer))),
-                    Err(error) => problem = Some((*cache, error)),
-                }
-            }
-            for (cache, answer) in answers {
-                let channel = channels.iter_mut().find(|(of, _)| *of == cache);
-                if let Some((_, file)) = channel
-                    && let Err(error) = file.write_all(answer.as_bytes())
-                {
-                    problem = Some((cache, error));
-                }
-            }
+            let problem = turn(&plan, &mut followed, &mut unanswered, &mut channels, &ready);
             if let Some((cache, error)) = problem
                 && !std::mem::replace(&mut told, true)
             {
@@ -112,6 +85,48 @@ pub fn answer_caches(plan: Arc<Mutex<Arc<NfsPlan>>>) -> io::Result<Background> {
             }
         }
     })
+}
+
+/// Answers what is asked by now; what went wrong last in it.
+///
+/// Another plan comes before it or after it, and what was answered is flushed after that. An answer of the plan of before that came to the
+/// kernel after the flush would hold as long as any: who was shut out, or may only read, would not be for half an hour.
+fn turn<C: Read + io::Write>(
+    plan: &Mutex<Arc<NfsPlan>>,
+    followed: &mut Arc<NfsPlan>,
+    unanswered: &mut Unanswered,
+    channels: &mut [(Cache, C)],
+    ready: &[bool],
+) -> Option<(Cache, io::Error)> {
+    let plan = lock(plan);
+    let mut answers = match Arc::ptr_eq(&plan, followed) {
+        true => Vec::new(),
+        false => unanswered.again(&plan, now()),
+    };
+    followed.clone_from(&plan);
+    let mut problem = None;
+    for ((cache, file), is_ready) in channels.iter_mut().zip(ready) {
+        if !is_ready {
+            continue;
+        }
+        let answer = ask(file).and_then(|question| match question {
+            Some(question) => unanswered.answer(*cache, &question, &plan, now()),
+            None => Ok(None),
+        });
+        match answer {
+            Ok(answer) => answers.extend(answer.map(|answer| (*cache, answer))),
+            Err(error) => problem = Some((*cache, error)),
+        }
+    }
+    for (cache, answer) in answers {
+        let channel = channels.iter_mut().find(|(of, _)| *of == cache);
+        if let Some((_, file)) = channel
+            && let Err(error) = file.write_all(answer.as_bytes())
+        {
+            problem = Some((cache, error));
+        }
+    }
+    problem
 }
 
 /// The next question of a cache, if there is one.
@@ -390,6 +405,16 @@ fn grace_over(back: usize, lost: usize) -> String {
     }
 }
 
+/// Writes the records of a directory once as they are.
+///
+/// # Errors
+/// It cannot be written.
+pub fn keep_records(directory: &Path, records: &mut Records) -> Result<(), String> {
+    records.keep_again(&mut |bytes| {
+        state::keep(directory, RECORDS, bytes).map_err(|error| error.to_string())
+    })
+}
+
 /// The records of a directory; none where there is no file.
 ///
 /// # Errors
@@ -476,6 +501,61 @@ mod tests {
     }
 
     #[test]
+    fn no_other_plan_comes_between_a_question_and_its_answer() {
+        /// A channel of the kernel's, which minds whether the plan could be another one by now.
+        struct Channel<'a> {
+            plan: &'a Mutex<Arc<NfsPlan>>,
+            question: Vec<u8>,
+            answers: Vec<String>,
+        }
+        impl Read for Channel<'_> {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                assert!(self.plan.try_lock().is_err(), "as it is asked");
+                let question = std::mem::take(&mut self.question);
+                buffer[..question.len()].copy_from_slice(&question);
+                Ok(question.len())
+            }
+        }
+        impl io::Write for Channel<'_> {
+            fn write(&mut self, answer: &[u8]) -> io::Result<usize> {
+                assert!(self.plan.try_lock().is_err(), "as it is answered");
+                self.answers
+                    .push(String::from_utf8_lossy(answer).into_owned());
+                Ok(answer.len())
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let plan = Mutex::new(Arc::new(caches::tests::plan()));
+        let mut followed = lock(&plan).clone();
+        let question = format!("nfsd {}\n", caches::tests::IN).into_bytes();
+        let channel = Channel {
+            plan: &plan,
+            question,
+            answers: Vec::new(),
+        };
+        let mut channels = [(Cache::Address, channel)];
+        let mut unanswered = Unanswered::default();
+        for ready in [false, true, true] {
+            let problem = turn(
+                &plan,
+                &mut followed,
+                &mut unanswered,
+                &mut channels,
+                &[ready],
+            );
+            assert!(problem.is_none(), "{problem:?}");
+        }
+        let [answer] = &channels[0].1.answers[..] else {
+            panic!("{:?}", channels[0].1.answers);
+        };
+        assert!(answer.contains(caches::tests::IN), "{answer}");
+        assert!(plan.try_lock().is_ok(), "and another one comes then");
+    }
+
+    #[test]
     fn the_end_of_the_grace_period_says_who_came_back() {
         assert_eq!(grace_over(0, 0), "no grace period: no clients are known");
         let said = grace_over(3, 1);
@@ -558,6 +638,27 @@ mod tests {
         clients.follow(&[message(0, Some(&client("two")))]);
         clients.close();
         assert_eq!(read_records(&place).unwrap().counts(), (1, 0));
+    }
+
+    #[test]
+    fn records_that_are_kept_again_are_the_same_and_a_place_that_takes_no_write_is_known() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let place = directory.path().join("state");
+        let mut records = Records::default();
+        assert!(keep_records(&place, &mut records).is_err());
+        std::fs::create_dir(&place).unwrap();
+        keep_records(&place, &mut records).unwrap();
+        assert_eq!(read_records(&place).unwrap(), records);
+        let mut clients = Clients::new("tank", &place, records);
+        clients.follow(&[message(0, Some(&client("one"))), message(4, None)]);
+        let before = read_records(&place).unwrap();
+        assert_eq!(before.counts(), (0, 1));
+        let mut records = before.clone();
+        keep_records(&place, &mut records).unwrap();
+        assert_eq!(
+            (read_records(&place).unwrap(), &records),
+            (before.clone(), &before)
+        );
     }
 
     #[test]

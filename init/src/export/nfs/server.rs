@@ -162,7 +162,9 @@ impl Sharing for Server {
         // A client that waits for a withheld share has a thread, which the stop would wait for; no answer reaches it any more.
         let mut plan = NfsPlan::clone(&lock(&self.plan));
         plan.withheld.clear();
-        *lock(&self.plan) = Arc::new(plan);
+        *lock(&self.plan) = Arc::new(plan.clone());
+        plan.shares.clear();
+        let (nothing, shared) = (Arc::new(plan), self.plan.clone());
         within(STOP_LIMIT, &self.control, "stop the server", move || {
             if threads(&control)? != 0 {
                 responder::flush_caches()
@@ -171,6 +173,8 @@ impl Sharing for Server {
             }
             // Nobody brings a record any more, and nothing may write to a volume that is taken down.
             lock(&clients).close();
+            // What was asked before and is answered after the last flush must lead nowhere: it would hold its volume.
+            *lock(&shared) = nothing;
             // Also what a start left that did not come to its threads.
             responder::flush_caches().map_err(|error| failed(&control, "flush its caches", &error))
         })?;

@@ -235,6 +235,13 @@ fn mount_share(
                 .mount(share, kind)
                 .map_err(|error| error.to_string())?;
         }
+        Err(error) if error.is_damage() && kind == Kind::Xfs => {
+            return Err(format!(
+                "{error}; the kernel does not take its xfs for whole, and no head has a checker for it: volume {} is mended on a \
+                 host with lvm2 (`xfs_repair`)",
+                share.volume
+            ));
+        }
         mounted => mounted.map_err(|error| error.to_string())?,
     }
     Ok(is_unchecked)
@@ -306,6 +313,8 @@ mod tests {
         passed: Cell<Duration>,
         check_takes: Duration,
         damaged: &'static [&'static str],
+        /// xfs, and the kernel refuses it.
+        refused: &'static str,
         mounted: RefCell<Vec<String>>,
     }
 
@@ -316,6 +325,7 @@ mod tests {
                 passed: Cell::default(),
                 check_takes: Duration::from_secs(check_takes),
                 damaged,
+                refused: "",
                 mounted: RefCell::default(),
             }
         }
@@ -331,6 +341,9 @@ mod tests {
         }
 
         fn probe(&self, share: &SharePlan) -> io::Result<Found> {
+            if share.name == self.refused {
+                return Ok(Found::Xfs);
+            }
             let is_damaged = self.damaged.contains(&share.name.as_str());
             Ok(Found::Ext4 { is_damaged })
         }
@@ -356,6 +369,10 @@ mod tests {
         }
 
         fn mount(&self, share: &SharePlan, _: Kind) -> Result<(), MountError> {
+            if share.name == self.refused {
+                let refused = io::Error::from_raw_os_error(libc::EUCLEAN);
+                return Err(MountError::new(&share.node, "mount")(refused));
+            }
             self.mounted.borrow_mut().push(share.name.clone());
             Ok(())
         }
@@ -417,6 +434,27 @@ mod tests {
             withheld.why.contains("within 12 s") && withheld.why.contains("`handover tank`"),
             "{withheld}"
         );
+    }
+
+    #[test]
+    fn an_xfs_that_the_kernel_refuses_is_withheld_with_the_way_out_and_the_others_are_offered() {
+        for check in [Check::Needed, Check::Always, Check::Never] {
+            let mut ground = Slow::new(1, &[]);
+            ground.refused = "b";
+            let mut plan = with(&["a", "b"], check);
+            let mounted = mount_all(&mut plan, &ground, Budget::begin(ground.now()));
+            assert_eq!(plan.shares.len(), 1);
+            let [withheld] = &mounted.withheld[..] else {
+                panic!("{mounted:?}");
+            };
+            assert!(
+                withheld.share == "b"
+                    && withheld
+                        .why
+                        .contains("volume b is mended on a host with lvm2 (`xfs_repair`)"),
+                "{withheld}"
+            );
+        }
     }
 
     #[test]

@@ -68,7 +68,8 @@ fn leg(version: &str, index: usize) -> Member {
 }
 
 fn contents(on: &Member) -> Contents {
-    read_disk(on.bytes, &mut |offset, length| on.read(offset, length))
+    let mut read = |offset, length| on.read(offset, length);
+    read_disk(on.bytes, &mut read, &Reader::default())
 }
 
 fn spare(on: &Member) -> Option<u64> {

@@ -69,8 +69,21 @@ fn what_a_client_that_is_not_let_in_had_registered_does_not_come_back() {
     plan.luns[1].clients = Some(clients[1..].to_vec());
     assert_eq!(restored(&mut plan), clients[1..]);
     plan.luns[1].clients = None;
-    plan.clients.pop();
+    plan.unknown_clients = Some("the list cannot be read".to_owned());
+    assert_eq!(restored(&mut plan), clients);
+    assert_eq!(plan.luns[1].unrestored, None, "all of them are let in");
+    // Whether the other one is not let in any more is not known: it must not be left out.
+    let left = plan.clients.pop();
     assert_eq!(restored(&mut plan), clients[..1]);
+    let unknown = Unrestored::UnknownClient {
+        initiator: left.unwrap(),
+        why: "the list cannot be read".to_owned(),
+    };
+    assert_eq!(plan.luns[1].unrestored, Some(unknown));
+    assert_eq!(plan.luns[0].unrestored, Some(Unrestored::NoFile));
+    plan.unknown_clients = None;
+    assert_eq!(restored(&mut plan), clients[..1]);
+    assert_eq!(plan.luns[1].unrestored, None);
 }
 
 #[test]
