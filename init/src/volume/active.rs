@@ -41,6 +41,15 @@ pub struct Active {
     pub step: Step,
 }
 
+/// What an activation came to.
+#[derive(Debug)]
+pub struct Activated {
+    /// What can be used.
+    pub volumes: Vec<Active>,
+    /// Volumes, by name, whose images may differ where their last owner died as it wrote, and are to be compared.
+    pub unequal: Vec<String>,
+}
+
 /// Why activation or deactivation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum VolumeError {
@@ -90,14 +99,14 @@ pub enum VolumeError {
 
 /// Activates all volumes that are to be served, each after what it stands on, and gives those that can be used. What
 /// was made here is removed again when one fails.
-pub fn activate(group: &VolumeGroup) -> Result<Vec<Active>, VolumeError> {
+pub fn activate(group: &VolumeGroup) -> Result<Activated, VolumeError> {
     activate_on(&Control::open().map_err(VolumeError::Control)?, group)
 }
 
 pub(super) fn activate_on(
     mapper: &dyn Mapper,
     group: &VolumeGroup,
-) -> Result<Vec<Active>, VolumeError> {
+) -> Result<Activated, VolumeError> {
     let plan = Plan::new(group, &Choice::serving())?;
     bring_about(mapper, group, &plan, &Plan::default()).map_err(|stopped| stopped.error)
 }
@@ -121,7 +130,8 @@ pub(super) fn reactivate_on(
     let plan_before = Plan::new(before, &Choice::serving())?;
     let plan = Plan::new(group, &Choice::serving())?;
     let stopped = match bring_about(mapper, group, &plan, &plan_before) {
-        Ok(active) => return Ok(active),
+        // What is made anew beside what runs lacks nothing.
+        Ok(active) => return Ok(active.volumes),
         Err(stopped) => stopped,
     };
     if stopped.is_half_way {
@@ -171,7 +181,7 @@ fn bring_about(
     group: &VolumeGroup,
     plan: &Plan,
     before: &Plan,
-) -> Result<Vec<Active>, Stopped> {
+) -> Result<Activated, Stopped> {
     let mut made = Made {
         control,
         before,
@@ -179,6 +189,7 @@ fn bring_about(
         numbers: Vec::with_capacity(plan.devices.len()),
         names: Vec::new(),
         held: Vec::new(),
+        unequal: Vec::new(),
         is_half_way: false,
     };
     let holds = plan.holds(before);
@@ -213,7 +224,11 @@ fn bring_about(
         is_half_way: false,
     })?;
     active.sort_by(|one, other| one.lv.cmp(&other.lv));
-    Ok(active)
+    let name = |lv: &usize| group.lvs[*lv].name.clone();
+    Ok(Activated {
+        volumes: active,
+        unequal: made.unequal.iter().map(name).collect(),
+    })
 }
 
 /// What of a plan is there.
@@ -229,6 +244,8 @@ struct Made<'a> {
     names: Vec<(String, String)>,
     /// Origins that are held back, each with the layer below it.
     held: Vec<Hold>,
+    /// Volumes, by their place in the group, whose images are to be compared.
+    unequal: Vec<usize>,
     /// One of them goes on, with a layer that was made for it.
     is_half_way: bool,
 }
@@ -420,7 +437,7 @@ impl Made<'_> {
     }
 
     fn make(
-        &self,
+        &mut self,
         device: &Device,
         is_known: bool,
         wanted: &[TableLine],
@@ -431,7 +448,9 @@ impl Made<'_> {
                 let created = control.create(&device.name, uuid);
                 created.map_err(failed(device, "create"))?;
             }
-            resync::after_a_crash(control, device, &|index| self.numbers[index]);
+            if resync::after_a_crash(control, device, &|index| self.numbers[index]) {
+                self.unequal.push(device.lv);
+            }
             let loaded = control.load(uuid, device.is_read_only, wanted);
             loaded.map_err(failed(device, "load"))?;
             control.resume(uuid).map_err(failed(device, "resume"))

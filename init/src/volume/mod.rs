@@ -48,7 +48,8 @@ pub mod uuid;
 pub mod write;
 
 pub use active::{
-    Active, VolumeError, activate, deactivate_volume, logical_block, pool_transaction, reactivate,
+    Activated, Active, VolumeError, activate, deactivate_volume, logical_block, pool_transaction,
+    reactivate,
 };
 pub use group::{Conflict, LogicalVolume, PhysicalVolume, VolumeGroup};
 pub use merge::{Merge, MergeState, merges};

@@ -22,6 +22,8 @@
 //! - Images that the table has to be rebuilt are MD's: it takes all others for equal (`size_check` of `raid_ctr`).
 //! - As an image is recovered, MD clears the bits of what it passes (`start_sync`), also where other images differ. Parity fits then,
 //!   since whole stripes are computed. Mirrors are compared when all have all: see `worker::unsure`.
+//! - So a raid10 with such an image is told of, where its bitmaps have bits, and is to be compared as a whole later: MD recovers that
+//!   image in moments, and nothing would tell afterwards that another pair was written as the owner died.
 //! - What cannot be read or written is the kernel's to say: it reads the same block a moment later, and goes on without that image.
 
 use std::io;
@@ -127,6 +129,25 @@ fn may_differ(read: &dyn Fn(u64, u64) -> io::Result<Vec<u8>>, events: u64) -> io
     Ok(false)
 }
 
+/// Whether images differ, for all that is known, which MD does not make equal: the other pairs of a raid10 of which an image lacks
+/// something.
+fn stays_unequal(target: &RaidTarget, images: &[Option<(Superblock, bool)>]) -> bool {
+    let known = || images.iter().flatten().map(|(superblock, _)| superblock);
+    let Some(events) = known().map(|superblock| superblock.events).max() else {
+        return false;
+    };
+    let newest = || {
+        let images = images.iter().flatten();
+        images.filter(|(superblock, _)| superblock.events == events)
+    };
+    let differs = newest().any(|(superblock, has_bits)| *has_bits || superblock.resync != ALL);
+    let is_behind = known().any(|one| {
+        let failed = newest().any(|(newest, _)| newest.knows_failed(one.position));
+        one.recovery != ALL || one.events < events || failed
+    });
+    matches!(target.level, RaidLevel::Raid10) && is_behind && differs
+}
+
 /// The offset that the superblocks are to have, if it is another one than they have; of each image what its superblock says, where it
 /// has one, and whether its bitmap has bits.
 fn wanted(target: &RaidTarget, images: &[Option<(Superblock, bool)>]) -> Option<u64> {
@@ -161,20 +182,22 @@ fn wanted(target: &RaidTarget, images: &[Option<(Superblock, bool)>]) -> Option<
 }
 
 /// Has a RAID volume made equal where it was written when it was not stopped. To be called while what it stands on is active and it
-/// is not; `number` tells that of an earlier device of the plan.
+/// is not; `number` tells that of an earlier device of the plan. `true`: it is to be compared as a whole when all its images have all.
 pub(super) fn after_a_crash(
     mapper: &dyn Mapper,
     device: &Device,
     number: &dyn Fn(usize) -> (u32, u32),
-) {
+) -> bool {
+    let mut is_unequal = false;
     for line in &device.lines {
         match &line.target {
             Target::Raid(target) if !target.level.is_raid0() => {
-                of_target(mapper, device, target, number);
+                is_unequal |= of_target(mapper, device, target, number);
             }
             _ => {}
         }
     }
+    is_unequal
 }
 
 fn of_target(
@@ -182,7 +205,7 @@ fn of_target(
     device: &Device,
     target: &RaidTarget,
     number: &dyn Fn(usize) -> (u32, u32),
-) {
+) -> bool {
     let name = device.name.as_str();
     let of_image = |metadata: Option<Backing>| match metadata {
         Some(Backing::Device(index)) => Some(number(index)),
@@ -212,8 +235,9 @@ fn of_target(
             })
         })
         .collect();
+    let is_unequal = stays_unequal(target, &images);
     let Some(offset) = wanted(target, &images) else {
-        return;
+        return is_unequal;
     };
     match offset {
         ALL => info!(
@@ -235,6 +259,7 @@ fn of_target(
             warn!(volume = name, %error, "a superblock cannot be written");
         }
     }
+    is_unequal
 }
 
 #[cfg(test)]
@@ -387,6 +412,31 @@ pub(super) mod tests {
             let mut rebuilt = target("raid10", 3);
             rebuilt.rebuild = vec![2];
             assert_eq!(wanted(&rebuilt, &images), None);
+        }
+    }
+
+    #[test]
+    fn of_a_raid10_that_lacks_something_the_other_pairs_may_differ_after_a_crash() {
+        let (quiet, dirty) = (Some((CLEAN, false)), with(&|_| {}));
+        let half = with(&|one| one.recovery = 512);
+        let old = with(&|one| one.events = 7);
+        let failed = with(&|one| one.failed = [1, 0, 0, 0]);
+        for (images, unequal) in [
+            ([quiet; 3], false),
+            // MD makes these equal.
+            ([dirty; 3], false),
+            ([dirty, dirty, None], false),
+            ([half, dirty, dirty], true),
+            ([old, dirty, dirty], true),
+            ([old, failed, failed], true),
+            // It was stopped in order.
+            ([old, quiet, quiet], false),
+            ([None; 3], false),
+        ] {
+            for (level, is_raid10) in [("raid10", true), ("raid1", false), ("raid5_ls", false)] {
+                let stays = stays_unequal(&target(level, 3), &images);
+                assert_eq!(stays, unequal && is_raid10, "{level} {images:?}");
+            }
         }
     }
 

@@ -35,7 +35,7 @@ use crate::volume::edit::{Edit, EditError};
 use crate::volume::write::stamp::{Stamp, Stamped};
 use crate::volume::write::{Author, BlockDevice, Medium as _, WriteError, Written};
 use crate::volume::{
-    self, Active, Merge, PoolUsage, Progress, StoreUsage, Uuid, VolumeError, VolumeGroup,
+    self, Activated, Active, Merge, PoolUsage, Progress, StoreUsage, Uuid, VolumeError, VolumeGroup,
 };
 
 /// When announcements and tickles are repeated, after the first: they are single packets, and a switch
@@ -96,7 +96,7 @@ pub(super) trait Host: Send {
     /// How the arrays are that run.
     fn arrays(&self, group: &VolumeGroup) -> Result<Vec<Condition>, AssembleError>;
     /// Makes the volumes of a group ready for use.
-    fn activate(&self, group: &VolumeGroup) -> Result<Vec<Active>, VolumeError>;
+    fn activate(&self, group: &VolumeGroup) -> Result<Activated, VolumeError>;
     /// Changes the metadata of a group.
     fn edit(
         &self,
@@ -344,7 +344,7 @@ impl Host for Kernel {
         Ok(found)
     }
 
-    fn activate(&self, group: &VolumeGroup) -> Result<Vec<Active>, VolumeError> {
+    fn activate(&self, group: &VolumeGroup) -> Result<Activated, VolumeError> {
         volume::activate(group)
     }
 

@@ -35,7 +35,7 @@ use crate::net::{self, Connection, Interface, Probe};
 use crate::state::{self, Owner};
 use crate::status;
 use crate::sync::lock;
-use crate::volume::{Active, reserved};
+use crate::volume::{Activated, Active, reserved};
 
 /// What an import made, for its release.
 #[derive(Default)]
@@ -73,7 +73,11 @@ impl Worker {
         let claim = self.claim.as_ref().ok_or(JobError::NotClaimed(epoch))?;
         // From here on there may be something to undo.
         self.served = Some(Served::default());
-        let active = self.host.activate(&claim.group)?;
+        let Activated {
+            volumes: active,
+            unequal,
+        } = self.host.activate(&claim.group)?;
+        self.note_unequal(unequal);
         laps.end("volumes");
         self.open_state(&active, budget);
         laps.end("state");

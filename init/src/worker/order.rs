@@ -35,11 +35,15 @@ use crate::volume::tests::made::Made;
 use crate::volume::write::stamp::{Stamp, Stamped};
 use crate::volume::write::{Author, Failure, Metadata, Phase, WriteError, Written};
 use crate::volume::{
-    Active, Merge, MergeState, PoolUsage, Progress, StoreUsage, Uuid, VolumeError, VolumeGroup,
+    Activated, Active, Merge, MergeState, PoolUsage, Progress, StoreUsage, Uuid, VolumeError,
+    VolumeGroup,
 };
 
 /// Behind the name of a step: it fails the next time, and no more.
 const ONCE: &str = " once";
+
+/// A volume whose images differ, by what its superblocks say.
+pub(super) const UNEQUAL: &str = "unequal";
 
 /// What is done, in order.
 pub(super) type Log = Arc<Mutex<Vec<String>>>;
@@ -163,7 +167,7 @@ impl Host for Witness {
         Ok(Vec::new())
     }
 
-    fn activate(&self, _group: &VolumeGroup) -> Result<Vec<Active>, VolumeError> {
+    fn activate(&self, group: &VolumeGroup) -> Result<Activated, VolumeError> {
         let _ = self.note("volumes on");
         let active = |lv: &str| Active {
             lv: lv.to_owned(),
@@ -177,7 +181,15 @@ impl Host for Witness {
             is_degraded: false,
             step: Step::Changed,
         };
-        Ok(vec![active("orthrus_state"), active("vol0")])
+        Ok(Activated {
+            volumes: vec![active("orthrus_state"), active("vol0")],
+            unequal: group
+                .lvs
+                .iter()
+                .filter(|lv| lv.name == UNEQUAL)
+                .map(|lv| lv.name.clone())
+                .collect(),
+        })
     }
 
     fn logical_block(&self, _node: &Path) -> io::Result<u32> {
@@ -225,7 +237,7 @@ impl Host for Witness {
         _before: &VolumeGroup,
         group: &VolumeGroup,
     ) -> Result<Vec<Active>, VolumeError> {
-        self.activate(group)
+        self.activate(group).map(|activated| activated.volumes)
     }
 
     fn progress(&self, group: &VolumeGroup) -> Result<Vec<Progress>, VolumeError> {

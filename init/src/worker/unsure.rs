@@ -10,6 +10,8 @@
 //! claim, an image lacks something ─► all have all ─► tag, then REBUILD goes ─► `repair` to dm-raid ─► at rest ─► no tag
 //! ```
 //!
+//! Of a raid10 whose image fell as its owner was fenced only its superblocks tell, until it is activated: it gets the tag at once.
+//!
 //! Decisions:
 //! - The tag is the volume's (`orthrus.images_unsure`), and is there before what says that an image lacked something goes. Whoever
 //!   takes over between begins the comparison anew.
@@ -24,6 +26,25 @@ use crate::volume::Progress;
 use crate::volume::edit::Edit;
 
 impl Worker {
+    /// Writes down which volumes the import found to be compared, before a client is answered. Where it cannot be written, as for
+    /// those that lacked an image at the claim.
+    pub(super) fn note_unequal(&mut self, names: Vec<String>) {
+        let Some(claim) = &mut self.claim else { return };
+        let names: Vec<String> = {
+            let is_tagged = |name: &String| {
+                let mut lvs = claim.group.lvs.iter();
+                lvs.any(|lv| lv.name == *name && lv.is_unsure)
+            };
+            names.into_iter().filter(|name| !is_tagged(name)).collect()
+        };
+        if !names.is_empty()
+            && !self.tag_unsure(&names, true)
+            && let Some(claim) = &mut self.claim
+        {
+            claim.unsure.extend(names);
+        }
+    }
+
     /// Writes down which volumes are to be compared, before it is written down that their images have all.
     pub(super) fn note_unsure(&mut self, progress: &[Progress]) {
         let Some(claim) = &mut self.claim else { return };
@@ -102,8 +123,11 @@ impl Worker {
 #[cfg(test)]
 mod tests {
     use super::super::lost::tests::served;
-    use super::super::order::{Log, taken};
+    use orthrus_hb::Epoch;
+
+    use super::super::order::{Log, UNEQUAL, owner, taken};
     use super::*;
+    use crate::fence::shelf::Shelf;
     use crate::volume::VolumeGroup;
     use crate::volume::group::Flag;
     use crate::volume::tests::made::Made;
@@ -162,6 +186,26 @@ mod tests {
         let (worker, log) = served(group);
         let expected: [&[&str]; 3] = [&["compare"], &["metadata"], &[]];
         assert_eq!(looks(worker, &log), expected);
+    }
+
+    #[test]
+    fn what_the_import_finds_unequal_is_tagged_before_anybody_uses_it() {
+        let shelf = Shelf::new(2);
+        let (mut worker, log) = owner(&shelf, "");
+        worker.claim.as_mut().unwrap().group = raid10(UNEQUAL);
+        worker.import(Epoch(1)).unwrap();
+        assert_eq!(taken(&log)[1..4], ["volumes on", "metadata", "state on"]);
+        let is_unsure = |worker: &Worker| {
+            let claim = worker.claim.as_ref().unwrap();
+            let mut lvs = claim.group.lvs.iter();
+            lvs.any(|lv| lv.name == UNEQUAL && lv.is_unsure) || claim.unsure.contains(UNEQUAL)
+        };
+        assert!(is_unsure(&worker));
+        // Nor is it forgotten where that cannot be written.
+        let (mut worker, _) = owner(&Shelf::new(2), "metadata");
+        worker.claim.as_mut().unwrap().group = raid10(UNEQUAL);
+        worker.import(Epoch(1)).unwrap();
+        assert!(is_unsure(&worker));
     }
 
     #[test]

@@ -388,7 +388,7 @@ fn table_of(memory: &Memory, name: &str) -> Option<String> {
 #[test]
 fn an_origin_with_a_merge_is_the_store_and_the_layer_together_and_the_snapshot_is_nobodys() {
     let memory = Memory::default();
-    let active = activate_on(&memory, &merging(2)).unwrap();
+    let active = activate_on(&memory, &merging(2)).unwrap().volumes;
     let table = |name| table_of(&memory, name);
     let merge = "0 32768 snapshot-merge tank-vol-real tank-snap1-cow P 8";
     assert_eq!(table("tank-vol").as_deref(), Some(merge));
