@@ -180,7 +180,8 @@ fn await_partitions() -> Vec<PathBuf> {
     }
 }
 
-/// Whether an array is on a disk, or may be, by its directory: one that cannot be looked at is no member.
+/// Whether the first block of a disk may be a client's, as a member of an array that begins there, by the disk's directory. One
+/// that cannot be looked at is none; nor is one whose superblock is left of other days, which a head's own disk may well have.
 fn is_member(disk: &Path) -> bool {
     let look = || {
         let sectors: u64 = fs::read_to_string(disk.join("size"))
@@ -191,7 +192,10 @@ fn is_member(disk: &Path) -> bool {
         let file = direct::open(&Path::new("/dev").join(disk.file_name()?)).ok()?;
         let mut read = |offset, length| direct::read(&file, offset, length);
         match array::look(sectors.saturating_mul(512), &mut read) {
-            Ok(sight) => Some(sight != array::Sight::default()),
+            Ok(sight) => {
+                let mut all = sight.found.iter().chain(&sight.rivals);
+                Some(all.any(array::place::Found::shows_data_in_front))
+            }
             Err(error) => Some(!matches!(error, array::MemberError::Io(_))),
         }
     };

@@ -56,6 +56,16 @@ impl Found {
         (end <= bytes).then_some(start..end)
     }
 
+    /// Whether the first block of the disk is data of the array, of which a volume and so a client may have it: not of mirrors, whose
+    /// first data are the label of the physical volume on them.
+    pub fn shows_data_in_front(&self) -> bool {
+        let is_of_mirrors = || {
+            let level = self.bytes.get(at::LEVEL..at::LEVEL + 4);
+            level == Some(&1_i32.to_le_bytes())
+        };
+        self.minor == Some(0) && !is_of_mirrors()
+    }
+
     /// Whether a part of it lies there.
     pub fn is_in(&self, data: &Range<u64>) -> bool {
         self.place < data.end && data.start < self.place + SUPERBLOCK as u64

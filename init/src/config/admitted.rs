@@ -346,6 +346,19 @@ impl Admitted {
         self.others.len()
     }
 
+    /// Those of them that may be of an initiator: a line of a later release that is of a share or a host is not.
+    pub fn unknown_initiators(&self) -> usize {
+        let is_another = |line: &&String| {
+            let fields: Option<serde_json::Map<String, serde_json::Value>> =
+                serde_json::from_str(line).ok();
+            fields.is_some_and(|fields| {
+                let has = |name: &str| fields.contains_key(name);
+                (has("share") || has("host")) && !has("initiator")
+            })
+        };
+        self.others.len() - self.others.iter().filter(is_another).count()
+    }
+
     fn has(&self, client: &Client, pool: &PoolConfig) -> bool {
         self.clients.iter().any(|known| known.is(client, pool))
     }

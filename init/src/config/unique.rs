@@ -2,11 +2,11 @@
 //!
 //! Runs after the fields were found good one by one, so here the values are only compared.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use super::error::{ConfigError, Place};
-use super::section::{Field, Section};
+use super::section::{Entry, Field, Section};
 use super::{
     MAX_CLIENTS, MAX_LUN_NUMBER, MAX_LUNS, MAX_POOLS, MAX_SHARES, MAX_TARGETS, Network, names,
     share,
@@ -144,11 +144,18 @@ fn shares(nfs: &Section<'_>, volumes: &mut Seen) -> Result<(), ConfigError> {
         share_names.add_text(share.optional_text(name, "")?)?;
         volumes.add_text(share.optional_text("volume", "")?)?;
         let mut networks = Seen::new("network");
+        let mut plain = HashSet::new();
         for entry in share.entries("clients", "")? {
+            let has_rights = matches!(entry, Entry::Table(_));
             let Field { value, at } = share::network_of(entry)?;
             // As it is, and not as it is written: 10.0.0.1 is 10.0.0.1/32.
             let network = Network::parse(value).map(|network| network.to_string());
-            networks.add(network.unwrap_or_else(|| value.to_owned()), at)?;
+            let network = network.unwrap_or_else(|| value.to_owned());
+            // Twice without rights of its own is once, as it always was.
+            let is_again = !has_rights && !plain.insert(network.clone());
+            if !is_again {
+                networks.add(network, at)?;
+            }
         }
     }
     Ok(())

@@ -72,8 +72,8 @@ pub(super) fn parse(words: &[&str], options: &[(&'static str, &str)]) -> Result<
     })
 }
 
-/// Whether a line has something that is not to be shown again; whatever a program's request has is a program's.
+/// Whether a line has something that is not to be shown again; whatever a program's request has is a program's, also one of which the
+/// first byte was lost on its way.
 pub(super) fn is_secret(line: &str) -> bool {
-    let is_secret = |word: &str| word == "--password" || word == "--mutual-password";
-    json::is_request(line) || line.split_ascii_whitespace().any(is_secret)
+    json::is_request(line) || line.contains('"') || line.contains("password")
 }

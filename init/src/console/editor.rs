@@ -75,6 +75,8 @@ pub(super) struct Editor {
     /// Which line of the history is shown, and what was typed before it was.
     recalled: Option<usize>,
     draft: String,
+    /// That one had no room for something.
+    draft_is_cut: bool,
 }
 
 impl Editor {
@@ -90,6 +92,7 @@ impl Editor {
             history: VecDeque::new(),
             recalled: None,
             draft: String::new(),
+            draft_is_cut: false,
         }
     }
 
@@ -294,8 +297,7 @@ impl Editor {
             return;
         }
         self.line.drain(from..to);
-        // Whoever does that looks at it.
-        self.is_cut = false;
+        self.is_cut &= !self.line.is_empty();
         self.cursor = from;
         self.draw(out);
     }
@@ -316,6 +318,7 @@ impl Editor {
         };
         if self.recalled.is_none() {
             self.draft = std::mem::take(&mut self.line);
+            self.draft_is_cut = self.is_cut;
         }
         self.show(Some(at), out);
     }
@@ -330,7 +333,7 @@ impl Editor {
 
     fn show(&mut self, recalled: Option<usize>, out: &mut String) {
         self.recalled = recalled;
-        self.is_cut = false;
+        self.is_cut = recalled.is_none() && self.draft_is_cut;
         self.line = match recalled.and_then(|at| self.history.get(at)) {
             Some(line) => line.clone(),
             None => std::mem::take(&mut self.draft),

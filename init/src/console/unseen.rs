@@ -152,6 +152,12 @@ mod tests {
         let paste = format!("pool create tank {}\r", "sda ".repeat(60));
         let (events, _) = feed(&mut editor, format!("{paste}status\r").as_bytes());
         assert_eq!(events, [Event::Cut, line("status")]);
+        // Nor does it become whole by way of the history, or when one byte is taken off.
+        for edited in ["\x1b[A\x1b[B", "\x7f"] {
+            let bytes = [&[b'x'; 300][..], edited.as_bytes(), b"\r"].concat();
+            assert_eq!(feed(&mut editor, &bytes).0, [Event::Cut]);
+        }
+        assert_eq!(feed(&mut editor, b"y\x1b[A\r").0, [line("status")]);
         // Whoever makes room for the rest has seen it.
         let bytes = [&[b'x'; 300][..], b"\x15status\r"].concat();
         assert_eq!(feed(&mut editor, &bytes).0, [line("status")]);

@@ -5,12 +5,11 @@
 //!
 //! Here all disks are seen together, and so it is decided here which superblocks count that were set aside ([`crate::array::rivals`]).
 
-use std::collections::BTreeSet;
 use std::fs::File;
 
 use super::texts::{Reader, Texts};
 use super::{Contents, Place, Problem, READ_LIMIT, ReadTrouble, read_disk};
-use crate::array::{self, Array, ArrayId, ArrayReader, Judged, LeftOut, Member, MemberError};
+use crate::array::{self, Array, ArrayReader, Judged, LeftOut, Member, MemberError};
 use crate::array::{Running, Superblock};
 use crate::disk::{Disk, direct, parallel};
 
@@ -58,13 +57,19 @@ pub(super) fn read(
 }
 
 /// Gives a disk to the array of a superblock that was set aside on it, where another disk is a member of that array and nothing speaks against
-/// it there. Where that can be said of the other thing on it as well, the disk is neither.
+/// it there; and where it could be what the array lacks: a client that knows the array's identity may write that it is another one's
+/// place, and newer. Where that can be said of the other thing on it as well, the disk is neither.
 pub(super) fn heed_rivals(disks: &[Disk], contents: &mut [Contents]) {
     let certain = contents.iter().filter(|one| one.rivals.is_empty());
-    let known: BTreeSet<ArrayId> = certain
-        .filter_map(|one| Some(one.member.as_ref()?.array))
-        .collect();
-    let is_known = |superblock: &Superblock| known.contains(&superblock.array);
+    let known: Vec<Superblock> = certain.filter_map(|one| one.member.clone()).collect();
+    let is_known = |superblock: &Superblock| {
+        let mut members = known.iter().filter(|one| one.array == superblock.array);
+        members.clone().next().is_some()
+            && members
+                .clone()
+                .all(|one| one.number != superblock.number && one.device != superblock.device)
+            && members.any(|one| one.events >= superblock.events)
+    };
     for (disk, contents) in disks.iter().zip(contents) {
         let rivals = std::mem::take(&mut contents.rivals);
         let mut parsed = rivals.iter().filter_map(|one| one.parse(disk.bytes).ok());

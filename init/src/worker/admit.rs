@@ -157,7 +157,7 @@ impl Worker {
 
     /// Why there may be clients that are let in and not known.
     pub(super) fn unknown_clients(&self) -> Option<String> {
-        let count = self.admitted.not_understood();
+        let count = self.admitted.unknown_initiators();
         match &self.admitted_unread {
             Some(error) => Some(format!(
                 "the list of clients that were let in at a console cannot be read: {error}"

@@ -87,6 +87,11 @@ fn what_a_client_may_do_is_said_by_the_longest_prefix_that_it_is_in() {
 }
 
 #[test]
+fn a_network_that_is_named_twice_without_rights_of_its_own_is_named_once() {
+    assert!(with_shares("\"10.78.0.5\"", "\"10.77.0.0/24\"").is_ok());
+}
+
+#[test]
 fn wrong_shares_say_what_is_allowed() {
     for (from, to, field, says) in [
         ("\"ro\"", "\"w\"", "pool[1].nfs.share[1].access", "rw, ro"),
@@ -104,7 +109,7 @@ fn wrong_shares_say_what_is_allowed() {
         ),
         (
             "\"10.78.0.5\"",
-            "\"10.77.0.0/24\"",
+            "{ network = \"10.77.0.0/24\", access = \"ro\" }",
             "pool[1].nfs.share[0].clients[1]",
             "the same network as pool[1].nfs.share[0].clients[0] in line",
         ),

@@ -126,7 +126,9 @@ impl ExportPlan {
             match reservations::restored(&directory, &lun.serial) {
                 Ok(mut found) => {
                     let mut names = found.iter().filter_map(|one| reservations::initiator(one));
-                    let stranger = names.find(|name| !self.clients.iter().any(|one| one == name));
+                    // Nobody of the list sees a LUN that has clients of its own.
+                    let is_known = |name: &str| self.clients.iter().any(|one| one == name);
+                    let stranger = names.find(|name| lun.is_for(name) && !is_known(name));
                     let unrestored = stranger.zip(self.unknown_clients.as_ref());
                     let unrestored = unrestored.map(|(name, why)| Unrestored::UnknownClient {
                         initiator: name.to_owned(),

@@ -100,7 +100,9 @@ pub enum Unrestored {
     Damaged(String),
     /// One of them is of a client that may be let in, which is not known: the kernel takes it back for nobody, and writes a file without it as
     /// soon as another client changes anything.
-    #[error("{initiator} registered there, and whether it is let in is not known: {why}")]
+    #[error(
+        "{initiator} registered there, and whether it is let in is not known: {why}; once the list can be read a `handover` offers the LUN"
+    )]
     UnknownClient {
         /// Who registered.
         initiator: String,

@@ -96,6 +96,8 @@ impl Server {
         let (tracked, clients) = (clients.tracked(), Arc::new(Mutex::new(clients)));
         let caches = responder::answer_caches(shared.clone());
         let caches = caches.map_err(|error| undone(&control, "answer its caches", &error))?;
+        // What a server before it left unanswered was told no at its end, which would hold for minutes.
+        responder::flush_caches().map_err(|error| undone(&control, "flush its caches", &error))?;
         let tracking = responder::track_clients(&pipes, clients.clone());
         let tracking = tracking.map_err(|error| undone(kept, "keep its clients", &error))?;
         let server = Server {

@@ -46,6 +46,14 @@ pub enum EditError {
         /// Extents.
         free: u64,
     },
+    /// There is no room for a volume as the pool's default has it, which the order did not say.
+    #[error("{why}; {layout} is the pool's default: say another with --raid, or --raid linear")]
+    ByDefault {
+        /// What is missing.
+        why: Box<EditError>,
+        /// The default.
+        layout: String,
+    },
     /// The volume is of a kind that cannot be changed here.
     #[error("volume {lv} is of type {kind:?}, which cannot be changed here")]
     Kind {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::super::reserved;
 use super::tree;
-use super::{Edit, EditError, Layout, PoolSize, Raid};
+use super::{Edit, EditError, Layout, PoolSize, Raid, preset};
 use crate::filesystem::Kind;
 
 /// A change of one volume, by its name in the group.
@@ -118,8 +118,9 @@ impl VolumeOrder {
                 layout,
                 ..
             } => {
-                let layout = edit.layout_or_default(*layout)?;
-                edit.create(name, edit.extents(*bytes)?, layout)
+                let lies = edit.layout_or_default(*layout)?;
+                let made = edit.create(name, edit.extents(*bytes)?, lies);
+                made.map_err(|why| preset::named(why, *layout, lies))
             }
             VolumeOrder::CreatePool {
                 name,
@@ -136,7 +137,8 @@ impl VolumeOrder {
                     data,
                     metadata,
                 };
-                edit.create_pool(name, size)
+                let made = edit.create_pool(name, size);
+                made.map_err(|why| preset::named(why, *layout, data))
             }
             VolumeOrder::CreateThin { name, bytes, pool } => {
                 edit.create_thin(pool, name, edit.extents(*bytes)?)

@@ -67,6 +67,17 @@ pub fn enough_disks(layout: Layout, disks: usize) -> Result<(), EditError> {
     }
 }
 
+/// Why there is no room for a volume that lies like this: with the default, where that was not said.
+pub(super) fn named(why: EditError, said: Option<Layout>, lies: Layout) -> EditError {
+    match (&why, said, lies) {
+        (EditError::NoSpace { .. }, None, Layout::Raid(..)) => EditError::ByDefault {
+            why: Box::new(why),
+            layout: lies.to_string(),
+        },
+        _ => why,
+    }
+}
+
 fn has(metadata: &Metadata) -> Vec<String> {
     let tags = metadata.tags().filter(|tag| tag.starts_with(RAID_TAG));
     tags.map(str::to_owned).collect()

@@ -197,6 +197,21 @@ fn a_client_who_puts_things_in_front_of_a_member_is_known_by_another_member() {
 }
 
 #[test]
+fn a_client_who_writes_that_its_disk_is_a_place_of_another_array_that_is_taken_takes_nothing() {
+    // Both places of the array are there; its disk says that it is the first of them.
+    let array = [0, 1].map(|index| leg("raid1-10", index));
+    let forged = with(&pv(&blank(), DISK, OVER), &leg("raid1-10", 0), END);
+    assert_eq!(
+        seen(&[&array[0], &array[1], &forged]),
+        [
+            "member by 1.0",
+            "member by 1.0",
+            "pv, with a superblock in its data"
+        ]
+    );
+}
+
+#[test]
 fn an_array_made_over_a_physical_volume_is_neither_in_silence() {
     let legs = [0, 1].map(|index| pv(&leg("raid1-10", index), DISK, OVER));
     assert_eq!(

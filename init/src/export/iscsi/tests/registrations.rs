@@ -81,6 +81,11 @@ fn what_a_client_that_is_not_let_in_had_registered_does_not_come_back() {
     };
     assert_eq!(plan.luns[1].unrestored, Some(unknown));
     assert_eq!(plan.luns[0].unrestored, Some(Unrestored::NoFile));
+    // Nobody of the list sees a LUN that has clients of its own.
+    plan.luns[1].clients = Some(plan.clients.clone());
+    assert_eq!(restored(&mut plan), clients[..1]);
+    assert_eq!(plan.luns[1].unrestored, None);
+    plan.luns[1].clients = None;
     plan.unknown_clients = None;
     assert_eq!(restored(&mut plan), clients[..1]);
     assert_eq!(plan.luns[1].unrestored, None);

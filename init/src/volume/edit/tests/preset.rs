@@ -32,6 +32,24 @@ fn with(layout: Layout, members: u64) -> Result<Metadata, EditError> {
 }
 
 #[test]
+fn where_there_is_no_room_for_the_default_it_is_named_with_the_way_out() {
+    let pool = with(Layout::Raid(Raid::Raid6, 6), 6).unwrap();
+    let refused = |layout: Option<Layout>| {
+        let order = VolumeOrder::Create {
+            name: "data".to_owned(),
+            bytes: 1 << 50,
+            layout,
+            filesystem: None,
+        };
+        let error = edited(pool.clone(), |edit| order.apply(edit)).unwrap_err();
+        error.to_string()
+    };
+    let says = |text: String| text.contains("is the pool's default") && text.contains("--raid");
+    assert!(says(refused(None)), "{}", refused(None));
+    assert!(!says(refused(Some(Layout::Raid(Raid::Raid6, 6)))));
+}
+
+#[test]
 fn a_volume_of_which_nothing_is_said_lies_as_its_pool_has_it() {
     let pool = with(Layout::Raid(Raid::Raid6, 6), 7).unwrap();
     check(&pool);
