@@ -17,13 +17,14 @@ for lv in $all; do
   mark $lv 0
   eval mark $lv \$$lv
 done
-change grow lin $((20 * T))
-change grow str $((4 * T))
-change grow r1 $((5 * T))
-change grow r5 $((9 * T))
+# Those first that want the most disks: a disk that another one has filled is none of them.
 change grow r6 $((9 * T))
 change grow r10 $((9 * T))
+change grow r5 $((9 * T))
+change grow r1 $((5 * T))
+change grow str $((4 * T))
 change grow tp $((5 * T))
+change grow lin $((20 * T))
 change grow tv $((40 * T))
 for lv in $all; do
   seen $lv 0
