@@ -541,3 +541,5 @@ pub(crate) mod tests;
 #[cfg(test)]
 mod told;
 mod unsure;
+#[cfg(test)]
+mod witness;
