@@ -138,6 +138,19 @@ impl Layout {
         }
     }
 
+    /// Mirrors that outlive the loss of as many disks, whichever: for what is small, and without which this is of no use.
+    pub fn mirrors(self) -> Layout {
+        let images = match self {
+            Layout::Linear | Layout::Striped(_) | Layout::Raid(Raid::Raid0, _) => {
+                return Layout::Linear;
+            }
+            Layout::Raid(Raid::Raid1, images) => images,
+            Layout::Raid(Raid::Raid5 | Raid::Raid10, _) => 2,
+            Layout::Raid(Raid::Raid6, _) => 3,
+        };
+        Layout::Raid(Raid::Raid1, images)
+    }
+
     pub(super) fn check(self) -> Result<(), EditError> {
         let size = |what: String| Err(EditError::Size(what));
         match self {

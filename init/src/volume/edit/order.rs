@@ -128,14 +128,10 @@ impl VolumeOrder {
                 layout,
             } => {
                 let data = edit.layout_or_default(*layout)?;
-                let metadata = match data {
-                    Layout::Raid(level, _) if level != Raid::Raid0 => Layout::Raid(Raid::Raid1, 2),
-                    _ => Layout::Linear,
-                };
                 let size = PoolSize {
                     extents: edit.extents(*bytes)?,
                     data,
-                    metadata,
+                    metadata: data.mirrors(),
                 };
                 let made = edit.create_pool(name, size);
                 made.map_err(|why| preset::named(why, *layout, data))

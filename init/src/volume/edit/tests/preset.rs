@@ -74,7 +74,9 @@ fn a_volume_of_which_nothing_is_said_lies_as_its_pool_has_it() {
     assert_eq!(kind(&made, "scratch"), "striped");
     assert_eq!(kind(&made, "mirror"), "raid1");
     assert_eq!(kind(&made, "tp_tdata"), "raid6_zr");
+    // What the pool is nothing without outlives the loss of as many disks.
     assert_eq!(kind(&made, "tp_tmeta"), "raid1");
+    assert_eq!(images(&made, "tp_tmeta"), 3);
     // A snapshot is what it is in any pool.
     let with_snapshot = edited(made, |edit| {
         let order = VolumeOrder::Snapshot {
