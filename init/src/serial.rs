@@ -61,7 +61,7 @@ pub fn open(name: &str, waiting: Waiting) -> Result<File, SerialError> {
         .custom_flags((OFlags::NOCTTY | OFlags::NONBLOCK).bits().cast_signed())
         .open(&path)
         .map_err(failed("open"))?;
-    make_raw(&file).map_err(failed("set raw mode"))?;
+    make_raw(&file, waiting).map_err(failed("set raw mode"))?;
     if waiting == Waiting::Allowed {
         let flags =
             rustix::fs::fcntl_getfl(&file).map_err(|errno| failed("read flags")(errno.into()))?;
@@ -71,10 +71,17 @@ pub fn open(name: &str, waiting: Waiting) -> Result<File, SerialError> {
     Ok(file)
 }
 
-fn make_raw(line: impl AsFd) -> io::Result<()> {
+fn make_raw(line: impl AsFd, waiting: Waiting) -> io::Result<()> {
     let mut mode = tcgetattr(&line)?;
     mode.make_raw();
-    mode.input_modes |= InputModes::IGNBRK | InputModes::IGNPAR;
+    mode.input_modes |= InputModes::IGNBRK;
+    mode.input_modes |= match waiting {
+        // A frame without one of its bytes is none.
+        Waiting::Never => InputModes::IGNPAR,
+        // An order without one may be another order: a byte that came in damaged is NUL (`n_tty_receive_parity_error`), which no
+        // request may hold.
+        Waiting::Allowed => InputModes::INPCK,
+    };
     mode.control_modes |= ControlModes::CLOCAL | ControlModes::CREAD;
     mode.control_modes -= ControlModes::CRTSCTS | ControlModes::HUPCL | ControlModes::CSTOPB;
     mode.special_codes[SpecialCodeIndex::VMIN] = 1;
