@@ -40,6 +40,10 @@ impl Head {
             self.outbox.restart();
             self.inbox.restart();
             self.pools.iter_mut().for_each(Pool::peer_booted);
+            // What serial told while it could not be believed yet it tells again, of all pools: one that is not spoken of in the
+            // last moments of this head is not known to be its.
+            self.unsaid[..self.pools.len()].fill(true);
+            self.due[LinkId::Serial.index()].beat |= !self.pools.is_empty();
         }
         for pool in &mut self.pools {
             pool.acknowledged(&heard);
@@ -74,8 +78,8 @@ impl Head {
         for link in LinkId::ALL {
             let told = &mut self.told_fences[link.index()];
             // Counted from the first frame that it heard, which may have been sent long after this head heard it, and
-            // may be none that tells of fences.
-            if self.peer.link(link).acknowledged > 0 {
+            // may be none that tells of fences; and not before the first account of its own, which is news whatever it has heard.
+            if frame.fences.is_some() && self.peer.link(link).acknowledged > 0 {
                 told.get_or_insert_default();
             }
             if let Some(told) = told {

@@ -83,6 +83,8 @@ pub struct Told {
     pub ticked: Option<Instant>,
     /// The same in true time.
     pub ticked_at: Time,
+    /// How often this head's clock has jumped since that tick: each may count for half of what is silence.
+    pub jumps: u32,
     /// Submission of the last read.
     pub read: Option<Instant>,
     /// Reads since that tick.
@@ -109,7 +111,7 @@ impl Told {
                 self.newest = Some(seen);
                 self.ticked = Some(local);
                 self.ticked_at = now;
-                self.reads = 0;
+                (self.reads, self.jumps) = (0, 0);
             }
         }
     }

@@ -263,7 +263,10 @@ impl World {
     fn clock_jumps(&mut self, draw: &Draw) -> String {
         let (who, by, now) = (draw.who, draw.time, self.now);
         if self.machines[who].halt.is_none() {
-            self.machines[who].clock.jump(now, by);
+            let machine = &mut self.machines[who];
+            machine.clock.jump(now, by);
+            let workers = machine.workers.iter_mut();
+            workers.for_each(|worker| worker.ledger.told.jumps += 1);
             self.checks.breaker.clock_went_astray(now);
         }
         self.machines[who].late = self.rng.below(400 * MS);
