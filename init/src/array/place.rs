@@ -197,7 +197,7 @@ fn is_superblock(bytes: &[u8], sector: u64) -> bool {
 }
 
 /// `calc_sb_1_csum` of `drivers/md/md.c`.
-pub(super) fn checksum(bytes: &[u8]) -> Option<u32> {
+pub(crate) fn checksum(bytes: &[u8]) -> Option<u32> {
     let most = bytes.get(AT_MAX_DEV..AT_MAX_DEV + 4)?;
     let most = u32::from_le_bytes([most[0], most[1], most[2], most[3]]);
     let length = AT_ROLES.checked_add(usize::try_from(most).ok()?.checked_mul(2)?)?;

@@ -53,8 +53,7 @@ pub fn look(bytes: u64, read: &mut Read<'_>) -> Result<Sight, MemberError> {
     if rivals.is_empty() {
         return Ok(Sight::default());
     }
-    let first = rivals.iter().map(|one| one.place).min().unwrap_or_default();
-    if let Some(data) = reach::data(bytes, first, read)?
+    if let Some(data) = reach::data(bytes, read)?
         && rivals.iter().all(|one| one.is_in(&data))
     {
         let found = None;

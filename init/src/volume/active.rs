@@ -44,9 +44,10 @@ pub struct Active {
 /// What an activation came to.
 #[derive(Debug)]
 pub struct Activated {
-    /// What can be used.
-    pub volumes: Vec<Active>,
-    /// Volumes, by name, whose images may differ where their last owner died as it wrote, and are to be compared.
+    /// What can be used, or why nothing is.
+    pub volumes: Result<Vec<Active>, VolumeError>,
+    /// Volumes, by name, whose images may differ where their last owner died as it wrote, and are to be compared: also when the
+    /// activation failed, as the kernel may have made some of their images equal by then, and what told of the others is gone.
     pub unequal: Vec<String>,
 }
 
@@ -99,16 +100,28 @@ pub enum VolumeError {
 
 /// Activates all volumes that are to be served, each after what it stands on, and gives those that can be used. What
 /// was made here is removed again when one fails.
-pub fn activate(group: &VolumeGroup) -> Result<Activated, VolumeError> {
-    activate_on(&Control::open().map_err(VolumeError::Control)?, group)
+pub fn activate(group: &VolumeGroup) -> Activated {
+    match Control::open() {
+        Ok(control) => activate_on(&control, group),
+        Err(errno) => Activated {
+            volumes: Err(VolumeError::Control(errno)),
+            unequal: Vec::new(),
+        },
+    }
 }
 
-pub(super) fn activate_on(
-    mapper: &dyn Mapper,
-    group: &VolumeGroup,
-) -> Result<Activated, VolumeError> {
-    let plan = Plan::new(group, &Choice::serving())?;
-    bring_about(mapper, group, &plan, &Plan::default()).map_err(|stopped| stopped.error)
+pub(super) fn activate_on(mapper: &dyn Mapper, group: &VolumeGroup) -> Activated {
+    let mut unequal = Vec::new();
+    let volumes = Plan::new(group, &Choice::serving()).map_err(VolumeError::from);
+    let volumes = volumes.and_then(|plan| {
+        let brought = bring_about(mapper, group, &plan, &Plan::default(), &mut unequal);
+        brought.map_err(|stopped| stopped.error)
+    });
+    let name = |lv: usize| group.lvs[lv].name.clone();
+    Activated {
+        volumes,
+        unequal: unequal.into_iter().map(name).collect(),
+    }
 }
 
 /// The same for a group of which an earlier state is active already: devices whose tables are still those of `before` get their new
@@ -129,14 +142,15 @@ pub(super) fn reactivate_on(
 ) -> Result<Vec<Active>, VolumeError> {
     let plan_before = Plan::new(before, &Choice::serving())?;
     let plan = Plan::new(group, &Choice::serving())?;
-    let stopped = match bring_about(mapper, group, &plan, &plan_before) {
-        // What is made anew beside what runs lacks nothing.
-        Ok(active) => return Ok(active.volumes),
+    // What is made anew beside what runs lacks nothing.
+    let mut unequal = Vec::new();
+    let stopped = match bring_about(mapper, group, &plan, &plan_before, &mut unequal) {
+        Ok(active) => return Ok(active),
         Err(stopped) => stopped,
     };
     if stopped.is_half_way {
         // Its clients write by the table that it has now: it gets the one of before as it would if the snapshot were removed.
-        if let Err(undo) = bring_about(mapper, before, &plan_before, &plan) {
+        if let Err(undo) = bring_about(mapper, before, &plan_before, &plan, &mut unequal) {
             tracing::error!(error = %undo.error, "undo of the activation");
         }
     }
@@ -176,12 +190,14 @@ pub fn logical_block(node: &Path) -> io::Result<u32> {
     text.trim().parse().map_err(io::Error::other)
 }
 
+/// `unequal`: gets the volumes, by their place in the group, whose images are to be compared.
 fn bring_about(
     control: &dyn Mapper,
     group: &VolumeGroup,
     plan: &Plan,
     before: &Plan,
-) -> Result<Activated, Stopped> {
+    unequal: &mut Vec<usize>,
+) -> Result<Vec<Active>, Stopped> {
     let mut made = Made {
         control,
         before,
@@ -189,7 +205,7 @@ fn bring_about(
         numbers: Vec::with_capacity(plan.devices.len()),
         names: Vec::new(),
         held: Vec::new(),
-        unequal: Vec::new(),
+        unequal,
         is_half_way: false,
     };
     let holds = plan.holds(before);
@@ -224,11 +240,7 @@ fn bring_about(
         is_half_way: false,
     })?;
     active.sort_by(|one, other| one.lv.cmp(&other.lv));
-    let name = |lv: &usize| group.lvs[*lv].name.clone();
-    Ok(Activated {
-        volumes: active,
-        unequal: made.unequal.iter().map(name).collect(),
-    })
+    Ok(active)
 }
 
 /// What of a plan is there.
@@ -245,7 +257,7 @@ struct Made<'a> {
     /// Origins that are held back, each with the layer below it.
     held: Vec<Hold>,
     /// Volumes, by their place in the group, whose images are to be compared.
-    unequal: Vec<usize>,
+    unequal: &'a mut Vec<usize>,
     /// One of them goes on, with a layer that was made for it.
     is_half_way: bool,
 }

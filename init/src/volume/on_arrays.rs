@@ -63,17 +63,25 @@ pub(super) fn heed_rivals(disks: &[Disk], contents: &mut [Contents]) {
     let certain = contents.iter().filter(|one| one.rivals.is_empty());
     let known: Vec<Superblock> = certain.filter_map(|one| one.member.clone()).collect();
     let is_known = |superblock: &Superblock| {
-        let mut members = known.iter().filter(|one| one.array == superblock.array);
-        members.clone().next().is_some()
-            && members
-                .clone()
-                .all(|one| one.number != superblock.number && one.device != superblock.device)
-            && members.any(|one| one.events >= superblock.events)
+        let mut members = known.iter();
+        members.any(|one| one.array == superblock.array)
+    };
+    let is_lacked = |superblock: &Superblock| {
+        let members = || known.iter().filter(|one| one.array == superblock.array);
+        let Some(newest) = members().max_by_key(|one| one.events) else {
+            return false;
+        };
+        // An owner dies between two of its superblocks, and disks are not read at one moment.
+        let last = newest.events.saturating_add(1);
+        let mut current = members().filter(|one| one.events.saturating_add(1) >= newest.events);
+        newest.counts(superblock.number)
+            && superblock.events <= last
+            && current.all(|one| one.number != superblock.number && one.device != superblock.device)
     };
     for (disk, contents) in disks.iter().zip(contents) {
         let rivals = std::mem::take(&mut contents.rivals);
         let mut parsed = rivals.iter().filter_map(|one| one.parse(disk.bytes).ok());
-        let known = parsed.find(is_known);
+        let known = parsed.find(is_lacked);
         let is_sure = contents.member.as_ref().filter(|one| is_known(one));
         match (known, is_sure) {
             (Some(one), Some(other)) if one.array != other.array => {

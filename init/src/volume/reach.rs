@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::texts::Reader;
 use super::{Read, label, read_area};
 
-/// The bytes of the extents on a disk of so many bytes, as far as they may reach to `place`; `None` where there is no label, or that of a physical volume which is
+/// The bytes of the extents on a disk of so many bytes; `None` where there is no label, or that of a physical volume which is
 /// larger than the disk: it is on an array, and shows on a member of it.
 ///
 /// As its own copies of the metadata have it, of which the one counts that reaches furthest; where there is none that can be read,
@@ -14,15 +14,11 @@ use super::{Read, label, read_area};
 ///
 /// # Errors
 /// The disk's, of the label.
-pub fn data(bytes: u64, place: u64, read: &mut Read<'_>) -> io::Result<Option<Range<u64>>> {
+pub fn data(bytes: u64, read: &mut Read<'_>) -> io::Result<Option<Range<u64>>> {
     let Ok(Some(label)) = label::find(&read(0, label::SCANNED)?) else {
         return Ok(None);
     };
-    // As on a member of mirrors, whose physical volume ends where the array does. Of it no more is read: a bad block in its text is
-    // the other member's to make up for.
-    if label.device_bytes <= place {
-        return Ok(label.data_start.map(|start| start..label.device_bytes));
-    }
+    // Never the label alone: lvm2 leaves the old size in it when a physical volume with one metadata area grows (`pv_resize_single`).
     let mut widest: Option<Range<u64>> = None;
     for area in &label.areas {
         let Ok(Some(group)) = read_area(read, *area, &Reader::default()) else {

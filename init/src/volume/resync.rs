@@ -129,6 +129,14 @@ fn may_differ(read: &dyn Fn(u64, u64) -> io::Result<Vec<u8>>, events: u64) -> io
     Ok(false)
 }
 
+/// Whether the newest superblocks say that this image failed.
+fn is_failed(images: &[Option<(Superblock, bool)>], image: usize) -> bool {
+    let known = || images.iter().flatten().map(|(superblock, _)| superblock);
+    let events = known().map(|superblock| superblock.events).max();
+    let mut newest = known().filter(|superblock| Some(superblock.events) == events);
+    u32::try_from(image).is_ok_and(|image| newest.any(|one| one.knows_failed(image)))
+}
+
 /// Whether images differ, for all that is known, which MD does not make equal: the other pairs of a raid10 of which an image lacks
 /// something.
 fn stays_unequal(target: &RaidTarget, images: &[Option<(Superblock, bool)>]) -> bool {
@@ -235,6 +243,15 @@ fn of_target(
             })
         })
         .collect();
+    // One that is here and does not show its superblock now may be one that failed, which the kernel reads a moment later.
+    let unread = places.iter().zip(&images).enumerate();
+    let mut unread = unread.filter(|(_, (place, image))| place.is_some() && image.is_none());
+    let is_hidden = !device.is_degraded
+        && matches!(target.level, RaidLevel::Raid10)
+        && unread.any(|(image, _)| is_failed(&images, image));
+    if is_hidden {
+        return true;
+    }
     let is_unequal = stays_unequal(target, &images);
     let Some(offset) = wanted(target, &images) else {
         return is_unequal;

@@ -96,7 +96,7 @@ pub(super) trait Host: Send {
     /// How the arrays are that run.
     fn arrays(&self, group: &VolumeGroup) -> Result<Vec<Condition>, AssembleError>;
     /// Makes the volumes of a group ready for use.
-    fn activate(&self, group: &VolumeGroup) -> Result<Activated, VolumeError>;
+    fn activate(&self, group: &VolumeGroup) -> Activated;
     /// Changes the metadata of a group.
     fn edit(
         &self,
@@ -344,7 +344,7 @@ impl Host for Kernel {
         Ok(found)
     }
 
-    fn activate(&self, group: &VolumeGroup) -> Result<Activated, VolumeError> {
+    fn activate(&self, group: &VolumeGroup) -> Activated {
         volume::activate(group)
     }
 

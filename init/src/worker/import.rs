@@ -73,11 +73,9 @@ impl Worker {
         let claim = self.claim.as_ref().ok_or(JobError::NotClaimed(epoch))?;
         // From here on there may be something to undo.
         self.served = Some(Served::default());
-        let Activated {
-            volumes: active,
-            unequal,
-        } = self.host.activate(&claim.group)?;
+        let Activated { volumes, unequal } = self.host.activate(&claim.group);
         self.note_unequal(unequal);
+        let active = volumes?;
         laps.end("volumes");
         self.open_state(&active, budget);
         laps.end("state");

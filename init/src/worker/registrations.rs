@@ -305,7 +305,7 @@ mod tests {
         worker.import(Epoch(1)).unwrap();
         *now.lock().unwrap() = "damaged";
         let active = worker.host.activate(&worker.claim.as_ref().unwrap().group);
-        let offer = worker.open_targets::<super::super::error::JobError>(&active.unwrap().volumes);
+        let offer = worker.open_targets::<super::super::error::JobError>(&active.volumes.unwrap());
         offer.unwrap();
         assert_eq!(offered(&worker), 1);
         let lost = lock(&worker.report).lost_reservations.clone();

@@ -162,7 +162,7 @@ impl Host for Witness {
         Ok(Vec::new())
     }
 
-    fn activate(&self, group: &VolumeGroup) -> Result<Activated, VolumeError> {
+    fn activate(&self, group: &VolumeGroup) -> Activated {
         let _ = self.note("volumes on");
         let active = |lv: &str| Active {
             lv: lv.to_owned(),
@@ -176,15 +176,11 @@ impl Host for Witness {
             is_degraded: false,
             step: Step::Changed,
         };
-        Ok(Activated {
-            volumes: vec![active("orthrus_state"), active("vol0")],
-            unequal: group
-                .lvs
-                .iter()
-                .filter(|lv| lv.name == UNEQUAL)
-                .map(|lv| lv.name.clone())
-                .collect(),
-        })
+        let unequal = group.lvs.iter().filter(|lv| lv.name == UNEQUAL);
+        Activated {
+            volumes: Ok(vec![active("orthrus_state"), active("vol0")]),
+            unequal: unequal.map(|lv| lv.name.clone()).collect(),
+        }
     }
 
     fn logical_block(&self, _node: &Path) -> io::Result<u32> {
@@ -232,7 +228,7 @@ impl Host for Witness {
         _before: &VolumeGroup,
         group: &VolumeGroup,
     ) -> Result<Vec<Active>, VolumeError> {
-        self.activate(group).map(|activated| activated.volumes)
+        self.activate(group).volumes
     }
 
     fn progress(&self, group: &VolumeGroup) -> Result<Vec<Progress>, VolumeError> {

@@ -42,9 +42,9 @@ fn main() -> Outcome<()> {
                 plan.show(&|(major, minor)| format!("{major}:{minor}"))
             );
         }
-        "activate" | "degraded" => show(&volume::activate(&group)?.volumes),
+        "activate" | "degraded" => show(&volume::activate(&group).volumes?),
         "again" => {
-            let active = volume::activate(&group)?.volumes;
+            let active = volume::activate(&group).volumes?;
             if let Some(made) = active.iter().find(|volume| volume.step != Step::Already) {
                 return Err(format!("{} was made again", made.lv).into());
             }

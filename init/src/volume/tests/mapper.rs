@@ -274,7 +274,7 @@ fn names(memory: &Memory) -> Vec<String> {
 #[test]
 fn snapshots_come_and_go_and_leave_nothing() {
     let memory = Memory::default();
-    activate_on(&memory, &group(0)).unwrap();
+    activate_on(&memory, &group(0)).volumes.unwrap();
     let before = memory.shown();
     reactivate_on(&memory, &group(0), &group(2)).unwrap();
     reactivate_on(&memory, &group(2), &group(1)).unwrap();
@@ -286,7 +286,7 @@ fn snapshots_come_and_go_and_leave_nothing() {
 #[test]
 fn a_device_that_is_of_no_use_any_more_and_stays_is_told_of_and_goes_at_the_next_try() {
     let memory = Memory::default();
-    activate_on(&memory, &group(2)).unwrap();
+    activate_on(&memory, &group(2)).volumes.unwrap();
     *memory.open.borrow_mut() = vec!["tank-snap1"];
     for _ in 0..2 {
         let stays = reactivate_on(&memory, &group(2), &group(1));
@@ -304,7 +304,7 @@ fn a_device_that_is_of_no_use_any_more_and_stays_is_told_of_and_goes_at_the_next
     memory.open.borrow_mut().clear();
     reactivate_on(&memory, &group(2), &group(1)).unwrap();
     let fresh = Memory::default();
-    activate_on(&fresh, &group(1)).unwrap();
+    activate_on(&fresh, &group(1)).volumes.unwrap();
     assert_eq!(memory.shown(), fresh.shown());
 }
 
@@ -319,7 +319,7 @@ fn a_snapshot_that_fails_before_its_origin_goes_on_or_after_leaves_nothing() {
         ("status", "tank-zero"),
     ] {
         let memory = Memory::default();
-        activate_on(&memory, &group(0)).unwrap();
+        activate_on(&memory, &group(0)).volumes.unwrap();
         let before = memory.shown();
         *memory.fails.borrow_mut() = Some((call, device));
         let failed = reactivate_on(&memory, &group(0), &group(1));
@@ -333,7 +333,7 @@ fn a_snapshot_that_fails_before_its_origin_goes_on_or_after_leaves_nothing() {
 #[test]
 fn an_origin_that_goes_on_without_its_snapshot_does_not_get_it_back() {
     let memory = Memory::default();
-    activate_on(&memory, &group(1)).unwrap();
+    activate_on(&memory, &group(1)).volumes.unwrap();
     *memory.fails.borrow_mut() = Some(("status", "tank-zero"));
     assert!(reactivate_on(&memory, &group(1), &group(0)).is_err());
     let table = |memory: &Memory| {
@@ -342,7 +342,7 @@ fn an_origin_that_goes_on_without_its_snapshot_does_not_get_it_back() {
         origin.next().unwrap()
     };
     let fresh = Memory::default();
-    activate_on(&fresh, &group(0)).unwrap();
+    activate_on(&fresh, &group(0)).volumes.unwrap();
     // What was written to it since is not in the snapshot.
     assert_eq!(table(&memory), table(&fresh));
     reactivate_on(&memory, &group(1), &group(0)).unwrap();
@@ -359,7 +359,7 @@ fn a_snapshot_that_is_written_down_as_lost_fails_all_that_comes_and_has_no_store
         group
     };
     let fresh = Memory::default();
-    activate_on(&fresh, &lost(2)).unwrap();
+    activate_on(&fresh, &lost(2)).volumes.unwrap();
     let shown = fresh.shown();
     let table = |name: &str| {
         let device = shown.iter().find(|(device, ..)| device == name);
@@ -375,7 +375,7 @@ fn a_snapshot_that_is_written_down_as_lost_fails_all_that_comes_and_has_no_store
     );
     // Under its owner, with the next change.
     let memory = Memory::default();
-    activate_on(&memory, &group(2)).unwrap();
+    activate_on(&memory, &group(2)).volumes.unwrap();
     reactivate_on(&memory, &group(2), &lost(2)).unwrap();
     assert_eq!(memory.shown(), fresh.shown());
 }
@@ -388,7 +388,7 @@ fn table_of(memory: &Memory, name: &str) -> Option<String> {
 #[test]
 fn an_origin_with_a_merge_is_the_store_and_the_layer_together_and_the_snapshot_is_nobodys() {
     let memory = Memory::default();
-    let active = activate_on(&memory, &merging(2)).unwrap().volumes;
+    let active = activate_on(&memory, &merging(2)).volumes.unwrap();
     let table = |name| table_of(&memory, name);
     let merge = "0 32768 snapshot-merge tank-vol-real tank-snap1-cow P 8";
     assert_eq!(table("tank-vol").as_deref(), Some(merge));
@@ -407,7 +407,7 @@ fn an_origin_with_a_merge_is_the_store_and_the_layer_together_and_the_snapshot_i
 fn a_merge_begins_on_devices_that_were_gone_and_ends_under_whoever_uses_the_origin() {
     for snapshots in [1, 2] {
         let memory = Memory::default();
-        activate_on(&memory, &group(snapshots)).unwrap();
+        activate_on(&memory, &group(snapshots)).volumes.unwrap();
         let plan = Plan::new(&group(snapshots), &Choice::serving()).unwrap();
         let last = format!("snap{}", snapshots - 1);
         for name in ["vol", &last] {
@@ -419,12 +419,12 @@ fn a_merge_begins_on_devices_that_were_gone_and_ends_under_whoever_uses_the_orig
         }
         reactivate_on(&memory, &group(snapshots), &merging(snapshots)).unwrap();
         let fresh = Memory::default();
-        activate_on(&fresh, &merging(snapshots)).unwrap();
+        activate_on(&fresh, &merging(snapshots)).volumes.unwrap();
         assert_eq!(memory.shown(), fresh.shown());
         *memory.open.borrow_mut() = vec!["tank-vol"];
         reactivate_on(&memory, &merging(snapshots), &group(snapshots - 1)).unwrap();
         let fresh = Memory::default();
-        activate_on(&fresh, &group(snapshots - 1)).unwrap();
+        activate_on(&fresh, &group(snapshots - 1)).volumes.unwrap();
         assert_eq!(memory.shown(), fresh.shown());
     }
 }
@@ -439,7 +439,7 @@ fn an_end_that_fails_leaves_the_origin_what_it_was_and_can_be_tried_again() {
         ("resume", "tank-vol"),
     ] {
         let memory = Memory::default();
-        activate_on(&memory, &merging(1)).unwrap();
+        activate_on(&memory, &merging(1)).volumes.unwrap();
         let before = memory.shown();
         *memory.fails.borrow_mut() = Some((call, device));
         let failed = reactivate_on(&memory, &merging(1), &group(0));
@@ -447,7 +447,7 @@ fn an_end_that_fails_leaves_the_origin_what_it_was_and_can_be_tried_again() {
         assert_eq!(memory.shown(), before, "{call} {device}");
         reactivate_on(&memory, &merging(1), &group(0)).unwrap();
         let fresh = Memory::default();
-        activate_on(&fresh, &group(0)).unwrap();
+        activate_on(&fresh, &group(0)).volumes.unwrap();
         assert_eq!(memory.shown(), fresh.shown());
     }
 }
@@ -455,7 +455,7 @@ fn an_end_that_fails_leaves_the_origin_what_it_was_and_can_be_tried_again() {
 #[test]
 fn a_store_that_stays_when_a_merge_ends_is_told_of_and_goes_at_the_next_try() {
     let memory = Memory::default();
-    activate_on(&memory, &merging(2)).unwrap();
+    activate_on(&memory, &merging(2)).volumes.unwrap();
     *memory.open.borrow_mut() = vec!["tank-snap1-cow"];
     for _ in 0..2 {
         let stays = reactivate_on(&memory, &merging(2), &group(1));
@@ -470,14 +470,14 @@ fn a_store_that_stays_when_a_merge_ends_is_told_of_and_goes_at_the_next_try() {
     memory.open.borrow_mut().clear();
     reactivate_on(&memory, &merging(2), &group(1)).unwrap();
     let fresh = Memory::default();
-    activate_on(&fresh, &group(1)).unwrap();
+    activate_on(&fresh, &group(1)).volumes.unwrap();
     assert_eq!(memory.shown(), fresh.shown());
 }
 
 #[test]
 fn what_the_kernel_says_of_a_merge_is_told_with_both_names() {
     let memory = Memory::default();
-    activate_on(&memory, &merging(2)).unwrap();
+    activate_on(&memory, &merging(2)).volumes.unwrap();
     for (says, state) in [
         ("1040/8192 16", MergeState::UnderWay(1024)),
         ("16/8192 16", MergeState::Over),
@@ -517,9 +517,9 @@ fn a_mirror_that_was_not_stopped_is_made_equal_before_it_is_there() {
     let before = memory.bytes.borrow().clone();
     // Before MD reads them.
     *memory.fails.borrow_mut() = Some(("load", "tank-vol"));
-    assert!(activate_on(&memory, &group(0)).is_err());
+    assert!(activate_on(&memory, &group(0)).volumes.is_err());
     assert_eq!(said(&memory), [0, 0]);
-    activate_on(&memory, &group(0)).unwrap();
+    activate_on(&memory, &group(0)).volumes.unwrap();
     assert_eq!(said(&memory), [0, 0]);
     for (name, bytes) in memory
         .bytes
@@ -535,7 +535,7 @@ fn a_mirror_that_was_not_stopped_is_made_equal_before_it_is_there() {
     }
     // Stopped in order.
     let memory = on_disk(u64::MAX, &[]);
-    activate_on(&memory, &group(0)).unwrap();
+    activate_on(&memory, &group(0)).volumes.unwrap();
     assert_eq!(said(&memory), [u64::MAX; 2]);
     // While it is served its bits come and go.
     let set = image(9, u64::MAX, u64::MAX, 192, &[7]);
@@ -545,6 +545,6 @@ fn a_mirror_that_was_not_stopped_is_made_equal_before_it_is_there() {
             .borrow_mut()
             .insert(name.to_owned(), set.clone());
     }
-    activate_on(&memory, &group(0)).unwrap();
+    activate_on(&memory, &group(0)).volumes.unwrap();
     assert_eq!(said(&memory), [u64::MAX; 2]);
 }

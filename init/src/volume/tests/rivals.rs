@@ -2,8 +2,8 @@
 //! physical volume or an array.
 
 use super::{disk as disk_of, *};
-use crate::array::spare_block;
 use crate::array::tests::{Image as Member, images};
+use crate::array::{place, spare_block};
 use crate::volume::area::{Header, Location};
 use crate::volume::label::{Area, sector};
 use crate::volume::on_arrays::heed_rivals;
@@ -200,15 +200,33 @@ fn a_client_who_puts_things_in_front_of_a_member_is_known_by_another_member() {
 fn a_client_who_writes_that_its_disk_is_a_place_of_another_array_that_is_taken_takes_nothing() {
     // Both places of the array are there; its disk says that it is the first of them.
     let array = [0, 1].map(|index| leg("raid1-10", index));
-    let forged = with(&pv(&blank(), DISK, OVER), &leg("raid1-10", 0), END);
-    assert_eq!(
-        seen(&[&array[0], &array[1], &forged]),
-        [
-            "member by 1.0",
-            "member by 1.0",
-            "pv, with a superblock in its data"
-        ]
-    );
+    let taken = array[0].read(END * 512, 4096).unwrap();
+    // Or that it is one that the array never had.
+    let mut unused = taken.clone();
+    unused[160..164].copy_from_slice(&77_u32.to_le_bytes());
+    unused[168..184].fill(9);
+    unused[200..208].fill(0);
+    let sum = place::checksum(&unused).unwrap();
+    unused[216..220].copy_from_slice(&sum.to_le_bytes());
+    for superblock in [taken, unused] {
+        let forged = put(&pv(&blank(), DISK, OVER), END, &superblock);
+        assert_eq!(
+            seen(&[&array[0], &array[1], &forged]),
+            [
+                "member by 1.0",
+                "member by 1.0",
+                "pv, with a superblock in its data"
+            ]
+        );
+    }
+}
+
+#[test]
+fn a_volume_that_reaches_further_than_the_label_says_is_a_clients_all_the_same() {
+    // As lvm2 leaves it when the disk has grown and its physical volume after it.
+    let forged = with(&pv(&blank(), DISK / 2, OVER), &leg("raid1-10", 0), END);
+    assert_eq!(seen(&[&forged]), ["pv, with a superblock in its data"]);
+    assert_eq!(spare(&forged), None);
 }
 
 #[test]
