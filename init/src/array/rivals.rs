@@ -14,9 +14,10 @@
 //! - Of two superblocks the one counts that is not in the data of the other one. Where each is in the other's data it is the one
 //!   in front, as arrays are made that way unless somebody asks for another one. Where neither is, both are an error, as before.
 //! - What was set aside is kept as a rival, since the disk alone cannot tell: the thing in front may be forged as well, as data of a striped
-//!   array. It counts after all when another disk is a member of the same array by a superblock that nothing speaks against: of
-//!   an array with superblocks at the end that is at least the disk with the label of what is on it, and a client who knew the
-//!   identity of an array could not put it there. [`crate::volume::read_groups`] sees all disks and asks for that.
+//!   array. It counts after all when another disk is a member of the same array by a superblock that nothing speaks against (of
+//!   an array with superblocks at the end that is at least the disk with the label of what is on it), and the array counts on this
+//!   member and has it nowhere else. A client who knows the identity of an array can otherwise give its own pool's disk away to it.
+//!   [`crate::volume::read_groups`] sees all disks and asks for that.
 //! - Nothing is written back to a disk with a rival ([`super::spare_block`]): a block that is free in the one thing is data in the other. A
 //!   loss of the fence is then seen there by reading back alone, as with every array that has no free block.
 //!
@@ -29,7 +30,8 @@
 //! Rejected: the superblock always, as it was: any client of a volume at the end of a disk could take the pool down, and have blocks written
 //! back to what they were a moment before. The label always: a leg would be written behind its array's back. The size in the label instead
 //! of the extents: what is left of an array behind the last extent would be passed over in silence. Trust in hints as `device =
-//! "/dev/md0"`: it is old where it matters. Roles, names and event counts: whoever forges one of them forges all.
+//! "/dev/md0"`: it is old where it matters. The roles, names and event counts of the
+//! superblock itself: whoever forges one of them forges all; those of the other members are asked.
 
 use super::place::{self, Found};
 use super::{MemberError, Read};

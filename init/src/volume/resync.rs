@@ -131,27 +131,26 @@ fn may_differ(read: &dyn Fn(u64, u64) -> io::Result<Vec<u8>>, events: u64) -> io
 
 /// Whether the newest superblocks say that this image failed.
 fn is_failed(images: &[Option<(Superblock, bool)>], image: usize) -> bool {
-    let known = || images.iter().flatten().map(|(superblock, _)| superblock);
-    let events = known().map(|superblock| superblock.events).max();
-    let mut newest = known().filter(|superblock| Some(superblock.events) == events);
-    u32::try_from(image).is_ok_and(|image| newest.any(|one| one.knows_failed(image)))
+    u32::try_from(image)
+        .is_ok_and(|image| newest(images).any(|(superblock, _)| superblock.knows_failed(image)))
+}
+
+/// Those that were written last.
+fn newest(images: &[Option<(Superblock, bool)>]) -> impl Iterator<Item = &(Superblock, bool)> {
+    let known = images.iter().flatten();
+    let events = known.clone().map(|(superblock, _)| superblock.events).max();
+    known.filter(move |(superblock, _)| Some(superblock.events) == events)
 }
 
 /// Whether images differ, for all that is known, which MD does not make equal: the other pairs of a raid10 of which an image lacks
 /// something.
 fn stays_unequal(target: &RaidTarget, images: &[Option<(Superblock, bool)>]) -> bool {
-    let known = || images.iter().flatten().map(|(superblock, _)| superblock);
-    let Some(events) = known().map(|superblock| superblock.events).max() else {
-        return false;
-    };
-    let newest = || {
-        let images = images.iter().flatten();
-        images.filter(|(superblock, _)| superblock.events == events)
-    };
-    let differs = newest().any(|(superblock, has_bits)| *has_bits || superblock.resync != ALL);
-    let is_behind = known().any(|one| {
-        let failed = newest().any(|(newest, _)| newest.knows_failed(one.position));
-        one.recovery != ALL || one.events < events || failed
+    let differs = newest(images).any(|(one, has_bits)| *has_bits || one.resync != ALL);
+    let is_behind = images.iter().flatten().any(|(one, _)| {
+        let mut newest = newest(images);
+        one.recovery != ALL
+            || newest
+                .any(|(other, _)| other.events > one.events || other.knows_failed(one.position))
     });
     matches!(target.level, RaidLevel::Raid10) && is_behind && differs
 }
@@ -160,14 +159,11 @@ fn stays_unequal(target: &RaidTarget, images: &[Option<(Superblock, bool)>]) -> 
 /// has one, and whether its bitmap has bits.
 fn wanted(target: &RaidTarget, images: &[Option<(Superblock, bool)>]) -> Option<u64> {
     let known = || images.iter().flatten().map(|(superblock, _)| superblock);
-    let events = known().map(|superblock| superblock.events).max()?;
     if !target.rebuild.is_empty() || known().any(|superblock| superblock.is_reshaped) {
         return None;
     }
-    let is_newest = |superblock: &Superblock| superblock.events == events;
-    let newest = || known().filter(|superblock| is_newest(superblock));
-    let mut all = images.iter().flatten();
-    let is_dirty = all.any(|(superblock, has_bits)| is_newest(superblock) && *has_bits);
+    let is_dirty = newest(images).any(|(_, has_bits)| *has_bits);
+    let newest = || newest(images).map(|(superblock, _)| superblock);
     let is_begun = newest().all(|superblock| superblock.resync == 0);
     let is_over = newest().all(|superblock| superblock.resync == ALL);
     // One that is here: MD knows by the newest what failed, and makes that equal when it comes back.
